@@ -1,0 +1,34 @@
+"""Ways to fine-tune: one file a method, all of them over plain torch modules."""
+
+from adapterlab.adapters.base import AdaptedModel, AdapterLayer, ParameterCount, Strategy
+from adapterlab.adapters.bitfit import BitFit
+from adapterlab.adapters.dora import DoRA, DoRALinear
+from adapterlab.adapters.full import Full
+from adapterlab.adapters.head import Head
+from adapterlab.adapters.io import load_adapter, read_metadata, save_adapter
+from adapterlab.adapters.last_layers import LastLayers
+from adapterlab.adapters.lora import LoRA, LoRALinear
+from adapterlab.adapters.merge import merge
+from adapterlab.adapters.plan import Plan, PlannedLayer, plan
+
+__all__ = [
+    "AdaptedModel",
+    "AdapterLayer",
+    "BitFit",
+    "DoRA",
+    "DoRALinear",
+    "Full",
+    "Head",
+    "LastLayers",
+    "LoRA",
+    "LoRALinear",
+    "ParameterCount",
+    "Plan",
+    "PlannedLayer",
+    "Strategy",
+    "load_adapter",
+    "merge",
+    "plan",
+    "read_metadata",
+    "save_adapter",
+]

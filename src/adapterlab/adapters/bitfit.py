@@ -1,0 +1,32 @@
+"""BitFit: only the bias terms are trained."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from adapterlab.adapters.base import HeadMode, Strategy, body_parameters
+from adapterlab.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitFit(Strategy):
+    """Train every bias and nothing else (Ben Zaken et al. 2022, arXiv:2106.10199).
+
+    Args:
+        head: `train` the classifier in full as the paper does, `adapt` only its biases, or
+            `freeze` it.
+    """
+
+    allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Unfreeze the biases outside the head, and inside it for `head: adapt`."""
+        names = {name for name, _ in body_parameters(model) if name.rpartition(".")[2] == "bias"}
+        if not names:
+            raise ConfigError("adapter=bitfit: the model has no bias outside its head")
+        for name, parameter in model.named_parameters():
+            is_bias = name.rpartition(".")[2] == "bias"
+            if name in names or (is_bias and self.head == "adapt"):
+                parameter.requires_grad_(True)

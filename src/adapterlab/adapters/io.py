@@ -1,0 +1,101 @@
+"""Adapter checkpoints: the trained parameters alone, and what they belong to, as safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from adapterlab.adapters.base import AdaptedModel
+from adapterlab.errors import CheckpointError
+
+FORMAT = "adapterlab-adapter-1"
+
+
+def save_adapter(adapted: AdaptedModel, path: Path, *, extra: dict[str, Any] | None = None) -> None:
+    """Write what was trained, with the hash of the base weights it belongs to.
+
+    The file appears whole or not at all.
+
+    Args:
+        adapted: the model whose `state()` is saved.
+        path: a `.safetensors` file.
+        extra: more to keep in the file's metadata, JSON-serialisable (class names, say).
+    """
+    metadata = {
+        "format": FORMAT,
+        "strategy": type(adapted.strategy).__name__,
+        "options": json.dumps(adapted.strategy.options(), sort_keys=True),
+        "base_sha256": adapted.base_hash,
+        "extra": json.dumps(extra or {}, sort_keys=True),
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in adapted.state().items()}
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata)
+    part.replace(path)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of an adapter checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not an adapter checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such adapter checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not an adapter checkpoint of this program ({FORMAT})")
+    return metadata
+
+
+def load_adapter(adapted: AdaptedModel, path: Path) -> None:
+    """Load a checkpoint into a model under the same strategy over the same base weights.
+
+    Raises:
+        CheckpointError: the file is damaged, was trained over other base weights or under
+            another strategy, or its parameters do not fit; nothing has been loaded then.
+    """
+    metadata = read_metadata(path)
+    if metadata["base_sha256"] != adapted.base_hash:
+        raise CheckpointError(
+            f"{path} belongs to other base weights: it was trained over "
+            f"{metadata['base_sha256'][:12]}, this model has {adapted.base_hash[:12]}"
+        )
+    # Names and shapes do not give alpha away, nor the scaling or the axis of a square layer.
+    saved = {"strategy": metadata["strategy"], **json.loads(metadata["options"])}
+    present = {
+        "strategy": type(adapted.strategy).__name__,
+        **json.loads(json.dumps(adapted.strategy.options())),
+    }
+    for option in present:
+        if saved.get(option) != present[option]:
+            raise CheckpointError(
+                f"{path} was saved under {saved['strategy']} and this model is under "
+                f"{present['strategy']}: {option} is {saved.get(option)} in the file and "
+                f"{present[option]} in the model"
+            )
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    expected = adapted.state()
+    odd = sorted(tensors.keys() ^ expected.keys())
+    if odd:
+        raise CheckpointError(
+            f"{path} does not fit {type(adapted.model).__name__}: {odd[0]} is only "
+            f"{'in the file' if odd[0] in tensors else 'in the model'}"
+        )
+    for name, own in expected.items():
+        if own.shape != tensors[name].shape:
+            raise CheckpointError(
+                f"{path}: {name} is {list(tensors[name].shape)} in the file and "
+                f"{list(own.shape)} in the model"
+            )
+    with torch.no_grad():
+        for name, own in expected.items():
+            own.copy_(tensors[name])

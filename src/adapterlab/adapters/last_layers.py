@@ -1,0 +1,37 @@
+"""Partial fine-tuning: the last layers of the body are trained, the first stay frozen."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from adapterlab.adapters.base import Strategy, adaptable
+from adapterlab.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastLayers(Strategy):
+    """Train the last n layers before the head (Yosinski et al. 2014, arXiv:1411.1792).
+
+    Args:
+        n: layers to train, counted back from the head, which `head` speaks for.
+        head: `train` or `freeze`.
+    """
+
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n < 1:
+            raise ConfigError(f"adapter.n={self.n} must be 1 or more; adapter=head trains none")
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Unfreeze the last n blocks."""
+        blocks = adaptable(model).blocks
+        if self.n > len(blocks):
+            raise ConfigError(
+                f"adapter.n={self.n} is more than the {len(blocks)} layers before the head; "
+                f"layers: {', '.join(blocks)}"
+            )
+        for name in blocks[-self.n :]:
+            model.get_submodule(name).requires_grad_(True)

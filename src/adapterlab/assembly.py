@@ -1,0 +1,156 @@
+"""What a run trains and on what: data, base weights, model and strategy, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from adapterlab.adapters import AdaptedModel, merge
+from adapterlab.adapters.base import adaptable, replace_module
+from adapterlab.bases import BaseWeights, load_base, load_into
+from adapterlab.building import Shape, declared_shape, make_model, make_strategy
+from adapterlab.config import Config, Dataset
+from adapterlab.data.images import ImageDataModule
+from adapterlab.data.sources import LoadContext
+from adapterlab.data.splits import ImageSplits, hold_out, limited
+from adapterlab.data.transforms import to_shape
+from adapterlab.errors import ConfigError
+from adapterlab.instantiate import prepared
+from adapterlab.runs import RunResult
+from adapterlab.seeding import stream
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a training needs.
+
+    Attributes:
+        data: the target task.
+        base: what the weights started from.
+        adapted: the model under its strategy.
+        head_kept: whether the head is the base's, rather than newly drawn.
+        notes: what a reader of the figures should know about the data.
+    """
+
+    data: ImageDataModule
+    base: BaseWeights
+    adapted: AdaptedModel
+    head_kept: bool
+    notes: tuple[str, ...]
+
+
+def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
+    """Load the data and the base, and put the strategy on the model.
+
+    The target's files are read first, so that a missing one is found before a base is trained.
+
+    Args:
+        config: of the run.
+        train: carries out the run that trains the base, where there is one to train.
+
+    Raises:
+        AdapterLabError: data or weights are missing, damaged or do not fit.
+    """
+    shape = declared_shape(config)
+    splits = load_splits(config, config.dataset, shape)
+    base = load_base(config, train)
+    splits = _in_shape(splits, base.shape or shape)
+    classes = splits.classes
+    model = make_model(config, splits.train.shape, len(classes))
+    head_kept = load_into(model, base, classes, getattr(config.base, "head", "new"))
+    if config.hardware.precision == "64-true":
+        model.double()
+    adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
+    data = data_module(config, config.dataset, splits)
+    notes = (*splits.notes, *base.notes)
+    if config.limit is not None:
+        notes += (f"limited to {config.limit} examples of each split",)
+    return Assembly(data, base, adapted, head_kept, notes)
+
+
+def load_splits(config: Config, dataset: Dataset, shape: Shape | None) -> ImageSplits:
+    """Read a data set in the shape that the model takes.
+
+    Args:
+        config: says where files are and may be written.
+        dataset: what to read.
+        shape: (channels, height, width); None leaves the images as they are.
+
+    Raises:
+        DataError: files are missing or damaged.
+        ConfigError: the data set's `classes` are not as many as the files have.
+    """
+    downloads = config.mlruns / "data"
+    search = [config.data_path, downloads] if config.data_path else [downloads]
+    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
+    load = prepared(dataset.loader, "dataset.loader", supplied=("context",))
+    splits: ImageSplits = load(context)
+    if dataset.classes is not None:
+        if len(dataset.classes) != len(splits.classes):
+            raise ConfigError(
+                f"dataset.classes names {len(dataset.classes)} classes, the files of "
+                f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
+            )
+        splits = replace(splits, classes=tuple(dataset.classes))
+    return _in_shape(splits, shape)
+
+
+def data_module(config: Config, dataset: Dataset, splits: ImageSplits) -> ImageDataModule:
+    """Cut the validation split and make batches of a data set."""
+    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
+    test = splits.test
+    if config.limit is not None:
+        train, validation, test = (
+            limited(split, config.limit, seed=0) for split in (train, validation, test)
+        )
+    return ImageDataModule(
+        train=train,
+        validation=validation,
+        test=test,
+        classes=splits.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        batch_size=config.batch_size,
+        order_seed=config.order_seed,
+        crop=dataset.crop,
+        flip=dataset.flip,
+        workers=config.hardware.workers,
+    )
+
+
+def source_model(config: Config, assembly: Assembly) -> nn.Module:
+    """Return the adapted model as a classifier of the source task.
+
+    If the base's head was kept there is one head, and the model is as it is. If a new head was
+    drawn, the base's own is put back on the adapted body: what is measured is how far the
+    features still serve the old task.
+    """
+    if assembly.head_kept:
+        return assembly.adapted
+    base = assembly.base
+    assert base.classes is not None
+    body = merge(assembly.adapted)
+    original = make_model(config, assembly.data.shape, len(base.classes))
+    original.load_state_dict(base.weights)
+    for name in adaptable(original).head_modules:
+        replace_module(body, name, original.get_submodule(name))
+    return body.to(next(assembly.adapted.parameters()).dtype)
+
+
+def source_data(config: Config, assembly: Assembly) -> ImageDataModule:
+    """Return the source task's data in the shape that the model takes."""
+    dataset = assembly.base.dataset
+    assert dataset is not None
+    splits = load_splits(config, dataset, assembly.data.shape)
+    return data_module(config, dataset, splits)
+
+
+def _in_shape(splits: ImageSplits, shape: tuple[int, ...] | None) -> ImageSplits:
+    if shape is None or tuple(splits.train.shape) == tuple(shape):
+        return splits
+    channels, height, width = shape
+    converted = {
+        name: replace(split, images=to_shape(split.images, (channels, height, width)))
+        for name, split in splits.named().items()
+    }
+    return replace(splits, **converted)

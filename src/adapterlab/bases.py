@@ -1,0 +1,195 @@
+"""How the base model gets its weights: trained here on a source data set, a file, or none.
+
+A base that is trained here is a run like any other (strategy `full`, from scratch, on the source
+data set), kept in its own folder and found again by the hash of its configuration. A sweep trains
+it once; a process that wants the base that another is training waits for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from adapterlab.adapters.base import adaptable, within
+from adapterlab.config import (
+    BASES,
+    CheckpointBase,
+    Config,
+    Dataset,
+    HeadInit,
+    ScratchBase,
+    TrainedBase,
+)
+from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.runs import RunResult
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BaseWeights:
+    """Weights to start from, and what they were trained for.
+
+    Attributes:
+        origin: where they come from, for people.
+        weights: state dict of the model with its original head; empty from scratch.
+        shape: input shape they were trained with; None if the file does not say.
+        classes: class names of the original head; None if they are not known.
+        dataset: the source data set; None if there is none to test on.
+        accuracy: on the source task's test split.
+        notes: about the source data.
+    """
+
+    origin: str
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    shape: Shape | None = None
+    classes: tuple[str, ...] | None = None
+    dataset: Dataset | None = None
+    accuracy: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def base_run(config: Config) -> Config | None:
+    """Return the run that trains the base of `config`; None if its base is not trained here."""
+    base = config.base
+    if not isinstance(base, TrainedBase) or base.dataset is None:
+        return None
+    return replace(
+        config,
+        dataset=base.dataset,
+        adapter={"name": "full", "_target_": "adapterlab.adapters.Full", "head": "train"},
+        base=ScratchBase(kind="scratch"),
+        optimizer=base.optimizer,
+        epochs=base.epochs,
+        batch_size=base.batch_size,
+        label_smoothing=0.0,
+        select_on="accuracy",
+        early_stopping=None,
+        seed=base.seed,
+        init_seed=base.seed,
+        order_seed=base.seed,
+        study=BASES,
+        resume=True,
+    )
+
+
+def load_base(config: Config, train: Callable[[Config], RunResult]) -> BaseWeights:
+    """Return the base weights that a run starts from, training them where they are missing.
+
+    Args:
+        config: of the run that wants them.
+        train: carries out a run; called with the base's own.
+
+    Raises:
+        CheckpointError: the file of `base=checkpoint` is missing or damaged.
+    """
+    if isinstance(config.base, CheckpointBase):
+        return _from_file(config.base)
+    run = base_run(config)
+    if run is None:
+        return BaseWeights("random weights")
+    result = train(run)
+    return BaseWeights(
+        origin=f"trained on {run.dataset.name} ({result.folder.name.rpartition('-')[2]})",
+        weights=load_file(result.folder / "adapter.safetensors"),
+        shape=result.shape,
+        classes=result.classes,
+        dataset=run.dataset,
+        accuracy=result.metrics["test/accuracy"],
+        notes=tuple(f"source: {note}" for note in result.notes),
+    )
+
+
+def load_into(
+    model: nn.Module, base: BaseWeights, classes: tuple[str, ...], head: HeadInit
+) -> bool:
+    """Load base weights into a model for `classes`; say whether it kept the base's head.
+
+    Raises:
+        ConfigError: the head should be kept and its classes are of another number.
+        CheckpointError: the weights are not this model's.
+    """
+    if not base.weights:
+        return False
+    heads = adaptable(model).head_modules
+    kept = keeps_head(base, classes, head)
+    own = model.state_dict()
+    wanted = {name for name in own if kept or not within(name, heads)}
+    if kept and base.classes is None:
+        _require_same_outputs(own, base, heads)
+    odd = sorted(wanted - base.weights.keys()) or sorted(base.weights.keys() - own.keys())
+    if odd:
+        raise CheckpointError(
+            f"base weights ({base.origin}) are not this model's: {odd[0]} is only on one side"
+        )
+    for name in sorted(wanted):
+        if own[name].shape != base.weights[name].shape:
+            raise CheckpointError(
+                f"base weights ({base.origin}) are not this model's: {name} is "
+                f"{list(base.weights[name].shape)} there and {list(own[name].shape)} here"
+            )
+    model.load_state_dict({name: base.weights[name] for name in wanted}, strict=False)
+    return kept
+
+
+def keeps_head(base: BaseWeights, classes: tuple[str, ...], head: HeadInit) -> bool:
+    """Say whether a model for `classes` keeps the head of its base.
+
+    Raises:
+        ConfigError: `head` is ``keep`` and the base's head is for another number of classes.
+    """
+    if not base.weights or head == "new":
+        return False
+    if head == "auto":
+        return base.classes == classes
+    if base.classes is not None and len(base.classes) != len(classes):
+        raise ConfigError(
+            f"base.head=keep: the base's head has {len(base.classes)} classes, the data set "
+            f"{len(classes)}; allowed: new, auto"
+        )
+    return True
+
+
+def _require_same_outputs(
+    own: dict[str, Tensor], base: BaseWeights, heads: tuple[str, ...]
+) -> None:
+    for name, tensor in own.items():
+        there = base.weights.get(name)
+        if within(name, heads) and there is not None and there.shape != tensor.shape:
+            raise ConfigError(
+                f"base.head=keep: the base's {name} is {list(there.shape)}, the data set's "
+                f"classes need {list(tensor.shape)}; allowed: new, auto"
+            )
+
+
+def _from_file(base: CheckpointBase) -> BaseWeights:
+    path = Path(base.path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"base.path={base.path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = _state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (SafetensorError, UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
+    return BaseWeights(
+        origin=path.name,
+        weights=weights,
+        shape=base.shape and tuple(base.shape),
+        classes=base.classes and tuple(base.classes),
+    )
+
+
+def _state_dict(saved: Any) -> dict[str, Tensor]:
+    inner = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
+    if not isinstance(inner, dict) or not all(isinstance(t, Tensor) for t in inner.values()):
+        raise ValueError("it holds no state dict of tensors")
+    return inner

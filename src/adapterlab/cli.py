@@ -1,0 +1,172 @@
+"""The command line. Only this file meets Hydra's decorator.
+
+Nothing heavy is imported here: `--help` and `--cfg job` answer at once, and a mistake in the
+configuration is found before torch is loaded.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from adapterlab.config import Config, parse, source_dataset
+from adapterlab.errors import AdapterLabError, ConfigError, allowed
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def find_conf() -> Path:
+    """Return the folder conf/: in the checkout, or inside an installed wheel."""
+    checkout = Path(__file__).parents[2] / "conf"
+    return checkout if (checkout / "train.yaml").is_file() else Path(__file__).parent / "conf"
+
+
+def default_root() -> str:
+    """Return the folder that mlruns/ lies in: the checkout, or else the working directory."""
+    conf = find_conf()
+    return str(Path.cwd() if conf.parent == Path(__file__).parent else conf.parent)
+
+
+CONF = find_conf()
+
+
+def train() -> None:
+    """Train one run, or several with `-m`: the console script `adapterlab-train`."""
+    _main(_train)
+
+
+def evaluate() -> None:
+    """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
+    _main(_evaluate)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def _train(cfg: DictConfig) -> float | None:
+    with mistakes_in_one_line():
+        config = parse(cfg)
+        if config.plan:
+            _plan(config)
+            return None
+        from adapterlab.building import check
+
+        check(config)  # before Lightning is loaded, which takes seconds
+        from adapterlab.console import print_result
+        from adapterlab.pipeline import run
+
+        result = run(config)
+    print_result(result, _ui(config))
+    return result.metrics[f"best/val_{config.select_on}"]
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def _evaluate(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.evaluation import evaluate_saved, parse_request
+
+        evaluate_saved(parse_request(values))
+
+
+def _plan(config: Config) -> None:
+    from adapterlab.building import check
+    from adapterlab.console import print_plan
+    from adapterlab.runs import run_name
+
+    plan = check(config)
+    if plan is None:
+        raise ConfigError(
+            f"plan=true: the shape and classes of {config.dataset.name} are only in its files; "
+            "set dataset.shape=[channels,height,width] and dataset.classes=[...]"
+        )
+    print_plan(plan, run_name(config))
+
+
+def _ui(config: Config) -> str:
+    if config.tracking.uri is not None:
+        return config.tracking.uri
+    return f"mlflow ui --backend-store-uri sqlite:///{config.mlruns / 'mlflow.db'}"
+
+
+def _main(command: Callable[[], Any]) -> None:
+    # Hydra would print a mistake its own way and exit with 1; with this it raises.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    _set_up_output()
+    with mistakes_in_one_line():
+        command()
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Turn a user's mistake into one line and exit code 2; Ctrl-C into a hint and 130.
+
+    It is used around a job, too, because Hydra announces every exception that leaves one.
+    """
+    try:
+        yield
+    except AdapterLabError as error:
+        _fail(str(error), USER_ERROR)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error), USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted; resume=true goes on from the last epoch", INTERRUPTED)
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line what Hydra or OmegaConf object to, and what is allowed."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for link in reversed(chain):
+        match link:
+            case AdapterLabError():
+                return str(link)
+            case MissingConfigException(options=[_, *_] as options, missing_cfg_file=str(missing)):
+                group, _, name = missing.rpartition("/")
+                return f"{group}={name} does not exist; {allowed(name, options)}"
+            case MissingMandatoryValue(full_key=key):
+                return f"{key} is missing: set {key}=..."
+            case InterpolationResolutionError():
+                return _first_line(link).partition("while resolving interpolation: ")[2]
+            case ConfigKeyError(full_key=key, parent_node=parent):
+                names = list(parent) if isinstance(parent, DictConfig) else []
+                return f"{key} is not an option; {allowed(str(key).rpartition('.')[2], names)}"
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _set_up_output() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("adapterlab")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+    def one_line(message: Warning | str, *_: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = one_line
+    OmegaConf.register_new_resolver("default_root", default_root)
+    OmegaConf.register_new_resolver("source_dataset", lambda name: source_dataset(CONF, name))

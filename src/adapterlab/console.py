@@ -1,0 +1,110 @@
+"""What people read on the terminal: the plan, the summary of a run, the table of a study."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from adapterlab.adapters.plan import Plan
+from adapterlab.runs import RunResult
+
+# A table that is piped into a file should not be cut to the width of a terminal there is not.
+console = Console(soft_wrap=True, highlight=False)
+
+
+def number(value: float) -> str:
+    """Write a count with thousands separators."""
+    return f"{int(value):,}"
+
+
+def print_plan(plan: Plan, title: str) -> None:
+    """Print what would be trained, layer by layer."""
+    table = Table(title=f"What {title} trains", title_justify="left")
+    table.add_column("layer")
+    table.add_column("weight", justify="right")
+    table.add_column("how")
+    for name in ("adapter", "head", "bytes"):
+        table.add_column(name, justify="right")
+    table.add_column("share", justify="right")
+    for layer in plan.layers:
+        parameters = layer.adapter + layer.head
+        table.add_row(
+            layer.name,
+            " x ".join(str(size) for size in layer.shape),
+            layer.method,
+            number(layer.adapter),
+            number(layer.head),
+            number(layer.size),
+            f"{parameters / plan.count.total:.2%}",
+        )
+    table.add_section()
+    share = plan.count.trainable / plan.count.total
+    table.add_row(
+        "trained",
+        "",
+        f"{number(plan.count.trainable)} of {number(plan.count.total)} parameters",
+        number(plan.count.adapter),
+        number(plan.count.head),
+        number(plan.size),
+        f"{share:.2%}",
+    )
+    console.print(table)
+
+
+def print_result(result: RunResult, ui: str) -> None:
+    """Print the summary of a run and where to look next."""
+    metrics = result.metrics
+    table = Table(title=result.name, title_justify="left", show_header=False)
+    rows = [
+        ("accuracy on the test split", _share(metrics.get("test/accuracy"))),
+        ("macro-F1", _share(metrics.get("test/macro_f1"))),
+        ("NLL, ECE", f"{metrics['test/nll']:.4f}, {metrics['test/ece']:.4f}"),
+        ("best epoch on validation", number(metrics["best/epoch"])),
+        ("source task before, after", _source(result)),
+        ("trainable parameters", _parameters(metrics)),
+        ("training", _cost(result)),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow")
+    paths: dict[str, Path | str] = {"files": result.folder}
+    if result.run_id is not None:
+        paths |= {"MLflow run": result.run_id, "look at it": ui}
+    print_paths(paths)
+
+
+def print_paths(paths: Mapping[str, Path | str]) -> None:
+    """Print where things are."""
+    width = max(len(name) for name in paths) + 1
+    for name, path in paths.items():
+        console.print(f"{name + ':':<{width}} {path}")
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2%}"
+
+
+def _source(result: RunResult) -> str:
+    before = result.metrics.get("source/accuracy_before")
+    after = result.metrics.get("source/accuracy_after")
+    if after is None:
+        return f"not measured: {result.missing['source/accuracy_after']}"
+    return f"{_share(before)}, {_share(after)}"
+
+
+def _parameters(metrics: Mapping[str, float]) -> str:
+    return (
+        f"{number(metrics['params/trainable'])} (adapter {number(metrics['params/adapter'])}, "
+        f"head {number(metrics['params/head'])}) of {number(metrics['params/total'])}"
+    )
+
+
+def _cost(result: RunResult) -> str:
+    seconds = result.metrics.get("cost/train_seconds")
+    if seconds is None:
+        return f"not measured: {result.missing['cost/train_seconds']}"
+    rate = result.metrics.get("cost/samples_per_second")
+    return f"{seconds:.1f} s" + (f", {number(rate)} samples/s" if rate is not None else "")

@@ -1,0 +1,37 @@
+"""What every loader is told besides its own options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapterlab.errors import DataError
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """Where to look, where to write, and what the images must look like.
+
+    Args:
+        search: folders searched for local files, in order.
+        download: folder that downloads go to.
+        cache: folder for decoded images; what is in it may be deleted at any time.
+        shape: the ``(C, H, W)`` wanted, C being 1 or 3; None takes the images as they are.
+    """
+
+    search: tuple[Path, ...]
+    download: Path
+    cache: Path
+    shape: tuple[int, int, int] | None = None
+
+    def folder(self, path: str | Path) -> Path:
+        """The user's folder ``path``: absolute, or in a search folder, or in the working one.
+
+        Raises:
+            DataError: it is nowhere; the text lists the places.
+        """
+        wanted = Path(path).expanduser()
+        places = [folder / wanted for folder in (*self.search, Path.cwd())]
+        places = [wanted] if wanted.is_absolute() else list(dict.fromkeys(places))
+        for place in places:
+            if place.is_dir():
+                return place
+        raise DataError(f"no folder {path}; looked at {', '.join(map(str, places))}")

@@ -1,0 +1,149 @@
+"""Turns encoded images (PNG, JPEG, ...) into uint8 tensors, in threads, with a progress bar."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import ExifTags, Image, ImageOps
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from adapterlab.errors import ConfigError, DataError
+
+Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
+
+_CHUNK = 256
+_SMALL_BYTES = 4096  # CIFAR-10 has 300 to 3,000 bytes an image
+_GRAY = ("1", "L", "LA")
+_COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The encoded images of one split.
+
+    Args:
+        count: how many there are.
+        read: the bytes of image i, or the path of its file.
+        name: what to call image i in an error.
+    """
+
+    count: int
+    read: Callable[[int], bytes | Path]
+    name: Callable[[int], str]
+
+
+def decode(
+    parts: Sequence[Encoded], shape: tuple[int, int, int] | None, title: str
+) -> list[Tensor]:
+    """Decode all parts to one shape.
+
+    With a shape, images are resized as they are decoded, bilinearly with antialiasing, and made
+    grayscale (ITU-R BT.601 luminance) or RGB. Without one they keep their common size, and are RGB
+    unless all of them are grayscale. A camera's orientation tag is obeyed; transparency is dropped.
+    A file that lacks no more than its trailer counts as whole: every pixel is there.
+
+    Args:
+        parts: the splits.
+        shape: the wanted ``(C, H, W)``, C being 1 or 3.
+        title: what the progress bar calls the data.
+
+    Returns:
+        For each part uint8 ``[count, C, H, W]``.
+
+    Raises:
+        ConfigError: a shape of other channels, or empty.
+        DataError: an image that cannot be decoded or, without a shape, one of another size; named.
+    """
+    if shape is not None and (shape[0] not in (1, 3) or min(shape) < 1):
+        raise ConfigError(f"image shape is {list(shape)}; allowed: [1,H,W] or [3,H,W]")
+    jobs = [
+        (part, range(start, min(start + _CHUNK, part.count)))
+        for part in parts
+        for start in range(0, part.count, _CHUNK)
+    ]
+
+    def run(job: tuple[Encoded, range]) -> list[Pixels]:
+        part, rows = job
+        return [_decode_one(part.read(i), part.name(i), shape) for i in rows]
+
+    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+        chunks = track(
+            map(run, jobs) if _small(parts) else pool.map(run, jobs),
+            description=f"decoding {title}",
+            total=len(jobs),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        decoded = [pixels for chunk in chunks for pixels in chunk]
+
+    if shape is None:
+        shape = _common_shape(decoded, [part.name(i) for part in parts for i in range(part.count)])
+    images = iter(decoded)
+    return [_stack(images, part.count, shape) for part in parts]
+
+
+def _small(parts: Sequence[Encoded]) -> bool:
+    """Whether Python, which threads cannot share, takes longer than decoding; told by the first."""
+    first = parts[0].read(0)
+    size = len(first) if isinstance(first, bytes) else first.stat().st_size
+    return size < _SMALL_BYTES
+
+
+def _decode_one(content: bytes | Path, name: str, shape: tuple[int, int, int] | None) -> Pixels:
+    image = _load(content, name)
+    if image.mode not in (*_GRAY, *_COLOUR):
+        raise DataError(
+            f"{name} has pixels of mode {image.mode}; allowed: 8-bit grayscale or colour"
+        )
+    gray = image.mode in _GRAY if shape is None else shape[0] == 1
+    image = image.convert("L" if gray else "RGB")
+    if shape is not None and image.size != (shape[2], shape[1]):
+        image = image.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _load(content: bytes | Path, name: str) -> Image.Image:
+    source: Any = BytesIO(content) if isinstance(content, bytes) else content
+    try:
+        with Image.open(source) as image:
+            image.load()
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                return ImageOps.exif_transpose(image)
+            return image
+    except Exception as error:  # damaged data makes Pillow raise nearly anything
+        reason = str(error).replace(repr(source), "it").replace(f"{str(source)!r}", "it")
+        raise DataError(
+            f"{name} is not an image, or damaged ({reason}); replace or remove it"
+        ) from error
+
+
+def _common_shape(decoded: Sequence[Pixels], names: Sequence[str]) -> tuple[int, int, int]:
+    height, width = decoded[0].shape[:2]
+    for pixels, name in zip(decoded, names, strict=True):
+        if pixels.shape[:2] != (height, width):
+            raise DataError(
+                f"images differ in size: {names[0]} is {height}x{width}, "
+                f"{name} is {pixels.shape[0]}x{pixels.shape[1]} (height x width); "
+                f"set dataset.shape, for example dataset.shape=[3,32,32]"
+            )
+    channels = 3 if any(pixels.ndim == 3 for pixels in decoded) else 1
+    return channels, height, width
+
+
+def _stack(images: Iterator[Pixels], count: int, shape: tuple[int, int, int]) -> Tensor:
+    out = np.empty((count, *shape), dtype=np.uint8)
+    for row in out:
+        pixels = next(images)
+        row[:] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return torch.from_numpy(out)

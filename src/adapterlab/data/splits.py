@@ -1,0 +1,175 @@
+"""What an image data set is: its official splits, whole, as uint8 tensors in memory."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from adapterlab.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images and labels of one split.
+
+    Args:
+        images: uint8 ``[N, C, H, W]``.
+        labels: int64 ``[N]``, class indices from 0.
+
+    Raises:
+        DataError: empty, of another type or shape, a negative label, or counts that differ.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise DataError(
+                f"images are {self.images.dtype} {tuple(self.images.shape)}; "
+                "allowed: uint8 [N,C,H,W]"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+            raise DataError(
+                f"labels are {self.labels.dtype} {tuple(self.labels.shape)}; allowed: int64 [N]"
+            )
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if not len(self.labels):
+            raise DataError("a split without images; each split needs at least one")
+        if (lowest := int(self.labels.min())) < 0:
+            raise DataError(f"label {lowest} is negative; labels count from 0")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def select(self, indices: Tensor) -> "ImageSplit":
+        """The rows ``indices`` (int64 ``[M]``), in that order, copied."""
+        return ImageSplit(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class ImageSplits:
+    """A data set as published: the official splits, untouched.
+
+    Args:
+        train: the training split, from which a validation split may be cut.
+        test: the official test split.
+        classes: the name of each class index.
+        validation: the official validation split, where the data set has one.
+        notes: what a reader of a figure on this data must know, a sentence each.
+
+    Raises:
+        DataError: splits whose image shapes differ, or a label that names no class.
+    """
+
+    train: ImageSplit
+    test: ImageSplit
+    classes: tuple[str, ...]
+    validation: ImageSplit | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, split in self.named().items():
+            if split.shape != self.train.shape:
+                raise DataError(
+                    f"{name} images are {split.shape} but train images are {self.train.shape}; "
+                    "set dataset.shape=[C,H,W] to bring them to one shape"
+                )
+            if (highest := int(split.labels.max())) >= len(self.classes):
+                raise DataError(
+                    f"{name} has label {highest}; allowed: 0 to {len(self.classes) - 1} "
+                    f"({len(self.classes)} classes)"
+                )
+
+    def named(self) -> dict[str, ImageSplit]:
+        """The splits that exist, by name: train, test and perhaps validation."""
+        splits = {"train": self.train, "test": self.test}
+        return splits if self.validation is None else {**splits, "validation": self.validation}
+
+    def with_notes(self, *notes: str) -> "ImageSplits":
+        """The same data with ``notes`` added."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Cut rows in two so that each class keeps its share; both parts in the original order.
+
+    Args:
+        labels: int64 ``[N]``.
+        fraction: the share of rows that the second part gets, between 0 and 1.
+        seed: fixes the cut; equal labels and seed give equal rows.
+
+    Returns:
+        Row indices of the larger first part and of the second one, int64, ascending.
+
+    Raises:
+        ConfigError: a fraction outside of (0, 1).
+        DataError: too few rows for each class to be in both parts.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"the share to cut off is {fraction}; allowed: above 0, below 1")
+    counts = torch.bincount(labels)
+    present = counts > 0
+    if (rarest := int(counts[present].min())) < 2:
+        label = int((counts == rarest).nonzero()[0])
+        raise DataError(
+            f"class {label} has only 1 example, which cannot be in two splits; "
+            "allowed: at least 2 of each class"
+        )
+    try:
+        first, second = train_test_split(
+            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels.numpy()
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{len(labels)} rows of {int(present.sum())} classes cannot be cut at {fraction}: "
+            "one part would be smaller than the number of classes; use more rows or another share"
+        ) from error
+    return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+
+
+def hold_out(splits: ImageSplits, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+    """Training and validation split; the official test split takes no part.
+
+    An official validation split is used as it is; otherwise ``fraction`` of the training rows is
+    cut off, stratified by class.
+
+    Args:
+        splits: the data set.
+        fraction: share of the training rows that go to validation, between 0 and 1.
+        seed: the cut's own seed, which stays fixed while the runs' seeds vary.
+
+    Raises:
+        ConfigError: a fraction outside of (0, 1).
+        DataError: too few rows for each class to be in both parts.
+    """
+    if splits.validation is not None:
+        return splits.train, splits.validation
+    train, validation = stratified_cut(splits.train.labels, fraction, seed)
+    return splits.train.select(train), splits.train.select(validation)
+
+
+def limited(split: ImageSplit, n: int, seed: int) -> ImageSplit:
+    """The first ``n`` rows of a permutation fixed by ``seed``: a small sample for smoke runs.
+
+    A larger ``n`` extends a smaller one's sample. A split of ``n`` rows or fewer is returned as it
+    is. The sample is not stratified.
+
+    Raises:
+        ConfigError: ``n`` below 1.
+    """
+    if n < 1:
+        raise ConfigError(f"limit is {n}; allowed: at least 1")
+    if n >= len(split):
+        return split
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    return split.select(order[:n])

@@ -1,0 +1,170 @@
+"""Metrics of a classifier on one split, from its logits and the true labels."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sklearn.metrics
+
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.integer[Any]]
+
+
+def classification_metrics(
+    logits: Floats, labels: Integers, classes: Sequence[str]
+) -> dict[str, float]:
+    """Score logits against labels; every key is a valid MLflow metric name.
+
+    The predicted class is the largest logit, the lowest index on ties. Probabilities are the
+    softmax in float64, so that the result does not depend on the precision of the training.
+
+    Args:
+        logits: ``[N, C]``, N at least 1, all finite.
+        labels: ``[N]``, integers from 0 to C - 1.
+        classes: the C class names, in the order of the columns.
+
+    Returns:
+        ``accuracy``; ``macro_f1``, the mean over all C classes, where a class that is neither
+        present nor predicted counts as 0; ``nll``, the mean negative log-likelihood in nats;
+        ``ece``, see `expected_calibration_error`; ``brier``, the mean over examples of the sum
+        over classes of (p - y)², from 0 to 2 (Brier, 1950, "Verification of forecasts expressed
+        in terms of probability"); and ``recall/<class>`` for every class that has an example. A
+        class absent from the labels has no recall, so its key is left out.
+
+    Raises:
+        ValueError: if a logit is not finite, or shapes, labels and classes do not fit together.
+    """
+    _check(logits, labels, classes)
+    columns = np.arange(len(classes))
+    log_p = _log_softmax(logits.astype(np.float64))
+    p = np.exp(log_p)
+    predictions = logits.argmax(axis=1)
+    one_hot = labels[:, None] == columns
+
+    recalls = sklearn.metrics.recall_score(
+        labels, predictions, labels=columns, average=None, zero_division=np.nan
+    )
+    return {
+        "accuracy": float(sklearn.metrics.accuracy_score(labels, predictions)),
+        "macro_f1": float(
+            sklearn.metrics.f1_score(
+                labels, predictions, labels=columns, average="macro", zero_division=0
+            )
+        ),
+        # Not sklearn's log_loss: it clips probabilities, which hides how wrong a sure answer is.
+        "nll": float(-log_p[one_hot].mean()),
+        "ece": expected_calibration_error(p.max(axis=1), predictions == labels),
+        "brier": float(np.square(p - one_hot).sum(axis=1).mean()),
+    } | {
+        f"recall/{name}": float(recall)
+        for name, recall in zip(_metric_names(classes), recalls, strict=True)
+        if not np.isnan(recall)
+    }
+
+
+def expected_calibration_error(
+    confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy: Guo et al., 2017 (arXiv:1706.04599), equation 3.
+
+    ECE = Σ_b |B_b| / N · |accuracy(B_b) - confidence(B_b)|, over equal-width bins of the
+    confidence of the predicted class, each open on the left and closed on the right.
+
+    Args:
+        confidence: ``[N]``, the probability of the predicted class, from 0 to 1.
+        correct: ``[N]``, whether the predicted class is the true one.
+        bins: the number of bins.
+
+    Returns:
+        A share, from 0 to 1.
+    """
+    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
+    members = np.digitize(confidence, inner_edges, right=True)
+    gaps = np.bincount(members, weights=correct - confidence)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def confusion_matrix(
+    labels: Integers, predictions: Integers, n_classes: int
+) -> npt.NDArray[np.int64]:
+    """Count examples by true class (rows) and predicted class (columns).
+
+    Args:
+        labels: ``[N]``, integers from 0 to ``n_classes - 1``.
+        predictions: ``[N]``, likewise.
+        n_classes: C.
+
+    Returns:
+        Counts, ``[C, C]``; they add up to N.
+
+    Raises:
+        ValueError: if the lengths differ or an index is outside 0 to ``n_classes - 1``.
+    """
+    if labels.shape != predictions.shape:
+        raise ValueError(f"{labels.shape} labels for {predictions.shape} predictions")
+    # sklearn drops what lies outside `labels=` without a word.
+    _check_indices(labels, n_classes, "labels")
+    _check_indices(predictions, n_classes, "predictions")
+    counts: npt.NDArray[np.int64] = sklearn.metrics.confusion_matrix(
+        labels, predictions, labels=np.arange(n_classes)
+    )
+    return counts
+
+
+def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_p
+
+
+def _check(logits: Floats, labels: Integers, classes: Sequence[str]) -> None:
+    if logits.ndim != 2 or logits.shape != (len(labels), len(classes)) or len(labels) == 0:
+        raise ValueError(
+            f"logits of shape {logits.shape} for {len(labels)} labels and {len(classes)} classes; "
+            "expected [N, C] with N of at least 1"
+        )
+    _check_indices(labels, len(classes), "labels")
+    broken = int((~np.isfinite(logits)).any(axis=1).sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(logits)} examples have logits that are not finite (nan or inf): "
+            "the training diverged or overflowed, so there is nothing to score"
+        )
+
+
+def _check_indices(indices: Integers, n_classes: int, what: str) -> None:
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"{what} of shape {indices.shape} and type {indices.dtype}; expected integers [N]"
+        )
+    outside = indices[(indices < 0) | (indices >= n_classes)]
+    if outside.size:
+        raise ValueError(f"{what} hold {outside[0]}; expected 0 to {n_classes - 1}")
+
+
+def _metric_names(classes: Sequence[str]) -> list[str]:
+    """Turn class names into distinct last parts of MLflow metric names, in the same order.
+
+    A name that was safe already keeps its form, whichever class comes first. Names that differ
+    in case alone clash too: in MySQL and on some file systems they are one key.
+    """
+    safe = [_safe(name) for name in classes]
+    names = [""] * len(classes)
+    taken: set[str] = set()
+    for i in sorted(range(len(classes)), key=lambda i: safe[i] != classes[i]):
+        name, copy = safe[i], 1
+        while name.casefold() in taken:
+            copy += 1
+            name = f"{safe[i]}_{copy}"
+        taken.add(name.casefold())
+        names[i] = name
+    return names
+
+
+def _safe(name: str) -> str:
+    # "/" would be allowed, but MLflow reads keys as paths: "a//b" or ".." is refused.
+    # 200 characters leave room for the prefix and a suffix within MLflow's 250.
+    safe = re.sub(r"[^\w.\- ]", "_", name.strip())[:200]
+    return "_" if set(safe) <= {"."} else safe

@@ -1,0 +1,64 @@
+"""Build what a config names by `_target_`, its arguments checked against the target's signature."""
+
+import inspect
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from adapterlab.config import describe
+from adapterlab.errors import ConfigError, allowed
+
+
+def prepared(
+    node: Mapping[str, Any], where: str, *, supplied: Collection[str] = ()
+) -> Callable[..., Any]:
+    """Return the target of `node` with its arguments checked and bound.
+
+    Args:
+        node: `_target_`, the dotted path of a callable; `name`, which is left out; and arguments.
+        where: the node's place in the config, for errors.
+        supplied: parameters that the caller passes later; the config may not set them.
+
+    Raises:
+        ConfigError: there is no such target, or an argument is unknown, missing or of the wrong
+            type.
+    """
+    target = _locate(str(node["_target_"]), where)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(target).parameters.items()
+        if name not in supplied
+    }
+    for key in arguments:
+        if key not in parameters:
+            raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    schema: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        for name, p in parameters.items()
+        if name in arguments or p.default is p.empty
+    }
+    config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+    model = create_model("Arguments", __config__=config, **schema)
+    try:
+        # Through JSON, strict validation still takes a list for any sequence.
+        values = model.model_validate_json(json.dumps(arguments))
+    except ValidationError as error:
+        raise ConfigError(describe(error, where)) from None
+    return partial(target, **{name: getattr(values, name) for name in schema})
+
+
+def _locate(path: str, where: str) -> Callable[..., Any]:
+    module_name, _, name = path.rpartition(".")
+    try:
+        target = getattr(import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where}._target_={path} cannot be imported: {error}") from None
+    if not callable(target):
+        raise ConfigError(f"{where}._target_={path} is not callable")
+    return target  # type: ignore[no-any-return]

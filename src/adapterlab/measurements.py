@@ -1,0 +1,60 @@
+"""The final figures of a run; one that was not measured is missing, with why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from adapterlab.assembly import Assembly, source_data, source_model
+from adapterlab.config import Config
+from adapterlab.predictions import predict
+
+
+@dataclass
+class Measurements:
+    """Metrics by name, and the reasons for those that are missing."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def add(self, prefix: str, values: Mapping[str, float]) -> None:
+        """Add metrics under ``prefix/``."""
+        self.values |= {f"{prefix}/{name}": float(value) for name, value in values.items()}
+
+    def add_or_say(self, name: str, value: float | None, why: str) -> None:
+        """Add a metric, or the reason for its absence."""
+        if value is None:
+            self.missing[name] = why
+        else:
+            self.values[name] = value
+
+    def add_parameters(self, assembly: Assembly) -> None:
+        """Count adapter, head, trainable and total parameters."""
+        count = assembly.adapted.count()
+        self.add(
+            "params",
+            {
+                "adapter": count.adapter,
+                "head": count.head,
+                "trainable": count.trainable,
+                "total": count.total,
+            },
+        )
+
+    def add_source(self, config: Config, assembly: Assembly, device: torch.device) -> None:
+        """Measure what is left of the source task: accuracy on its test split before and after."""
+        why = None
+        if not assembly.base.weights:
+            why = "trained from scratch: there is no source task"
+        elif assembly.base.dataset is None:
+            why = "the base is a file, its source task's data are not known"
+        elif assembly.base.dataset.name == config.dataset.name:
+            why = "source and target are the same task"
+        if why is not None:
+            for name in ("source/accuracy_before", "source/accuracy_after"):
+                self.missing[name] = why
+            return
+        data = source_data(config, assembly)
+        after = predict(source_model(config, assembly), data, "test", device)
+        self.values["source/accuracy_after"] = after.metrics()["accuracy"]
+        self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")

@@ -1,0 +1,161 @@
+"""One run: config -> data -> base model -> strategy -> LightningModule -> Trainer -> tracking."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from adapterlab.adapters import save_adapter
+from adapterlab.assembly import Assembly, assemble
+from adapterlab.building import check
+from adapterlab.config import BASES, Config, to_container
+from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint
+from adapterlab.measurements import Measurements
+from adapterlab.predictions import Predictions, predict
+from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure, save
+from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
+from adapterlab.tracking import Tracker, flattened, git_commit, tracked
+from adapterlab.training.fit import Training, fit
+
+
+def run(config: Config) -> RunResult:
+    """Carry out one run, or return the result of one that has finished, when resuming.
+
+    Everything it writes lands in its folder under mlruns/ and, unless tracking is off, in MLflow.
+
+    Raises:
+        AdapterLabError: the configuration or the data are wrong; nothing has been trained.
+        TrainingDivergedError: the loss is no longer a number.
+    """
+    folder = RunFolder.of(config)
+    with folder.lock(wait=config.study == BASES):
+        if config.resume and (finished := folder.finished()) is not None:
+            return finished
+        check(config)
+        device = choose_device(config.hardware)
+        assembly = assemble(config, train=run)
+        resumed = folder.start(config, resume=config.resume)
+        with tracked(config, run_name(config), folder.mlflow_run_id()) as tracker:
+            folder.remember_mlflow_run(tracker.run_id)
+            tracker.params(flattened(to_container(config)))
+            tracker.tags(_tags(config, assembly, device))
+            measured = Measurements()
+            training, test = _train_and_test(
+                config, assembly, device, folder, tracker, measured, resumed=resumed
+            )
+            measured.add_source(config, assembly, device.torch)
+            measured.add_parameters(assembly)
+            _write_files(config, assembly, training, test, folder)
+            measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
+            result = RunResult(
+                name=run_name(config),
+                folder=folder.path,
+                run_id=tracker.run_id,
+                metrics=measured.values,
+                missing=measured.missing,
+                notes=assembly.notes,
+                shape=assembly.data.shape,
+                classes=assembly.data.classes,
+            )
+            _publish(result, folder, tracker)
+        folder.finish(result)
+    return result
+
+
+def _train_and_test(
+    config: Config,
+    assembly: Assembly,
+    device: Device,
+    folder: RunFolder,
+    tracker: Tracker,
+    measured: Measurements,
+    *,
+    resumed: bool,
+) -> tuple[Training, Predictions]:
+    """Train, read the test split once, and take the costs of both."""
+    with PeakMemory(device.accelerator) as memory:
+        start = time.perf_counter()
+        training = fit(
+            config,
+            assembly.adapted,
+            assembly.data,
+            num_classes=len(assembly.data.classes),
+            title=run_name(config),
+            device=device,
+            folder=folder.checkpoints,
+            report=lambda epoch, metrics: tracker.metrics(metrics, epoch),
+        )
+        test = predict(assembly.adapted, assembly.data, "test", device.torch)
+        wall_seconds = time.perf_counter() - start
+    measured.add("test", test.metrics())
+    best = training.history[training.best_epoch]
+    measured.add("best", {"epoch": training.best_epoch})
+    measured.add("best", {name.replace("/", "_"): value for name, value in best.items()})
+    for name, value, why in (
+        ("train_seconds", training.seconds, ""),
+        ("wall_seconds", wall_seconds, ""),
+        ("samples_per_second", training.samples_per_second, training.why),
+        ("peak_memory_mib", memory.mib, memory.why or ""),
+    ):
+        if resumed:
+            value, why = None, "the run was interrupted and resumed"
+        measured.add_or_say(f"cost/{name}", value, why)
+    return training, test
+
+
+def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
+    """Return what runs are found and grouped by."""
+    machine = fingerprint(device.accelerator)
+    tags = {
+        "strategy": config.adapter["name"],
+        "model": config.model["name"],
+        "dataset": config.dataset.name,
+        "seed": str(config.seed),
+        "study": config.study or "",
+        "kind": "base" if config.study == BASES else "run",
+        "arm": arm_hash(config),
+        "config_hash": config_hash(config),
+        "base": assembly.base.origin,
+        "base_head": "kept" if assembly.head_kept else "new",
+        "pack_size": "1",
+        "precision": device.precision,
+        "memory_kind": PeakMemory(device.accelerator).kind,
+        "data_notes": "; ".join(assembly.notes),
+    }
+    tags |= {f"hardware.{key}": value for key, value in machine.items()}
+    commit = git_commit()
+    if commit is not None:
+        tags["git_commit"] = commit
+    return {key: value for key, value in tags.items() if value}
+
+
+def _write_files(
+    config: Config, assembly: Assembly, training: Training, test: Predictions, folder: RunFolder
+) -> None:
+    """Write the adapter, the predictions and the pictures."""
+    save_adapter(assembly.adapted, folder.adapter, extra={"classes": assembly.data.classes})
+    test.write(folder.predictions)
+    folder.figures.mkdir(exist_ok=True)
+    title = run_name(config)
+    matrix = confusion_matrix_figure(test.confusion(), test.classes, title)
+    save(matrix, folder.figures / "confusion_matrix.png")
+    curves = {
+        name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
+        for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    }
+    figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
+    save(figure, folder.figures / "learning_curves.png")
+
+
+def _publish(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
+    """Log the final metrics and keep the files with the MLflow run."""
+    finite = {name: value for name, value in result.metrics.items() if np.isfinite(value)}
+    tracker.metrics(finite)
+    tracker.tags({f"missing.{name}": why for name, why in result.missing.items()})
+    for path, where in (
+        (folder.config, None),
+        (folder.adapter, "adapter"),
+        (folder.predictions, "predictions"),
+        *((path, "figures") for path in sorted(folder.figures.glob("*.png"))),
+    ):
+        tracker.artifact(Path(path), where)

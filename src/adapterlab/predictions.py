@@ -1,0 +1,68 @@
+"""Logits of a model on a split, and the file that keeps them for paired tests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from adapterlab.data.images import ImageDataModule, SplitName
+from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits [N, C] and labels [N] of a split, in the split's order."""
+
+    logits: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Return accuracy, macro_f1, nll, ece, brier and recall/CLASS."""
+        return classification_metrics(self.logits, self.labels, self.classes)
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return counts [C, C], true class by predicted class."""
+        return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))
+
+    def write(self, path: Path) -> None:
+        """Write one row an example: row, label, prediction, logits.
+
+        `row` is the example's place in the official split as it was read, so that the same
+        example has the same row in every run, unless the run was limited to a sample.
+        """
+        table = pa.table(
+            {
+                "row": np.arange(len(self.labels)),
+                "label": self.labels,
+                "prediction": self.logits.argmax(1),
+                "logits": list(self.logits),
+            }
+        )
+        pq.write_table(table.replace_schema_metadata({"classes": "\n".join(self.classes)}), path)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, data: ImageDataModule, split: SplitName, device: torch.device
+) -> Predictions:
+    """Run a model over a split, in order and in evaluation mode.
+
+    It computes in the precision of the model's weights, without autocast, so that evaluating
+    again gives the same logits whatever the training's precision was.
+    """
+    training = model.training
+    model.eval().to(device)
+    dtype = next(model.parameters()).dtype
+    logits, labels = [], []
+    for batch in data.batches(split, device):
+        logits.append(model(batch.inputs.to(dtype)).cpu())
+        labels.append(batch.labels.cpu())
+    model.train(training)
+    return Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy(), data.classes)

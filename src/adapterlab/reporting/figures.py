@@ -1,0 +1,309 @@
+"""Pictures of results: pure functions from arrays to matplotlib figures.
+
+No figure passes through pyplot, so nothing is global: they can be drawn in any thread, without a
+display, and are freed with their last reference. Colours are those of Okabe and Ito, "Color
+Universal Design" (2008), which people with any common colour vision tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+INK, MUTED, RULE, PAPER = "#222222", "#6B6B6B", "#DDDDDD", "#FFFFFF"
+
+_CELLS_WITH_COUNTS = 20
+_CLASSES_WITH_NAMES = 100
+_EPOCHS_WITH_MARKERS = 30
+
+# Names from users: a class called "$5 to $10" is not a formula.
+_VERBATIM: dict[str, Any] = {"parse_math": False}
+
+_LINES = {
+    "train": {"label": "training", "color": BLUE, "linestyle": "-", "marker": "o"},
+    "val": {"label": "validation", "color": VERMILION, "linestyle": "--", "marker": "s"},
+}
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm as `comparison_figure` draws it.
+
+    Attributes:
+        name: the strategy, with what sets it apart, such as ``lora rank 8``.
+        target: accuracy on the target test split, a share from 0 to 1 for each seed.
+        source: accuracy on the source task after adaptation, likewise; empty: not measured.
+        trainable: the number of trainable parameters, head included.
+    """
+
+    name: str
+    target: tuple[float, ...]
+    source: tuple[float, ...]
+    trainable: int
+
+
+def confusion_matrix_figure(
+    matrix: npt.NDArray[np.integer[Any]], classes: Sequence[str], title: str
+) -> Figure:
+    """Draw counts by true class (rows) and predicted class (columns).
+
+    A cell's colour is its share of its row, so that the diagonal shows recall whatever the
+    class sizes are. Counts are written while there are at most 20 classes, and every class is
+    named while there are at most 100. A class without examples has no shares: its row is grey,
+    and its name says so.
+
+    Args:
+        matrix: counts, ``[C, C]``.
+        classes: the C class names.
+        title: the figure's title.
+
+    Raises:
+        ValueError: if ``matrix`` is not ``[C, C]``.
+    """
+    n = len(classes)
+    if matrix.shape != (n, n):
+        raise ValueError(f"matrix of shape {matrix.shape} for {n} classes; expected [{n}, {n}]")
+    examples = matrix.sum(axis=1, keepdims=True)
+    shares = np.ma.masked_where(
+        np.broadcast_to(examples == 0, matrix.shape), matrix / np.maximum(examples, 1)
+    )
+
+    side = float(np.clip(0.5 * n, 3, 10))
+    figure = Figure(figsize=(side + 2.4, side + 1.4), layout="constrained", facecolor=PAPER)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap=mpl.colormaps["Blues"].with_extremes(bad=RULE), vmin=0, vmax=1)
+    axes.set_title(title, color=INK, **_VERBATIM)
+    axes.set_xlabel("predicted class", color=INK)
+    axes.set_ylabel("true class", color=INK)
+
+    cell_points = 72 * side / n
+    named = range(0, n, -(-n // _CLASSES_WITH_NAMES))
+    names = [classes[i] for i in named]
+    size = min(9.0, 0.85 * cell_points * named.step)
+    sideways = max(map(len, names)) * 0.6 * size > 0.9 * cell_points * named.step
+    axes.set_xticks(named, names, fontsize=size, rotation=90 if sideways else 0, **_VERBATIM)
+    rows = [classes[i] if examples[i] else f"{classes[i]} (no examples)" for i in named]
+    axes.set_yticks(named, rows, fontsize=size, **_VERBATIM)
+    axes.tick_params(length=0, colors=INK)
+    axes.spines[:].set_visible(False)
+
+    bar = figure.colorbar(
+        image, ax=axes, format=FuncFormatter(_percent), fraction=0.045, aspect=30, pad=0.02
+    )
+    bar.set_label("share of the true class", color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=9)
+    bar.outline.set_visible(False)
+
+    if n <= _CELLS_WITH_COUNTS:
+        widest = len(str(matrix.max()))
+        colours = np.asarray(image.to_rgba(shares))
+        for (row, column), count in np.ndenumerate(matrix):
+            axes.text(
+                column,
+                row,
+                str(count),
+                ha="center",
+                va="center",
+                fontsize=min(9.0, 1.4 * cell_points / widest),
+                color=_legible_on(colours[row, column]),
+            )
+    return figure
+
+
+def learning_curves_figure(
+    history: Mapping[str, Sequence[tuple[int, float]]],
+    title: str,
+    best_epoch: int | None = None,
+) -> Figure:
+    """Draw loss and accuracy over epochs, training and validation apart by colour and line style.
+
+    Args:
+        history: (epoch, value) pairs under ``train/loss``, ``val/loss``, ``train/accuracy`` and
+            ``val/accuracy``; other keys are not drawn. A panel without a curve says so.
+        title: the figure's title.
+        best_epoch: the epoch whose weights were kept, marked in both panels.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained", facecolor=PAPER)
+    figure.suptitle(title, color=INK, **_VERBATIM)
+    loss, accuracy = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
+    _draw_curves(loss, history, "loss", best_epoch)
+    _draw_curves(accuracy, history, "accuracy", best_epoch)
+    loss.set_ylabel("cross-entropy (nats)", color=INK)
+    accuracy.set_ylabel("accuracy", color=INK)
+    if accuracy.lines:
+        accuracy.yaxis.set_major_formatter(_percent)
+        accuracy.set_ylim(*_within_shares(accuracy.get_ylim()))
+    return figure
+
+
+def comparison_figure(rows: Sequence[ArmSummary]) -> Figure:
+    """Draw arms by accuracy on the target task, beside what they kept of the source task.
+
+    The best arm on the target is on top. The large dot is the mean over seeds, also written at
+    the right; the small dots under it are the seeds. Trainable parameters stand under the name
+    of the arm.
+
+    Raises:
+        ValueError: if there are no rows, or a row has no target accuracy.
+    """
+    if not rows:
+        raise ValueError("no arms to compare")
+    unmeasured = [row.name for row in rows if not row.target]
+    if unmeasured:
+        raise ValueError(f"no target accuracy for: {', '.join(unmeasured)}")
+    ranked = sorted(rows, key=lambda row: fmean(row.target), reverse=True)
+
+    figure = Figure(figsize=(9, 1.5 + 0.55 * len(rows)), layout="constrained", facecolor=PAPER)
+    target, source = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.04})
+    _draw_dots(target, [row.target for row in ranked], BLUE)
+    _draw_dots(source, [row.source for row in ranked], GREEN)
+    _title(target, "accuracy on the target task")
+    _title(source, "accuracy kept on the source task")
+    target.set_ylim(len(ranked) - 0.5, -0.5)
+    names = [row.name for row in ranked]
+    target.set_yticks(range(len(ranked)), names, fontsize=10, va="bottom", **_VERBATIM)
+    for y, row in enumerate(ranked):
+        trainable = f"{row.trainable:,} trainable parameters"
+        _write_beside(target, 0, y + 0.04, trainable, va="top", ha="right", fontsize=8, color=MUTED)
+    replicated = any(len(row.target) > 1 for row in ranked)
+    figure.supxlabel(
+        "large dots: mean over seeds; small dots: the seeds"
+        if replicated
+        else "one seed for each arm: the spread between seeds is not known",
+        fontsize=8.5,
+        color=MUTED,
+    )
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG at 150 dpi; the same figure gives the same bytes.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    # matplotlib's version would otherwise be stamped into the file.
+    figure.savefig(path, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+
+
+def _draw_curves(
+    axes: Axes,
+    history: Mapping[str, Sequence[tuple[int, float]]],
+    metric: str,
+    best_epoch: int | None,
+) -> None:
+    _title(axes, metric)
+    _plain(axes, grid="both")
+    axes.set_xlabel("epoch", color=INK)
+    curves = {split: history.get(f"{split}/{metric}", ()) for split in _LINES}
+    epochs = [epoch for points in curves.values() for epoch, _ in points]
+    if not epochs:
+        _write_missing(axes, 0.5)
+        axes.set(xticks=[], yticks=[])
+        return
+    for split, points in curves.items():
+        if points:
+            (line,) = axes.plot(*zip(*points, strict=True), markersize=4.5, linewidth=1.6)
+            line.set(**_LINES[split])
+            # A lone point has no line: only its marker is seen.
+            if len(points) > _EPOCHS_WITH_MARKERS:
+                line.set_marker("")
+    if best_epoch is not None:
+        label = f"best epoch: {best_epoch}"
+        axes.axvline(best_epoch, color=BLACK, linestyle=":", linewidth=1.2, label=label, zorder=1)
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _draw_dots(axes: Axes, arms: Sequence[Sequence[float]], colour: str) -> None:
+    """Draw one row of dots for each arm, the first on top."""
+    _plain(axes, grid="x")
+    axes.tick_params(axis="y", length=0, pad=6)
+    axes.set_xlabel("share of the test split", color=INK)
+    for y, seeds in enumerate(arms):
+        axes.axhline(y, color=RULE, linewidth=0.8, zorder=0)
+        if not seeds:
+            _write_missing(axes, y)
+            continue
+        mean = fmean(seeds)
+        axes.plot([mean], [y], "o", color=colour, markersize=9, clip_on=False)
+        if len(seeds) > 1:
+            # Under the mean, not behind it: seeds that agree would be hidden.
+            below = [y + 0.24] * len(seeds)
+            axes.plot(
+                seeds, below, "o", color=colour, alpha=0.6, markersize=4, mew=0, clip_on=False
+            )
+        _write_beside(axes, 1, y, f"{mean:.1%}", va="center", fontsize=10, color=INK)
+    if not any(arms):
+        axes.set_xticks([])
+        return
+    axes.margins(x=0.08)
+    axes.set_xlim(*_within_shares(axes.get_xlim()))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_formatter(_percent)
+
+
+def _write_beside(axes: Axes, side: Literal[0, 1], y: float, text: str, **style: Any) -> None:
+    """Write outside the panel, at its left (``side`` 0) or right (1) edge."""
+    axes.annotate(
+        text,
+        xy=(side, y),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(12 * side - 6, 0),
+        textcoords="offset points",
+        annotation_clip=False,
+        **style,
+    )
+
+
+def _write_missing(axes: Axes, y: float) -> None:
+    axes.text(
+        0.5,
+        y,
+        "not measured",
+        transform=axes.get_yaxis_transform(),
+        ha="center",
+        va="center",
+        fontsize=9,
+        style="italic",
+        color=MUTED,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 3},
+    )
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK)
+
+
+def _plain(axes: Axes, grid: Literal["x", "both"]) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=RULE, linewidth=0.6, axis=grid)
+    axes.set_axisbelow(True)
+
+
+def _percent(share: float, _: float | None) -> str:
+    return f"{100 * share:.4g}%"
+
+
+def _within_shares(limits: tuple[float, float]) -> tuple[float, float]:
+    """Cut an axis to 0 to 1, with room for half a line at both ends."""
+    return max(limits[0], -0.005), min(limits[1], 1.005)
+
+
+def _legible_on(rgba: npt.NDArray[np.floating[Any]]) -> str:
+    """Choose dark or white text, whichever contrasts more by WCAG 2's relative luminance."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3]]
+    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return BLACK if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else PAPER

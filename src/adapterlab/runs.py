@@ -1,0 +1,205 @@
+"""What a run is called and where it lives: its hashes, its folder, its lock and its result."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from adapterlab.config import Config, from_container, to_container
+from adapterlab.errors import AdapterLabError
+
+BOOKKEEPING = ("resume", "plan", "root", "data_dir", "tracking", "study")
+"""Options that say where and how a run is kept, not what it computes."""
+
+SEEDS = ("seed", "init_seed", "order_seed")
+
+
+def config_hash(config: Config) -> str:
+    """Return 8 hex digits for what a run computes; equal configs give equal hashes anywhere."""
+    values = to_container(config)
+    for key in BOOKKEEPING:
+        del values[key]
+    values["hardware"] = {"precision": config.hardware.precision}
+    return _digest(values)
+
+
+def arm_hash(config: Config) -> str:
+    """Return 8 hex digits for a run's arm: everything but its seeds."""
+    values = to_container(config)
+    for key in (*BOOKKEEPING, *SEEDS):
+        del values[key]
+    values["hardware"] = {"precision": config.hardware.precision}
+    return _digest(values)
+
+
+def run_name(config: Config) -> str:
+    """Return a name for people: ``digits_rotated-mlp-lora-seed0``."""
+    parts = [config.dataset.name, config.model["name"], config.adapter["name"]]
+    return "-".join([*parts, f"seed{config.seed}"])
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run measured.
+
+    Attributes:
+        name: the run's name.
+        folder: where its files are.
+        run_id: its MLflow run, None when it was not tracked.
+        metrics: final metrics by name, such as ``test/accuracy``.
+        missing: metrics that were not measured, and why.
+        notes: what a reader of the figures should know about the data.
+        shape: the model's input shape.
+        classes: class names, in label order.
+    """
+
+    name: str
+    folder: Path
+    run_id: str | None
+    metrics: dict[str, float]
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder. It is named by what the run computes, so the same run finds it again."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, config: Config) -> "RunFolder":
+        """Return the folder of a config's run, which need not exist yet."""
+        study = config.study or "single"
+        return cls(config.mlruns / "runs" / study / f"{run_name(config)}-{config_hash(config)}")
+
+    @property
+    def adapter(self) -> Path:
+        """The trained parameters."""
+        return self.path / "adapter.safetensors"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of the training, the last for resuming and the best for testing."""
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        """Per-example test predictions."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def result(self) -> Path:
+        """The final metrics; there when the run has finished."""
+        return self.path / "result.json"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures."""
+        return self.path / "figures"
+
+    @contextmanager
+    def lock(self, *, wait: bool) -> Iterator[None]:
+        """Hold the folder; the lock goes with the process, however that ends.
+
+        Args:
+            wait: wait for another process that holds it, instead of refusing.
+
+        Raises:
+            AdapterLabError: another process holds it and `wait` is False.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            raise AdapterLabError(
+                f"another process is training this very run in {self.path}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, config: Config, *, resume: bool) -> bool:
+        """Write the configuration; say whether a checkpoint is there to go on from.
+
+        Unless resuming, what an earlier run of this configuration left is cleared.
+        """
+        if not resume:
+            for path in sorted(self.path.rglob("*"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
+                elif path.name != ".lock":
+                    path.unlink()
+        write_config(self.config, config)
+        return self.checkpoints.is_dir()
+
+    def mlflow_run_id(self) -> str | None:
+        """Return the MLflow run that this folder's run is logged to, None before it has one."""
+        path = self.path / "mlflow_run_id"
+        return path.read_text() if path.is_file() else None
+
+    def remember_mlflow_run(self, run_id: str | None) -> None:
+        """Keep the id of the MLflow run, to go on with it when resuming."""
+        if run_id is not None:
+            (self.path / "mlflow_run_id").write_text(run_id)
+
+    def finish(self, result: RunResult) -> None:
+        """Write the result; from here on the run counts as finished."""
+        values = asdict(result) | {"folder": str(result.folder)}
+        part = self.result.with_suffix(".part")
+        part.write_text(json.dumps(values, indent=2) + "\n")
+        part.replace(self.result)
+
+    def finished(self) -> RunResult | None:
+        """Return the result of a finished run, None if it has not finished."""
+        if not self.result.is_file():
+            return None
+        values = json.loads(self.result.read_text())
+        values |= {key: tuple(values[key]) for key in ("notes", "shape", "classes")}
+        values["folder"] = self.path
+        return RunResult(**values)
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write a resolved configuration as YAML."""
+    path.write_text(yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: Path) -> Config:
+    """Read what `write_config` wrote.
+
+    Raises:
+        ConfigError: it is not a configuration of this version.
+    """
+    return from_container(yaml.safe_load(path.read_text()))
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(values), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _canonical(value: Any) -> Any:
+    """Write 16.0 as 16: YAML and the command line tell them apart, a run does not."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

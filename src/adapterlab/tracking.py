@@ -1,0 +1,212 @@
+"""Logging to MLflow: the only file that writes there.
+
+The default store is sqlite under the project's mlruns/, because MLflow 3.13 and later refuse the
+plain file store.
+"""
+
+import contextlib
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+
+from adapterlab.config import Config
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Takes what a run reports."""
+
+    run_id: str | None
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log the configuration, flattened."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of an epoch, or the final ones."""
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file with the run."""
+
+
+class NoTracker:
+    """Tracks nothing: `tracking=none`, for a run whose folder is enough."""
+
+    run_id = None
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Do nothing."""
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Do nothing."""
+
+
+class MLflowTracker:
+    """Writes to one MLflow run.
+
+    Args:
+        client: an MLflow client.
+        run_id: the run.
+    """
+
+    PARAMS_PER_CALL = 100  # MLflow's own limit
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self.client = client
+        self.run_id: str | None = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters; MLflow refuses to change one that a resumed run logs again."""
+        from mlflow.entities import Param
+
+        known = self.client.get_run(self.run_id).data.params
+        new = [Param(key, str(value)) for key, value in values.items() if key not in known]
+        for i in range(0, len(new), self.PARAMS_PER_CALL):
+            self.client.log_batch(self.run_id, params=new[i : i + self.PARAMS_PER_CALL])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags in one call."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics in one call."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, step) for key, value in values.items()]
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file to the run's artifacts."""
+        self.client.log_artifact(self.run_id, str(path), folder)
+
+
+def default_uri(mlruns: Path) -> str:
+    """Return the URI of the sqlite store in `mlruns`."""
+    return f"sqlite:///{mlruns / 'mlflow.db'}"
+
+
+def connect(uri: str | None, mlruns: Path) -> Any:
+    """Return an MLflow client for a tracking URI, or for the store in `mlruns`.
+
+    A new sqlite store is set up by one process at a time: several at once would race for the
+    creation of its tables.
+    """
+    quieten()
+    from mlflow import MlflowClient
+
+    if uri is not None:
+        return MlflowClient(uri)
+    mlruns.mkdir(parents=True, exist_ok=True)
+    with FileLock(mlruns / ".mlflow.lock"):
+        client = MlflowClient(default_uri(mlruns))
+        client.search_experiments(max_results=1)
+    return client
+
+
+def quieten() -> None:
+    """Keep MLflow from reporting usage, and its store from narrating every migration."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tracker]:
+    """Open a run's tracker and see that the run does not outlive its process as RUNNING.
+
+    An exception marks it FAILED, with the error's first line as the tag `error`; an interrupt
+    (Ctrl-C, SIGTERM) marks it KILLED.
+
+    Args:
+        config: of the run.
+        name: the run's name.
+        run_id: the MLflow run to go on with, when resuming.
+    """
+    if not config.tracking.enabled:
+        yield NoTracker()
+        return
+    client = connect(config.tracking.uri, config.mlruns)
+    if run_id is None:
+        experiment = _experiment_id(client, config)
+        run_id = client.create_run(experiment, run_name=name).info.run_id
+    else:
+        client.update_run(run_id, status="RUNNING")
+    tracker = MLflowTracker(client, run_id)
+    try:
+        yield tracker
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        # The error itself matters more than a store that cannot take the news.
+        with contextlib.suppress(Exception):
+            if not killed:
+                first_line = (str(error).splitlines() or [""])[0]
+                tracker.tags({"error": f"{type(error).__name__}: {first_line}"[:500]})
+            client.set_terminated(run_id, "KILLED" if killed else "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def git_commit() -> str | None:
+    """Return the commit that this code is at, with ``+`` when files differ; None outside git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        if head.returncode != 0:
+            return None
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys: ``{"optimizer.lr": 0.001}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _experiment_id(client: Any, config: Config) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = config.tracking.experiment
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    # Artifacts go where the experiment said when it was made, wherever a run is started from; a
+    # server knows its own place.
+    local = config.tracking.uri is None
+    location = (config.mlruns / "artifacts").as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        # Another process was faster.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)

@@ -1,0 +1,195 @@
+"""The LightningModule: how an adapted classifier is trained and validated."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adapterlab.adapters.base import AdaptedModel
+from adapterlab.config import SGD, Adam
+from adapterlab.seeding import stream
+from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
+
+Report = Callable[[int, Mapping[str, float]], None]
+"""Takes the number of an epoch, from 1, and its metrics."""
+
+
+class LabelledBatch(Protocol):
+    """What a data module yields: inputs for the model, and labels [batch]."""
+
+    @property
+    def inputs(self) -> Any:
+        """What the model is called with."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices, [batch]."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """The training loss is no longer a number."""
+
+
+class Tally(nn.Module):
+    """Sums over the batches of an epoch, kept on the device until the epoch ends.
+
+    Args:
+        num_classes: C; the confusion counts are [C, C], true class by predicted class.
+    """
+
+    confusion: Tensor
+    loss_sum: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.register_buffer(
+            "confusion", torch.zeros(num_classes**2, dtype=torch.float64), persistent=False
+        )
+        self.register_buffer("loss_sum", torch.zeros((), dtype=torch.float64), persistent=False)
+
+    @torch.no_grad()
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Count a batch: logits [batch, C], labels [batch], its mean loss."""
+        cells = labels * self.num_classes + logits.argmax(1)
+        self.confusion.index_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
+        self.loss_sum += loss.detach() * len(labels)
+
+    def compute(self) -> dict[str, float]:
+        """Return loss, accuracy and macro-F1 (a class that never occurs counts as 0)."""
+        counts = self.confusion.view(self.num_classes, self.num_classes)
+        hits, total = counts.diagonal(), counts.sum()
+        f1 = 2 * hits / (counts.sum(0) + counts.sum(1)).clamp_min(1)
+        return {
+            "loss": float(self.loss_sum / total),
+            "accuracy": float(hits.sum() / total),
+            "macro_f1": float(f1.mean()),
+        }
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self.confusion.zero_()
+        self.loss_sum.zero_()
+
+
+class Classifier(pl.LightningModule):
+    """Cross-entropy training of an adapted model.
+
+    Checkpoints hold what is trained, never the frozen base. Randomness (dropout, base and
+    adapter) is drawn anew each epoch from a stream of the seed, so a run resumed at an epoch's
+    start goes on as if it had never stopped.
+
+    Args:
+        model: what is trained.
+        num_classes: classes of the task.
+        optimizer: its options.
+        label_smoothing: share of the target spread over all classes; in training only.
+        seed: of everything drawn while training.
+        report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
+        compile: run the model through torch.compile.
+
+    Attributes:
+        history: metrics by epoch, from 1; kept in checkpoints.
+    """
+
+    strict_loading = False
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        num_classes: int,
+        optimizer: SGD | Adam,
+        *,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        report: Report | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.options = optimizer
+        self.label_smoothing = label_smoothing
+        self.seed = seed
+        self.report = report
+        self.history: dict[int, dict[str, float]] = {}
+        self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
+        self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
+        self._plateau_state: dict[str, Any] | None = None
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the logits, [batch, C]."""
+        return self._call(inputs)
+
+    def configure_optimizers(self) -> Any:
+        """Set up the optimizer over what the strategy trains, and the schedule."""
+        self.optimizer = make_optimizer(self._trained(), self.options)
+        self.plateau = make_plateau(self.optimizer, self.options)
+        if self.plateau is not None:
+            if self._plateau_state is not None:
+                self.plateau.load_state_dict(self._plateau_state)
+            return self.optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = make_schedule(self.optimizer, total, self.options)
+        return [self.optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def on_train_epoch_start(self) -> None:
+        """Start this epoch's random streams."""
+        torch.manual_seed(stream(self.seed, "epoch", self.current_epoch))
+        self.model.reseed(stream(self.seed, "dropout", self.current_epoch))
+        self.train_tally.reset()
+
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
+        """Return the loss of a batch."""
+        logits = self(batch.inputs)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        self.train_tally.add(logits, batch.labels, loss)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self.val_tally.reset()
+
+    def validation_step(self, batch: LabelledBatch, batch_index: int) -> None:
+        """Count a batch."""
+        logits = self(batch.inputs)
+        self.val_tally.add(logits, batch.labels, F.cross_entropy(logits, batch.labels))
+
+    def on_train_epoch_end(self) -> None:
+        """Gather the epoch's metrics, refuse a diverged training, and follow the plateau.
+
+        This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
+        Lightning would step a plateau schedule after, and a resumed run would miss that step.
+        """
+        epoch = self.current_epoch + 1
+        metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
+        metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
+        metrics["train/lr"] = self.optimizer.param_groups[0]["lr"]
+        for name in ("train/loss", "val/loss"):
+            if not torch.isfinite(torch.tensor(metrics[name])):
+                raise TrainingDivergedError(
+                    f"{name} is {metrics[name]} in epoch {epoch}; try a lower optimizer.lr than "
+                    f"{self.options.lr:g}, or optimizer.clip_norm"
+                )
+        self.log_dict(metrics)
+        self.history[epoch] = metrics
+        if self.plateau is not None:
+            self.plateau.step(metrics["val/loss"])
+        if self.report is not None:
+            self.report(epoch, metrics)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained, the history and the plateau's state."""
+        checkpoint["state_dict"] = {f"model.model.{k}": v for k, v in self.model.state().items()}
+        checkpoint["history"] = self.history
+        checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up history and plateau where they were."""
+        self.history = checkpoint["history"]
+        self._plateau_state = checkpoint["plateau"]
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        return iter(self.model.trainable().values())

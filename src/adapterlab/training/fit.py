@@ -1,0 +1,140 @@
+"""Training an adapted model with Lightning's Trainer, and choosing its best epoch."""
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from adapterlab.adapters import AdaptedModel
+from adapterlab.config import Config
+from adapterlab.hardware import Device
+from adapterlab.seeding import stream
+from adapterlab.training.callbacks import Progress, Throughput
+from adapterlab.training.classifier import Classifier, Report
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came of a training.
+
+    Attributes:
+        history: metrics by epoch, from 1.
+        best_epoch: the epoch whose parameters the model has now.
+        seconds: wall time of the training, validation included.
+        samples_per_second: without warm-up and validation; None where it was not measured.
+        why: the reason then.
+    """
+
+    history: dict[int, dict[str, float]]
+    best_epoch: int
+    seconds: float
+    samples_per_second: float | None
+    why: str
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in `folder` that a training goes on from."""
+    return folder / "last.ckpt"
+
+
+def fit(
+    config: Config,
+    model: AdaptedModel,
+    data: pl.LightningDataModule,
+    *,
+    num_classes: int,
+    title: str,
+    device: Device,
+    folder: Path,
+    report: Report,
+) -> Training:
+    """Train a model and leave it with the parameters of its best epoch on validation.
+
+    Args:
+        config: epochs, optimizer, selection, early stopping.
+        model: trained in place.
+        data: the target task.
+        num_classes: its classes.
+        title: for the progress bar.
+        device: where to compute.
+        folder: for checkpoints; if it has a last one, training goes on from there.
+        report: called after every epoch.
+
+    Raises:
+        TrainingDivergedError: the loss is no longer a number.
+    """
+    _quieten()
+    progress, throughput = Progress(title, config.epochs), Throughput()
+
+    def report_all(epoch: int, metrics: dict[str, float]) -> None:
+        progress.report(epoch, metrics)
+        report(epoch, metrics)
+
+    module = Classifier(
+        model,
+        num_classes,
+        config.optimizer,
+        label_smoothing=config.label_smoothing,
+        seed=stream(config.init_seed, "training"),
+        report=report_all,
+        compile=config.hardware.compile,
+    )
+    monitor, mode = f"val/{config.select_on}", "min" if config.select_on == "loss" else "max"
+    checkpoints = ModelCheckpoint(
+        dirpath=folder,
+        filename="best",
+        monitor=monitor,
+        mode=mode,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [progress, throughput, checkpoints]
+    if config.early_stopping is not None:
+        stopping = EarlyStopping(
+            monitor, mode=mode, patience=config.early_stopping, check_on_train_epoch_end=True
+        )
+        callbacks.append(stopping)
+    trainer = pl.Trainer(
+        accelerator=device.accelerator,
+        devices=[device.torch.index] if device.torch.type == "cuda" else 1,
+        precision=device.precision,  # type: ignore[arg-type]
+        max_epochs=config.epochs,
+        gradient_clip_val=config.optimizer.clip_norm,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    last = last_checkpoint(folder)
+    start = time.perf_counter()
+    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
+    seconds = time.perf_counter() - start
+    best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
+    module.load_state_dict(best["state_dict"], strict=False)
+    return Training(
+        history=module.history,
+        best_epoch=best["epoch"] + 1,
+        seconds=seconds,
+        samples_per_second=throughput.samples_per_second,
+        why=throughput.why,
+    )
+
+
+def _quieten() -> None:
+    """Keep Lightning to what a user of this program can act on."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,71 @@
+"""Optimizers and learning-rate schedules from their options."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from adapterlab.config import SGD, Adam
+
+PLATEAU_FACTOR = 0.1
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], options: SGD | Adam
+) -> torch.optim.Optimizer:
+    """Return the optimizer; weight decay applies to every parameter it is given."""
+    if isinstance(options, SGD):
+        return torch.optim.SGD(
+            parameters,
+            lr=options.lr,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            weight_decay=options.weight_decay,
+        )
+    kind = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+    first, second = options.betas
+    return kind(
+        parameters,
+        lr=options.lr,
+        betas=(first, second),
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+    )
+
+
+def rate_at(step: int, total: int, options: SGD | Adam) -> float:
+    """Return the share of the peak learning rate at a step.
+
+    A linear rise over the first `warmup` share of the steps, then constant, or a fall to zero at
+    the last step, linear or along half a cosine.
+
+    Args:
+        step: steps done so far, from 0.
+        total: steps of the whole training.
+        options: the schedule.
+    """
+    warm = math.ceil(options.warmup * total)
+    if step < warm:
+        return (step + 1) / warm
+    progress = min((step - warm) / max(total - warm, 1), 1.0)
+    match options.schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "linear":
+            return 1 - progress
+        case _:
+            return 1.0
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, total: int, options: SGD | Adam) -> LambdaLR:
+    """Return the schedule of warm-up and fall, to be stepped after every batch."""
+    return LambdaLR(optimizer, lambda step: rate_at(step, total, options))
+
+
+def make_plateau(optimizer: torch.optim.Optimizer, options: SGD | Adam) -> ReduceLROnPlateau | None:
+    """Return the schedule that follows the validation loss, stepped after every epoch."""
+    if options.schedule != "plateau":
+        return None
+    return ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=options.plateau_patience)

@@ -1,0 +1,6 @@
+"""Train one run, or several with -m: python src/train.py adapter=dora model=mlp dataset=cifar10."""
+
+from adapterlab.cli import train
+
+if __name__ == "__main__":
+    train()

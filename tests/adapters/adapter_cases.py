@@ -1,0 +1,164 @@
+"""The one table of strategies that every law is tested on, two small models, and shared helpers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
+from adapterlab.models import MLP
+
+FEATURES, CLASSES = 5, 3
+
+CASES: dict[str, Strategy] = {
+    "full": Full(),
+    "full-frozen-head": Full(head="freeze"),
+    "head": Head(),
+    "last_layers-1": LastLayers(n=1),
+    "last_layers-2": LastLayers(n=2),
+    "last_layers-frozen-head": LastLayers(n=1, head="freeze"),
+    "bitfit": BitFit(),
+    "bitfit-adapted-head": BitFit(head="adapt"),
+    "bitfit-frozen-head": BitFit(head="freeze"),
+    "lora": LoRA(rank=2, alpha=3),
+    "lora-adapted-head": LoRA(rank=2, alpha=3, head="adapt"),
+    "lora-frozen-head": LoRA(rank=2, alpha=3, head="freeze"),
+    "lora-rslora": LoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank"),
+    "lora-plain-alpha": LoRA(rank=2, alpha=3, scaling="alpha"),
+    "lora-dropout": LoRA(rank=2, alpha=3, dropout=0.3),
+    "lora-gaussian": LoRA(rank=2, alpha=3, init="gaussian"),
+    "lora-targets": LoRA(rank=2, alpha=3, targets=["layers.1*"]),
+    "lora-patterns": LoRA(
+        rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}
+    ),
+    "dora": DoRA(rank=2, alpha=3),
+    "dora-adapted-head": DoRA(rank=2, alpha=3, head="adapt"),
+    "dora-frozen-head": DoRA(rank=2, alpha=3, head="freeze"),
+    "dora-rslora": DoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank"),
+    "dora-dropout": DoRA(rank=2, alpha=3, dropout=0.3),
+    "dora-per-input": DoRA(rank=2, alpha=3, magnitude="per_input"),
+    "dora-per-input-adapted-head": DoRA(
+        rank=2, alpha=3, magnitude="per_input", head="adapt", dropout=0.3
+    ),
+    "dora-patterns": DoRA(
+        rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}
+    ),
+}
+
+
+class Block(nn.Module):
+    """A residual block with what an MLP lacks: a norm, nesting, a layer without bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width + 2, bias=False)
+        self.output = nn.Linear(width + 2, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.output(torch.tanh(self.query(self.norm(x))))
+
+
+class Encoder(nn.Module):
+    """A toy encoder whose head is two modules, one of them nested."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(FEATURES, width)
+        self.layers = nn.ModuleList(Block(width) for _ in range(3))
+        self.pooler = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.classifier = nn.Linear(width, CLASSES)
+        self.head_modules = ("pooler", "classifier")
+        self.blocks = tuple(f"layers.{i}" for i in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embedding(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.classifier(self.pooler(x))
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "mlp": lambda: MLP((FEATURES,), CLASSES, widths=(8, 6, 6)),
+    "encoder": Encoder,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One strategy of the table on one of the models."""
+
+    model_name: str
+    strategy_name: str
+
+    @property
+    def strategy(self) -> Strategy:
+        return CASES[self.strategy_name]
+
+    def base(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """Return the base model: the same weights for the same seed, no parameter zero or one."""
+        return build(MODELS[self.model_name], seed=seed, dtype=dtype)
+
+    def adapted(
+        self, *, base_seed: int = 0, seed: int = 0, dtype: torch.dtype = torch.float32
+    ) -> AdaptedModel:
+        return self.strategy.apply(self.base(seed=base_seed, dtype=dtype), seed=seed)
+
+
+def build(
+    model: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """Build a model and shift all its parameters, so that biases and norms are not trivial."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        built = model()
+        with torch.no_grad():
+            for parameter in built.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape)
+    return built.to(dtype)
+
+
+def inputs(batch: int = 16, *, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
+    """Return a batch of random examples for either model."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, FEATURES, generator=generator, dtype=dtype)
+
+
+@torch.no_grad()
+def perturb(adapted: AdaptedModel, *, seed: int = 2) -> None:
+    """Move every trainable parameter away from its first value."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in adapted.trainable().values():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter += 0.3 * noise
+
+
+def train(adapted: AdaptedModel, steps: int) -> list[float]:
+    """Take a few AdamW steps over all parameters, frozen ones included; return the losses."""
+    optimizer = torch.optim.AdamW(adapted.parameters(), lr=0.05, weight_decay=0.1)
+    dtype = next(adapted.parameters()).dtype
+    x = inputs(dtype=dtype)
+    labels = torch.arange(len(x)) % CLASSES
+    adapted.train()
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(adapted(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of every parameter and buffer, non-persistent ones included."""
+    state = dict(module.named_parameters()) | dict(module.named_buffers())
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    """Assert that two snapshots are equal bit for bit."""
+    assert left.keys() == right.keys()
+    differing = [name for name in left if not torch.equal(left[name], right[name])]
+    assert not differing

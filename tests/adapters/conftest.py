@@ -1,0 +1,20 @@
+"""Fixtures of the adapter tests; the table behind them is in adapter_cases.py."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Under --import-mode=importlib a test folder is not importable by itself.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from adapter_cases import CASES, MODELS, Case
+
+
+@pytest.fixture(
+    params=[Case(model, name) for model in MODELS for name in CASES],
+    ids=lambda case: f"{case.model_name}-{case.strategy_name}",
+)
+def case(request: pytest.FixtureRequest) -> Case:
+    """One strategy of the table on one model: a law takes this and holds for all."""
+    return request.param

@@ -19,7 +19,7 @@ install: $(INSTALLED)  ## Create .venv and install everything, versions pinned
 
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo
-	$(BIN)/python scripts/compare.py study=demo
+	$(BIN)/python scripts/report.py study=demo
 
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

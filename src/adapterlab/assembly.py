@@ -13,7 +13,7 @@ from adapterlab.config import Config, Dataset
 from adapterlab.data.images import ImageDataModule
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.splits import ImageSplits, hold_out, limited
-from adapterlab.data.transforms import to_shape
+from adapterlab.data.transforms import splits_to_shape
 from adapterlab.errors import ConfigError
 from adapterlab.instantiate import prepared
 from adapterlab.runs import RunResult
@@ -54,7 +54,7 @@ def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
     shape = declared_shape(config)
     splits = load_splits(config, config.dataset, shape)
     base = load_base(config, train)
-    splits = _in_shape(splits, base.shape or shape)
+    splits = splits_to_shape(splits, base.shape or shape)
     classes = splits.classes
     model = make_model(config, splits.train.shape, len(classes))
     head_kept = load_into(model, base, classes, getattr(config.base, "head", "new"))
@@ -62,10 +62,11 @@ def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
         model.double()
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
     data = data_module(config, config.dataset, splits)
-    notes = (*splits.notes, *base.notes)
+    notes = list(splits.notes)
     if config.limit is not None:
-        notes += (f"limited to {config.limit} examples of each split",)
-    return Assembly(data, base, adapted, head_kept, notes)
+        notes.append(f"limited to {config.limit} examples of each split")
+    notes += [note for note in base.notes if note not in notes]
+    return Assembly(data, base, adapted, head_kept, tuple(notes))
 
 
 def load_splits(config: Config, dataset: Dataset, shape: Shape | None) -> ImageSplits:
@@ -92,7 +93,7 @@ def load_splits(config: Config, dataset: Dataset, shape: Shape | None) -> ImageS
                 f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
             )
         splits = replace(splits, classes=tuple(dataset.classes))
-    return _in_shape(splits, shape)
+    return splits_to_shape(splits, shape)
 
 
 def data_module(config: Config, dataset: Dataset, splits: ImageSplits) -> ImageDataModule:
@@ -143,14 +144,3 @@ def source_data(config: Config, assembly: Assembly) -> ImageDataModule:
     assert dataset is not None
     splits = load_splits(config, dataset, assembly.data.shape)
     return data_module(config, dataset, splits)
-
-
-def _in_shape(splits: ImageSplits, shape: tuple[int, ...] | None) -> ImageSplits:
-    if shape is None or tuple(splits.train.shape) == tuple(shape):
-        return splits
-    channels, height, width = shape
-    converted = {
-        name: replace(split, images=to_shape(split.images, (channels, height, width)))
-        for name, split in splits.named().items()
-    }
-    return replace(splits, **converted)

@@ -29,7 +29,7 @@ from adapterlab.config import (
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.runs import RunResult
 
-Shape = tuple[int, ...]
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load_base(config: Config, train: Callable[[Config], RunResult]) -> BaseWeigh
         classes=result.classes,
         dataset=run.dataset,
         accuracy=result.metrics["test/accuracy"],
-        notes=tuple(f"source: {note}" for note in result.notes),
+        notes=result.notes,
     )
 
 
@@ -180,11 +180,15 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
     except (SafetensorError, UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
+    shape = None
+    if base.shape is not None:
+        channels, height, width = base.shape
+        shape = channels, height, width
     return BaseWeights(
         origin=path.name,
         weights=weights,
-        shape=base.shape and tuple(base.shape),
-        classes=base.classes and tuple(base.classes),
+        shape=shape,
+        classes=None if base.classes is None else tuple(base.classes),
     )
 
 

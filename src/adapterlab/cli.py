@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
@@ -54,6 +56,11 @@ def evaluate() -> None:
     _main(_evaluate)
 
 
+def report() -> None:
+    """Compare the runs of a study: the console script `adapterlab-report`."""
+    _main(_report)
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
     with mistakes_in_one_line():
@@ -64,11 +71,17 @@ def _train(cfg: DictConfig) -> float | None:
         from adapterlab.building import check
 
         check(config)  # before Lightning is loaded, which takes seconds
-        from adapterlab.console import print_result
+        from adapterlab.console import print_line, print_result
         from adapterlab.pipeline import run
 
+        multirun = HydraConfig.get().mode is RunMode.MULTIRUN
+        if multirun:
+            logging.getLogger("adapterlab.training").setLevel(logging.WARNING)
         result = run(config)
-    print_result(result, _ui(config))
+    if multirun:
+        print_line(result)
+    else:
+        print_result(result, _ui(config))
     return result.metrics[f"best/val_{config.select_on}"]
 
 
@@ -78,7 +91,22 @@ def _evaluate(cfg: DictConfig) -> None:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         from adapterlab.evaluation import evaluate_saved, parse_request
 
-        evaluate_saved(parse_request(values))
+        evaluation = evaluate_saved(parse_request(values))
+    from adapterlab.console import print_evaluation
+
+    print_evaluation(evaluation)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+def _report(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.reporting.report import make_report, parse_request
+
+        study = make_report(parse_request(values))
+    from adapterlab.console import print_report
+
+    print_report(study)
 
 
 def _plan(config: Config) -> None:
@@ -156,6 +184,10 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def _set_up_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -164,9 +196,6 @@ def _set_up_output() -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
-    def one_line(message: Warning | str, *_: Any) -> str:
-        return f"warning: {message}\n"
-
-    warnings.formatwarning = one_line
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
     OmegaConf.register_new_resolver("default_root", default_root)
     OmegaConf.register_new_resolver("source_dataset", lambda name: source_dataset(CONF, name))

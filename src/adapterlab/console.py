@@ -1,16 +1,22 @@
 """What people read on the terminal: the plan, the summary of a run, the table of a study."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from adapterlab.adapters.plan import Plan
 from adapterlab.runs import RunResult
 
-# A table that is piped into a file should not be cut to the width of a terminal there is not.
-console = Console(soft_wrap=True, highlight=False)
+if TYPE_CHECKING:  # a plan should not wait for Lightning
+    from adapterlab.adapters.plan import Plan
+    from adapterlab.evaluation import Evaluation
+    from adapterlab.reporting.report import Report
+
+# Where there is no terminal, rich would fold tables to 80 columns.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def number(value: float) -> str:
@@ -18,7 +24,7 @@ def number(value: float) -> str:
     return f"{int(value):,}"
 
 
-def print_plan(plan: Plan, title: str) -> None:
+def print_plan(plan: "Plan", title: str) -> None:
     """Print what would be trained, layer by layer."""
     table = Table(title=f"What {title} trains", title_justify="left")
     table.add_column("layer")
@@ -74,6 +80,38 @@ def print_result(result: RunResult, ui: str) -> None:
     if result.run_id is not None:
         paths |= {"MLflow run": result.run_id, "look at it": ui}
     print_paths(paths)
+
+
+def print_line(result: RunResult) -> None:
+    """Print the one line that a run gets among many."""
+    accuracy = _share(result.metrics.get("test/accuracy"))
+    console.print(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print metrics beside those that the run logged."""
+    title = f"{evaluation.name} on {evaluation.split}"
+    table = Table("metric", title=title, title_justify="left")
+    table.add_column("now", justify="right")
+    table.add_column("logged", justify="right")
+    for name, value in evaluation.metrics.items():
+        logged = evaluation.logged.get(name)
+        table.add_row(name, f"{value:.6f}", "-" if logged is None else f"{logged:.6f}")
+    console.print(table)
+    differences = evaluation.differences()
+    if differences:
+        name, gap = max(differences.items(), key=lambda item: abs(item[1]))
+        console.print(f"differs from the logged metrics, most in {name}: by {gap:.3g}")
+    elif evaluation.logged:
+        console.print("equal to the logged metrics, to the last digit")
+
+
+def print_report(report: "Report") -> None:
+    """Print a study's table, what to know about it, and where the picture is."""
+    console.print(report.table())
+    for note in report.notes():
+        console.print(f"note: {note}")
+    print_paths({"picture": report.figure})
 
 
 def print_paths(paths: Mapping[str, Path | str]) -> None:

@@ -43,13 +43,7 @@ class Measurements:
 
     def add_source(self, config: Config, assembly: Assembly, device: torch.device) -> None:
         """Measure what is left of the source task: accuracy on its test split before and after."""
-        why = None
-        if not assembly.base.weights:
-            why = "trained from scratch: there is no source task"
-        elif assembly.base.dataset is None:
-            why = "the base is a file, its source task's data are not known"
-        elif assembly.base.dataset.name == config.dataset.name:
-            why = "source and target are the same task"
+        why = why_no_source(config, assembly)
         if why is not None:
             for name in ("source/accuracy_before", "source/accuracy_after"):
                 self.missing[name] = why
@@ -58,3 +52,14 @@ class Measurements:
         after = predict(source_model(config, assembly), data, "test", device)
         self.values["source/accuracy_after"] = after.metrics()["accuracy"]
         self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")
+
+
+def why_no_source(config: Config, assembly: Assembly) -> str | None:
+    """Say why there is no source task to measure; None if there is one."""
+    if not assembly.base.weights:
+        return "trained from scratch: there is no source task"
+    if assembly.base.dataset is None:
+        return "the base is a file, and its source data are not known"
+    if assembly.base.dataset.name == config.dataset.name:
+        return "source and target are the same task"
+    return None

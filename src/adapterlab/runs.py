@@ -65,7 +65,7 @@ class RunResult:
     metrics: dict[str, float]
     missing: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, int, int] = (0, 0, 0)
     classes: tuple[str, ...] = ()
 
 

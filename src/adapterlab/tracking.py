@@ -42,7 +42,7 @@ class Tracker(Protocol):
 class NoTracker:
     """Tracks nothing: `tracking=none`, for a run whose folder is enough."""
 
-    run_id = None
+    run_id: str | None = None
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Do nothing."""

@@ -65,6 +65,13 @@ class TestLoRAByHand:
         assert merged.weight.tolist() == [[2.0, 1.0], [3.5, 3.5]]
         assert merged.bias.tolist() == [0.5, -0.5]
 
+    def test_only_the_factors_are_trained_and_the_merged_layer_is_frozen(
+        self, layer: LoRALinear
+    ) -> None:
+        trained = [name for name, p in layer.named_parameters() if p.requires_grad]
+        assert trained == ["lora_A", "lora_B"]
+        assert not any(parameter.requires_grad for parameter in layer.merged().parameters())
+
     def test_without_bias(self) -> None:
         layer = LoRALinear(linear([[1, 2], [3, 4]], None), rank=1, alpha=0.5)
         set_factors(layer, [[1, -1]], [[2], [1]])

@@ -139,6 +139,14 @@ class TestDropout:
         torch.manual_seed(0)
         assert not torch.equal(model(x), plain(x))
 
+    @torch.no_grad()
+    def test_comes_after_the_activation(self) -> None:
+        model = MLP((1,), 1, widths=(1,), activation="tanh", dropout=0.5)
+        for parameter, value in zip(model.parameters(), (1.0, 0.0, 1.0, 0.0), strict=True):
+            parameter.fill_(value)
+        saturated = torch.full((64, 1), 100.0)
+        assert set(model.train()(saturated).flatten().tolist()) == {0.0, 2.0}
+
     def test_leaves_inputs_and_logits_alone(self) -> None:
         linear = MLP((4,), 3, widths=(), dropout=0.9)
         x = torch.randn(8, 4)

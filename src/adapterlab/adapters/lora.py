@@ -223,14 +223,10 @@ def initial_factors(
 def like(layer: nn.Linear, weight: Tensor) -> nn.Linear:
     """Return a new linear layer with `weight` and a copy of the bias of `layer`."""
     d_out, d_in = weight.shape
-    merged = nn.utils.skip_init(  # first values would be drawn from the global generator
-        nn.Linear,
-        d_in,
-        d_out,
-        bias=layer.bias is not None,
-        device=weight.device,
-        dtype=weight.dtype,
-    )
+    # By way of the meta device, for a layer's first values are drawn from the global generator.
+    merged = nn.Linear(
+        d_in, d_out, bias=layer.bias is not None, device="meta", dtype=weight.dtype
+    ).to_empty(device=weight.device)
     with torch.no_grad():
         merged.weight.copy_(weight)
         if layer.bias is not None:

@@ -3,6 +3,7 @@
 import logging
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def fit(
     _quieten()
     progress, throughput = Progress(title, config.epochs), Throughput()
 
-    def report_all(epoch: int, metrics: dict[str, float]) -> None:
+    def report_all(epoch: int, metrics: Mapping[str, float]) -> None:
         progress.report(epoch, metrics)
         report(epoch, metrics)
 
@@ -136,5 +137,6 @@ def _quieten() -> None:
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is smaller than the logging interval.*",
+        ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message)

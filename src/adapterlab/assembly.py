@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, merge
+from adapterlab.adapters import AdaptedModel, Plan, merge
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, load_base, load_into
-from adapterlab.building import Shape, declared_shape, make_model, make_strategy
+from adapterlab.building import Shape, declared_shape, make_model, make_strategy, plan_for
 from adapterlab.config import Config, Dataset
 from adapterlab.data.images import ImageDataModule
 from adapterlab.data.sources import LoadContext
@@ -67,6 +67,12 @@ def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
         notes.append(f"limited to {config.limit} examples of each split")
     notes += [note for note in base.notes if note not in notes]
     return Assembly(data, base, adapted, head_kept, tuple(notes))
+
+
+def plan_from_files(config: Config) -> Plan:
+    """Return what a run would train, for a data set whose shape or classes are in its files."""
+    splits = load_splits(config, config.dataset, declared_shape(config))
+    return plan_for(config, make_strategy(config), splits.train.shape, len(splits.classes))
 
 
 def load_splits(config: Config, dataset: Dataset, shape: Shape | None) -> ImageSplits:

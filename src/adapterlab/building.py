@@ -34,10 +34,15 @@ def check(config: Config) -> Plan | None:
     shape = declared_shape(config)
     if shape is None or config.dataset.classes is None:
         return None
+    return plan_for(config, strategy, shape, len(config.dataset.classes))
+
+
+def plan_for(config: Config, strategy: Strategy, shape: Shape, num_classes: int) -> Plan:
+    """Return what a strategy would train, from a model without weights."""
     with torch.device("meta"):
-        model = make_model(config, shape, len(config.dataset.classes))
+        model = make_model(config, shape, num_classes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `assemble` says them
+        warnings.simplefilter("ignore")  # they are for the run itself
         return plan(strategy.apply(model))
 
 

@@ -26,7 +26,7 @@ from omegaconf.errors import (
 )
 
 from adapterlab.config import Config, parse, source_dataset
-from adapterlab.errors import AdapterLabError, ConfigError, allowed
+from adapterlab.errors import AdapterLabError, allowed
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -115,11 +115,10 @@ def _plan(config: Config) -> None:
     from adapterlab.runs import run_name
 
     plan = check(config)
-    if plan is None:
-        raise ConfigError(
-            f"plan=true: the shape and classes of {config.dataset.name} are only in its files; "
-            "set dataset.shape=[channels,height,width] and dataset.classes=[...]"
-        )
+    if plan is None:  # shape or classes are only in the data set's files
+        from adapterlab.assembly import plan_from_files
+
+        plan = plan_from_files(config)
     print_plan(plan, run_name(config))
 
 
@@ -188,6 +187,14 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def run_options() -> str:
+    """Return the options of conf/train.yaml with their comments, for `--help`."""
+    text = (CONF / "train.yaml").read_text()
+    options = text[text.index("epochs:") : text.index("hydra:")].strip()
+    # Hydra fills in the help text as a template, in which a dollar sign is written twice.
+    return options.replace("$", "$$")
+
+
 def _set_up_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -198,4 +205,5 @@ def _set_up_output() -> None:
 
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
     OmegaConf.register_new_resolver("default_root", default_root)
+    OmegaConf.register_new_resolver("run_options", run_options)
     OmegaConf.register_new_resolver("source_dataset", lambda name: source_dataset(CONF, name))

@@ -38,6 +38,7 @@ class Dataset:
     Attributes:
         name: as in tables and tags.
         source: the data set that the base is trained on unless `base.source` says otherwise.
+        source_epochs: epochs of that training, unless `base.epochs` says otherwise.
         loader: `_target_` of a function that returns the splits, and its arguments.
         shape: (channels, height, width); None takes it from the files.
         classes: class names in label order; None takes them from the files.
@@ -50,6 +51,7 @@ class Dataset:
 
     name: str
     source: str | None
+    source_epochs: Count
     loader: Target
     shape: Shape | None
     classes: Annotated[list[str], Field(min_length=2)] | None

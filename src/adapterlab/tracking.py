@@ -123,8 +123,9 @@ def connect(uri: str | None, mlruns: Path) -> Any:
 
 
 def quieten() -> None:
-    """Keep MLflow from reporting usage, and its store from narrating every migration."""
+    """Keep MLflow from reporting usage, and from narrating migrations and copies."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -5,12 +5,7 @@ import warnings
 
 import pytest
 import torch
-from adapter_cases import (
-    FEATURES,
-    MODELS,
-    Case,
-    build,
-)
+from adapter_cases import FEATURES, MODELS, Case, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -26,9 +21,7 @@ from adapterlab.adapters import (
     Strategy,
     plan,
 )
-from adapterlab.adapters.base import (
-    replace_module,
-)
+from adapterlab.adapters.base import replace_module
 from adapterlab.models import MLP
 
 NETWORKS = {"784-128-10": ((784,), (128,), 10), "3072-128-256-10": ((3, 32, 32), (128, 256), 10)}

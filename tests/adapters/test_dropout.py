@@ -1,26 +1,14 @@
 """Adapter dropout: masks that depend on the layer's own seed and on nothing else."""
 
+import copy
 import itertools
 
 import pytest
 import torch
-from adapter_cases import (
-    MODELS,
-    assert_same,
-    build,
-    inputs,
-    perturb,
-    snapshot,
-    train,
-)
+from adapter_cases import MODELS, assert_same, build, inputs, perturb, snapshot, train
 
-from adapterlab.adapters import (
-    DoRA,
-    LoRA,
-)
-from adapterlab.adapters.base import (
-    SeededDropout,
-)
+from adapterlab.adapters import DoRA, LoRA
+from adapterlab.adapters.base import SeededDropout
 
 
 class TestDropout:

@@ -31,9 +31,7 @@ from adapterlab.adapters import (
     Strategy,
     merge,
 )
-from adapterlab.adapters.base import (
-    fingerprint,
-)
+from adapterlab.adapters.base import fingerprint
 
 
 def is_random(strategy: Strategy) -> bool:

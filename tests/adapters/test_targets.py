@@ -1,20 +1,10 @@
 """Which layers a strategy adapts, and with which rank and alpha."""
 
 import pytest
-from adapter_cases import (
-    MODELS,
-    build,
-)
+from adapter_cases import MODELS, build
 
-from adapterlab.adapters import (
-    AdapterLayer,
-    LoRA,
-    LoRALinear,
-)
-from adapterlab.adapters.base import (
-    linear_layers,
-    within,
-)
+from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear
+from adapterlab.adapters.base import linear_layers, within
 from adapterlab.adapters.targets import select_layers
 from adapterlab.errors import ConfigError
 

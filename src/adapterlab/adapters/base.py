@@ -194,6 +194,8 @@ class Strategy(ABC):
             ConfigError: the strategy does not fit this model; it lists the layers that exist.
         """
         heads = adaptable(model).head_modules
+        if any(isinstance(module, AdapterLayer) for module in model.modules()):
+            raise ConfigError("the model is already adapted; merge it first")
         # A head that is trained in full is saved whole, so its first values need not match.
         base_hash = fingerprint(model, without=heads if self.head == "train" else ())
         model.requires_grad_(False)

@@ -7,7 +7,6 @@ and only there augmented and normalised.
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.seeding import stream
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -68,10 +68,13 @@ class ShuffledDraws(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
         epoch = self.epoch
-        order = torch.Generator().manual_seed(_stream(self.seed, 0, epoch))
+        order = torch.Generator().manual_seed(stream(self.seed, "order", epoch))
         rows = torch.randperm(self.size, generator=order)
         for batch, start in enumerate(range(0, self.size, self.batch_size)):
-            yield Draw(rows[start : start + self.batch_size], _stream(self.seed, 1, epoch, batch))
+            yield Draw(
+                rows[start : start + self.batch_size],
+                stream(self.seed, "augmentation", epoch, batch),
+            )
 
 
 class OrderedDraws(Sampler[Draw]):
@@ -87,12 +90,6 @@ class OrderedDraws(Sampler[Draw]):
         rows = torch.arange(self.size)
         for start in range(0, self.size, self.batch_size):
             yield Draw(rows[start : start + self.batch_size], None)
-
-
-def _stream(seed: int, *key: int) -> int:
-    """A 64-bit seed for the random stream ``key``, independent of those of other keys."""
-    sequence = np.random.SeedSequence(seed, spawn_key=key)
-    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 class _InMemory(Dataset[RawBatch]):

@@ -199,11 +199,18 @@ def _set_up_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("adapterlab")
-    logger.addHandler(handler)
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
-    OmegaConf.register_new_resolver("default_root", default_root)
-    OmegaConf.register_new_resolver("run_options", run_options)
-    OmegaConf.register_new_resolver("source_dataset", lambda name: source_dataset(CONF, name))
+    register_resolvers()
+
+
+def register_resolvers() -> None:
+    """Make known the functions that conf/ calls, as in ``${default_root:}``."""
+    OmegaConf.register_new_resolver("default_root", default_root, replace=True)
+    OmegaConf.register_new_resolver("run_options", run_options, replace=True)
+    OmegaConf.register_new_resolver(
+        "source_dataset", lambda name: source_dataset(CONF, name), replace=True
+    )

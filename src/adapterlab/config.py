@@ -24,8 +24,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
-"""A node with `_target_`, a `name` for tables and tags, and the target's arguments."""
+"""A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
 
 BASES = "bases"
 """The study that runs which train a base model belong to."""
@@ -49,7 +50,7 @@ class Dataset:
         validation_seed: seed of that cut, the same in every run.
     """
 
-    name: str
+    name: FileName
     source: str | None
     source_epochs: Count
     loader: Target
@@ -213,7 +214,7 @@ class Config:
     order_seed: Seed
     limit: Count | None
     fast_dev_run: bool
-    study: str | None
+    study: FileName | None
     resume: bool
     plan: bool
     root: str
@@ -318,6 +319,11 @@ def describe(error: ValidationError, where: str = "") -> str:
             return f"{option} is not an option"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             return f"{option} is missing"
+        case "string_pattern_mismatch":
+            return (
+                f"{option}={_short(first['input'])} names files: letters, digits, '.', '_' and "
+                "'-' are allowed, the first a letter, digit or '_'"
+            )
         case _:
             return f"{option}={_short(first['input'])} should be {message}"
 
@@ -331,6 +337,9 @@ def _require_target(where: str, node: Mapping[str, Any]) -> None:
     for key in ("name", "_target_"):
         if not isinstance(node.get(key), str):
             raise ConfigError(f"{where}.{key} is missing: every {where} names itself and its class")
+    for key in ("name", "label"):  # they name folders
+        if key in node:
+            checked(TypeAdapter(FileName), node[key], f"{where}.{key}")
 
 
 def _optimizers(config: Config) -> list[tuple[str, SGD | Adam]]:

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, ValidationError, create_model
 from adapterlab.config import describe
 from adapterlab.errors import ConfigError, allowed
 
+RESERVED = ("_target_", "name", "label")
+
 
 def prepared(
     node: Mapping[str, Any], where: str, *, supplied: Collection[str] = ()
@@ -19,7 +21,8 @@ def prepared(
     """Return the target of `node` with its arguments checked and bound.
 
     Args:
-        node: `_target_`, the dotted path of a callable; `name`, which is left out; and arguments.
+        node: `_target_`, the dotted path of a callable; `name` and maybe `label`, which are for
+            people; and arguments.
         where: the node's place in the config, for errors.
         supplied: parameters that the caller passes later; the config may not set them.
 
@@ -28,7 +31,7 @@ def prepared(
             type.
     """
     target = _locate(str(node["_target_"]), where)
-    arguments = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    arguments = {key: value for key, value in node.items() if key not in RESERVED}
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()

@@ -90,7 +90,8 @@ def _train_and_test(
     measured.add("test", test.metrics())
     best = training.history[training.best_epoch]
     measured.add("best", {"epoch": training.best_epoch})
-    measured.add("best", {name.replace("/", "_"): value for name, value in best.items()})
+    for name in ("loss", "accuracy", "macro_f1"):
+        measured.add("best", {f"val_{name}": best[f"val/{name}"]})
     for name, value, why in (
         ("train_seconds", training.seconds, ""),
         ("wall_seconds", wall_seconds, ""),
@@ -125,7 +126,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
     commit = git_commit()
     if commit is not None:
-        tags["git_commit"] = commit
+        tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
     return {key: value for key, value in tags.items() if value}
 
 

@@ -39,9 +39,9 @@ def arm_hash(config: Config) -> str:
 
 
 def run_name(config: Config) -> str:
-    """Return a name for people: ``digits_rotated-mlp-lora-seed0``."""
-    parts = [config.dataset.name, config.model["name"], config.adapter["name"]]
-    return "-".join([*parts, f"seed{config.seed}"])
+    """Return a name for people: ``digits_rotated-mlp-lora-r8-a16-seed0``."""
+    labels = [str(node.get("label", node["name"])) for node in (config.model, config.adapter)]
+    return "-".join([config.dataset.name, *labels, f"seed{config.seed}"])
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ def _name(run: Run, runs: Sequence[Run]) -> str:
     peers = [other for other in runs if other.tags["strategy"] == strategy]
     parts = [strategy]
     for key, value in sorted(run.params.items()):
-        seeds = key in ("seed", "init_seed", "order_seed")
-        if not seeds and len({other.params.get(key) for other in peers}) > 1:
+        derived = key in ("seed", "init_seed", "order_seed", "adapter.label")
+        if not derived and len({other.params.get(key) for other in peers}) > 1:
             parts.append(f"{key.removeprefix('adapter.')}={value}")
     return " ".join(parts)
 

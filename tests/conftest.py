@@ -1,0 +1,40 @@
+"""Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Under --import-mode=importlib a test folder is not importable by itself.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lab import Outcome, as_program
+
+from adapterlab import cli
+
+
+@pytest.fixture(scope="session")
+def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One root for the session, so that the tests train a base once."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call a program of the command line in this process, as a user would in a shell."""
+
+    def run(
+        *arguments: str, program: Callable[[], None] = cli.train, root: Path = tmp_path
+    ) -> Outcome:
+        capfd.readouterr()
+        code = 0
+        with as_program(root, *arguments):
+            try:
+                program()
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return run

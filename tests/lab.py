@@ -1,0 +1,105 @@
+"""What the tests of whole runs share: small configurations, and the command line in process."""
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from adapterlab import cli
+from adapterlab.config import Config, parse
+
+CHECKOUT = Path(cli.__file__).parents[2]
+
+TINY = (
+    "limit=96",
+    "epochs=2",
+    "base.epochs=2",
+    "optimizer.lr=0.01",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "tracking=none",
+)
+"""A run of a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that a user's mistake gets, without ``error: ``."""
+        assert self.code == cli.USER_ERROR, self
+        (line,) = self.err.splitlines()
+        assert line.startswith("error: "), line
+        return line.removeprefix("error: ")
+
+
+def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
+    """Compose a configuration as the command line does, and check it."""
+    cli.register_resolvers()
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        return parse(hydra.compose(config_name, [f"root={root}", *overrides]))
+
+
+def tiny(root: Path, *overrides: str) -> Config:
+    """Compose a run of a fraction of a second; a later override wins over `TINY`."""
+    chosen = {override.partition("=")[0] for override in overrides}
+    absent = {"base.epochs"} if "base=scratch" in overrides or "base=checkpoint" in overrides else ()
+    kept = [
+        override
+        for override in TINY
+        if (key := override.partition("=")[0]) not in chosen and key not in absent
+    ]
+    return compose(root, *kept, *overrides)
+
+
+@contextmanager
+def as_program(root: Path, *arguments: str) -> Iterator[None]:
+    """Let `cli.train` and its siblings find themselves on a fresh command line."""
+    logger = logging.getLogger("adapterlab")
+    before = logger.handlers, logger.level, logger.propagate
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("ADAPTERLAB_ROOT", str(root))
+        patch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setattr(sys, "argv", ["adapterlab", *arguments])
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+            logger.handlers, logger.level, logger.propagate = before
+
+
+def environment(root: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a real process that keeps its runs in `root`."""
+    inherited = {k: v for k, v in os.environ.items() if k != "ADAPTERLAB_DATA_DIR"}
+    return inherited | {"ADAPTERLAB_ROOT": str(root), "OMP_NUM_THREADS": "1"} | more
+
+
+def process(root: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python src/train.py`` for real, from the folder `cwd`."""
+    return subprocess.run(
+        [sys.executable, str(CHECKOUT / "src" / "train.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(root),
+        timeout=120,
+    )

@@ -9,15 +9,20 @@ import pytest
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import Outcome, as_program
-
 from adapterlab import cli
+from lab import Outcome, as_program
 
 
 @pytest.fixture(scope="session")
 def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One root for the session, so that the tests train a base once."""
     return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawing, which takes most of a tiny run's time."""
+    monkeypatch.setattr("adapterlab.pipeline.save", lambda figure, path: path.touch())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ configuration is found before torch is loaded.
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
+    ConfigAttributeError,
     ConfigKeyError,
     InterpolationResolutionError,
     MissingMandatoryValue,
@@ -27,8 +29,9 @@ from omegaconf.errors import (
 
 from adapterlab.config import Config, parse, source_dataset
 from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.runs import RunFolder, RunResult, run_name
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
 def find_conf() -> Path:
@@ -68,16 +71,12 @@ def _train(cfg: DictConfig) -> float | None:
         if config.plan:
             _plan(config)
             return None
-        from adapterlab.building import check
-
-        check(config)  # before Lightning is loaded, which takes seconds
-        from adapterlab.console import print_line, print_result
-        from adapterlab.pipeline import run
-
         multirun = HydraConfig.get().mode is RunMode.MULTIRUN
         if multirun:
             logging.getLogger("adapterlab.training").setLevel(logging.WARNING)
-        result = run(config)
+        result = _finished(config) or _run(config)
+    from adapterlab.console import print_line, print_result
+
     if multirun:
         print_line(result)
     else:
@@ -109,10 +108,23 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
+def _finished(config: Config) -> RunResult | None:
+    """Return what a run that is resumed needs no training for, before torch is loaded."""
+    return RunFolder.of(config).finished() if config.resume else None
+
+
+def _run(config: Config) -> RunResult:
+    from adapterlab.building import check
+
+    check(config)  # before Lightning is loaded, which takes seconds
+    from adapterlab.pipeline import run
+
+    return run(config)
+
+
 def _plan(config: Config) -> None:
     from adapterlab.building import check
     from adapterlab.console import print_plan
-    from adapterlab.runs import run_name
 
     plan = check(config)
     if plan is None:  # shape or classes are only in the data set's files
@@ -132,8 +144,15 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _set_up_output()
+    # An exception, so that the run is marked as killed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with mistakes_in_one_line():
-        command()
+        try:
+            command()
+        except ValueError as error:
+            if not _raised_by_hydra(error):
+                raise
+            _fail(f"{_first_line(error)}; a group takes a name, as in adapter=lora", USER_ERROR)
 
 
 @contextmanager
@@ -161,17 +180,32 @@ def explain(error: BaseException) -> str:
         match link:
             case AdapterLabError():
                 return str(link)
+            case OverrideParseException(override=override, message=message):
+                lines = [line for line in message.splitlines() if "'" in line]
+                return f"{override} is not of the form option=value: {lines[-1]}"
             case MissingConfigException(options=[_, *_] as options, missing_cfg_file=str(missing)):
                 group, _, name = missing.rpartition("/")
                 return f"{group}={name} does not exist; {allowed(name, options)}"
-            case MissingMandatoryValue(full_key=key):
+            case MissingMandatoryValue(full_key=str(key)):
                 return f"{key} is missing: set {key}=..."
             case InterpolationResolutionError():
-                return _first_line(link).partition("while resolving interpolation: ")[2]
-            case ConfigKeyError(full_key=key, parent_node=parent):
-                names = list(parent) if isinstance(parent, DictConfig) else []
-                return f"{key} is not an option; {allowed(str(key).rpartition('.')[2], names)}"
-    return _first_line(error)
+                line = _first_line(link)
+                return line.partition("while resolving interpolation: ")[2] or line
+            case ConfigKeyError() | ConfigAttributeError():
+                option, parent = str(link.full_key), link.parent_node
+                names = [name for name in parent or () if name not in ("_target_", "hydra")]
+                return f"{option} is not an option; {allowed(option.rpartition('.')[2], names)}"
+    if (line := _first_line(error)).startswith("Ambiguous value"):
+        line += "; several values need --multirun, a list is written [a,b]"
+    return line
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Say whether Hydra raised a built-in error itself: it does for ``adapter=null``."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("hydra.")
 
 
 def _first_line(error: BaseException) -> str:

@@ -264,6 +264,8 @@ def from_container(values: Any) -> Config:
                 f"{where}.warmup={optimizer.warmup:g} does not go with schedule=plateau; "
                 f"set {where}.warmup=0 or schedule=constant, cosine or linear"
             )
+        if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
+            raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
     if isinstance(config.base, TrainedBase) and config.base.dataset is None:
         raise ConfigError(
             f"data set {config.dataset.name} names no source for its base: "
@@ -290,7 +292,13 @@ def source_dataset(conf: Path, name: str | None) -> Any:
     if not path.is_file():
         names = sorted(p.stem for p in (conf / "dataset").glob("*.yaml"))
         raise ConfigError(f"base.source={name} is no data set; {allowed(name, names)}")
-    return OmegaConf.load(path)
+    dataset = OmegaConf.load(path)
+    if missing := sorted(OmegaConf.missing_keys(dataset)):
+        raise ConfigError(
+            f"base.source={name} leaves {missing[0]} open: copy {path.name} to "
+            "conf/dataset/NAME.yaml, fill it in there, and set base.source=NAME"
+        )
+    return dataset
 
 
 def checked(adapter: TypeAdapter[T], values: Any, where: str = "") -> T:
@@ -303,29 +311,58 @@ def checked(adapter: TypeAdapter[T], values: Any, where: str = "") -> T:
         # Read as JSON: strict about types, and still builds dataclasses out of mappings.
         return adapter.validate_json(json.dumps(values))
     except ValidationError as error:
-        raise ConfigError(describe(error, where)) from None
+        raise ConfigError(describe(error, values, where)) from None
 
 
-def describe(error: ValidationError, where: str = "") -> str:
-    """Say the first mistake of a validation in one line: option, value, what is allowed."""
+def describe(error: ValidationError, values: Any, where: str = "") -> str:
+    """Say the first mistake of a validation in one line: option, value, what is allowed.
+
+    Args:
+        error: what pydantic found.
+        values: what it was looking at.
+        where: the place of `values` in the config.
+    """
     first = error.errors(include_url=False)[0]
-    # The tag of a union ("sgd") is part of pydantic's path, but of no option's name.
-    tags = {"sgd", "adam", "adamw", "trained", "checkpoint", "scratch"}
-    parts = [str(part) for part in first["loc"] if part not in tags]
-    option = ".".join([where, *parts] if where else parts)
+    path, siblings = _located(first["loc"], values)
+    option = ".".join([where, *path] if where else path)
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{option} is not an option"
+            return f"{option} is not an option; {allowed(path[-1], siblings)}"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
-            return f"{option} is missing"
+            missing = str(first["loc"][-1])
+            return f"{option}.{missing} is missing" if option else f"{missing} is missing"
+        case "union_tag_invalid":
+            details = first["ctx"]
+            kind = details["discriminator"].strip("'")
+            return f"{option}.{kind}={details['tag']!r} should be {details['expected_tags']}"
         case "string_pattern_mismatch":
             return (
                 f"{option}={_short(first['input'])} names files: letters, digits, '.', '_' and "
                 "'-' are allowed, the first a letter, digit or '_'"
             )
         case _:
-            return f"{option}={_short(first['input'])} should be {message}"
+            # "List should have at least 2 items": of the value, not of a type.
+            _, verb, rest = message.partition(" should ")
+            rest = rest if verb else f"be {message}"
+            return f"{option}={_short(first['input'])} should {rest}"
+
+
+def _located(loc: tuple[int | str, ...], values: Any) -> tuple[list[str], list[str]]:
+    """Return an option's path, and the names of the options beside it.
+
+    Pydantic's path also names the members of unions ("sgd", "str"), which are no options.
+    """
+    path: list[str] = []
+    siblings: list[str] = []
+    for part in loc:
+        if isinstance(values, Mapping) and part in values:
+            siblings = [str(name) for name in values if name not in (part, "_target_")]
+        elif not (isinstance(values, list) and isinstance(part, int) and part < len(values)):
+            continue
+        path.append(str(part))
+        values = values[part]
+    return path, siblings
 
 
 def _short(value: object) -> str:

@@ -75,7 +75,7 @@ def print_result(result: RunResult, ui: str) -> None:
         table.add_row(*row)
     console.print(table)
     for note in result.notes:
-        console.print(f"note: {note}", style="yellow")
+        _print_text(f"note: {note}", style="yellow")
     paths: dict[str, Path | str] = {"files": result.folder}
     if result.run_id is not None:
         paths |= {"MLflow run": result.run_id, "look at it": ui}
@@ -85,7 +85,7 @@ def print_result(result: RunResult, ui: str) -> None:
 def print_line(result: RunResult) -> None:
     """Print the one line that a run gets among many."""
     accuracy = _share(result.metrics.get("test/accuracy"))
-    console.print(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
+    _print_text(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -110,7 +110,7 @@ def print_report(report: "Report") -> None:
     """Print a study's table, what to know about it, and where the picture is."""
     console.print(report.table())
     for note in report.notes():
-        console.print(f"note: {note}")
+        _print_text(f"note: {note}")
     print_paths({"picture": report.figure})
 
 
@@ -118,7 +118,12 @@ def print_paths(paths: Mapping[str, Path | str]) -> None:
     """Print where things are."""
     width = max(len(name) for name in paths) + 1
     for name, path in paths.items():
-        console.print(f"{name + ':':<{width}} {path}")
+        _print_text(f"{name + ':':<{width}} {path}")
+
+
+def _print_text(text: str, style: str | None = None) -> None:
+    """Print a line as it is: rich would read ``[a]`` as markup, and fold paths."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def _share(value: float | None) -> str:

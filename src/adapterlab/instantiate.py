@@ -52,7 +52,7 @@ def prepared(
         # Through JSON, strict validation still takes a list for any sequence.
         values = model.model_validate_json(json.dumps(arguments))
     except ValidationError as error:
-        raise ConfigError(describe(error, where)) from None
+        raise ConfigError(describe(error, arguments, where)) from None
     return partial(target, **{name: getattr(values, name) for name in schema})
 
 

@@ -60,6 +60,6 @@ def why_no_source(config: Config, assembly: Assembly) -> str | None:
         return "trained from scratch: there is no source task"
     if assembly.base.dataset is None:
         return "the base is a file, and its source data are not known"
-    if assembly.base.dataset.name == config.dataset.name:
+    if assembly.base.dataset.loader == config.dataset.loader:
         return "source and target are the same task"
     return None

@@ -27,12 +27,12 @@ def run(config: Config) -> RunResult:
         AdapterLabError: the configuration or the data are wrong; nothing has been trained.
         TrainingDivergedError: the loss is no longer a number.
     """
+    device = choose_device(config.hardware)
     folder = RunFolder.of(config)
     with folder.lock(wait=config.study == BASES):
         if config.resume and (finished := folder.finished()) is not None:
             return finished
         check(config)
-        device = choose_device(config.hardware)
         assembly = assemble(config, train=run)
         resumed = folder.start(config, resume=config.resume)
         with tracked(config, run_name(config), folder.mlflow_run_id()) as tracker:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ from filelock import FileLock, Timeout
 from adapterlab.config import Config, from_container, to_container
 from adapterlab.errors import AdapterLabError
 
+log = logging.getLogger(__name__)
+
 BOOKKEEPING = ("resume", "plan", "root", "data_dir", "tracking", "study")
 """Options that say where and how a run is kept, not what it computes."""
 
@@ -25,6 +28,7 @@ def config_hash(config: Config) -> str:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    values["adapter"].pop("label", None)
     values["hardware"] = {"precision": config.hardware.precision}
     return _digest(values)
 
@@ -34,6 +38,7 @@ def arm_hash(config: Config) -> str:
     values = to_container(config)
     for key in (*BOOKKEEPING, *SEEDS):
         del values[key]
+    values["adapter"].pop("label", None)
     values["hardware"] = {"precision": config.hardware.precision}
     return _digest(values)
 
@@ -124,11 +129,14 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            lock.acquire(timeout=0)
         except Timeout:
-            raise AdapterLabError(
-                f"another process is training this very run in {self.path}"
-            ) from None
+            if not wait:
+                raise AdapterLabError(
+                    f"another process is training this very run in {self.path}"
+                ) from None
+            log.info("waiting for %s, which another process is training", self.path.name)
+            lock.acquire()
         try:
             yield
         finally:

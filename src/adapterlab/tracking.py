@@ -151,6 +151,8 @@ def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tr
         run_id = client.create_run(experiment, run_name=name).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
+        if "error" in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, "error")
     tracker = MLflowTracker(client, run_id)
     try:
         yield tracker

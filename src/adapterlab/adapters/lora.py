@@ -17,7 +17,14 @@ from adapterlab.adapters.base import (
     Strategy,
     replace_module,
 )
-from adapterlab.adapters.targets import ALL_LINEAR, by_pattern, select_layers
+from adapterlab.adapters.targets import (
+    ALL_LINEAR,
+    Layers,
+    aliases_of,
+    by_pattern,
+    check_layers,
+    select_layers,
+)
 from adapterlab.errors import ConfigError, allowed
 
 Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
@@ -110,10 +117,14 @@ class LoRA(Strategy):
     """Add a trained low-rank update to frozen linear layers (Hu et al. 2021, arXiv:2106.09685).
 
     Args:
-        head: `train` the classifier in full, `adapt` it with LoRA too, or `freeze` it.
+        head: `train` the classifier in full, `adapt` it with LoRA too, or `freeze` it. Targets
+            that name layers of the head narrow `adapt` down to these.
         rank: rank of the updates.
         alpha: strength of the updates; with the default scaling s = alpha / rank.
-        targets: patterns of layer names, or `all-linear` for every linear layer but the head.
+        targets: patterns of layer names, short names where the model has them (`query`, `ffn`),
+            or `all-linear` for every linear layer but the head.
+        layers: the blocks whose layers are adapted: `all`, `first N`, `last N`, or a list of
+            indices from 0. Anything but `all` leaves out body layers that are in no block.
         rank_pattern: rank by target pattern, where it is not `rank`.
         alpha_pattern: alpha by target pattern, where it is not `alpha`.
         dropout: probability of dropping an input of the update.
@@ -127,6 +138,7 @@ class LoRA(Strategy):
     rank: int = 8
     alpha: float = 16.0
     targets: str | Sequence[str] = ALL_LINEAR
+    layers: Layers = "all"
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     dropout: float = 0.0
@@ -140,6 +152,7 @@ class LoRA(Strategy):
             for alpha in (self.alpha, *self.alpha_pattern.values()):
                 check_low_rank(rank, alpha, self.dropout)
         scale_factor(self.scaling, self.alpha, self.rank)
+        check_layers(self.layers)
         if self.init not in get_args(Init):
             raise ConfigError(f"adapter.init={self.init}; {allowed(self.init, get_args(Init))}")
         if not self.init_std > 0:
@@ -147,9 +160,12 @@ class LoRA(Strategy):
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""
-        layers = select_layers(model, self.targets, with_head=self.head == "adapt")
-        ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern)
-        alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern)
+        layers = select_layers(
+            model, self.targets, with_head=self.head == "adapt", layers=self.layers
+        )
+        aliases = aliases_of(model)
+        ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
+        alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
         for name, layer in layers.items():
             smaller = min(layer.in_features, layer.out_features)
             if ranks[name] > smaller:

@@ -1,18 +1,31 @@
-"""Which layers a strategy adapts: strict matching of target patterns to layer names."""
+"""Which layers a strategy adapts: strict matching of target patterns to layer names.
 
-from collections.abc import Iterable, Mapping, Sequence
+A model may give its linear layers short names, through an attribute `target_aliases` that maps
+each short name to the layers' names; a short name then comes before a pattern of the same text.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 
-from adapterlab.adapters.base import linear_layers
+from adapterlab.adapters.base import adaptable, linear_layers, within
 from adapterlab.errors import ConfigError
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""
 
+Aliases = Mapping[str, tuple[str, ...]]
+"""Names of linear layers by short name."""
+
+Layers = str | Sequence[int]
+"""Which of a model's blocks: `all`, `first N`, `last N`, or a list of indices from 0."""
+
 Value = TypeVar("Value")
+
+_MANY = 12  # names that an error lists one by one
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -24,39 +37,128 @@ def matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
 
 
+def aliases_of(model: nn.Module) -> Aliases:
+    """Return the short names that a model declares; none if it has no `target_aliases`."""
+    return cast(Aliases, getattr(model, "target_aliases", {}))
+
+
+def names_matching(pattern: str, names: Iterable[str], aliases: Aliases) -> set[str]:
+    """Return the names that a short name or a pattern stands for."""
+    if pattern in aliases:
+        return set(names).intersection(aliases[pattern])
+    return {name for name in names if matches(pattern, name)}
+
+
 def select_layers(
-    model: nn.Module, targets: str | Sequence[str], *, with_head: bool
+    model: nn.Module,
+    targets: str | Sequence[str],
+    *,
+    with_head: bool,
+    layers: Layers = "all",
 ) -> dict[str, nn.Linear]:
     """Return the linear layers that the targets name, in forward order.
 
     Args:
         model: the model before injection.
-        targets: one pattern or several; `all-linear` is every linear layer outside the head.
-        with_head: add the head's linear layers (`head: adapt`).
+        targets: one pattern or several, or short names; `all-linear` is every linear layer
+            outside the head.
+        with_head: add the head's linear layers (`head: adapt`): those that targets name, or all
+            if none is named.
+        layers: the blocks to look in. Anything but `all` leaves out what is in no block; the
+            head is not meant.
 
     Raises:
-        ConfigError: a pattern matches no layer, or names the head.
+        ConfigError: a target matches no layer, or names the head without `with_head`; or there
+            are no such blocks.
     """
     body, head = linear_layers(model, head=False), linear_layers(model, head=True)
+    aliases = aliases_of(model)
     patterns = [targets] if isinstance(targets, str) else list(targets)
     if not patterns:
-        raise ConfigError(f"adapter.targets is empty; {_existing(body)}")
+        raise ConfigError(f"adapter.targets is empty; {_existing(body, aliases)}")
     chosen: set[str] = set()
+    chosen_in_head: set[str] = set()
     for pattern in patterns:
-        found = {name for name in body if pattern == ALL_LINEAR or matches(pattern, name)}
-        if not found and any(matches(pattern, name) for name in head):
-            raise ConfigError(
-                f"adapter.targets: {pattern!r} is the head; say adapter.head=adapt to adapt it"
-            )
+        found = set(body) if pattern == ALL_LINEAR else names_matching(pattern, body, aliases)
         if not found:
-            raise ConfigError(f"adapter.targets: {pattern!r} matches no layer; {_existing(body)}")
+            found_in_head = names_matching(pattern, head, aliases)
+            if not found_in_head:
+                raise ConfigError(
+                    f"adapter.targets: {pattern!r} matches no layer; {_existing(body, aliases)}"
+                )
+            if not with_head:
+                raise ConfigError(
+                    f"adapter.targets: {pattern!r} is the head; say adapter.head=adapt to adapt it"
+                )
+            chosen_in_head |= found_in_head
+        elif layers != "all":
+            blocks = select_blocks(layers, adaptable(model).blocks)
+            found = {name for name in found if within(name, blocks)}
+            if not found:
+                raise ConfigError(
+                    f"adapter.targets: {pattern!r} matches no layer within "
+                    f"adapter.layers={layers}; {_existing(body, aliases)}"
+                )
         chosen |= found
     selected = {name: layer for name, layer in body.items() if name in chosen}
-    return selected | head if with_head else selected
+    if with_head:
+        wanted = chosen_in_head or set(head)
+        selected |= {name: layer for name, layer in head.items() if name in wanted}
+    return selected
+
+
+def check_layers(layers: Layers) -> None:
+    """Refuse what says nothing about layers, whatever the model.
+
+    Raises:
+        ConfigError: it is neither `all`, `first N`, `last N` nor a list of indices from 0.
+    """
+    if isinstance(layers, str):
+        known = re.fullmatch(r"all|(first|last) [1-9]\d*", layers) is not None
+    else:
+        known = len(layers) > 0 and all(type(index) is int and index >= 0 for index in layers)
+    if not known:
+        raise ConfigError(
+            f"adapter.layers={layers}; allowed: all, first N, last N, or a list of indices from 0"
+        )
+
+
+def select_blocks(layers: Layers, blocks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the blocks that `layers` stands for.
+
+    Args:
+        layers: see `Layers`.
+        blocks: the model's, in the order of the forward pass.
+
+    Raises:
+        ConfigError: it asks for more blocks than there are, or for none.
+    """
+    check_layers(layers)
+    if layers == "all":
+        return blocks
+    if isinstance(layers, str):
+        side, _, count = layers.partition(" ")
+        largest, chosen = int(count), slice(int(count))
+        if side == "last":
+            chosen = slice(-int(count), None)
+        selected = blocks[chosen]
+    else:
+        largest = max(layers) + 1
+        selected = tuple(block for index, block in enumerate(blocks) if index in layers)
+    if largest > len(blocks):
+        raise ConfigError(
+            f"adapter.layers={layers}: the model has {len(blocks)} layers"
+            + (f", 0 to {len(blocks) - 1}" if blocks else "")
+        )
+    return selected
 
 
 def by_pattern(
-    option: str, layers: Iterable[str], default: Value, patterns: Mapping[str, Value]
+    option: str,
+    layers: Iterable[str],
+    default: Value,
+    patterns: Mapping[str, Value],
+    aliases: Aliases | None = None,
 ) -> dict[str, Value]:
     """Give each layer the value of the first pattern that matches it, or the default.
 
@@ -64,22 +166,28 @@ def by_pattern(
         option: the option's name, for the error.
         layers: names of the adapted layers.
         default: value of layers that no pattern matches.
-        patterns: value by target pattern.
+        patterns: value by target pattern or short name.
+        aliases: the model's short names.
 
     Raises:
         ConfigError: a pattern matches none of the adapted layers.
     """
     names = list(layers)
-    for pattern in patterns:
-        if not any(matches(pattern, name) for name in names):
+    values: dict[str, Value] = {}
+    for pattern, value in patterns.items():
+        found = names_matching(pattern, names, aliases or {})
+        if not found:
             raise ConfigError(
-                f"adapter.{option}: {pattern!r} matches no adapted layer; {_existing(names)}"
+                f"adapter.{option}: {pattern!r} matches no adapted layer; "
+                f"{_existing(names, aliases or {})}"
             )
-    return {
-        name: next((v for pattern, v in patterns.items() if matches(pattern, name)), default)
-        for name in names
-    }
+        values = dict.fromkeys(found, value) | values  # what an earlier pattern said stays
+    return {name: values.get(name, default) for name in names}
 
 
-def _existing(names: Iterable[str]) -> str:
-    return f"layers: {', '.join(names) or 'none'}"
+def _existing(names: Collection[str], aliases: Aliases) -> str:
+    """List what can be targeted; alike layers of many blocks as one pattern."""
+    if len(names) > _MANY:
+        names = dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names)
+    short = f"short names: {', '.join(aliases)}; " if aliases else ""
+    return f"{short}layers: {', '.join(names) or 'none'}"

@@ -1,6 +1,8 @@
-"""What an image data set is: its official splits, whole, as uint8 tensors in memory."""
+"""What a data set is: its official splits, whole, in memory."""
 
+from collections.abc import Sized
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -8,6 +10,22 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from adapterlab.errors import ConfigError, DataError
+
+
+class Split(Protocol):
+    """Labelled examples: what cutting and sampling need to know of a split."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices from 0, int64 ``[N]``."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, indices: Tensor) -> Self:
+        """The rows ``indices`` (int64 ``[M]``), in that order."""
+
+
+S = TypeVar("S", bound=Split)
 
 
 @dataclass(frozen=True)
@@ -31,16 +49,7 @@ class ImageSplit:
                 f"images are {self.images.dtype} {tuple(self.images.shape)}; "
                 "allowed: uint8 [N,C,H,W]"
             )
-        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
-            raise DataError(
-                f"labels are {self.labels.dtype} {tuple(self.labels.shape)}; allowed: int64 [N]"
-            )
-        if len(self.images) != len(self.labels):
-            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
-        if not len(self.labels):
-            raise DataError("a split without images; each split needs at least one")
-        if (lowest := int(self.labels.min())) < 0:
-            raise DataError(f"label {lowest} is negative; labels count from 0")
+        _check_labels(self.labels, self.images, "images")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +66,34 @@ class ImageSplit:
 
 
 @dataclass(frozen=True)
-class ImageSplits:
+class TextSplit:
+    """Texts and labels of one split.
+
+    Args:
+        texts: N texts.
+        labels: int64 ``[N]``, class indices from 0.
+
+    Raises:
+        DataError: empty, labels of another type or shape, a negative one, or counts that differ.
+    """
+
+    texts: tuple[str, ...]
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, self.texts, "texts")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Tensor) -> "TextSplit":
+        """The rows ``indices`` (int64 ``[M]``), in that order."""
+        texts = tuple(self.texts[row] for row in indices.tolist())
+        return TextSplit(texts, self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Splits(Generic[S]):
     """A data set as published: the official splits, untouched.
 
     Args:
@@ -68,14 +104,40 @@ class ImageSplits:
         notes: what a reader of a figure on this data must know, a sentence each.
 
     Raises:
-        DataError: splits whose image shapes differ, or a label that names no class.
+        DataError: a label that names no class.
     """
 
-    train: ImageSplit
-    test: ImageSplit
+    train: S
+    test: S
     classes: tuple[str, ...]
-    validation: ImageSplit | None = None
+    validation: S | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, split in self.named().items():
+            if (highest := int(split.labels.max())) >= len(self.classes):
+                raise DataError(
+                    f"{name} has label {highest}; allowed: 0 to {len(self.classes) - 1} "
+                    f"({len(self.classes)} classes)"
+                )
+
+    def named(self) -> dict[str, S]:
+        """The splits that exist, by name: train, test and perhaps validation."""
+        splits = {"train": self.train, "test": self.test}
+        return splits if self.validation is None else {**splits, "validation": self.validation}
+
+    def with_notes(self, *notes: str) -> Self:
+        """The same data with ``notes`` added."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+@dataclass(frozen=True)
+class ImageSplits(Splits[ImageSplit]):
+    """A data set of images as published; see :class:`Splits`.
+
+    Raises:
+        DataError: splits whose image shapes differ, or a label that names no class.
+    """
 
     def __post_init__(self) -> None:
         for name, split in self.named().items():
@@ -84,20 +146,12 @@ class ImageSplits:
                     f"{name} images are {split.shape} but train images are {self.train.shape}; "
                     "set dataset.shape=[C,H,W] to bring them to one shape"
                 )
-            if (highest := int(split.labels.max())) >= len(self.classes):
-                raise DataError(
-                    f"{name} has label {highest}; allowed: 0 to {len(self.classes) - 1} "
-                    f"({len(self.classes)} classes)"
-                )
+        super().__post_init__()
 
-    def named(self) -> dict[str, ImageSplit]:
-        """The splits that exist, by name: train, test and perhaps validation."""
-        splits = {"train": self.train, "test": self.test}
-        return splits if self.validation is None else {**splits, "validation": self.validation}
 
-    def with_notes(self, *notes: str) -> "ImageSplits":
-        """The same data with ``notes`` added."""
-        return replace(self, notes=(*self.notes, *notes))
+@dataclass(frozen=True)
+class TextSplits(Splits[TextSplit]):
+    """A data set of texts as published; see :class:`Splits`."""
 
 
 def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -137,7 +191,7 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, 
     return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
 
 
-def hold_out(splits: ImageSplits, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+def hold_out(splits: Splits[S], fraction: float, seed: int) -> tuple[S, S]:
     """Training and validation split; the official test split takes no part.
 
     An official validation split is used as it is; otherwise ``fraction`` of the training rows is
@@ -158,7 +212,7 @@ def hold_out(splits: ImageSplits, fraction: float, seed: int) -> tuple[ImageSpli
     return splits.train.select(train), splits.train.select(validation)
 
 
-def limited(split: ImageSplit, n: int, seed: int) -> ImageSplit:
+def limited(split: S, n: int, seed: int) -> S:
     """The first ``n`` rows of a permutation fixed by ``seed``: a small sample for smoke runs.
 
     A larger ``n`` extends a smaller one's sample. A split of ``n`` rows or fewer is returned as it
@@ -173,3 +227,14 @@ def limited(split: ImageSplit, n: int, seed: int) -> ImageSplit:
         return split
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     return split.select(order[:n])
+
+
+def _check_labels(labels: Tensor, examples: Sized, noun: str) -> None:
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise DataError(f"labels are {labels.dtype} {tuple(labels.shape)}; allowed: int64 [N]")
+    if len(examples) != len(labels):
+        raise DataError(f"{len(examples)} {noun} but {len(labels)} labels")
+    if not len(labels):
+        raise DataError(f"a split without {noun}; each split needs at least one")
+    if (lowest := int(labels.min())) < 0:
+        raise DataError(f"label {lowest} is negative; labels count from 0")

@@ -1,14 +1,15 @@
-"""Callbacks: throughput without warm-up, and a progress bar that costs next to nothing."""
+"""Callbacks: what a resumed run must not forget, throughput without warm-up, and progress."""
 
 import logging
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from tqdm.auto import tqdm
 
 from adapterlab.training.classifier import LabelledBatch
@@ -17,6 +18,46 @@ log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 10
 """Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""
+
+
+class Stopping(EarlyStopping):
+    """Early stopping that stands: a run that had stopped trains no further when it is resumed."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Stop again where the patience was used up before the interruption."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class Checkpoints(ModelCheckpoint):
+    """The best epoch's checkpoint, and every epoch the last one, to go on from.
+
+    With `save_last`, Lightning 2.6 writes the last one only together with a new best. It also
+    forgets what was best when the folder has been moved while a run was interrupted.
+    """
+
+    LAST = "last.ckpt"
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save both, the last one last: it says which is best."""
+        super().on_train_epoch_end(trainer, module)
+        trainer.save_checkpoint(Path(str(self.dirpath)) / self.LAST)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best so far, in the folder as it is called now."""
+        here = Path(str(self.dirpath))
+
+        def moved(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        scores = state_dict["best_k_models"]
+        super().load_state_dict(
+            state_dict
+            | {name: moved(state_dict[name]) for name in paths}
+            | {"best_k_models": {moved(path): score for path, score in scores.items()}}
+            | {"dirpath": self.dirpath}
+        )
 
 
 class Throughput(Callback):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.config import SGD, Adam
+from adapterlab.errors import AdapterLabError
 from adapterlab.seeding import stream
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
 
@@ -29,7 +30,7 @@ class LabelledBatch(Protocol):
         """Class indices, [batch]."""
 
 
-class TrainingDivergedError(RuntimeError):
+class TrainingDivergedError(AdapterLabError):
     """The training loss is no longer a number."""
 
 
@@ -117,10 +118,13 @@ class Classifier(pl.LightningModule):
         self.history: dict[int, dict[str, float]] = {}
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
+        self._dtype = next(model.parameters()).dtype
         self._plateau_state: dict[str, Any] | None = None
 
     def forward(self, inputs: Any) -> Tensor:
         """Return the logits, [batch, C]."""
+        if isinstance(inputs, Tensor) and inputs.is_floating_point():
+            inputs = inputs.to(self._dtype)  # float64 weights, where that is the precision
         return self._call(inputs)
 
     def configure_optimizers(self) -> Any:

@@ -1,21 +1,23 @@
 """Training an adapted model with Lightning's Trainer, and choosing its best epoch."""
 
 import logging
+import signal
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.hardware import Device
 from adapterlab.seeding import stream
-from adapterlab.training.callbacks import Progress, Throughput
+from adapterlab.training.callbacks import Checkpoints, Progress, Stopping, Throughput
 from adapterlab.training.classifier import Classifier, Report
 
 
@@ -40,7 +42,7 @@ class Training:
 
 def last_checkpoint(folder: Path) -> Path:
     """Return the checkpoint in `folder` that a training goes on from."""
-    return folder / "last.ckpt"
+    return folder / Checkpoints.LAST
 
 
 def fit(
@@ -86,18 +88,17 @@ def fit(
         compile=config.hardware.compile,
     )
     monitor, mode = f"val/{config.select_on}", "min" if config.select_on == "loss" else "max"
-    checkpoints = ModelCheckpoint(
+    checkpoints = Checkpoints(
         dirpath=folder,
         filename="best",
         monitor=monitor,
         mode=mode,
-        save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     callbacks: list[Callback] = [progress, throughput, checkpoints]
     if config.early_stopping is not None:
-        stopping = EarlyStopping(
+        stopping = Stopping(
             monitor, mode=mode, patience=config.early_stopping, check_on_train_epoch_end=True
         )
         callbacks.append(stopping)
@@ -117,7 +118,8 @@ def fit(
     )
     last = last_checkpoint(folder)
     start = time.perf_counter()
-    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
+    with _interrupts():
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
     seconds = time.perf_counter() - start
     best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"], strict=False)
@@ -128,6 +130,19 @@ def fit(
         samples_per_second=throughput.samples_per_second,
         why=throughput.why,
     )
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning turns it into exit code 1, and ignores it from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _quieten() -> None:

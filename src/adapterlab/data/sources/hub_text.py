@@ -1,0 +1,114 @@
+"""Published text data sets: local files first, the Hugging Face hub second."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import datasets
+import huggingface_hub
+
+from adapterlab.data.sources.context import LoadContext
+from adapterlab.data.sources.download import download
+from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
+from adapterlab.data.splits import TextSplits
+from adapterlab.errors import DataError
+
+_SILENCE_SECONDS = 10.0
+
+
+def hub_text(
+    context: LoadContext,
+    name: str,
+    hub_path: str,
+    hub_config: str | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
+    classes: Sequence[str] | None = None,
+    test_split: Literal["test", "validation"] = "test",
+    has_validation: bool = False,
+) -> TextSplits:
+    """Read a text data set of the hub from ``<folder>/<name>/<split>.{parquet,csv,jsonl}``.
+
+    The folder is the first search folder that has all splits. Where there is none, they are loaded
+    from the hub by `datasets` and put as parquet files into the download folder, so that they are
+    loaded once and can be carried to a machine without a network.
+
+    Args:
+        context: where to look and to put downloads.
+        name: the data set's folder.
+        hub_path: its name on the hub, such as ``stanfordnlp/imdb``.
+        hub_config: which of its configurations.
+        text_column: name of the column of texts.
+        label_column: name of the column of labels.
+        classes: class names for files that do not state them, in the order of the indices.
+        test_split: ``validation`` where the test labels are not published (as in GLUE): the
+            official validation split is then the test split, and a note says so.
+        has_validation: whether there is an official validation split besides the test split.
+
+    Raises:
+        DataError: neither local files nor a download, or a file is broken (see
+            :func:`~adapterlab.data.sources.text_files.text_files`).
+    """
+    sources = {"train": "train", "test": test_split}
+    if has_validation:
+        sources["validation"] = "validation"
+    splits = tuple(dict.fromkeys(sources.values()))
+    folder = next(
+        (
+            place / name
+            for place in (*context.search, context.download)
+            if all(find_file(place / name, split) for split in splits)
+        ),
+        None,
+    ) or _downloaded(context, name, hub_path, hub_config, splits)
+    files = {role: file for role, split in sources.items() if (file := find_file(folder, split))}
+    data = read_text_splits(files, text_column, label_column, classes)
+    if test_split == "validation":
+        data = data.with_notes(
+            f"{name} has no published test labels: its official validation split "
+            f"({len(data.test):,} rows) is the test split here, and validation is cut from train"
+        )
+    return data
+
+
+def _downloaded(
+    context: LoadContext, name: str, hub_path: str, hub_config: str | None, splits: Sequence[str]
+) -> Path:
+    def fetch(root: Path) -> None:
+        (root / name).mkdir(parents=True)
+        try:
+            # Asked once: `datasets` would knock for half a minute at a door that is not there.
+            huggingface_hub.HfApi().dataset_info(hub_path, timeout=_SILENCE_SECONDS)
+            with _hub_files_in(root):
+                for split in splits:
+                    dataset = datasets.load_dataset(
+                        hub_path, hub_config, split=split, cache_dir=str(root / "arrow")
+                    )
+                    dataset.to_parquet(root / name / f"{split}.parquet")
+        except Exception as error:  # the hub's libraries raise nearly anything
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise DataError(f"download failed: {lines[0]}") from error
+
+    try:
+        return download(fetch, context.download, name, [f"{split}.parquet" for split in splits])
+    except DataError as error:
+        places = ", ".join(map(str, dict.fromkeys((*context.search, context.download))))
+        config = f", configuration {hub_config}" if hub_config else ""
+        raise DataError(
+            f"{name} is not here: {error}. Wanted: {name}/{{{','.join(splits)}}}.{WANTED} in one "
+            f"of {places}. Source: huggingface.co/datasets/{hub_path}{config}"
+        ) from error
+
+
+@contextmanager
+def _hub_files_in(folder: Path) -> Iterator[None]:
+    """Keep the hub's files out of the home folder; `datasets` cannot be told where they go."""
+    constants = huggingface_hub.constants
+    before = constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_XET
+    # Xet keeps a cache of its own, whose place is fixed when it is imported.
+    constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_XET = str(folder / "hub"), True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_XET = before

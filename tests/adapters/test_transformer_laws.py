@@ -1,0 +1,205 @@
+"""The laws of test_laws.py on encoders of transformers, and PEFT's results on the same ones."""
+
+import copy
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from adapter_cases import assert_same, perturb, snapshot
+from torch import nn
+from transformer_cases import ARCHITECTURES, CASES, CLASSES, Case, encoder, tokens, train
+
+from adapterlab.adapters import (
+    AdaptedModel,
+    AdapterLayer,
+    DoRA,
+    DoRALinear,
+    Full,
+    LoRA,
+    LoRALinear,
+    load_adapter,
+    merge,
+    plan,
+    save_adapter,
+)
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+@pytest.fixture(
+    params=list(itertools.starmap(Case, itertools.product(ARCHITECTURES, CASES))),
+    ids=lambda case: f"{case.architecture}-{case.strategy_name}",
+)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+class TestLaws:
+    def test_the_logits_are_the_bases_at_the_start(self, case: Case) -> None:
+        base = case.base(dtype=torch.float64)
+        inputs = tokens(base)
+        expected = base(inputs)
+        assert expected.shape == (6, CLASSES)
+        assert expected.std(0).min() > 1e-3  # the inputs matter
+        adapted = case.adapted(dtype=torch.float64)
+        for training in (True, False):
+            logits = adapted.train(training)(inputs)
+            if isinstance(case.strategy, DoRA):
+                torch.testing.assert_close(logits, expected, **CLOSE)
+            else:
+                assert torch.equal(logits, expected)
+
+    def test_merged_equals_unmerged(self, case: Case) -> None:
+        base = case.base(dtype=torch.float64)
+        adapted = case.adapted(dtype=torch.float64)
+        perturb(adapted)
+        inputs = tokens(adapted)
+        logits = adapted.eval()(inputs)
+        assert (logits - base(inputs)).abs().max() > 1e-3
+        merged = merge(adapted)
+        torch.testing.assert_close(merged(inputs), logits, **CLOSE)
+        assert type(merged) is type(base)
+        assert merged.state_dict().keys() == base.state_dict().keys()
+        assert not any(isinstance(module, AdapterLayer) for module in merged.modules())
+
+    def test_what_is_frozen_stays_bit_identical_and_gets_no_gradient(self, case: Case) -> None:
+        base = dict(case.base().named_parameters())
+        adapted = case.adapted()
+        trainable = adapted.trainable()
+        losses = train(adapted, steps=3)
+        assert losses[-1] < losses[0]
+        frozen = {n: p for n, p in adapted.model.named_parameters() if n not in trainable}
+        assert bool(frozen) == (case.strategy != Full())
+        for name, parameter in frozen.items():
+            assert torch.equal(parameter, base[name.replace(".base.", ".")]), name
+            assert parameter.grad is None, name
+
+    def test_what_is_trainable_gets_a_gradient_after_two_steps(self, case: Case) -> None:
+        adapted = case.adapted(dtype=torch.float64)
+        before = {name: p.detach().clone() for name, p in adapted.trainable().items()}
+        train(adapted, steps=2)
+        for name, parameter in adapted.trainable().items():
+            assert parameter.grad is not None, name
+            # A key's bias adds the same to all scores of a query, and softmax takes it out.
+            if not name.endswith(("key.bias", "k_lin.bias")):
+                assert parameter.grad.abs().max() > 1e-12, name
+                assert not torch.equal(parameter, before[name]), name
+
+    def test_counts_are_the_closed_form(self, case: Case) -> None:
+        adapted = case.adapted()
+        count = adapted.count()
+        layers = {n: m for n, m in adapted.model.named_modules() if isinstance(m, LoRALinear)}
+        added = {True: 0, False: 0}
+        for name, layer in layers.items():
+            d_out, d_in = layer.base.weight.shape
+            magnitude = 0
+            if isinstance(layer, DoRALinear):
+                magnitude = d_out if layer.over_output else d_in
+            added[adapted.in_head(name)] += layer.rank * (d_in + d_out) + magnitude
+        base = case.base()
+        assert count.total == sum(p.numel() for p in base.parameters()) + sum(added.values())
+        own_head = sum(
+            p.numel() for n in base.head_modules for p in base.get_submodule(n).parameters()
+        )
+        if isinstance(case.strategy, LoRA):
+            assert layers
+            assert count.adapter == added[False]
+            expected = {"train": own_head, "freeze": 0, "adapt": added[True]}
+            assert count.head == expected[case.strategy.head]
+        elif case.strategy.head == "train":
+            assert count.head == own_head
+
+    def test_the_plan_needs_no_weights(self, case: Case) -> None:
+        with torch.device("meta"):
+            model = encoder(case.architecture)
+        assert all(parameter.is_meta for parameter in model.parameters())
+        assert plan(case.strategy.apply(model)) == plan(case.adapted())
+
+    def test_a_checkpoint_restores_the_logits(self, case: Case, tmp_path: Path) -> None:
+        trained = case.adapted(seed=1)
+        train(trained, steps=2)
+        save_adapter(trained, tmp_path / "adapter.safetensors")
+        fresh = case.adapted(seed=2)
+        inputs = tokens(fresh)
+        load_adapter(fresh, tmp_path / "adapter.safetensors")
+        assert torch.equal(fresh.eval()(inputs), trained.eval()(inputs))
+
+    def test_same_seed_gives_the_same_training_bit_for_bit(self, case: Case) -> None:
+        results = []
+        for global_seed in (0, 1):
+            torch.manual_seed(global_seed)
+            adapted = case.adapted(seed=5)
+            results.append((train(adapted, steps=2), snapshot(adapted)))
+        assert results[0][0] == results[1][0]
+        assert_same(results[0][1], results[1][1])
+
+    def test_padding_does_not_change_an_examples_logits(self, case: Case) -> None:
+        adapted = case.adapted(dtype=torch.float64).eval()
+        perturb(adapted)
+        bucketed, padded = tokens(adapted), tokens(adapted, padding=6)
+        torch.testing.assert_close(adapted(padded), adapted(bucketed), **CLOSE)
+        alone = {name: tensor[-1:, :6] for name, tensor in bucketed.items()}
+        assert bucketed["attention_mask"][-1].sum() == 6
+        torch.testing.assert_close(adapted(alone), adapted(bucketed)[-1:], **CLOSE)
+
+
+PARITY = {
+    "lora": LoRA(rank=2, alpha=3, targets=["attention", "ffn"], head="adapt"),
+    "rslora": LoRA(
+        rank=3, alpha=3, targets=["query", "value"], scaling="alpha_over_sqrt_rank", head="adapt"
+    ),
+    "dora": DoRA(rank=2, alpha=3, targets=["attention", "ffn"], head="adapt"),
+}
+PEFT_NAMES = {
+    "lora_A": "lora_A.default.weight",
+    "lora_B": "lora_B.default.weight",
+    "magnitude": "lora_magnitude_vector.default.weight",
+}
+
+
+class TestPeftParity:
+    @pytest.fixture(params=list(itertools.product(ARCHITECTURES, PARITY)), ids="-".join)
+    def pair(self, request: pytest.FixtureRequest) -> tuple[AdaptedModel, nn.Module]:
+        """Return our model and PEFT's over one base, with the same non-zero factors."""
+        peft = pytest.importorskip("peft")
+        architecture, name = request.param
+        strategy = PARITY[name]
+        base = encoder(architecture, dtype=torch.float64)
+        their_base = copy.deepcopy(base.model)
+        ours = strategy.apply(base)
+        layers = [n for n, m in ours.model.named_modules() if isinstance(m, LoRALinear)]
+        config = peft.LoraConfig(
+            r=strategy.rank,
+            lora_alpha=strategy.alpha,
+            target_modules=[name.removeprefix("model.") for name in layers],
+            use_rslora=strategy.scaling == "alpha_over_sqrt_rank",
+            use_dora=isinstance(strategy, DoRA),
+        )
+        theirs = peft.get_peft_model(their_base, config).double()
+        perturb(ours)
+        parameters = dict(theirs.named_parameters())
+        with torch.no_grad():
+            for name, parameter in ours.trainable().items():
+                parameters[self.counterpart(name)].copy_(parameter)
+        return ours.eval(), theirs.eval()
+
+    def counterpart(self, name: str) -> str:
+        layer, _, parameter = name.rpartition(".")
+        return f"base_model.model.{layer.removeprefix('model.')}.{PEFT_NAMES[parameter]}"
+
+    def test_logits_and_gradients(self, pair: tuple[AdaptedModel, nn.Module]) -> None:
+        ours, theirs = pair
+        inputs = tokens(ours)
+        logits, their_logits = ours(inputs), theirs(**inputs).logits
+        torch.testing.assert_close(logits, their_logits, **CLOSE)
+        weights = torch.tensor([1.0, -2.0, 0.5])
+        for output in (logits, their_logits):
+            (output * weights).square().sum().backward()
+        parameters = dict(theirs.named_parameters())
+        trained = {name for name, p in parameters.items() if p.requires_grad}
+        assert trained == {self.counterpart(name) for name in ours.trainable()}
+        for name, parameter in ours.trainable().items():
+            their_gradient = parameters[self.counterpart(name)].grad
+            assert parameter.grad.abs().max() > 1e-9, name
+            torch.testing.assert_close(parameter.grad, their_gradient, rtol=1e-8, atol=1e-11)

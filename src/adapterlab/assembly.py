@@ -1,21 +1,21 @@
 """What a run trains and on what: data, base weights, model and strategy, put together."""
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Plan, merge
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, load_base, load_into
-from adapterlab.building import Shape, declared_shape, make_model, make_strategy, plan_for
+from adapterlab.building import declared_shape, make_model, make_strategy, plan_for
 from adapterlab.config import Config, Dataset
 from adapterlab.data.images import ImageDataModule
-from adapterlab.data.sources import LoadContext
 from adapterlab.data.splits import ImageSplits, hold_out, limited
 from adapterlab.data.transforms import splits_to_shape
-from adapterlab.errors import ConfigError
-from adapterlab.instantiate import prepared
+from adapterlab.hardware import resolve_accelerator
+from adapterlab.loading import load_splits
 from adapterlab.runs import RunResult
 from adapterlab.seeding import stream
 
@@ -53,53 +53,40 @@ def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
     """
     shape = declared_shape(config)
     splits = load_splits(config, config.dataset, shape)
+    data = data_module(config, config.dataset, splits)
     base = load_base(config, train)
-    splits = splits_to_shape(splits, base.shape or shape)
-    classes = splits.classes
-    model = make_model(config, splits.train.shape, len(classes))
-    head_kept = load_into(model, base, classes, getattr(config.base, "head", "new"))
+    if base.shape is not None and base.shape != data.shape:
+        splits = splits_to_shape(splits, base.shape)
+        data = data_module(config, config.dataset, splits)
+    model = make_model(config, data.shape, len(data.classes))
+    head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
+    if base.weights and not head_kept and config.adapter.get("head") != "train":
+        warnings.warn(
+            f"the head is new, and adapter.head={config.adapter.get('head')} leaves its random "
+            "weights as they are; base.head=keep keeps the base's",
+            stacklevel=2,
+        )
     if config.hardware.precision == "64-true":
         model.double()
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
-    data = data_module(config, config.dataset, splits)
+    return Assembly(data, base, adapted, head_kept, _notes(config, splits, base))
+
+
+def _notes(config: Config, splits: ImageSplits, base: BaseWeights) -> tuple[str, ...]:
+    """Return what a reader of the figures should know about the data, each thing once."""
     notes = list(splits.notes)
+    own, shape = config.dataset.shape, list(splits.train.shape)
+    if own is not None and own != shape:
+        notes.append(f"images are brought from {own} to the base's {shape}")
     if config.limit is not None:
         notes.append(f"limited to {config.limit} examples of each split")
-    notes += [note for note in base.notes if note not in notes]
-    return Assembly(data, base, adapted, head_kept, tuple(notes))
+    return tuple(dict.fromkeys((*notes, *base.notes)))
 
 
 def plan_from_files(config: Config) -> Plan:
     """Return what a run would train, for a data set whose shape or classes are in its files."""
     splits = load_splits(config, config.dataset, declared_shape(config))
     return plan_for(config, make_strategy(config), splits.train.shape, len(splits.classes))
-
-
-def load_splits(config: Config, dataset: Dataset, shape: Shape | None) -> ImageSplits:
-    """Read a data set in the shape that the model takes.
-
-    Args:
-        config: says where files are and may be written.
-        dataset: what to read.
-        shape: (channels, height, width); None leaves the images as they are.
-
-    Raises:
-        DataError: files are missing or damaged.
-        ConfigError: the data set's `classes` are not as many as the files have.
-    """
-    downloads = config.mlruns / "data"
-    search = [config.data_path, downloads] if config.data_path else [downloads]
-    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
-    load = prepared(dataset.loader, "dataset.loader", supplied=("context",))
-    splits: ImageSplits = load(context)
-    if dataset.classes is not None:
-        if len(dataset.classes) != len(splits.classes):
-            raise ConfigError(
-                f"dataset.classes names {len(dataset.classes)} classes, the files of "
-                f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
-            )
-        splits = replace(splits, classes=tuple(dataset.classes))
-    return splits_to_shape(splits, shape)
 
 
 def data_module(config: Config, dataset: Dataset, splits: ImageSplits) -> ImageDataModule:
@@ -122,6 +109,7 @@ def data_module(config: Config, dataset: Dataset, splits: ImageSplits) -> ImageD
         crop=dataset.crop,
         flip=dataset.flip,
         workers=config.hardware.workers,
+        pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
     )
 
 

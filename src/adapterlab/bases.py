@@ -42,6 +42,7 @@ class BaseWeights:
         dataset: the source data set; None if there is none to test on.
         accuracy: on the source task's test split.
         notes: about the source data.
+        run_id: MLflow run of its training.
     """
 
     origin: str
@@ -51,6 +52,7 @@ class BaseWeights:
     dataset: Dataset | None = None
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
+    run_id: str | None = None
 
 
 def base_run(config: Config) -> Config | None:
@@ -102,6 +104,7 @@ def load_base(config: Config, train: Callable[[Config], RunResult]) -> BaseWeigh
         dataset=run.dataset,
         accuracy=result.metrics["test/accuracy"],
         notes=result.notes,
+        run_id=result.run_id,
     )
 
 

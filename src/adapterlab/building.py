@@ -1,13 +1,14 @@
 """Model and strategy from their options, and a check of both without data or weights."""
 
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from adapterlab.adapters import Plan, Strategy, plan
 from adapterlab.config import CheckpointBase, Config, Dataset, TrainedBase
-from adapterlab.errors import ConfigError
+from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.instantiate import prepared
 from adapterlab.seeding import stream
 
@@ -26,8 +27,11 @@ def check(config: Config) -> Plan | None:
     """
     strategy = make_strategy(config)
     prepared(config.dataset.loader, "dataset.loader", supplied=("context",))
+    if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
+        raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
         source = config.base.dataset
+        prepared(source.loader, "base.dataset.loader", supplied=("context",))
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)

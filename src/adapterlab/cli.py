@@ -29,7 +29,7 @@ from omegaconf.errors import (
 
 from adapterlab.config import Config, parse, source_dataset
 from adapterlab.errors import AdapterLabError, allowed
-from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.runs import RunResult, run_name
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
@@ -66,15 +66,15 @@ def report() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
-    with mistakes_in_one_line():
+    multirun = HydraConfig.get().mode is RunMode.MULTIRUN
+    with failure_noted() if multirun else mistakes_in_one_line():
         config = parse(cfg)
         if config.plan:
             _plan(config)
             return None
-        multirun = HydraConfig.get().mode is RunMode.MULTIRUN
         if multirun:
             logging.getLogger("adapterlab.training").setLevel(logging.WARNING)
-        result = _finished(config) or _run(config)
+        result = _run(config)
     from adapterlab.console import print_line, print_result
 
     if multirun:
@@ -108,15 +108,16 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
-def _finished(config: Config) -> RunResult | None:
-    """Return what a run that is resumed needs no training for, before torch is loaded."""
-    return RunFolder.of(config).finished() if config.resume else None
-
-
 def _run(config: Config) -> RunResult:
+    # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.building import check
+    from adapterlab.resuming import finished_run
 
-    check(config)  # before Lightning is loaded, which takes seconds
+    check(config)
+    finished = finished_run(config)
+    if finished is not None:
+        return finished
+    os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
     from adapterlab.pipeline import run
 
     return run(config)
@@ -164,11 +165,26 @@ def mistakes_in_one_line() -> Iterator[None]:
     try:
         yield
     except AdapterLabError as error:
-        _fail(str(error), USER_ERROR)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error), USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; resume=true goes on from the last epoch", INTERRUPTED)
+
+
+@contextmanager
+def failure_noted() -> Iterator[None]:
+    """Say at once that a run of several has failed; Hydra goes on, and raises it at the end."""
+    try:
+        yield
+    except Exception as error:
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        print(f"failed: {overrides}: {_first_line(error)}", file=sys.stderr)
+        raise
 
 
 def explain(error: BaseException) -> str:

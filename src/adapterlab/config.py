@@ -31,6 +31,8 @@ Target = dict[str, Any]
 BASES = "bases"
 """The study that runs which train a base model belong to."""
 
+RESERVED_STUDIES = (BASES, "single")
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Dataset:
@@ -106,6 +108,9 @@ class Adam(OptimizerBase):
 
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
 
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
+
 HeadInit = Literal["auto", "keep", "new"]
 """Keep the base's classifier, draw a new one, or keep it when the classes are the same."""
 
@@ -170,9 +175,9 @@ class Hardware:
         compile: run the model through torch.compile; pays off on long trainings only.
     """
 
-    accelerator: Literal["auto", "cpu", "gpu"]
+    accelerator: Accelerator
     device: Annotated[int, Field(ge=0)]
-    precision: Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
+    precision: Precision
     workers: Annotated[int, Field(ge=0)]
     threads: Count | None
     compile: bool
@@ -241,10 +246,16 @@ def parse(cfg: DictConfig) -> Config:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
     config = from_container(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    if config.study in RESERVED_STUDIES:
+        raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
+    base = config.base
+    if isinstance(base, CheckpointBase):
+        base = replace(base, path=_absolute(base.path))
     return replace(
         config,
-        root=str(Path(config.root).expanduser().resolve()),
-        data_dir=config.data_dir and str(Path(config.data_dir).expanduser().resolve()),
+        base=base,
+        root=_absolute(config.root),
+        data_dir=config.data_dir and _absolute(config.data_dir),
     )
 
 
@@ -271,6 +282,7 @@ def from_container(values: Any) -> Config:
             f"data set {config.dataset.name} names no source for its base: "
             "set base.source=NAME (a data set), base=checkpoint base.path=FILE, or base=scratch"
         )
+    config = _with_one_validation_split(config)
     return _shortened(config) if config.fast_dev_run else config
 
 
@@ -377,6 +389,29 @@ def _require_target(where: str, node: Mapping[str, Any]) -> None:
     for key in ("name", "label"):  # they name folders
         if key in node:
             checked(TypeAdapter(FileName), node[key], f"{where}.{key}")
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def _with_one_validation_split(config: Config) -> Config:
+    """Hold out the same rows from base and target where both come from the same files.
+
+    Otherwise the base would have been trained on what the target's selection is made on.
+    """
+    base, target = config.base, config.dataset
+    if not isinstance(base, TrainedBase) or base.dataset is None:
+        return config
+    if base.dataset.name == target.name:
+        source = target
+    elif base.dataset.loader["_target_"] == target.loader["_target_"]:
+        source = replace(
+            base.dataset, validation=target.validation, validation_seed=target.validation_seed
+        )
+    else:
+        return config
+    return replace(config, base=replace(base, dataset=source))
 
 
 def _optimizers(config: Config) -> list[tuple[str, SGD | Adam]]:

@@ -1,7 +1,7 @@
 """What people read on the terminal: the plan, the summary of a run, the table of a study."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +74,7 @@ def print_result(result: RunResult, ui: str) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    for note in result.notes:
-        _print_text(f"note: {note}", style="yellow")
+    _print_notes(result.notes)
     paths: dict[str, Path | str] = {"files": result.folder}
     if result.run_id is not None:
         paths |= {"MLflow run": result.run_id, "look at it": ui}
@@ -104,14 +103,16 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         console.print(f"differs from the logged metrics, most in {name}: by {gap:.3g}")
     elif evaluation.logged:
         console.print("equal to the logged metrics, to the last digit")
+    _print_notes(evaluation.notes)
 
 
 def print_report(report: "Report") -> None:
     """Print a study's table, what to know about it, and where the picture is."""
     console.print(report.table())
-    for note in report.notes():
-        _print_text(f"note: {note}")
-    print_paths({"picture": report.figure})
+    _print_notes(report.notes())
+    print_paths(
+        {"picture": report.figure, "all runs": "make ui, or see docs/runs.md for what they log"}
+    )
 
 
 def print_paths(paths: Mapping[str, Path | str]) -> None:
@@ -124,6 +125,11 @@ def print_paths(paths: Mapping[str, Path | str]) -> None:
 def _print_text(text: str, style: str | None = None) -> None:
     """Print a line as it is: rich would read ``[a]`` as markup, and fold paths."""
     console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        _print_text(f"note: {note}", style="yellow")
 
 
 def _share(value: float | None) -> str:

@@ -5,7 +5,13 @@ from difflib import get_close_matches
 
 
 class AdapterLabError(Exception):
-    """A mistake that the user can mend; the command line prints its text and exits with 2."""
+    """A mistake that the user can mend; the command line prints its text, without a traceback.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(AdapterLabError):

@@ -1,5 +1,6 @@
 """Evaluating a saved run again, from its folder or from MLflow."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.adapters import load_adapter
 from adapterlab.assembly import Assembly, assemble, source_data, source_model
+from adapterlab.bases import base_run
 from adapterlab.config import STRICT, Config, Hardware, checked
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import choose_device
@@ -43,12 +45,14 @@ class Evaluation:
         split: what it was evaluated on.
         metrics: by name, such as ``accuracy``.
         logged: those of the same names that the run logged when it was trained.
+        notes: what a reader of the figures should know about the data.
     """
 
     name: str
     split: str
     metrics: Mapping[str, float]
     logged: Mapping[str, float]
+    notes: tuple[str, ...]
 
     def differences(self) -> dict[str, float]:
         """Return by how much metrics differ from the logged ones, where they do."""
@@ -68,14 +72,15 @@ def parse_request(values: Any) -> Request:
 def evaluate_saved(request: Request) -> Evaluation:
     """Rebuild a saved run's model and evaluate it.
 
-    The base is taken from its own run, or trained again by the same configuration; the adapter
-    refuses to load onto weights that are not those it was trained over.
+    The base is taken from its own run, in its folder or in MLflow, or else trained again by the
+    same configuration; the adapter refuses to load onto weights other than its own.
 
     Raises:
         AdapterLabError: there is no such finished run, or its data or weights are missing.
     """
     with _saved(request) as (folder, logged):
         config = _here(read_config(folder.config), request)
+        _restore_base(config, folder, request)
         assembly = assemble(config, train=run)
         load_adapter(assembly.adapted, folder.adapter)
     device = choose_device(config.hardware).torch
@@ -87,7 +92,13 @@ def evaluate_saved(request: Request) -> Evaluation:
         prefix = f"{request.split}/"
         logged = {name: logged.get(f"{prefix}{name}") for name in metrics}
     known = {name: value for name, value in logged.items() if value is not None}
-    return Evaluation(name=run_name(config), split=request.split, metrics=metrics, logged=known)
+    return Evaluation(
+        name=run_name(config),
+        split=request.split,
+        metrics=metrics,
+        logged=known,
+        notes=assembly.notes,
+    )
 
 
 def _source_metrics(config: Config, assembly: Assembly) -> dict[str, float]:
@@ -102,10 +113,16 @@ def _source_metrics(config: Config, assembly: Assembly) -> dict[str, float]:
 
 def _here(config: Config, request: Request) -> Config:
     """Take from the run what it computes, and from the request where that happens."""
-    precision = config.hardware.precision
+    hardware = replace(
+        request.hardware,
+        precision=config.hardware.precision,
+        threads=request.hardware.threads or config.hardware.threads,
+    )
+    tracking = replace(config.tracking, uri=request.tracking_uri or config.tracking.uri)
     return replace(
         config,
-        hardware=replace(request.hardware, precision=precision),
+        hardware=hardware,
+        tracking=tracking,
         root=str(Path(request.root).expanduser().resolve()),
         data_dir=request.data_dir and str(Path(request.data_dir).expanduser().resolve()),
     )
@@ -123,23 +140,41 @@ def _saved(request: Request) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
         yield folder, dict(result.metrics)
         return
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as scratch:
-        yield _downloaded(request, Path(scratch))
+        folder = RunFolder(Path(scratch))
+        _download(request, request.run, folder)
+        result = folder.finished()
+        assert result is not None
+        yield folder, dict(result.metrics)
 
 
-def _downloaded(request: Request, scratch: Path) -> tuple[RunFolder, dict[str, Any]]:
+def _download(request: Request, run_id: str, folder: RunFolder) -> None:
+    """Bring a finished run's configuration, result and adapter from MLflow into a folder."""
     client = connect(request.tracking_uri, Path(request.root).expanduser().resolve() / "mlruns")
     from mlflow.exceptions import MlflowException
 
+    folder.path.mkdir(parents=True, exist_ok=True)
     try:
-        saved = client.get_run(request.run)
-        client.download_artifacts(request.run, "config.yaml", str(scratch))
-        adapter = client.download_artifacts(
-            request.run, "adapter/adapter.safetensors", str(scratch)
-        )
+        for artifact in ("config.yaml", "adapter/adapter.safetensors", "result.json"):
+            found = client.download_artifacts(run_id, artifact, str(folder.path))
+            Path(found).replace(folder.path / Path(artifact).name)
     except (MlflowException, OSError) as error:
         first_line = str(error).splitlines()[0]
         raise AdapterLabError(
-            f"run={request.run} is neither a run folder nor a finished MLflow run: {first_line}"
+            f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line}"
         ) from None
-    Path(adapter).replace(RunFolder(scratch).adapter)
-    return RunFolder(scratch), dict(saved.data.metrics)
+
+
+def _restore_base(config: Config, folder: RunFolder, request: Request) -> None:
+    """Bring the base from MLflow, if its own folder is gone: training it again is the last resort.
+
+    On other hardware that would not give the same weights.
+    """
+    base, saved = base_run(config), folder.finished()
+    base_id = saved.tags.get("base_run_id") if saved else None
+    if base is None or base_id is None:
+        return
+    home = RunFolder.of(base)
+    if home.finished() is None:
+        with contextlib.suppress(AdapterLabError), home.lock(wait=True):
+            _download(request, base_id, home)
+            home.remember_mlflow_run(base_id)

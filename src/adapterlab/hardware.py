@@ -3,20 +3,20 @@
 import hashlib
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, cast, get_args
 
 import psutil
 import torch
 
-from adapterlab.config import Hardware
+from adapterlab.config import Accelerator, Config, Hardware, Precision
 from adapterlab.errors import ConfigError, allowed
 
-PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
-ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = get_args(Precision)
+ACCELERATORS = get_args(Accelerator)
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -50,7 +50,7 @@ def resolve_accelerator(accelerator: str) -> str:
     return "cpu"
 
 
-def resolve_precision(precision: str, accelerator: str) -> str:
+def resolve_precision(precision: str, accelerator: str) -> Precision:
     """Turn a precision of the configuration into one of Lightning's.
 
     Args:
@@ -71,7 +71,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
             "on a CPU allowed: auto, 32-true, 64-true, bf16-mixed"
         )
     if precision != "auto":
-        return precision
+        return cast(Precision, precision)
     native_bf16 = accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native_bf16 else "32-true"
 
@@ -82,7 +82,7 @@ class Device:
 
     accelerator: str
     torch: torch.device
-    precision: str
+    precision: Precision
 
 
 def choose_device(options: Hardware) -> Device:
@@ -92,18 +92,25 @@ def choose_device(options: Hardware) -> Device:
         ConfigError: the device is not there, or cannot compute in the precision.
     """
     accelerator = resolve_accelerator(options.accelerator)
-    precision = resolve_precision(options.precision, accelerator)
+    device = torch.device("cpu")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    if accelerator == "cpu":
-        return Device(accelerator, torch.device("cpu"), precision)
-    count = torch.cuda.device_count()
-    if options.device >= count:
-        raise ConfigError(
-            f"hardware.device={options.device} is not there; "
-            f"{allowed(options.device, range(count))}"
-        )
-    return Device(accelerator, torch.device("cuda", options.device), precision)
+    if accelerator == "gpu":
+        count = torch.cuda.device_count()
+        if options.device >= count:
+            raise ConfigError(
+                f"hardware.device={options.device} is not there; "
+                f"{allowed(options.device, range(count))}"
+            )
+        device = torch.device("cuda", options.device)
+        # Everything that asks torch for "the" GPU, memory counters too, then means this one.
+        torch.cuda.set_device(device)
+    return Device(accelerator, device, resolve_precision(options.precision, accelerator))
+
+
+def with_precision(config: Config, device: Device) -> Config:
+    """Return a config that says its precision, which is part of what a run is."""
+    return replace(config, hardware=replace(config.hardware, precision=device.precision))
 
 
 def fingerprint(accelerator: str = "auto") -> dict[str, str]:

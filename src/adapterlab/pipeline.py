@@ -1,21 +1,23 @@
 """One run: config -> data -> base model -> strategy -> LightningModule -> Trainer -> tracking."""
 
+import logging
 import time
-from pathlib import Path
-
-import numpy as np
+from dataclasses import replace
 
 from adapterlab.adapters import save_adapter
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.building import check
 from adapterlab.config import BASES, Config, to_container
-from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint
+from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint, with_precision
+from adapterlab.loading import data_hash
 from adapterlab.measurements import Measurements
 from adapterlab.predictions import Predictions, predict
 from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure, save
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
-from adapterlab.tracking import Tracker, flattened, git_commit, tracked
+from adapterlab.tracking import Tracker, flattened, git_commit, is_logged, tracked
 from adapterlab.training.fit import Training, fit
+
+log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> RunResult:
@@ -28,17 +30,23 @@ def run(config: Config) -> RunResult:
         TrainingDivergedError: the loss is no longer a number.
     """
     device = choose_device(config.hardware)
+    config = with_precision(config, device)
     folder = RunFolder.of(config)
     with folder.lock(wait=config.study == BASES):
-        if config.resume and (finished := folder.finished()) is not None:
-            return finished
         check(config)
+        data = data_hash(config)
+        resumable = config.resume and folder.same_data(data)
+        if resumable and (finished := folder.finished()) is not None:
+            return _logged(config, finished, folder)
+        if config.resume and not resumable and folder.config.is_file():
+            log.warning("%s was computed on other data; it starts anew", folder.path.name)
         assembly = assemble(config, train=run)
-        resumed = folder.start(config, resume=config.resume)
-        with tracked(config, run_name(config), folder.mlflow_run_id()) as tracker:
+        tags = _tags(config, assembly, device) | {"data_hash": data}
+        run_id = folder.mlflow_run_id() if resumable else None
+        with tracked(config, run_name(config), run_id) as tracker:
+            resumed = folder.start(config, data, keep=resumable)
             folder.remember_mlflow_run(tracker.run_id)
-            tracker.params(flattened(to_container(config)))
-            tracker.tags(_tags(config, assembly, device))
+            _log_start(config, tags, tracker)
             measured = Measurements()
             training, test = _train_and_test(
                 config, assembly, device, folder, tracker, measured, resumed=resumed
@@ -56,9 +64,12 @@ def run(config: Config) -> RunResult:
                 notes=assembly.notes,
                 shape=assembly.data.shape,
                 classes=assembly.data.classes,
+                data_hash=data,
+                tags=tags,
+                history=training.history,
             )
-            _publish(result, folder, tracker)
-        folder.finish(result)
+            folder.finish(result)
+            _log_end(result, folder, tracker)
     return result
 
 
@@ -117,6 +128,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "arm": arm_hash(config),
         "config_hash": config_hash(config),
         "base": assembly.base.origin,
+        "base_run_id": assembly.base.run_id or "",
         "base_head": "kept" if assembly.head_kept else "new",
         "pack_size": "1",
         "precision": device.precision,
@@ -148,15 +160,35 @@ def _write_files(
     save(figure, folder.figures / "learning_curves.png")
 
 
-def _publish(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
+def _logged(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
+    """Return a finished run's result, logged to MLflow if the store does not have it."""
+    if is_logged(config, result.run_id):
+        return result
+    with tracked(config, result.name) as tracker:
+        folder.remember_mlflow_run(tracker.run_id)
+        _log_start(config, result.tags, tracker)
+        for epoch, metrics in result.history.items():
+            tracker.metrics(metrics, epoch)
+        result = replace(result, run_id=tracker.run_id)
+        folder.finish(result)
+        _log_end(result, folder, tracker)
+    return result
+
+
+def _log_start(config: Config, tags: dict[str, str], tracker: Tracker) -> None:
+    tracker.params(flattened(to_container(config)))
+    tracker.tags(tags)
+
+
+def _log_end(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
     """Log the final metrics and keep the files with the MLflow run."""
-    finite = {name: value for name, value in result.metrics.items() if np.isfinite(value)}
-    tracker.metrics(finite)
+    tracker.metrics(result.metrics)
     tracker.tags({f"missing.{name}": why for name, why in result.missing.items()})
     for path, where in (
         (folder.config, None),
+        (folder.result, None),
         (folder.adapter, "adapter"),
         (folder.predictions, "predictions"),
         *((path, "figures") for path in sorted(folder.figures.glob("*.png"))),
     ):
-        tracker.artifact(Path(path), where)
+        tracker.artifact(path, where)

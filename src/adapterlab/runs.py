@@ -12,8 +12,14 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from adapterlab.config import Config, from_container, to_container
-from adapterlab.errors import AdapterLabError
+from adapterlab.config import (
+    CheckpointBase,
+    Config,
+    TrainedBase,
+    from_container,
+    to_container,
+)
+from adapterlab.errors import AdapterLabError, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -24,23 +30,37 @@ SEEDS = ("seed", "init_seed", "order_seed")
 
 
 def config_hash(config: Config) -> str:
-    """Return 8 hex digits for what a run computes; equal configs give equal hashes anywhere."""
-    values = to_container(config)
-    for key in BOOKKEEPING:
-        del values[key]
-    values["adapter"].pop("label", None)
-    values["hardware"] = {"precision": config.hardware.precision}
-    return _digest(values)
+    """Return 12 hex digits for what a run computes; equal configs give equal hashes anywhere."""
+    return _digest(what_it_computes(config))
 
 
 def arm_hash(config: Config) -> str:
-    """Return 8 hex digits for a run's arm: everything but its seeds."""
+    """Return 12 hex digits for a run's arm: everything but its seeds."""
+    values = what_it_computes(config)
+    return _digest({key: value for key, value in values.items() if key not in SEEDS})
+
+
+def what_it_computes(config: Config) -> dict[str, Any]:
+    """Return the options that a result depends on.
+
+    Of the hardware that is the precision; a base from a file is its content, not its path.
+    """
     values = to_container(config)
-    for key in (*BOOKKEEPING, *SEEDS):
+    for key in BOOKKEEPING:
         del values[key]
-    values["adapter"].pop("label", None)
+    for node in (values["adapter"], values["model"]):
+        node.pop("label", None)
     values["hardware"] = {"precision": config.hardware.precision}
-    return _digest(values)
+    datasets = [values["dataset"]]
+    if isinstance(config.base, TrainedBase):
+        datasets.append(values["base"]["dataset"])
+        del values["base"]["source"]
+    for dataset in datasets:  # these name the base, which stands in full in `base`
+        for key in ("source", "source_epochs"):
+            dataset.pop(key, None)
+    if isinstance(config.base, CheckpointBase):
+        values["base"]["path"] = _file_hash(Path(config.base.path))
+    return values
 
 
 def run_name(config: Config) -> str:
@@ -62,6 +82,9 @@ class RunResult:
         notes: what a reader of the figures should know about the data.
         shape: the model's input shape.
         classes: class names, in label order.
+        data_hash: of the data that it read.
+        tags: what it is found and grouped by.
+        history: metrics by epoch.
     """
 
     name: str
@@ -72,6 +95,9 @@ class RunResult:
     notes: tuple[str, ...] = ()
     shape: tuple[int, int, int] = (0, 0, 0)
     classes: tuple[str, ...] = ()
+    data_hash: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,18 +168,29 @@ class RunFolder:
         finally:
             lock.release()
 
-    def start(self, config: Config, *, resume: bool) -> bool:
+    def same_data(self, data_hash: str) -> bool:
+        """Say whether what is in the folder was computed on the data of this hash."""
+        finished, path = self.finished(), self.path / "data_hash"
+        if finished is not None:
+            return finished.data_hash == data_hash
+        return path.is_file() and path.read_text() == data_hash
+
+    def start(self, config: Config, data_hash: str, *, keep: bool) -> bool:
         """Write the configuration; say whether a checkpoint is there to go on from.
 
-        Unless resuming, what an earlier run of this configuration left is cleared.
+        Args:
+            config: of the run.
+            data_hash: of the data that it reads.
+            keep: keep what an earlier run of this configuration left, to go on from it.
         """
-        if not resume:
+        if not keep:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
                 elif path.name != ".lock":
                     path.unlink()
         write_config(self.config, config)
+        (self.path / "data_hash").write_text(data_hash)
         return self.checkpoints.is_dir()
 
     def mlflow_run_id(self) -> str | None:
@@ -179,6 +216,7 @@ class RunFolder:
             return None
         values = json.loads(self.result.read_text())
         values |= {key: tuple(values[key]) for key in ("notes", "shape", "classes")}
+        values["history"] = {int(epoch): row for epoch, row in values["history"].items()}
         values["folder"] = self.path
         return RunResult(**values)
 
@@ -194,12 +232,23 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: it is not a configuration of this version.
     """
-    return from_container(yaml.safe_load(path.read_text()))
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not a run's configuration: {type(error).__name__}") from None
+    return from_container(values)
 
 
 def _digest(values: dict[str, Any]) -> str:
     text = json.dumps(_canonical(values), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _file_hash(path: Path) -> str | None:
+    if not path.is_file():
+        return None  # whoever loads it says so
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _canonical(value: Any) -> Any:

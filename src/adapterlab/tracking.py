@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from filelock import FileLock
 
 from adapterlab.config import Config
+from adapterlab.errors import AdapterLabError
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +110,67 @@ def connect(uri: str | None, mlruns: Path) -> Any:
 
     A new sqlite store is set up by one process at a time: several at once would race for the
     creation of its tables.
+
+    Raises:
+        AdapterLabError: no store answers at `uri`.
     """
     quieten()
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    if uri is not None:
-        return MlflowClient(uri)
+    if uri is not None and not is_local(uri):
+        return _reach(uri)
+    from sqlalchemy.exc import SQLAlchemyError
+
     mlruns.mkdir(parents=True, exist_ok=True)
-    with FileLock(mlruns / ".mlflow.lock"):
-        client = MlflowClient(default_uri(mlruns))
+    try:
+        with FileLock(mlruns / ".mlflow.lock"):
+            client = MlflowClient(uri or default_uri(mlruns))
+            client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError) as error:
+        first_line = str(error).splitlines()[0]
+        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
+    return client
+
+
+def is_local(uri: str | None) -> bool:
+    """Say whether a store is written by this process itself, rather than by a server."""
+    return uri is None or uri.partition(":")[0] not in ("http", "https", "databricks")
+
+
+def is_logged(config: Config, run_id: str | None) -> bool:
+    """Say whether the store has a run; True where tracking is off.
+
+    Raises:
+        AdapterLabError: no store answers.
+    """
+    if not config.tracking.enabled:
+        return True
+    return run_id is not None and _is_there(connect(config.tracking.uri, config.mlruns), run_id)
+
+
+def _reach(uri: str) -> Any:
+    """Return a client for a store that answers.
+
+    The first call is made without MLflow's retries: they go on for minutes, which is right for a
+    server that restarts while a run is logged, and wrong for a misspelt address.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    retries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(retries)
+    os.environ[retries] = "0"
+    try:
+        client = MlflowClient(uri)
         client.search_experiments(max_results=1)
+    except MlflowException as error:
+        first_line = str(error).splitlines()[0]
+        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
+    finally:
+        os.environ.pop(retries)
+        if before is not None:
+            os.environ[retries] = before
     return client
 
 
@@ -146,9 +198,11 @@ def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tr
         yield NoTracker()
         return
     client = connect(config.tracking.uri, config.mlruns)
-    if run_id is None:
+    if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
-        run_id = client.create_run(experiment, run_name=name).info.run_id
+        parent = _parent_run_id(client, experiment, config)
+        tags = {} if parent is None else {"mlflow.parentRunId": parent}
+        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
         if "error" in client.get_run(run_id).data.tags:
@@ -172,9 +226,11 @@ def git_commit() -> str | None:
     """Return the commit that this code is at, with ``+`` when files differ; None outside git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        if head.returncode != 0:
+        # An installed wheel may lie in some other project's checkout.
+        own = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if own.returncode != 0:
             return None
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
         dirty = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
         )
@@ -184,14 +240,45 @@ def git_commit() -> str | None:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys: ``{"optimizer.lr": 0.001}``."""
+    """Return nested mappings as one, with dotted keys: ``{"optimizer.lr": 0.001}``.
+
+    A mapping whose keys are patterns (``layers.*``), which MLflow does not take, stays a value.
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and all(name.isidentifier() for name in value):
             flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _is_there(client: Any, run_id: str) -> bool:
+    """Say whether the store has a run; people delete runs and move stores."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        stage = client.get_run(run_id).info.lifecycle_stage
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return bool(stage == "active")
+
+
+def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | None:
+    """Return the run that stands for the study, made by whichever of its runs comes first."""
+    if config.study is None:
+        return None
+    query = f"tags.study = '{config.study}' and tags.kind = 'study'"
+    with FileLock(config.mlruns / ".mlflow.lock"):
+        found = client.search_runs([experiment_id], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        tags = {"study": config.study, "kind": "study"}
+        run_id = client.create_run(experiment_id, run_name=config.study, tags=tags).info.run_id
+        client.set_terminated(run_id, "FINISHED")
+    return str(run_id)
 
 
 def _experiment_id(client: Any, config: Config) -> str:
@@ -203,7 +290,7 @@ def _experiment_id(client: Any, config: Config) -> str:
         return str(found.experiment_id)
     # Artifacts go where the experiment said when it was made, wherever a run is started from; a
     # server knows its own place.
-    local = config.tracking.uri is None
+    local = is_local(config.tracking.uri)
     location = (config.mlruns / "artifacts").as_uri() if local else None
     try:
         return str(client.create_experiment(name, artifact_location=location))

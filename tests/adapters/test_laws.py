@@ -31,7 +31,7 @@ from adapterlab.adapters import (
     Strategy,
     merge,
 )
-from adapterlab.adapters.base import fingerprint
+from adapterlab.adapters.base import hash_weights
 
 
 def is_random(strategy: Strategy) -> bool:
@@ -220,7 +220,7 @@ class TestBaseHash:
         without = heads if case.strategy.head == "train" else ()
         adapted = case.adapted()
         train(adapted, steps=1)
-        assert adapted.base_hash == fingerprint(case.base(), without=without)
+        assert adapted.base_hash == hash_weights(case.base(), without=without)
         assert len(adapted.base_hash) == 64
 
     def test_tells_names_shapes_and_types_apart(self) -> None:
@@ -230,7 +230,7 @@ class TestBaseHash:
             flat.weight.copy_(square.weight.view(1, 16))
         double = copy.deepcopy(square).double()
         named = nn.Sequential(square)
-        hashes = [fingerprint(module) for module in (square, flat, double, named)]
+        hashes = [hash_weights(module) for module in (square, flat, double, named)]
         assert len(set(hashes)) == 4
 
 

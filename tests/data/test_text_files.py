@@ -42,9 +42,7 @@ class TestTextFiles:
         assert splits.classes == ("ham", "spam")
         assert splits.validation is None
 
-    def test_other_columns_and_a_validation_split(
-        self, context: LoadContext, folder: Path
-    ) -> None:
+    def test_other_columns_and_a_validation_split(self, context: LoadContext, folder: Path) -> None:
         for name in ("train", "test", "validation"):
             (folder / f"{name}.csv").write_text(f"id,kind,sentence\n1,a,{name}\n2,b,x\n")
         (folder / "test.jsonl").unlink()
@@ -74,7 +72,9 @@ class TestTextFiles:
 
 
 class TestClasses:
-    def load(self, context: LoadContext, folder: Path, train: str, test: str, **options: Any) -> Any:
+    def load(
+        self, context: LoadContext, folder: Path, train: str, test: str, **options: Any
+    ) -> Any:
         (folder / "test.jsonl").unlink(missing_ok=True)
         for name, content in (("train", train), ("test", test)):
             rows = "".join(f"x,{label}\n" for label in content.split())
@@ -134,10 +134,11 @@ class TestClasses:
 
     def test_names_of_the_file_come_first(self, context: LoadContext, folder: Path) -> None:
         (folder / "train.csv").unlink()
+        (folder / "test.jsonl").write_text('{"text": "z", "label": 1}')
         hub_table(["x", "y"], [0, 1]).to_parquet(str(folder / "train.parquet"))
         splits = text_files(context, folder, classes=["wrong", "names"])
         assert splits.classes == ("ham", "spam")
-        assert labels(splits.test) == [1, 0]
+        assert labels(splits.test) == [1]
 
 
 def hub_table(texts: list[str], numbers: list[int]) -> datasets.Dataset:
@@ -173,9 +174,7 @@ class TestHub:
         assert not splits.notes
         assert not hub
 
-    def test_the_hub_is_asked_once(
-        self, context: LoadContext, hub: list[tuple[Any, ...]]
-    ) -> None:
+    def test_the_hub_is_asked_once(self, context: LoadContext, hub: list[tuple[Any, ...]]) -> None:
         before = huggingface_hub.constants.HF_HUB_CACHE
         options: dict[str, Any] = {"hub_config": "small", "has_validation": True}
         first = hub_text(context, "mail", "someone/mail", **options)
@@ -215,6 +214,24 @@ class TestHub:
         assert not list(context.download.glob("mail*"))
 
     @pytest.mark.usefixtures("no_network")
+    def test_files_that_datasets_itself_loads(
+        self, context: LoadContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+        names = {"train": [0, 1, 1], "test": [1, 0]}
+        published = folder.parent / "published"
+        published.mkdir()
+        for name, numbers in names.items():
+            table = hub_table([f"{name} {i}" for i in numbers], numbers)
+            table.to_parquet(str(published / f"{name}.parquet"))
+        splits = hub_text(context, "post", str(published))  # it takes a folder for a hub name
+        assert splits.train.texts == ("train 0", "train 1", "train 1")
+        assert labels(splits.test) == [1, 0]
+        assert splits.classes == ("ham", "spam")
+        files = [path.name for path in (context.download / "post").iterdir()]
+        assert sorted(files) == ["test.parquet", "train.parquet"]
+
+    @pytest.mark.usefixtures("no_network")
     def test_no_network(self, context: LoadContext) -> None:
         with pytest.raises(DataError) as caught:
             hub_text(context, "sst2", "nyu-mll/glue", "sst2", test_split="validation")
@@ -229,9 +246,7 @@ class TestHub:
 def real(context: LoadContext) -> LoadContext:
     if "ADAPTERLAB_DATA_DIR" not in os.environ:
         pytest.skip("ADAPTERLAB_DATA_DIR is not set")
-    return LoadContext(
-        (Path(os.environ["ADAPTERLAB_DATA_DIR"]),), context.download, context.cache
-    )
+    return LoadContext((Path(os.environ["ADAPTERLAB_DATA_DIR"]),), context.download, context.cache)
 
 
 class TestRealData:

@@ -197,7 +197,7 @@ class Strategy(ABC):
         if any(isinstance(module, AdapterLayer) for module in model.modules()):
             raise ConfigError("the model is already adapted; merge it first")
         # A head that is trained in full is saved whole, so its first values need not match.
-        base_hash = fingerprint(model, without=heads if self.head == "train" else ())
+        base_hash = hash_weights(model, without=heads if self.head == "train" else ())
         model.requires_grad_(False)
         self.adapt(model, torch.Generator().manual_seed(seed))
         if self.head == "train":
@@ -254,7 +254,7 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-def fingerprint(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:
+def hash_weights(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:
     """Return the SHA-256 of a model's names, shapes and weights.
 
     Args:

@@ -115,14 +115,14 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} does not fit {type(adapted.model).__name__}: {odd[0]} is only in the "
             f"{'file' if odd[0] in tensors else 'model'}"
         )
-    trainable = adapted.state()
+    frozen = own.keys() - adapted.state().keys()
     for theirs, ours in names.items():
         if own[ours].shape != tensors[theirs].shape:
             raise CheckpointError(
                 f"{folder}: {theirs} is {list(tensors[theirs].shape)} in the file and "
                 f"{list(own[ours].shape)} in the model"
             )
-        if ours not in trainable and not torch.equal(own[ours], tensors[theirs].to(own[ours])):
+        if ours in frozen and not torch.equal(own[ours], tensors[theirs].to(own[ours])):
             raise CheckpointError(
                 f"{folder} has a head of its own ({theirs} differs), and this model's is frozen; "
                 "to take it over: adapter.head=train"
@@ -130,8 +130,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
     _require_same_scales(adapted, config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
-            if ours in trainable:
-                own[ours].copy_(tensors[theirs])
+            own[ours].copy_(tensors[theirs])
 
 
 def _expressible(adapted: AdaptedModel) -> LoRA:

@@ -64,12 +64,11 @@ class ShuffledByLength(Sampler[Tensor]):
         order = torch.Generator().manual_seed(stream(self.seed, "order", self.epoch))
         rows = torch.randperm(len(self.lengths), generator=order)
         full = len(rows) - len(rows) % self.batch_size
-        batches: list[Tensor] = []
-        for group in torch.split(rows[:full], self.batch_size * self.group):
-            by_length = group[self.lengths[group].argsort(stable=True)]
-            batches.extend(torch.split(by_length, self.batch_size))
-        if full < len(rows):
-            batches.append(rows[full:])
+        step = self.group * self.batch_size
+        for start in range(0, full, step):
+            group = rows[start : min(start + step, full)]
+            rows[start : start + len(group)] = group[self.lengths[group].argsort(stable=True)]
+        batches = torch.split(rows, self.batch_size)
         for i in torch.randperm(len(batches), generator=order).tolist():
             yield batches[i]
 

@@ -107,8 +107,8 @@ def check_tokenizer(
         )
     least = tokenizer.num_special_tokens_to_add() + 1
     if not least <= max_length <= (positions or max_length):
-        most = "more" if positions is None else f"up to {positions}"
-        raise ConfigError(f"max_length is {max_length} for {model}; allowed: {least} or {most}")
+        options = f"{least} or more" if positions is None else f"{least} to {positions}"
+        raise ConfigError(f"max_length is {max_length} for {model}; allowed: {options}")
     if any(tokenizer("a").get("token_type_ids", ())):
         raise ConfigError(
             f"tokenizer {name} marks tokens with types other than 0, which is not supported"

@@ -61,14 +61,21 @@ def hf(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     source = _source(name_or_path)
     try:
-        config = AutoConfig.from_pretrained(source, num_labels=num_classes)
+        config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(_unavailable(name_or_path, error)) from None
-    with _drawing_from(generator), _quiet():
-        if weights == "random" or torch.empty(0).is_meta:
+    # Whatever names the checkpoint has are those of another task's classes.
+    config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
+    config.label2id = {label: index for index, label in config.id2label.items()}
+    if weights == "random" or torch.empty(0).is_meta:
+        with _drawing_from(generator):
             model = _from_config(config)
-        else:
+    else:
+        with _drawing_from(generator), _quiet():
             model = _from_checkpoint(source, config, name_or_path)
+        with _drawing_from(generator):
+            for head in head_names(model, body_name(model)):
+                _redraw(model, head)
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
@@ -190,7 +197,7 @@ def _from_config(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTrainedModel:
-    """Return the architecture with the checkpoint's body and a newly drawn head."""
+    """Return the architecture with the checkpoint's body, and its head where it has one."""
     model: PreTrainedModel
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -214,10 +221,8 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
             )
     if drawn:
         warnings.warn(
-            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=4
+            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=3
         )
-    for head in head_names(model, body):
-        _redraw(model, head)
     return model
 
 

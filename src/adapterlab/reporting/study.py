@@ -7,6 +7,18 @@ from statistics import fmean
 from typing import Any
 
 from adapterlab.errors import AdapterLabError
+from adapterlab.runs import BOOKKEEPING, SEEDS
+
+NO_NAMES = (*BOOKKEEPING, *SEEDS, "hardware", "adapter.label", "base.dataset")
+"""Options that tell no arms apart, or follow from one that does."""
+
+CHOICES = {
+    "dataset.name": ("dataset", "base"),
+    "model.name": ("model",),
+    "optimizer.name": ("optimizer",),
+    "base.kind": ("base",),
+}
+"""Options whose value stands for those of whole groups."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +91,44 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.arm, []).append(run)
+    one_each = [group[0] for group in groups.values()]
     return [
-        Arm(_name(group[0], runs), tuple(sorted(group, key=lambda run: run.seed)))
+        Arm(_name(group[0], one_each), tuple(sorted(group, key=lambda run: run.seed)))
         for group in groups.values()
     ]
 
 
-def _name(run: Run, runs: Sequence[Run]) -> str:
-    """Return the strategy, and the options in which its arms differ: ``lora rank=4``."""
+def _name(run: Run, arms: Sequence[Run]) -> str:
+    """Return the strategy, and the options in which its arms differ: ``lora rank=4``.
+
+    Args:
+        run: any of the arm's.
+        arms: one run of every arm.
+    """
     strategy = run.tags["strategy"]
-    peers = [other for other in runs if other.tags["strategy"] == strategy]
-    parts = [strategy]
-    for key, value in sorted(run.params.items()):
-        derived = key in ("seed", "init_seed", "order_seed", "adapter.label")
-        if not derived and len({other.params.get(key) for other in peers}) > 1:
-            parts.append(f"{key.removeprefix('adapter.')}={value}")
-    return " ".join(parts)
+    peers = [other for other in arms if other.tags["strategy"] == strategy]
+    differing = {
+        key
+        for key in run.params
+        if not _within(key, NO_NAMES) and len({other.params.get(key) for other in peers}) > 1
+    }
+    for choice, groups in CHOICES.items():
+        if choice in differing:
+            differing = {key for key in differing if key == choice or not _within(key, groups)}
+    parts = [f"{key.removeprefix('adapter.')}={run.params[key]}" for key in sorted(differing)]
+    return " ".join([strategy, *parts])
+
+
+def _within(key: str, groups: Sequence[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def _search(client: Any, experiment_id: str, study: str) -> list[Any]:
-    query = f"tags.study = {json.dumps(study)} and attributes.status = 'FINISHED'"
+    # The study's own parent run has measured nothing.
+    query = (
+        f"tags.study = {json.dumps(study)} and tags.kind != 'study' "
+        "and attributes.status = 'FINISHED'"
+    )
     pages: list[Any] = []
     token = None
     while True:

@@ -33,6 +33,8 @@ class LabelledBatch(Protocol):
 class TrainingDivergedError(AdapterLabError):
     """The training loss is no longer a number."""
 
+    exit_code = 1
+
 
 class Tally(nn.Module):
     """Sums over the batches of an epoch, kept on the device until the epoch ends.

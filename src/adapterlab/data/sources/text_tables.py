@@ -187,11 +187,6 @@ def _read_json_lines(path: Path, text_column: str, label_column: str) -> TextTab
 def _record(line: str, path: Path, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        line.encode() if "\\u" not in line else json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{path} has half of a surrogate pair in {place}: {error.reason}"
-        ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is broken in {place}: {error.msg}") from error
     if not isinstance(record, dict):

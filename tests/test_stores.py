@@ -1,0 +1,157 @@
+"""Where MLflow's store is: under the root, behind a server, and shared by several processes."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from adapterlab import cli, pipeline
+from adapterlab.config import Config
+from adapterlab.tracking import default_uri, tracked
+from lab import Outcome, compose, environment, tiny
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def _log_in_child(config: Config, number: int) -> None:
+    with tracked(config, f"run-{number}") as tracker:
+        tracker.params({f"option.{i}": i for i in range(150)})
+        for epoch in range(1, 6):
+            tracker.metrics({"val/loss": 1 / epoch, "train/loss": 2 / epoch}, epoch)
+        tracker.tags({"number": str(number)})
+        tracker.artifact(Path(__file__), "code")
+
+
+def test_four_processes_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
+    config = compose(tmp_path, "study=four")
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_log_in_child, args=(config, i)) for i in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0, 0, 0]
+    client = MlflowClient(default_uri(tmp_path / "mlruns"))
+    (experiment,) = [e for e in client.search_experiments() if e.name == "adapterlab"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["number"] for run in runs) == ["0", "1", "2", "3"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert len(run.data.params) == 150
+        history = client.get_metric_history(run.info.run_id, "val/loss")
+        assert [point.step for point in history] == [1, 2, 3, 4, 5]
+        assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["code"]
+
+
+def test_artifacts_land_under_the_root_whatever_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, elsewhere = tmp_path / "a root with spaces", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    result = pipeline.run(
+        tiny(root, "tracking=mlflow", "base=scratch", "adapter=head", "limit=32", "epochs=1")
+    )
+    assert list(elsewhere.iterdir()) == []
+    kept = root / "mlruns" / "artifacts" / str(result.run_id) / "artifacts"
+    assert (kept / "adapter" / "adapter.safetensors").is_file()
+    assert {path.name for path in root.iterdir()} == {"mlruns"}
+
+
+def test_an_experiment_of_another_name(lab_root: Path) -> None:
+    result = pipeline.run(
+        tiny(
+            lab_root, "tracking=mlflow", "tracking.experiment=other", "base=scratch",
+            "adapter=head", "study=other",
+        )
+    )  # fmt: skip
+    client = MlflowClient(default_uri(lab_root / "mlruns"))
+    experiment = client.get_experiment_by_name("other")
+    assert client.get_run(result.run_id).info.experiment_id == experiment.experiment_id
+    assert experiment.artifact_location == (lab_root / "mlruns" / "artifacts").as_uri()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A tracking server on the loopback address, with a store of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path / "server"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
+            *("--port", str(port), "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
+        cwd=folder,
+        env=environment(tmp_path, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not _answers(uri):
+            assert process.poll() is None, "the server stopped"
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.2)
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _answers(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.mark.slow
+def test_a_run_is_logged_to_a_server_and_evaluated_from_it(
+    server: str, tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    root = tmp_path / "root"
+    config = tiny(root, "tracking=mlflow", f"tracking.uri={server}", "base=scratch", "study=remote")
+    torch.manual_seed(0)
+    result = pipeline.run(config)
+    assert not (root / "mlruns" / "mlflow.db").exists()
+    client = MlflowClient(server)
+    saved = client.get_run(result.run_id)
+    assert saved.info.status == "FINISHED"
+    assert saved.data.metrics["test/accuracy"] == result.metrics["test/accuracy"]
+    stored = list((tmp_path / "server" / "artifacts").rglob("adapter.safetensors"))
+    assert len(stored) == 1
+    remote = [f"tracking_uri={server}"]
+    outcome = run_cli(
+        f"run={result.run_id}", *remote, "hardware.threads=1", program=cli.evaluate, root=root
+    )
+    assert "equal to the logged metrics, to the last digit" in outcome.out, outcome
+    outcome = run_cli("study=remote", *remote, program=cli.report, root=root)
+    assert "lora" in outcome.out, outcome
+    assert not (root / "mlruns" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "nonsense://x", "file:///tmp/mlruns"])
+def test_a_store_that_cannot_be_used_is_one_line(uri: str, run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli(
+        f"tracking.uri={uri}", "base=scratch", "limit=32", "epochs=1",
+        "hardware.threads=1",
+    )  # fmt: skip
+    assert f"tracking.uri={uri} cannot be used: " in outcome.error

@@ -1,0 +1,224 @@
+"""What MLflow has of a run, and that tracking can be left out."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow import MlflowClient
+from PIL import Image
+from safetensors.torch import load_file
+
+from adapterlab import pipeline, tracking
+from adapterlab.config import Config, from_container, to_container
+from adapterlab.errors import AdapterLabError
+from adapterlab.evaluation import evaluate_saved, parse_request
+from adapterlab.hardware import fingerprint
+from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
+from adapterlab.tracking import connect, default_uri, flattened
+from lab import compose, tiny
+
+OVERRIDES = (
+    "tracking=mlflow",
+    "study=tracked",
+    "epochs=3",
+    "limit=64",
+    "adapter.rank_pattern={layers.*: 4}",
+)
+
+
+def client_of(root: Path) -> MlflowClient:
+    return MlflowClient(default_uri(root / "mlruns"))
+
+
+@pytest.fixture(scope="module")
+def logged(lab_root: Path) -> tuple[Config, RunResult, Any]:
+    """One run with everything on: its configuration, its result, and what MLflow has of it."""
+    config = tiny(lab_root, *OVERRIDES)
+    result = pipeline.run(config)
+    return config, result, client_of(lab_root).get_run(result.run_id)
+
+
+def test_every_option_is_a_parameter(logged: tuple[Config, RunResult, Any]) -> None:
+    config, _, saved = logged
+    assert saved.data.params["optimizer.lr"] == "0.01"
+    assert saved.data.params["base.dataset.loader.rotation"] == "0"
+    expected = flattened(to_container(config))
+    assert saved.data.params == {key: str(value) for key, value in expected.items()}
+    assert saved.data.params["adapter.rank_pattern"] == "{'layers.*': 4}"
+
+
+def test_tags_say_what_runs_are_found_by(logged: tuple[Config, RunResult, Any]) -> None:
+    config, result, saved = logged
+    tags = saved.data.tags
+    expected = {
+        "strategy": "lora",
+        "model": "mlp",
+        "dataset": "digits_rotated",
+        "seed": "0",
+        "study": "tracked",
+        "kind": "run",
+        "arm": arm_hash(config),
+        "config_hash": config_hash(config),
+        "base_head": "kept",
+        "pack_size": "1",
+        "precision": "32-true",
+        "memory_kind": "rss",
+        "data_notes": "; ".join(result.notes),
+        "mlflow.runName": result.name,
+        "hardware.id": fingerprint("cpu")["id"],
+    }
+    assert {key: tags.get(key) for key in expected} == expected
+    assert tags["base"].startswith("trained on digits (")
+    assert saved.info.status == "FINISHED"
+    assert len(tags.get("git_commit", 40 * "0").rstrip("+")) == 40
+
+
+def test_a_metric_an_epoch(logged: tuple[Config, RunResult, Any], lab_root: Path) -> None:
+    _, result, _ = logged
+    client = client_of(lab_root)
+    for name in ("train/loss", "train/accuracy", "train/lr", "val/loss", "val/macro_f1"):
+        points = client.get_metric_history(result.run_id, name)
+        assert [point.step for point in points] == [1, 2, 3], name
+    best = int(result.metrics["best/epoch"])
+    accuracies = client.get_metric_history(result.run_id, "val/accuracy")
+    assert accuracies[best - 1].value == result.metrics["best/val_accuracy"]
+
+
+def test_the_final_metrics_are_those_of_the_result(logged: tuple[Config, RunResult, Any]) -> None:
+    _, result, saved = logged
+    final = {
+        name: value
+        for name, value in saved.data.metrics.items()
+        if name.partition("/")[0] not in ("train", "val")
+    }
+    assert final == result.metrics
+    for name, why in result.missing.items():
+        assert saved.data.tags[f"missing.{name}"] == why
+
+
+def test_files_are_kept_with_the_run(
+    logged: tuple[Config, RunResult, Any], lab_root: Path, tmp_path: Path
+) -> None:
+    config, result, saved = logged
+    assert saved.info.artifact_uri.startswith((lab_root / "mlruns" / "artifacts").as_uri())
+    artifacts = Path(client_of(lab_root).download_artifacts(result.run_id, "", str(tmp_path)))
+    files = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
+    assert files == {
+        "config.yaml",
+        "adapter/adapter.safetensors",
+        "predictions/predictions.parquet",
+        "figures/confusion_matrix.png",
+        "figures/learning_curves.png",
+    }
+    values = yaml.safe_load((artifacts / "config.yaml").read_text())
+    assert from_container(values) == config
+    trained = sum(t.numel() for t in load_file(artifacts / "adapter/adapter.safetensors").values())
+    assert trained == result.metrics["params/trainable"]
+    table = pq.read_table(artifacts / "predictions/predictions.parquet")
+    assert (table.num_rows, table.column_names) == (64, ["row", "label", "prediction", "logits"])
+    for name in ("confusion_matrix", "learning_curves"):
+        with Image.open(artifacts / "figures" / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+
+
+def test_the_base_is_an_mlflow_run_too(
+    logged: tuple[Config, RunResult, Any], tmp_path: Path
+) -> None:
+    pipeline.run(tiny(tmp_path, "tracking=mlflow", "limit=32", "epochs=1", "adapter=head"))
+    client = client_of(tmp_path)
+    runs = client.search_runs([client.get_experiment_by_name("adapterlab").experiment_id])
+    base, run = sorted(runs, key=lambda each: each.data.tags["kind"])
+    assert (base.data.tags["kind"], base.data.tags["study"]) == ("base", "bases")
+    assert base.data.tags["dataset"] == "digits"
+    assert "study" not in run.data.tags
+    assert base.info.status == run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("where", ["folder", "mlflow"])
+def test_a_saved_run_is_evaluated_from_its_folder_and_from_mlflow(
+    where: str, logged: tuple[Config, RunResult, Any], lab_root: Path
+) -> None:
+    _, result, _ = logged
+    values = {
+        "run": str(result.folder) if where == "folder" else result.run_id,
+        "split": "test",
+        "tracking_uri": None,
+        "root": str(lab_root),
+        "data_dir": None,
+        "hardware": to_container(compose(lab_root, "hardware.threads=1"))["hardware"],
+    }
+    evaluation = evaluate_saved(parse_request(values))
+    assert evaluation.logged == evaluation.metrics
+    assert set(evaluation.metrics) == {
+        name.removeprefix("test/") for name in result.metrics if name.startswith("test/")
+    }
+    assert evaluation.differences() == {}
+
+
+def test_a_run_without_files_is_no_finished_run(
+    logged: tuple[Config, RunResult, Any], lab_root: Path
+) -> None:
+    client = client_of(lab_root)
+    experiment = client.get_experiment_by_name("adapterlab").experiment_id
+    empty = client.create_run(experiment).info.run_id
+    values = {
+        "run": empty,
+        "split": "test",
+        "tracking_uri": None,
+        "root": str(lab_root),
+        "data_dir": None,
+        "hardware": to_container(compose(lab_root))["hardware"],
+    }
+    with pytest.raises(AdapterLabError, match="nor a finished MLflow run") as caught:
+        evaluate_saved(parse_request(values))
+    assert "\n" not in str(caught.value)
+    client.delete_run(empty)
+
+
+def test_without_tracking_there_is_no_store(
+    tmp_path: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "connect", lambda *_: pytest.fail("it connected"))
+    result = pipeline.run(tiny(tmp_path, "tracking=none", "base=scratch", "adapter=head"))
+    assert result.run_id is None
+    assert sorted(path.name for path in (tmp_path / "mlruns").iterdir()) == ["runs"]
+
+
+def test_a_run_that_was_not_tracked_is_tracked_when_it_is_resumed_elsewhere(
+    lab_root: Path, tmp_path: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its MLflow run is gone, with its store: it gets another."""
+    options = ("base=scratch", "adapter=head", "seed=9", "resume=true", "study=moved")
+    config = tiny(lab_root, "tracking=mlflow", *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_write_files", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pipeline.run(config)
+    first = RunFolder.of(config).mlflow_run_id()
+    client_of(lab_root).delete_run(first)
+    result = pipeline.run(config)
+    assert result.run_id != first
+    saved = client_of(lab_root).get_run(result.run_id)
+    assert saved.info.status == "FINISHED"
+    assert saved.data.metrics.items() >= {"test/accuracy": result.metrics["test/accuracy"]}.items()
+
+
+def test_flattening_keeps_every_leaf() -> None:
+    values = {"a": 1, "b": {"c": {"d": None}, "e": []}, "f": {}, "g": {"layers.*": 4}}
+    assert flattened(values) == {
+        "a": 1,
+        "b.c.d": None,
+        "b.e": [],
+        "f": {},
+        "g": {"layers.*": 4},
+    }
+
+
+def test_a_store_is_set_up_once_and_found_again(lab_root: Path) -> None:
+    one = connect(None, lab_root / "mlruns")
+    other = connect(None, lab_root / "mlruns")
+    assert [e.experiment_id for e in one.search_experiments()] == [
+        e.experiment_id for e in other.search_experiments()
+    ]

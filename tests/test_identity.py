@@ -111,7 +111,7 @@ def test_another_run(case: str, tmp_path: Path, config: Config) -> None:
 def test_hashes_stay_what_they_are(tmp_path: Path) -> None:
     """A change here orphans every finished run and trained base of every user."""
     config = compose(tmp_path, "base=scratch", "adapter=head", "dataset.loader.rotation=180")
-    assert len(config_hash(config)) == len(arm_hash(config)) == 8
+    assert len(config_hash(config)) == len(arm_hash(config)) == 12
     assert config_hash(config) == config_hash(from_container(to_container(config)))
 
 
@@ -174,13 +174,15 @@ def test_starting_anew_clears_the_folder_and_resuming_keeps_it(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     with folder.lock(wait=False):
-        assert not folder.start(config, resume=True)
+        assert not folder.start(config, "data", keep=True)
         folder.checkpoints.mkdir()
         (folder.checkpoints / "last.ckpt").touch()
         folder.remember_mlflow_run("abc")
-        assert folder.start(config, resume=True)
+        assert folder.start(config, "data", keep=True)
+        assert folder.same_data("data")
+        assert not folder.same_data("other data")
         assert folder.mlflow_run_id() == "abc"
-        assert not folder.start(config, resume=False)
+        assert not folder.start(config, "data", keep=False)
         assert folder.mlflow_run_id() is None
         assert not folder.checkpoints.exists()
         assert read_config(folder.config) == config

@@ -44,7 +44,10 @@ def test_four_processes_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
     assert [child.exitcode for child in children] == [0, 0, 0, 0]
     client = MlflowClient(default_uri(tmp_path / "mlruns"))
     (experiment,) = [e for e in client.search_experiments() if e.name == "adapterlab"]
-    runs = client.search_runs([experiment.experiment_id])
+    found = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in found if run.data.tags.get("kind") == "study"]
+    runs = [run for run in found if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     assert sorted(run.data.tags["number"] for run in runs) == ["0", "1", "2", "3"]
     for run in runs:
         assert run.info.status == "FINISHED"

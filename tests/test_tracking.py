@@ -107,6 +107,7 @@ def test_files_are_kept_with_the_run(
     files = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
     assert files == {
         "config.yaml",
+        "result.json",
         "adapter/adapter.safetensors",
         "predictions/predictions.parquet",
         "figures/confusion_matrix.png",
@@ -129,7 +130,10 @@ def test_the_base_is_an_mlflow_run_too(
     pipeline.run(tiny(tmp_path, "tracking=mlflow", "limit=32", "epochs=1", "adapter=head"))
     client = client_of(tmp_path)
     runs = client.search_runs([client.get_experiment_by_name("adapterlab").experiment_id])
-    base, run = sorted(runs, key=lambda each: each.data.tags["kind"])
+    base, run, study = sorted(runs, key=lambda each: each.data.tags["kind"])
+    assert (study.data.tags["study"], study.info.run_name) == ("bases", "bases")
+    assert base.data.tags["mlflow.parentRunId"] == study.info.run_id
+    assert "mlflow.parentRunId" not in run.data.tags
     assert (base.data.tags["kind"], base.data.tags["study"]) == ("base", "bases")
     assert base.data.tags["dataset"] == "digits"
     assert "study" not in run.data.tags

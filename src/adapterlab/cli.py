@@ -67,7 +67,7 @@ def report() -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
-    with failure_noted() if multirun else mistakes_in_one_line():
+    with mistakes_in_one_line(sweep=multirun):
         config = parse(cfg)
         if config.plan:
             _plan(config)
@@ -157,34 +157,29 @@ def _main(command: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def mistakes_in_one_line() -> Iterator[None]:
+def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     """Turn a user's mistake into one line and exit code 2; Ctrl-C into a hint and 130.
 
-    It is used around a job, too, because Hydra announces every exception that leaves one.
+    It is used around a job, too, because Hydra announces every exception that leaves one. In a
+    sweep, a run that fails for another reason than a mistake, a diverged training say, is noted
+    and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
         yield
     except AdapterLabError as error:
+        if sweep and error.exit_code != USER_ERROR:
+            overrides = " ".join(HydraConfig.get().overrides.task)
+            print(f"failed: {overrides}: {error}", file=sys.stderr)
+            raise
         _fail(str(error), error.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error), USER_ERROR)
     except OSError as error:
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error), USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; resume=true goes on from the last epoch", INTERRUPTED)
-
-
-@contextmanager
-def failure_noted() -> Iterator[None]:
-    """Say at once that a run of several has failed; Hydra goes on, and raises it at the end."""
-    try:
-        yield
-    except Exception as error:
-        overrides = " ".join(HydraConfig.get().overrides.task)
-        print(f"failed: {overrides}: {_first_line(error)}", file=sys.stderr)
-        raise
 
 
 def explain(error: BaseException) -> str:

@@ -403,14 +403,11 @@ def _with_one_validation_split(config: Config) -> Config:
     base, target = config.base, config.dataset
     if not isinstance(base, TrainedBase) or base.dataset is None:
         return config
-    if base.dataset.name == target.name:
-        source = target
-    elif base.dataset.loader["_target_"] == target.loader["_target_"]:
-        source = replace(
-            base.dataset, validation=target.validation, validation_seed=target.validation_seed
-        )
-    else:
+    if base.dataset.loader["_target_"] != target.loader["_target_"]:
         return config
+    source = replace(
+        base.dataset, validation=target.validation, validation_seed=target.validation_seed
+    )
     return replace(config, base=replace(base, dataset=source))
 
 

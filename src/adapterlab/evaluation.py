@@ -20,7 +20,7 @@ from adapterlab.hardware import choose_device
 from adapterlab.measurements import why_no_source
 from adapterlab.pipeline import run
 from adapterlab.predictions import predict
-from adapterlab.runs import RunFolder, read_config, run_name
+from adapterlab.runs import RunFolder, config_hash, read_config, run_name
 from adapterlab.tracking import connect
 
 
@@ -174,7 +174,13 @@ def _restore_base(config: Config, folder: RunFolder, request: Request) -> None:
     if base is None or base_id is None:
         return
     home = RunFolder.of(base)
-    if home.finished() is None:
-        with contextlib.suppress(AdapterLabError), home.lock(wait=True):
-            _download(request, base_id, home)
-            home.remember_mlflow_run(base_id)
+    with home.lock(wait=True), tempfile.TemporaryDirectory(dir=home.path) as scratch:
+        found = RunFolder(Path(scratch))
+        if home.finished() is not None:
+            return
+        with contextlib.suppress(AdapterLabError):
+            _download(request, base_id, found)
+            if config_hash(read_config(found.config)) == config_hash(base):
+                for path in (found.config, found.adapter, found.result):
+                    path.replace(home.path / path.name)
+                home.remember_mlflow_run(base_id)

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self, cast, get_args
 import psutil
 import torch
 
-from adapterlab.config import Accelerator, Config, Hardware, Precision
+from adapterlab.config import Accelerator, Hardware, Precision
 from adapterlab.errors import ConfigError, allowed
 
 PRECISIONS = get_args(Precision)
@@ -106,11 +106,6 @@ def choose_device(options: Hardware) -> Device:
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
     return Device(accelerator, device, resolve_precision(options.precision, accelerator))
-
-
-def with_precision(config: Config, device: Device) -> Config:
-    """Return a config that says its precision, which is part of what a run is."""
-    return replace(config, hardware=replace(config.hardware, precision=device.precision))
 
 
 def fingerprint(accelerator: str = "auto") -> dict[str, str]:

@@ -8,7 +8,7 @@ from adapterlab.adapters import save_adapter
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.building import check
 from adapterlab.config import BASES, Config, to_container
-from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint, with_precision
+from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint
 from adapterlab.loading import data_hash
 from adapterlab.measurements import Measurements
 from adapterlab.predictions import Predictions, predict
@@ -30,7 +30,6 @@ def run(config: Config) -> RunResult:
         TrainingDivergedError: the loss is no longer a number.
     """
     device = choose_device(config.hardware)
-    config = with_precision(config, device)
     folder = RunFolder.of(config)
     with folder.lock(wait=config.study == BASES):
         check(config)

@@ -1,7 +1,6 @@
 """Finding a finished run again, without loading what only a training needs."""
 
 from adapterlab.config import Config
-from adapterlab.hardware import choose_device, with_precision
 from adapterlab.loading import data_hash
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.tracking import is_logged
@@ -17,7 +16,6 @@ def finished_run(config: Config) -> RunResult | None:
     """
     if not config.resume:
         return None
-    config = with_precision(config, choose_device(config.hardware))
     folder = RunFolder.of(config)
     result = folder.finished()
     if result is None or not folder.same_data(data_hash(config)):

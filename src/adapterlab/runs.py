@@ -43,14 +43,15 @@ def arm_hash(config: Config) -> str:
 def what_it_computes(config: Config) -> dict[str, Any]:
     """Return the options that a result depends on.
 
-    Of the hardware that is the precision; a base from a file is its content, not its path.
+    Of the hardware that is the precision, as it comes out on this machine; a base from a file is
+    its content, not its path.
     """
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
-    values["hardware"] = {"precision": config.hardware.precision}
+    values["hardware"] = {"precision": _precision(config)}
     datasets = [values["dataset"]]
     if isinstance(config.base, TrainedBase):
         datasets.append(values["base"]["dataset"])
@@ -237,6 +238,13 @@ def read_config(path: Path) -> Config:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not a run's configuration: {type(error).__name__}") from None
     return from_container(values)
+
+
+def _precision(config: Config) -> str:
+    from adapterlab.hardware import resolve_accelerator, resolve_precision  # loads torch
+
+    accelerator = resolve_accelerator(config.hardware.accelerator)
+    return resolve_precision(config.hardware.precision, accelerator)
 
 
 def _digest(values: dict[str, Any]) -> str:

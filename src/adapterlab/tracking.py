@@ -277,7 +277,7 @@ def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | Non
             return str(found[0].info.run_id)
         tags = {"study": config.study, "kind": "study"}
         run_id = client.create_run(experiment_id, run_name=config.study, tags=tags).info.run_id
-        client.set_terminated(run_id, "FINISHED")
+        client.update_run(run_id, status="FINISHED")
     return str(run_id)
 
 

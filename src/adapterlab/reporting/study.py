@@ -124,18 +124,15 @@ def _within(key: str, groups: Sequence[str]) -> bool:
 
 
 def _search(client: Any, experiment_id: str, study: str) -> list[Any]:
-    # The study's own parent run has measured nothing.
-    query = (
-        f"tags.study = {json.dumps(study)} and tags.kind != 'study' "
-        "and attributes.status = 'FINISHED'"
-    )
+    query = f"tags.study = {json.dumps(study)} and attributes.status = 'FINISHED'"
     pages: list[Any] = []
     token = None
     while True:
         page = client.search_runs(
             [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
         )
-        pages.extend(page)
+        # The study's own parent run has measured nothing.
+        pages.extend(run for run in page if run.data.tags.get("kind") != "study")
         token = page.token
         if not token:
             return pages

@@ -27,6 +27,7 @@ TINY = (
     "optimizer.lr=0.01",
     "hardware=cpu",
     "hardware.threads=1",
+    "hardware.precision=32-true",
     "tracking=none",
 )
 """A run of a fraction of a second."""

@@ -189,4 +189,4 @@ def test_a_store_that_cannot_be_reached_leaves_the_error_of_the_run(
     monkeypatch.setattr(pipeline, "predict", crash)
     monkeypatch.setattr(MlflowClient, "set_terminated", gone)
     with pytest.raises(RuntimeError, match="the first error"):
-        pipeline.run(tiny(lab_root, "tracking=mlflow", "base=scratch", "study=gone"))
+        pipeline.run(tiny(lab_root, "tracking=mlflow", "base=scratch", "study=null"))

@@ -16,7 +16,7 @@ from adapterlab.reporting.study import Run, arms_of, read_runs
 from adapterlab.tracking import connect
 from lab import TINY, Outcome
 
-COUNTER = itertools.count()
+COUNTER = itertools.count(1)
 
 
 def a_run(arm: str = "a", seed: int = 0, strategy: str = "lora", **options: Any) -> Run:
@@ -109,6 +109,7 @@ def store(client: MlflowClient, study: str, *, status: str = "FINISHED", **value
     identity = experiment.experiment_id if experiment else client.create_experiment("reports")
     tags = {
         "study": study,
+        "kind": "run",
         "arm": values.get("arm", "a"),
         "config_hash": values.get("config_hash", "c"),
         "seed": str(values.get("seed", 0)),

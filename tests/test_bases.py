@@ -61,6 +61,7 @@ def _run_in_child(config: Any) -> None:
     run(config)
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_a_base_train_it_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")  # spares each the seconds of importing torch
     configs = [tiny(tmp_path, f"adapter={name}", "tracking=mlflow") for name in ("head", "bitfit")]

@@ -104,6 +104,7 @@ def test_ctrl_c_outside_the_training_is_killed(
     assert last_run(lab_root, "outside").info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_real_process(lab_root: Path, tmp_path: Path) -> None:
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(

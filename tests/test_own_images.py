@@ -132,12 +132,13 @@ def test_a_plan_reads_the_files_where_it_must(
 
 
 def test_class_names_and_folders_as_people_write_them_are_tracked(
-    tmp_path: Path, run_cli: Callable[..., Outcome]
+    tmp_path: Path, lab_root: Path, run_cli: Callable[..., Outcome]
 ) -> None:
     path = write_folder(tmp_path / "my [own] pictures")
     outcome = run_cli(
         "dataset=image_folder", f"dataset.loader.path='{path}'", "base=scratch", "epochs=2",
         "hardware.threads=1", "adapter=full", "dataset.mean=[0.5,0.4,0.3]",
+        root=lab_root,
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "MLflow run:" in outcome.out

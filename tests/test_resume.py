@@ -242,6 +242,7 @@ def _run_in_child(config: Config) -> None:
     pipeline.run(config)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_in_its_own_mlflow_run(lab_root: Path, tmp_path: Path) -> None:
     options = ["tracking=mlflow", "seed=7", "epochs=40"]
     whole = pipeline.run(configured(lab_root, "seed=7", "epochs=40", resume=False))

@@ -33,6 +33,7 @@ def _log_in_child(config: Config, number: int) -> None:
         tracker.artifact(Path(__file__), "code")
 
 
+@pytest.mark.slow
 def test_four_processes_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
     config = compose(tmp_path, "study=four")
     context = multiprocessing.get_context("fork")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -71,10 +72,12 @@ def as_program(root: Path, *arguments: str) -> Iterator[None]:
     """Let `cli.train` and its siblings find themselves on a fresh command line."""
     logger = logging.getLogger("adapterlab")
     before = logger.handlers, logger.level, logger.propagate
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("ADAPTERLAB_ROOT", str(root))
         patch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
         patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setenv("MPLCONFIGDIR", str(root / "mlruns" / "cache" / "matplotlib"))
         patch.setattr(sys, "argv", ["adapterlab", *arguments])
         GlobalHydra.instance().clear()
         warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of pytest
@@ -84,6 +87,7 @@ def as_program(root: Path, *arguments: str) -> Iterator[None]:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
             logger.handlers, logger.level, logger.propagate = before
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:

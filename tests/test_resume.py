@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from adapterlab import pipeline
 from adapterlab.config import Config
+from adapterlab.errors import CheckpointError
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.training.classifier import Classifier
 from adapterlab.training.fit import Training, fit
@@ -216,6 +217,17 @@ def test_a_run_whose_root_was_moved(lab_root: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "a", tmp_path / "b")
     resumed = pipeline.run(configured(tmp_path / "b", *options, resume=True))
     assert_equal(whole, resumed)
+
+
+def test_a_damaged_checkpoint_is_named_and_can_be_deleted(lab_root: Path) -> None:
+    config = configured(lab_root, "seed=10", resume=True)
+    interrupted(config, epoch=3)
+    last = RunFolder.of(config).checkpoints / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged; delete .*checkpoints to"):
+        pipeline.run(config)
+    shutil.rmtree(last.parent)
+    assert pipeline.run(config).metrics["best/epoch"] >= 1
 
 
 def test_a_finished_run_is_not_repeated(

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
+from adapterlab.errors import CheckpointError
 from adapterlab.hardware import Device
 from adapterlab.seeding import stream
 from adapterlab.training.callbacks import Checkpoints, Progress, Stopping, Throughput
@@ -69,6 +70,7 @@ def fit(
         report: called after every epoch.
 
     Raises:
+        CheckpointError: the checkpoint to go on from is damaged.
         TrainingDivergedError: the loss is no longer a number.
     """
     _quieten()
@@ -116,10 +118,10 @@ def fit(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    last = last_checkpoint(folder)
+    last = _whole(last_checkpoint(folder))
     start = time.perf_counter()
     with _interrupts():
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
+        trainer.fit(module, data, ckpt_path=last, weights_only=False)
     seconds = time.perf_counter() - start
     best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"], strict=False)
@@ -130,6 +132,23 @@ def fit(
         samples_per_second=throughput.samples_per_second,
         why=throughput.why,
     )
+
+
+def _whole(checkpoint: Path) -> Path | None:
+    """Return a checkpoint that is there and can be read; None if it is not there.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if not checkpoint.is_file():
+        return None
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except Exception:  # the unpickler raises whatever damaged bytes lead it to
+        raise CheckpointError(
+            f"{checkpoint} is damaged; delete {checkpoint.parent} to train anew"
+        ) from None
+    return checkpoint
 
 
 @contextmanager

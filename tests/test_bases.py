@@ -144,7 +144,7 @@ def _fewer_classes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             CheckpointError,
             r"layers.0.weight is \[128, 32\] there and \[128, 64\] here",
         ),
-        (_renamed, [], CheckpointError, "layers.0.bias is only on one side"),
+        (_renamed, [], CheckpointError, "layers.0.bias is not in them"),
         (_fewer_classes, ["base.head=keep"], ConfigError, r"base.head=keep: .* allowed: new, auto"),
         (dict, ["model.widths=[64,64]"], CheckpointError, "not this model's"),
         (dict, ["base.classes=[a,b]", "base.head=keep"], ConfigError, "2 classes, the data set 10"),

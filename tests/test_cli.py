@@ -174,3 +174,14 @@ def test_an_exception_that_is_no_mistake_keeps_its_traceback(
     monkeypatch.setattr("adapterlab.building.check", broken)
     with as_program(tmp_path, "tracking=none"), pytest.raises(ValueError, match="a bug of ours"):
         cli.train()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell expands none inside a word, and the documentation uses them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.expand_home("dataset.loader.path=~/birds") == f"dataset.loader.path={tmp_path}/birds"
+    assert cli.expand_home("adapter=lora") == "adapter=lora"
+
+
+def test_an_override_that_cannot_be_read_is_one_line(run_cli: Callable[..., Outcome]) -> None:
+    assert "study=a~b is not of the form option=value" in run_cli("study=a~b").error

@@ -105,7 +105,7 @@ def test_ctrl_c_outside_the_training_is_killed(
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_real_process(lab_root: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
             [
@@ -115,10 +115,10 @@ def test_ctrl_c_in_a_real_process(lab_root: Path, tmp_path: Path) -> None:
             ],
             stderr=err,
             stdout=subprocess.DEVNULL,
-            env=environment(lab_root),
+            env=environment(tmp_path),
         )
         try:
-            runs = lab_root / "mlruns" / "runs" / "long"
+            runs = tmp_path / "mlruns" / "runs" / "long"
             wait_for(
                 lambda: any(runs.glob("*/checkpoints/last.ckpt")) or process.poll() is not None
             )
@@ -129,7 +129,7 @@ def test_ctrl_c_in_a_real_process(lab_root: Path, tmp_path: Path) -> None:
     lines = (tmp_path / "err").read_text().splitlines()
     assert lines[-1] == "error: interrupted; resume=true goes on from the last epoch"
     assert not any("Traceback" in line for line in lines)
-    assert last_run(lab_root, "long").info.status == "KILLED"
+    assert last_run(tmp_path, "long").info.status == "KILLED"
 
 
 def _train_in_child(root: Path, *arguments: str) -> None:

@@ -125,10 +125,13 @@ def load_into(
     wanted = {name for name in own if kept or not within(name, heads)}
     if kept and base.classes is None:
         _require_same_outputs(own, base, heads)
-    odd = sorted(wanted - base.weights.keys()) or sorted(base.weights.keys() - own.keys())
-    if odd:
+    lacking = sorted(wanted - base.weights.keys())
+    unknown = sorted(base.weights.keys() - own.keys())
+    if lacking or unknown:
+        what = f"{lacking[0]} is not in them" if lacking else f"the model has no {unknown[0]}"
         raise CheckpointError(
-            f"base weights ({base.origin}) are not this model's: {odd[0]} is only on one side"
+            f"base weights ({base.origin}) are not this model's: {what}; a base is a whole model, "
+            "such as adapter.safetensors of a run with adapter=full"
         )
     for name in sorted(wanted):
         if own[name].shape != base.weights[name].shape:

@@ -32,6 +32,7 @@ from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.runs import RunResult, run_name
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+GOES_ON = "resume=true goes on from the last epoch"
 
 
 def find_conf() -> Path:
@@ -74,7 +75,7 @@ def _train(cfg: DictConfig) -> float | None:
             return None
         if multirun:
             logging.getLogger("adapterlab.training").setLevel(logging.WARNING)
-        result = _run(config)
+        result = _run(config, quiet=multirun)
     from adapterlab.console import print_line, print_result
 
     if multirun:
@@ -108,7 +109,7 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
-def _run(config: Config) -> RunResult:
+def _run(config: Config, *, quiet: bool) -> RunResult:
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.building import check
     from adapterlab.resuming import finished_run
@@ -116,6 +117,8 @@ def _run(config: Config) -> RunResult:
     check(config)
     finished = finished_run(config)
     if finished is not None:
+        if not quiet:
+            print("this run had finished: nothing was trained", file=sys.stderr)
         return finished
     os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
     from adapterlab.pipeline import run
@@ -145,8 +148,9 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _set_up_output()
+    sys.argv[1:] = [expand_home(argument) for argument in sys.argv[1:]]
     # An exception, so that the run is marked as killed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():
         try:
             command()
@@ -179,7 +183,13 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             raise
         _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
     except KeyboardInterrupt:
-        _fail("interrupted; resume=true goes on from the last epoch", INTERRUPTED)
+        _fail("interrupted; " + GOES_ON, INTERRUPTED)
+
+
+def expand_home(argument: str) -> str:
+    """Write ``path=~/images`` in full; a shell leaves a tilde inside a word alone."""
+    option, equals, value = argument.partition("=")
+    return f"{option}{equals}{Path(value).expanduser()}" if value.startswith("~/") else argument
 
 
 def explain(error: BaseException) -> str:
@@ -193,7 +203,8 @@ def explain(error: BaseException) -> str:
                 return str(link)
             case OverrideParseException(override=override, message=message):
                 lines = [line for line in message.splitlines() if "'" in line]
-                return f"{override} is not of the form option=value: {lines[-1]}"
+                reason = lines[-1] if lines else _first_line(link)
+                return f"{override} is not of the form option=value: {reason}"
             case MissingConfigException(options=[_, *_] as options, missing_cfg_file=str(missing)):
                 group, _, name = missing.rpartition("/")
                 return f"{group}={name} does not exist; {allowed(name, options)}"

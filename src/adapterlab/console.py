@@ -90,7 +90,7 @@ def print_line(result: RunResult) -> None:
 def print_evaluation(evaluation: "Evaluation") -> None:
     """Print metrics beside those that the run logged."""
     title = f"{evaluation.name} on {evaluation.split}"
-    table = Table("metric", title=title, title_justify="left")
+    table = Table("metric", title=title, title_justify="left", min_width=len(title))
     table.add_column("now", justify="right")
     table.add_column("logged", justify="right")
     for name, value in evaluation.metrics.items():

@@ -58,6 +58,8 @@ class Report:
     def notes(self) -> list[str]:
         """Return what a reader of the table must know."""
         notes = ["accuracies on test splits: mean (lowest to highest over the seeds)"]
+        if all(len(arm.runs) == 1 for arm in self.arms):
+            notes = ["accuracies on test splits; one seed an arm says nothing about the spread"]
         before = {value for arm in self.arms for value in arm.values("source/accuracy_before")}
         if before:
             ranges = sorted({f"{value:.2%}" for value in before})

@@ -184,5 +184,6 @@ def _missing(
 ) -> DataError:
     places = ", ".join(map(str, dict.fromkeys((*context.search, context.download))))
     return DataError(
-        f"{name} is not here: {cause}. Wanted: {wanted} in one of {places}. Source: {home}"
+        f"{name} is not here: {cause}. Wanted: {wanted} in one of {places}, or in a folder "
+        f"that data_dir=... or ADAPTERLAB_DATA_DIR names. Source: {home}"
     )

@@ -22,7 +22,8 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of a tiny run's time."""
-    monkeypatch.setattr("adapterlab.pipeline.save", lambda figure, path: path.touch())
+    for module in ("adapterlab.artifacts", "adapterlab.reporting.mistakes"):
+        monkeypatch.setattr(f"{module}.save", lambda figure, path: path.touch())
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from adapterlab import cli
-from adapterlab.config import Config, parse
+from adapterlab.config import Config
+from adapterlab.parsing import parse
 
 CHECKOUT = Path(cli.__file__).parents[2]
 

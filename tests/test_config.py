@@ -11,7 +11,7 @@ from lab import Outcome, compose
 
 RunCli = Callable[..., Outcome]
 
-GROUPS = "dataset, model, adapter, base, optimizer, hardware, tracking"
+GROUPS = "dataset, adapter, base, optimizer, model, hardware, tracking"
 
 MISTAKES = {
     # names that do not exist
@@ -225,12 +225,19 @@ def test_every_choice_of_every_group_composes(tmp_path: Path) -> None:
         "base=checkpoint": ["base.path=weights.pt"],
         "dataset=image_folder": ["dataset.loader.path=x", "base=scratch"],
         "dataset=image_parquet": ["dataset.loader.path=x", "base=scratch"],
+        "dataset=text_files": ["dataset.loader.path=x"],
+        "model=hf": ["model.name_or_path=someone/model"],
     }
     groups = ("adapter", "model", "dataset", "base", "optimizer", "hardware", "tracking")
     for group in groups:
         for path in sorted((cli.CONF / group).glob("*.yaml")):
             choice = f"{group}={path.stem}"
-            compose(tmp_path, choice, *needs.get(choice, []))
+            more = needs.get(choice, [])
+            if group == "model" and path.stem != "mlp":
+                more = [*more, "dataset=emotion"]
+            if group == "dataset" and "kind: text" in path.read_text():
+                more = [*more, "model=bert_tiny"]
+            compose(tmp_path, choice, *more)
 
 
 def test_every_experiment_composes(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterlab.config import Config, from_container, to_container
+from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.parsing import from_container, to_container
 from adapterlab.runs import (
     RunFolder,
     RunResult,

@@ -53,6 +53,8 @@ def again(result: RunResult, split: Any = "test", threads: int = 1, **options: A
             workers=0,
             threads=threads,
             compile=False,
+            frozen_prefix="auto",
+            prefix_gib=1.0,
         ),
     )
     return evaluate_saved(replace(request, **options))

@@ -11,10 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from adapterlab import pipeline, tracking
-from adapterlab.config import Config, from_container, to_container
+from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.evaluation import evaluate_saved, parse_request
 from adapterlab.hardware import fingerprint
+from adapterlab.parsing import from_container, to_container
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
 from adapterlab.tracking import connect, default_uri, flattened
 from lab import compose, tiny
@@ -112,6 +113,14 @@ def test_files_are_kept_with_the_run(
         "predictions/predictions.parquet",
         "figures/confusion_matrix.png",
         "figures/learning_curves.png",
+        "mistakes/confidently_wrong.csv",
+        "mistakes/confidently_wrong.png",
+        "mistakes/confused_pairs.csv",
+        "mistakes/mistakes.md",
+        "mistakes/per_class.csv",
+        "mistakes/per_class.png",
+        "peft/adapter_config.json",
+        "peft/adapter_model.safetensors",
     }
     values = yaml.safe_load((artifacts / "config.yaml").read_text())
     assert from_container(values) == config
@@ -197,7 +206,7 @@ def test_a_run_that_was_not_tracked_is_tracked_when_it_is_resumed_elsewhere(
     options = ("base=scratch", "adapter=head", "seed=9", "resume=true", "study=moved")
     config = tiny(lab_root, "tracking=mlflow", *options)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_write_files", lambda *_: 1 / 0)
+        patch.setattr(pipeline, "write_files", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pipeline.run(config)
     first = RunFolder.of(config).mlflow_run_id()

@@ -1,22 +1,26 @@
 """What a run trains and on what: data, base weights, model and strategy, put together."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, merge
+from adapterlab.adapters import AdaptedModel, Plan, merge, plan
 from adapterlab.adapters.base import adaptable, replace_module
-from adapterlab.bases import BaseWeights, load_base, load_into
-from adapterlab.building import declared_shape, make_model, make_strategy, plan_for
-from adapterlab.config import Config, Dataset
-from adapterlab.data.images import ImageDataModule
-from adapterlab.data.splits import ImageSplits, hold_out, limited
-from adapterlab.data.transforms import splits_to_shape
-from adapterlab.hardware import resolve_accelerator
-from adapterlab.loading import load_splits
-from adapterlab.runs import RunResult
+from adapterlab.bases import BaseWeights, Train, load_base, load_into
+from adapterlab.building import (
+    declared_shape,
+    make_model,
+    make_strategy,
+    plan_for,
+    warn_of_high_rate,
+)
+from adapterlab.config import BASES, Config
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.inputs import Inputs, make_inputs, within_limit
+from adapterlab.loading import RunData, load_data
 from adapterlab.seeding import stream
 
 
@@ -25,42 +29,45 @@ class Assembly:
     """Everything a training needs.
 
     Attributes:
-        data: the target task.
+        read: the data sets as they were read.
+        inputs: how examples of either task reach the model.
+        data: the target task's batches.
+        examples: the test split as it was read.
         base: what the weights started from.
         adapted: the model under its strategy.
         head_kept: whether the head is the base's, rather than newly drawn.
-        notes: what a reader of the figures should know about the data.
+        notes: what a reader of the figures should know about the data and the base.
     """
 
-    data: ImageDataModule
+    read: RunData
+    inputs: Inputs
+    data: SplitDataModule[Any, Any]
+    examples: ImageSplit | TextSplit
     base: BaseWeights
     adapted: AdaptedModel
     head_kept: bool
     notes: tuple[str, ...]
 
 
-def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
+def assemble(config: Config, train: Train, read: RunData | None = None) -> Assembly:
     """Load the data and the base, and put the strategy on the model.
-
-    The target's files are read first, so that a missing one is found before a base is trained.
 
     Args:
         config: of the run.
         train: carries out the run that trains the base, where there is one to train.
+        read: the run's data, if it has been read before.
 
     Raises:
         AdapterLabError: data or weights are missing, damaged or do not fit.
     """
-    shape = declared_shape(config)
-    splits = load_splits(config, config.dataset, shape)
-    data = data_module(config, config.dataset, splits)
-    base = load_base(config, train)
-    if base.shape is not None and base.shape != data.shape:
-        splits = splits_to_shape(splits, base.shape)
-        data = data_module(config, config.dataset, splits)
-    model = make_model(config, data.shape, len(data.classes))
+    read = read or load_data(config)
+    base = load_base(config, read, train)
+    shape = base.shape or read.shape
+    model = make_model(config, shape, len(read.target.classes))
+    inputs = make_inputs(config, read, shape, model)
+    data = inputs.data_module(config, config.dataset, read.target)
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
-    if base.weights and not head_kept and config.adapter.get("head") != "train":
+    if base.pretrained and not head_kept and config.adapter.get("head") != "train":
         warnings.warn(
             f"the head is new, and adapter.head={config.adapter.get('head')} leaves its random "
             "weights as they are; base.head=keep keeps the base's",
@@ -69,48 +76,37 @@ def assemble(config: Config, train: Callable[[Config], RunResult]) -> Assembly:
     if config.hardware.precision == "64-true":
         model.double()
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
-    return Assembly(data, base, adapted, head_kept, _notes(config, splits, base))
+    adapted.train()  # what a model leaves in evaluation mode depends on what is trained
+    warn_of_high_rate(config, plan(adapted))
+    notes = _notes(config, read, inputs, data, base)
+    examples = within_limit(config, read.target.test)
+    return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
 
 
-def _notes(config: Config, splits: ImageSplits, base: BaseWeights) -> tuple[str, ...]:
-    """Return what a reader of the figures should know about the data, each thing once."""
-    notes = list(splits.notes)
-    own, shape = config.dataset.shape, list(splits.train.shape)
-    if own is not None and own != shape:
-        notes.append(f"images are brought from {own} to the base's {shape}")
+def _notes(
+    config: Config,
+    read: RunData,
+    inputs: Inputs,
+    data: SplitDataModule[Any, Any],
+    base: BaseWeights,
+) -> tuple[str, ...]:
+    """Return what a reader of the figures should know, each thing once."""
+    notes = [*read.target.notes, *data.notes()]
+    if read.shape != inputs.shape:
+        notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
     if config.limit is not None:
         notes.append(f"limited to {config.limit} examples of each split")
+    if not base.pretrained and config.study != BASES:
+        notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))
 
 
 def plan_from_files(config: Config) -> Plan:
     """Return what a run would train, for a data set whose shape or classes are in its files."""
-    splits = load_splits(config, config.dataset, declared_shape(config))
-    return plan_for(config, make_strategy(config), splits.train.shape, len(splits.classes))
-
-
-def data_module(config: Config, dataset: Dataset, splits: ImageSplits) -> ImageDataModule:
-    """Cut the validation split and make batches of a data set."""
-    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
-    test = splits.test
-    if config.limit is not None:
-        train, validation, test = (
-            limited(split, config.limit, seed=0) for split in (train, validation, test)
-        )
-    return ImageDataModule(
-        train=train,
-        validation=validation,
-        test=test,
-        classes=splits.classes,
-        mean=dataset.mean,
-        std=dataset.std,
-        batch_size=config.batch_size,
-        order_seed=config.order_seed,
-        crop=dataset.crop,
-        flip=dataset.flip,
-        workers=config.hardware.workers,
-        pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
-    )
+    read = load_data(config)
+    source = read.source and RunData(read.source)
+    shape = declared_shape(config) or (source or read).shape
+    return plan_for(config, make_strategy(config), shape, len(read.target.classes))
 
 
 def source_model(config: Config, assembly: Assembly) -> nn.Module:
@@ -125,16 +121,16 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     base = assembly.base
     assert base.classes is not None
     body = merge(assembly.adapted)
-    original = make_model(config, assembly.data.shape, len(base.classes))
+    original = make_model(config, assembly.inputs.shape, len(base.classes))
     original.load_state_dict(base.weights)
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
     return body.to(next(assembly.adapted.parameters()).dtype)
 
 
-def source_data(config: Config, assembly: Assembly) -> ImageDataModule:
-    """Return the source task's data in the shape that the model takes."""
-    dataset = assembly.base.dataset
+def source_data(config: Config, assembly: Assembly) -> SplitDataModule[Any, Any]:
+    """Return the source task's data as the model takes it."""
+    dataset, splits = assembly.base.dataset, assembly.read.source
     assert dataset is not None
-    splits = load_splits(config, dataset, assembly.data.shape)
-    return data_module(config, dataset, splits)
+    assert splits is not None
+    return assembly.inputs.data_module(config, dataset, splits)

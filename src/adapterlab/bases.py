@@ -21,13 +21,16 @@ from adapterlab.config import (
     Config,
     Dataset,
     HeadInit,
+    PretrainedBase,
     ScratchBase,
     TrainedBase,
 )
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.runs import RunResult
 
-Shape = tuple[int, int, int]
+Train = Callable[[Config, RunData], RunResult]
+"""Carries out a run on data that has been read."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class BaseWeights:
 
     Attributes:
         origin: where they come from, for people.
-        weights: state dict of the model with its original head; empty from scratch.
+        pretrained: whether there has been a training before, here or elsewhere.
+        weights: state dict of the model with its original head; empty from scratch, and where the
+            model comes with its own weights.
         shape: input shape they were trained with; None if the file does not say.
         classes: class names of the original head; None if they are not known.
         dataset: the source data set; None if there is none to test on.
@@ -46,6 +51,7 @@ class BaseWeights:
     """
 
     origin: str
+    pretrained: bool = True
     weights: dict[str, Tensor] = field(default_factory=dict)
     shape: Shape | None = None
     classes: tuple[str, ...] | None = None
@@ -80,26 +86,30 @@ def base_run(config: Config) -> Config | None:
     )
 
 
-def load_base(config: Config, train: Callable[[Config], RunResult]) -> BaseWeights:
+def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
     """Return the base weights that a run starts from, training them where they are missing.
 
     Args:
         config: of the run that wants them.
-        train: carries out a run; called with the base's own.
+        data: of that run.
+        train: called with the base's own run.
 
     Raises:
         CheckpointError: the file of `base=checkpoint` is missing or damaged.
     """
     if isinstance(config.base, CheckpointBase):
         return _from_file(config.base)
+    if isinstance(config.base, PretrainedBase):
+        return BaseWeights(f"pretrained ({config.model.get('name_or_path', config.model['name'])})")
     run = base_run(config)
     if run is None:
-        return BaseWeights("random weights")
-    result = train(run)
+        return BaseWeights("random weights", pretrained=False)
+    assert data.source is not None
+    result = train(run, RunData(data.source))
     return BaseWeights(
         origin=f"trained on {run.dataset.name} ({result.folder.name.rpartition('-')[2]})",
         weights=load_file(result.folder / "adapter.safetensors"),
-        shape=result.shape,
+        shape=as_shape(list(result.shape) or None),
         classes=result.classes,
         dataset=run.dataset,
         accuracy=result.metrics["test/accuracy"],
@@ -185,14 +195,10 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
     except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
-    shape = None
-    if base.shape is not None:
-        channels, height, width = base.shape
-        shape = channels, height, width
     return BaseWeights(
         origin=path.name,
         weights=weights,
-        shape=shape,
+        shape=as_shape(base.shape),
         classes=None if base.classes is None else tuple(base.classes),
     )
 

@@ -7,12 +7,21 @@ import torch
 from torch import nn
 
 from adapterlab.adapters import Plan, Strategy, plan
-from adapterlab.config import CheckpointBase, Config, Dataset, TrainedBase
+from adapterlab.config import (
+    CheckpointBase,
+    Config,
+    Dataset,
+    PretrainedBase,
+    TextDataset,
+    TrainedBase,
+)
 from adapterlab.errors import CheckpointError, ConfigError
-from adapterlab.instantiate import prepared
+from adapterlab.instantiate import prepared, takes
+from adapterlab.loading import Shape, as_shape, prepared_loader, shape_of
 from adapterlab.seeding import stream
 
-Shape = tuple[int, int, int]
+OWN_WEIGHTS_LR = 1e-4
+"""The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
 
 
 def check(config: Config) -> Plan | None:
@@ -26,25 +35,43 @@ def check(config: Config) -> Plan | None:
             layer, or the head does not fit the classes.
     """
     strategy = make_strategy(config)
-    prepared(config.dataset.loader, "dataset.loader", supplied=("context",))
+    prepared_loader(config.dataset, "dataset")
+    if "tokenizer" in config.model:
+        prepared(config.model["tokenizer"], "model.tokenizer", supplied=("texts",))
+    if isinstance(config.base, PretrainedBase) and "weights" not in takes(config.model, "model"):
+        raise ConfigError(
+            f"base=pretrained: model={config.model['name']} comes without weights; "
+            "allowed: trained, checkpoint, scratch"
+        )
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
         source = config.base.dataset
-        prepared(source.loader, "base.dataset.loader", supplied=("context",))
+        prepared_loader(source, "base.dataset")
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
     shape = declared_shape(config)
-    if shape is None or config.dataset.classes is None:
+    if config.dataset.classes is None or (shape is None and config.dataset.kind == "image"):
         return None
     return plan_for(config, strategy, shape, len(config.dataset.classes))
 
 
-def plan_for(config: Config, strategy: Strategy, shape: Shape, num_classes: int) -> Plan:
-    """Return what a strategy would train, from a model without weights."""
+def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classes: int) -> Plan:
+    """Return what a strategy would train, from a model without weights.
+
+    Raises:
+        ConfigError: a target matches no layer, or texts may be longer than the model takes.
+    """
     with torch.device("meta"):
         model = make_model(config, shape, num_classes)
+    limit = getattr(model, "max_tokens", None)
+    for where, dataset in _text_datasets(config):
+        if limit is not None and dataset.max_length > limit:
+            raise ConfigError(
+                f"{where}.max_length={dataset.max_length}: model={config.model['name']} takes at "
+                f"most {limit} tokens"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
         return plan(strategy.apply(model))
@@ -60,29 +87,56 @@ def make_strategy(config: Config) -> Strategy:
     return strategy
 
 
-def make_model(config: Config, shape: Shape, num_classes: int) -> nn.Module:
+def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     """Return the model that a config names, drawn from its init seed.
+
+    Args:
+        config: of the run.
+        shape: (channels, height, width) of its inputs; None for texts.
+        num_classes: outputs of its head.
 
     Raises:
         ConfigError: an option is unknown, of the wrong type, or outside its domain.
     """
-    make = prepared(config.model, "model", supplied=("input_shape", "num_classes", "generator"))
-    generator = torch.Generator("cpu").manual_seed(stream(config.init_seed, "model"))
-    model: nn.Module = make(input_shape=shape, num_classes=num_classes, generator=generator)
+    supplied = {
+        "num_classes": num_classes,
+        "generator": torch.Generator("cpu").manual_seed(stream(config.init_seed, "model")),
+    }
+    if shape is not None:
+        supplied["input_shape"] = shape
+    if "weights" in takes(config.model, "model"):
+        pretrained = isinstance(config.base, PretrainedBase)
+        supplied["weights"] = "pretrained" if pretrained else "random"
+    make = prepared(config.model, "model", supplied=tuple(supplied))
+    model: nn.Module = make(**supplied)
     return model
 
 
 def declared_shape(config: Config) -> Shape | None:
     """Return the model's (channels, height, width), as far as the configuration tells it."""
-    shape = config.dataset.shape
     if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
-        shape = config.base.dataset.shape
+        return shape_of(config.base.dataset)
     if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
-        shape = config.base.shape
-    if shape is None:
-        return None
-    channels, height, width = shape
-    return channels, height, width
+        return as_shape(config.base.shape)
+    return shape_of(config.dataset)
+
+
+def warn_of_high_rate(config: Config, plan: Plan) -> None:
+    """Warn where a pretrained model's own weights would be trained at an adapter's rate."""
+    own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
+    if isinstance(config.base, PretrainedBase) and own and config.optimizer.lr > OWN_WEIGHTS_LR:
+        warnings.warn(
+            f"optimizer.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
+            "2e-5 to 5e-5 is usual",
+            stacklevel=2,
+        )
+
+
+def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:
+    named = [("dataset", config.dataset)]
+    if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
+        named.append(("base.dataset", config.base.dataset))
+    return [(where, d) for where, d in named if isinstance(d, TextDataset)]
 
 
 def _require_same_count(source: Dataset, target: Dataset) -> None:

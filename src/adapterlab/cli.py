@@ -27,8 +27,9 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adapterlab.config import Config, parse, source_dataset
+from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.parsing import parse, source_dataset
 from adapterlab.runs import RunResult, run_name
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -112,10 +113,12 @@ def _report(cfg: DictConfig) -> None:
 def _run(config: Config, *, quiet: bool) -> RunResult:
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.building import check
+    from adapterlab.loading import load_data
     from adapterlab.resuming import finished_run
 
     check(config)
-    finished = finished_run(config)
+    data = load_data(config)
+    finished = finished_run(config, data)
     if finished is not None:
         if not quiet:
             print("this run had finished: nothing was trained", file=sys.stderr)
@@ -123,7 +126,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
     from adapterlab.pipeline import run
 
-    return run(config)
+    return run(config, data)
 
 
 def _plan(config: Config) -> None:

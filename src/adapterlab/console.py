@@ -1,9 +1,10 @@
 """What people read on the terminal: the plan, the summary of a run, the table of a study."""
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,12 +12,12 @@ from rich.table import Table
 from adapterlab.runs import RunResult
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
-    from adapterlab.adapters.plan import Plan
+    from adapterlab.adapters.plan import Plan, PlannedLayer
     from adapterlab.evaluation import Evaluation
     from adapterlab.reporting.report import Report
 
 # Where there is no terminal, rich would fold tables to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def number(value: float) -> str:
@@ -27,35 +28,48 @@ def number(value: float) -> str:
 def print_plan(plan: "Plan", title: str) -> None:
     """Print what would be trained, layer by layer."""
     table = Table(title=f"What {title} trains", title_justify="left")
-    table.add_column("layer")
-    table.add_column("weight", justify="right")
-    table.add_column("how")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
+    table.add_column("how", overflow="fold")
     for name in ("adapter", "head", "bytes"):
-        table.add_column(name, justify="right")
-    table.add_column("share", justify="right")
-    for layer in plan.layers:
-        parameters = layer.adapter + layer.head
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    for name, alike in _alike(plan):
+        first = alike[0]
         table.add_row(
-            layer.name,
-            " x ".join(str(size) for size in layer.shape),
-            layer.method,
-            number(layer.adapter),
-            number(layer.head),
-            number(layer.size),
-            f"{parameters / plan.count.total:.2%}",
+            name,
+            " x ".join(str(size) for size in first.shape),
+            first.method,
+            number(sum(layer.adapter for layer in alike)),
+            number(sum(layer.head for layer in alike)),
+            number(sum(layer.size for layer in alike)),
+            f"{sum(layer.adapter + layer.head for layer in alike) / plan.count.total:.2%}",
         )
     table.add_section()
     share = plan.count.trainable / plan.count.total
     table.add_row(
         "trained",
         "",
-        f"{number(plan.count.trainable)} of {number(plan.count.total)} parameters",
+        "",
         number(plan.count.adapter),
         number(plan.count.head),
         number(plan.size),
         f"{share:.2%}",
     )
     console.print(table)
+    trained, total = number(plan.count.trainable), number(plan.count.total)
+    _print_text(f"{trained} of {total} parameters are trained")
+
+
+def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:
+    """Yield the layers, those of one kind in several blocks in one row."""
+    groups: dict[tuple[Any, ...], list[PlannedLayer]] = {}
+    for layer in plan.layers:
+        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", layer.name)
+        key = pattern, layer.shape, layer.method, layer.adapter, layer.head
+        groups.setdefault(key, []).append(layer)
+    for (pattern, *_), alike in groups.items():
+        yield (f"{pattern} ({len(alike)})" if len(alike) > 1 else alike[0].name), alike
 
 
 def print_result(result: RunResult, ui: str) -> None:
@@ -66,6 +80,7 @@ def print_result(result: RunResult, ui: str) -> None:
         ("accuracy on the test split", _share(metrics.get("test/accuracy"))),
         ("macro-F1", _share(metrics.get("test/macro_f1"))),
         ("NLL, ECE", f"{metrics['test/nll']:.4f}, {metrics['test/ece']:.4f}"),
+        ("base model", result.tags["base"]),
         ("best epoch on validation", number(metrics["best/epoch"])),
         ("source task before, after", _source(result)),
         ("trainable parameters", _parameters(metrics)),

@@ -14,14 +14,16 @@ from pydantic.dataclasses import dataclass
 from adapterlab.adapters import load_adapter
 from adapterlab.assembly import Assembly, assemble, source_data, source_model
 from adapterlab.bases import base_run
-from adapterlab.config import STRICT, Config, Hardware, checked
+from adapterlab.config import Config, Hardware
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import choose_device
 from adapterlab.measurements import why_no_source
+from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
 from adapterlab.predictions import predict
 from adapterlab.runs import RunFolder, config_hash, read_config, run_name
 from adapterlab.tracking import connect
+from adapterlab.validation import STRICT, checked
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -123,8 +125,8 @@ def _here(config: Config, request: Request) -> Config:
         config,
         hardware=hardware,
         tracking=tracking,
-        root=str(Path(request.root).expanduser().resolve()),
-        data_dir=request.data_dir and str(Path(request.data_dir).expanduser().resolve()),
+        root=absolute(request.root),
+        data_dir=request.data_dir and absolute(request.data_dir),
     )
 
 
@@ -149,7 +151,7 @@ def _saved(request: Request) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
 
 def _download(request: Request, run_id: str, folder: RunFolder) -> None:
     """Bring a finished run's configuration, result and adapter from MLflow into a folder."""
-    client = connect(request.tracking_uri, Path(request.root).expanduser().resolve() / "mlruns")
+    client = connect(request.tracking_uri, Path(absolute(request.root)) / "mlruns")
     from mlflow.exceptions import MlflowException
 
     folder.path.mkdir(parents=True, exist_ok=True)

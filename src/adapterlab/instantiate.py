@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
-from adapterlab.config import describe
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.validation import describe
 
-RESERVED = ("_target_", "name", "label")
+RESERVED = ("_target_", "name", "label", "tokenizer")
 
 
 def prepared(
@@ -22,7 +22,7 @@ def prepared(
 
     Args:
         node: `_target_`, the dotted path of a callable; `name` and maybe `label`, which are for
-            people; and arguments.
+            people; a model's `tokenizer`, a node of its own; and arguments.
         where: the node's place in the config, for errors.
         supplied: parameters that the caller passes later; the config may not set them.
 
@@ -54,6 +54,15 @@ def prepared(
     except ValidationError as error:
         raise ConfigError(describe(error, arguments, where)) from None
     return partial(target, **{name: getattr(values, name) for name in schema})
+
+
+def takes(node: Mapping[str, Any], where: str) -> frozenset[str]:
+    """Return the names of the parameters that the target of `node` has.
+
+    Raises:
+        ConfigError: there is no such target.
+    """
+    return frozenset(inspect.signature(_locate(str(node["_target_"]), where)).parameters)
 
 
 def _locate(path: str, where: str) -> Callable[..., Any]:

@@ -28,6 +28,10 @@ class Measurements:
         else:
             self.values[name] = value
 
+    def add_data(self, assembly: Assembly) -> None:
+        """Add what the model is spared or denied of the data: padding, truncation."""
+        self.add("data", assembly.data.facts())
+
     def add_parameters(self, assembly: Assembly) -> None:
         """Count adapter, head, trainable and total parameters."""
         count = assembly.adapted.count()
@@ -56,8 +60,10 @@ class Measurements:
 
 def why_no_source(config: Config, assembly: Assembly) -> str | None:
     """Say why there is no source task to measure; None if there is one."""
-    if not assembly.base.weights:
+    if not assembly.base.pretrained:
         return "trained from scratch: there is no source task"
+    if not assembly.base.weights:
+        return "what the model was pretrained on is none of the data sets here"
     if assembly.base.dataset is None:
         return "the base is a file, and its source data are not known"
     if assembly.base.dataset.loader == config.dataset.loader:

@@ -4,26 +4,32 @@ import logging
 import time
 from dataclasses import replace
 
-from adapterlab.adapters import save_adapter
+from adapterlab.artifacts import artifacts, write_files
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.building import check
-from adapterlab.config import BASES, Config, to_container
+from adapterlab.config import BASES, Config
+from adapterlab.data.text import TextDataModule
 from adapterlab.hardware import Device, PeakMemory, choose_device, fingerprint
-from adapterlab.loading import data_hash
+from adapterlab.loading import RunData, load_data
 from adapterlab.measurements import Measurements
+from adapterlab.parsing import to_container
 from adapterlab.predictions import Predictions, predict
-from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure, save
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
 from adapterlab.tracking import Tracker, flattened, git_commit, is_logged, tracked
 from adapterlab.training.fit import Training, fit
+from adapterlab.training.prefix import Prefix, use_frozen_prefix
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config) -> RunResult:
+def run(config: Config, read: RunData | None = None) -> RunResult:
     """Carry out one run, or return the result of one that has finished, when resuming.
 
     Everything it writes lands in its folder under mlruns/ and, unless tracking is off, in MLflow.
+
+    Args:
+        config: of the run.
+        read: the run's data, if it has been read before.
 
     Raises:
         AdapterLabError: the configuration or the data are wrong; nothing has been trained.
@@ -33,26 +39,29 @@ def run(config: Config) -> RunResult:
     folder = RunFolder.of(config)
     with folder.lock(wait=config.study == BASES):
         check(config)
-        data = data_hash(config)
-        resumable = config.resume and folder.same_data(data)
+        read = read or load_data(config)
+        resumable = config.resume and folder.same_data(read.hash)
         if resumable and (finished := folder.finished()) is not None:
             return _logged(config, finished, folder)
         if config.resume and not resumable and folder.config.is_file():
             log.warning("%s was computed on other data; it starts anew", folder.path.name)
-        assembly = assemble(config, train=run)
-        tags = _tags(config, assembly, device) | {"data_hash": data}
+        assembly = assemble(config, train=run, read=read)
+        tags = _tags(config, assembly, device) | {"data_hash": read.hash}
         run_id = folder.mlflow_run_id() if resumable else None
         with tracked(config, run_name(config), run_id) as tracker:
-            resumed = folder.start(config, data, keep=resumable)
+            resumed = folder.start(config, read.hash, keep=resumable)
             folder.remember_mlflow_run(tracker.run_id)
             _log_start(config, tags, tracker)
             measured = Measurements()
-            training, test = _train_and_test(
+            training, test, prefix = _train_and_test(
                 config, assembly, device, folder, tracker, measured, resumed=resumed
             )
+            tags |= {"frozen_prefix": _described(prefix)}
+            tracker.tags(tags)
             measured.add_source(config, assembly, device.torch)
             measured.add_parameters(assembly)
-            _write_files(config, assembly, training, test, folder)
+            measured.add_data(assembly)
+            write_files(config, assembly, training, test, folder)
             measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
             result = RunResult(
                 name=run_name(config),
@@ -61,9 +70,9 @@ def run(config: Config) -> RunResult:
                 metrics=measured.values,
                 missing=measured.missing,
                 notes=assembly.notes,
-                shape=assembly.data.shape,
+                shape=assembly.inputs.shape or (),
                 classes=assembly.data.classes,
-                data_hash=data,
+                data_hash=read.hash,
                 tags=tags,
                 history=training.history,
             )
@@ -81,10 +90,11 @@ def _train_and_test(
     measured: Measurements,
     *,
     resumed: bool,
-) -> tuple[Training, Predictions]:
+) -> tuple[Training, Predictions, Prefix]:
     """Train, read the test split once, and take the costs of both."""
     with PeakMemory(device.accelerator) as memory:
         start = time.perf_counter()
+        prefix = _prefix(config, assembly, device)
         training = fit(
             config,
             assembly.adapted,
@@ -103,7 +113,8 @@ def _train_and_test(
     for name in ("loss", "accuracy", "macro_f1"):
         measured.add("best", {f"val_{name}": best[f"val/{name}"]})
     for name, value, why in (
-        ("train_seconds", training.seconds, ""),
+        ("train_seconds", training.seconds + prefix.seconds, ""),
+        ("prefix_seconds", prefix.seconds, ""),
         ("wall_seconds", wall_seconds, ""),
         ("samples_per_second", training.samples_per_second, training.why),
         ("peak_memory_mib", memory.mib, memory.why or ""),
@@ -111,7 +122,38 @@ def _train_and_test(
         if resumed:
             value, why = None, "the run was interrupted and resumed"
         measured.add_or_say(f"cost/{name}", value, why)
-    return training, test
+    return training, test, prefix
+
+
+def _prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
+    """Compute what the frozen first layers make of the texts, where that is exact."""
+    data, why = assembly.data, ""
+    if config.hardware.frozen_prefix == "never":
+        why = "hardware.frozen_prefix=never"
+    elif config.hardware.compile:
+        why = "hardware.compile=true"
+    elif not isinstance(data, TextDataModule):
+        why = "layers of an MLP are computed faster than they are read"
+    else:
+        prefix = use_frozen_prefix(
+            assembly.adapted,
+            data,
+            cache=config.mlruns / "cache",
+            max_gib=config.hardware.prefix_gib,
+            epochs=config.epochs,
+            device=device.torch,
+            precision=device.precision,
+        )
+        log.info("%s: frozen prefix %s", run_name(config), _described(prefix))
+        return prefix
+    return Prefix(depth=0, why=why, seconds=0.0, gib=0.0, first_token_only=False)
+
+
+def _described(prefix: Prefix) -> str:
+    if not prefix.depth:
+        return f"off: {prefix.why}"
+    what = "of the first token" if prefix.first_token_only else "of all tokens"
+    return f"{prefix.depth} layers {what}, {prefix.gib:.2f} GiB"
 
 
 def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
@@ -141,24 +183,6 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-def _write_files(
-    config: Config, assembly: Assembly, training: Training, test: Predictions, folder: RunFolder
-) -> None:
-    """Write the adapter, the predictions and the pictures."""
-    save_adapter(assembly.adapted, folder.adapter, extra={"classes": assembly.data.classes})
-    test.write(folder.predictions)
-    folder.figures.mkdir(exist_ok=True)
-    title = run_name(config)
-    matrix = confusion_matrix_figure(test.confusion(), test.classes, title)
-    save(matrix, folder.figures / "confusion_matrix.png")
-    curves = {
-        name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
-        for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
-    }
-    figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
-    save(figure, folder.figures / "learning_curves.png")
-
-
 def _logged(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
     """Return a finished run's result, logged to MLflow if the store does not have it."""
     if is_logged(config, result.run_id):
@@ -183,11 +207,5 @@ def _log_end(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
     """Log the final metrics and keep the files with the MLflow run."""
     tracker.metrics(result.metrics)
     tracker.tags({f"missing.{name}": why for name, why in result.missing.items()})
-    for path, where in (
-        (folder.config, None),
-        (folder.result, None),
-        (folder.adapter, "adapter"),
-        (folder.predictions, "predictions"),
-        *((path, "figures") for path in sorted(folder.figures.glob("*.png"))),
-    ):
+    for path, where in artifacts(folder):
         tracker.artifact(path, where)

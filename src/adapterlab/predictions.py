@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from adapterlab.data.images import ImageDataModule, SplitName
+from adapterlab.data.batches import SplitDataModule, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
 
 
@@ -50,19 +50,21 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, data: ImageDataModule, split: SplitName, device: torch.device
+    model: nn.Module, data: SplitDataModule[Any, Any], split: SplitName, device: torch.device
 ) -> Predictions:
-    """Run a model over a split, in order and in evaluation mode.
+    """Run a model over a split, in evaluation mode; the result is in the split's order.
 
     It computes in the precision of the model's weights, without autocast, so that evaluating
     again gives the same logits whatever the training's precision was.
     """
     training = model.training
     model.eval().to(device)
-    dtype = next(model.parameters()).dtype
     logits, labels = [], []
     for batch in data.batches(split, device):
-        logits.append(model(batch.inputs.to(dtype)).cpu())
+        logits.append(model(batch.inputs).cpu())
         labels.append(batch.labels.cpu())
     model.train(training)
-    return Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy(), data.classes)
+    back = data.order(split).argsort()
+    return Predictions(
+        torch.cat(logits)[back].numpy(), torch.cat(labels)[back].numpy(), data.classes
+    )

@@ -12,14 +12,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from adapterlab.config import (
-    CheckpointBase,
-    Config,
-    TrainedBase,
-    from_container,
-    to_container,
-)
+from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.parsing import from_container, to_container
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +38,15 @@ def arm_hash(config: Config) -> str:
 def what_it_computes(config: Config) -> dict[str, Any]:
     """Return the options that a result depends on.
 
-    Of the hardware that is the precision, as it comes out on this machine; a base from a file is
-    its content, not its path.
+    Of the hardware that is the precision, as it comes out on this machine; a base from a file, or
+    a model from a folder, is its content, not its path.
     """
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
+    values["model"] = _with_contents(values["model"])
     values["hardware"] = {"precision": _precision(config)}
     datasets = [values["dataset"]]
     if isinstance(config.base, TrainedBase):
@@ -81,7 +77,7 @@ class RunResult:
         metrics: final metrics by name, such as ``test/accuracy``.
         missing: metrics that were not measured, and why.
         notes: what a reader of the figures should know about the data.
-        shape: the model's input shape.
+        shape: the model's input shape; empty for texts.
         classes: class names, in label order.
         data_hash: of the data that it read.
         tags: what it is found and grouped by.
@@ -94,7 +90,7 @@ class RunResult:
     metrics: dict[str, float]
     missing: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    shape: tuple[int, int, int] = (0, 0, 0)
+    shape: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
     data_hash: str = ""
     tags: dict[str, str] = field(default_factory=dict)
@@ -137,6 +133,16 @@ class RunFolder:
     def result(self) -> Path:
         """The final metrics; there when the run has finished."""
         return self.path / "result.json"
+
+    @property
+    def peft(self) -> Path:
+        """The adapter once more, as PEFT reads it; only where PEFT knows the strategy."""
+        return self.path / "peft"
+
+    @property
+    def mistakes(self) -> Path:
+        """What the model gets wrong on the test split."""
+        return self.path / "mistakes"
 
     @property
     def figures(self) -> Path:
@@ -250,6 +256,18 @@ def _precision(config: Config) -> str:
 def _digest(values: dict[str, Any]) -> str:
     text = json.dumps(_canonical(values), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _with_contents(node: dict[str, Any]) -> dict[str, Any]:
+    """Put the content of a model's folder in place of the folder."""
+    changed: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            value = _with_contents(value)
+        elif key == "name_or_path" and Path(value).is_dir():
+            value = {path.name: _file_hash(path) for path in sorted(Path(value).iterdir())}
+        changed[key] = value
+    return changed
 
 
 def _file_hash(path: Path) -> str | None:

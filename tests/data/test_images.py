@@ -138,6 +138,24 @@ class TestWithoutATrainer:
         inputs = torch.cat([batch.inputs for batch in data.batches("train")])
         assert torch.equal(inputs, data.normalize(data.splits["train"].images))
 
+    def test_the_order_is_that_of_the_batches(self) -> None:
+        data = module()
+        labels = torch.cat([batch.labels for batch in data.batches("train")])
+        assert torch.equal(data.order("train"), labels)
+        with pytest.raises(ConfigError, match="'tets'; allowed: train, validation, test"):
+            data.order("tets")  # type: ignore[arg-type]
+
+    def test_precision_of_the_inputs(self) -> None:
+        single, double = (
+            next(module(dtype=dtype).batches("test")).inputs
+            for dtype in (torch.float32, torch.float64)
+        )
+        assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(single.double(), double)
+
+    def test_there_is_nothing_to_say_of_images(self) -> None:
+        assert (module().facts(), module().notes()) == ({}, ())
+
     def test_reading_leaves_the_global_generator_alone(self) -> None:
         torch.manual_seed(0)
         expected = torch.rand(3)

@@ -5,23 +5,21 @@ and only there augmented and normalised.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitName as SplitName
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
-from adapterlab.errors import ConfigError, allowed
 from adapterlab.seeding import stream
-
-SplitName = Literal["train", "validation", "test"]
 
 
 class Batch(NamedTuple):
-    """What a model sees: ``inputs`` float32 ``[B, C, H, W]``, ``labels`` int64 ``[B]``."""
+    """What a model sees: ``inputs`` floating point ``[B, C, H, W]``, ``labels`` int64 ``[B]``."""
 
     inputs: Tensor
     labels: Tensor
@@ -106,7 +104,7 @@ class _InMemory(Dataset[RawBatch]):
         return RawBatch(images[draw.indices], labels[draw.indices], draw.seed)
 
 
-class ImageDataModule(pl.LightningDataModule):
+class ImageDataModule(SplitDataModule[ImageSplit, Batch]):
     """Training, validation and test batches of an image data set.
 
     Training batches are shuffled and augmented; all other batches are in file order, unaugmented,
@@ -115,80 +113,34 @@ class ImageDataModule(pl.LightningDataModule):
     there on; without one, :meth:`batches` yields the latter.
 
     Args:
-        train: training split.
-        validation: validation split.
-        test: the official test split.
-        classes: the name of each class index.
         mean: of the pixels in [0, 1], per channel (see :class:`Normalize`).
         std: likewise.
-        batch_size: training rows per batch; a smaller last batch is kept.
-        order_seed: fixes order and augmentation of the training batches; 0 or more.
-        crop: padding of the random crop in pixels, 0 for none.
+        crop: padding of the random crop in pixels, 0 for none; it follows ``order_seed``.
         flip: mirror training images with probability one half.
         eval_batch_size: rows per batch in evaluation.
-        workers: processes that cut batches; 0 is fastest for data in memory.
-        pin_memory: page-locked batches, for a GPU.
+        dtype: of the normalised images.
+        arguments: see :class:`~adapterlab.data.batches.SplitDataModule`.
 
     Raises:
-        ConfigError: a batch size below 1, a negative seed or number of workers, or statistics that
-            do not fit the channels.
+        ConfigError: an argument outside its domain, or statistics that do not fit the channels.
     """
 
     def __init__(
         self,
         *,
-        train: ImageSplit,
-        validation: ImageSplit,
-        test: ImageSplit,
-        classes: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
-        batch_size: int,
-        order_seed: int,
         crop: int = 0,
         flip: bool = False,
         eval_batch_size: int = 1024,
-        workers: int = 0,
-        pin_memory: bool = False,
+        dtype: torch.dtype = torch.float32,
+        **arguments: Any,
     ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("order_seed", order_seed, 0),
-            ("workers", workers, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"{name} is {value}; allowed: {least} or more")
-        self.splits: dict[str, ImageSplit] = {
-            "train": train,
-            "validation": validation,
-            "test": test,
-        }
-        self.classes = tuple(classes)
-        self.shape = train.shape
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.order_seed = order_seed
-        self.workers, self.pin_memory = workers, pin_memory
+        super().__init__(eval_batch_size=eval_batch_size, **arguments)
+        self.shape = self.splits["train"].shape
+        self.dtype = dtype
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
-
-    def train_dataloader(self) -> DataLoader[RawBatch]:
-        """Shuffled batches of the training split, to be augmented on the device."""
-        split = self.splits["train"]
-        draws = ShuffledDraws(len(split), self.batch_size, self.order_seed)
-        if self.trainer is not None:
-            # Workers fetch ahead, before Lightning sets the epoch of a resumed run.
-            draws.set_epoch(self.trainer.current_epoch)
-        return self._loader(split, draws)
-
-    def val_dataloader(self) -> DataLoader[RawBatch]:
-        """The validation split in order."""
-        return self._in_order("validation")
-
-    def test_dataloader(self) -> DataLoader[RawBatch]:
-        """The official test split in order."""
-        return self._in_order("test")
 
     def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
         """Augment (training batches only) and normalise a batch where it now lies."""
@@ -196,31 +148,20 @@ class ImageDataModule(pl.LightningDataModule):
         if batch.seed is not None and self.augment.active:
             generator = torch.Generator(images.device).manual_seed(batch.seed)
             images = self.augment(images, generator)
-        return Batch(self.normalize(images), batch.labels)
+        return Batch(self.normalize(images).to(self.dtype), batch.labels)
 
-    def batches(self, split: SplitName, device: torch.device | str = "cpu") -> Iterator[Batch]:
-        """A split in order, normalised and never augmented, without a Trainer.
+    def order(self, split: SplitName) -> Tensor:
+        """The rows of a split as :meth:`batches` yields them: in file order, int64 ``[N]``."""
+        self._require(split)
+        return torch.arange(len(self.splits[split]))
 
-        Raises:
-            ConfigError: a split that does not exist.
-        """
-        if split not in self.splits:
-            raise ConfigError(f"split is {split!r}; {allowed(split, self.splits)}")
-        for raw in self._in_order(split):
-            moved = RawBatch(raw.images.to(device), raw.labels.to(device), raw.seed)
-            yield self.on_after_batch_transfer(moved, dataloader_idx=0)
+    def _shuffled(self, epoch: int) -> ShuffledDraws:
+        draws = ShuffledDraws(len(self.splits["train"]), self.batch_size, self.order_seed)
+        draws.set_epoch(epoch)
+        return draws
 
-    def _in_order(self, name: SplitName) -> DataLoader[RawBatch]:
-        split = self.splits[name]
-        return self._loader(split, OrderedDraws(len(split), self.eval_batch_size))
+    def _ordered(self, split: SplitName) -> OrderedDraws:
+        return OrderedDraws(len(self.splits[split]), self.eval_batch_size)
 
-    def _loader(self, split: ImageSplit, draws: Sampler[Draw]) -> DataLoader[RawBatch]:
-        return DataLoader(
-            _InMemory(split),
-            batch_size=None,  # the sampler's items are whole batches
-            sampler=draws,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.pin_memory,
-            generator=torch.Generator(),  # else every pass would draw from the global one
-        )
+    def _dataset(self, split: SplitName) -> _InMemory:
+        return _InMemory(self.splits[split])

@@ -1,6 +1,6 @@
 """What a data set is: its official splits, whole, in memory."""
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -10,6 +10,13 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from adapterlab.errors import ConfigError, DataError
+
+
+class Digest(Protocol):
+    """A hash of :mod:`hashlib`."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take in more bytes."""
 
 
 class Split(Protocol):
@@ -23,6 +30,9 @@ class Split(Protocol):
 
     def select(self, indices: Tensor) -> Self:
         """The rows ``indices`` (int64 ``[M]``), in that order."""
+
+    def update(self, digest: "Digest") -> None:
+        """Feed the examples and their labels to a hash."""
 
 
 S = TypeVar("S", bound=Split)
@@ -64,6 +74,12 @@ class ImageSplit:
         """The rows ``indices`` (int64 ``[M]``), in that order, copied."""
         return ImageSplit(self.images[indices], self.labels[indices])
 
+    def update(self, digest: Digest) -> None:
+        """Feed the images and their labels to a hash."""
+        digest.update(f"{tuple(self.images.shape)}".encode())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+
 
 @dataclass(frozen=True)
 class TextSplit:
@@ -90,6 +106,11 @@ class TextSplit:
         """The rows ``indices`` (int64 ``[M]``), in that order."""
         texts = tuple(self.texts[row] for row in indices.tolist())
         return TextSplit(texts, self.labels[indices])
+
+    def update(self, digest: Digest) -> None:
+        """Feed the texts and their labels to a hash."""
+        update_with_texts(digest, self.texts)
+        digest.update(self.labels.contiguous().numpy().data)
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,13 @@ class Splits(Generic[S]):
         """The splits that exist, by name: train, test and perhaps validation."""
         splits = {"train": self.train, "test": self.test}
         return splits if self.validation is None else {**splits, "validation": self.validation}
+
+    def update(self, digest: Digest) -> None:
+        """Feed the class names and all splits to a hash."""
+        digest.update("\n".join(self.classes).encode())
+        for name, split in self.named().items():
+            digest.update(name.encode())
+            split.update(digest)
 
     def with_notes(self, *notes: str) -> Self:
         """The same data with ``notes`` added."""
@@ -227,6 +255,14 @@ def limited(split: S, n: int, seed: int) -> S:
         return split
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     return split.select(order[:n])
+
+
+def update_with_texts(digest: Digest, texts: Iterable[str]) -> None:
+    """Feed texts to a hash, so that it tells them and their borders."""
+    for text in texts:
+        content = text.encode()
+        digest.update(len(content).to_bytes(8, "big"))  # else ["ab", "c"] would equal ["a", "bc"]
+        digest.update(content)
 
 
 def _check_labels(labels: Tensor, examples: Sized, noun: str) -> None:

@@ -4,17 +4,17 @@ The tokens stay one ragged int32 tensor. A batch is cut from it by an index tens
 its own longest text; texts of like length share a batch, so that little of it is padding.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
-from adapterlab.data.images import SplitName
+from adapterlab.data.batches import SplitDataModule, SplitName
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.errors import ConfigError
 from adapterlab.seeding import stream
 
 _GROUP = 50  # batches that are sorted together: fewer pad more, more shuffle less
@@ -24,14 +24,31 @@ class TextBatch(NamedTuple):
     """What a model sees, and where in the split it came from.
 
     Attributes:
-        inputs: ``input_ids`` and ``attention_mask``, int64 ``[B, L]``, padded at the right.
+        inputs: ``input_ids`` and ``attention_mask``, int64 ``[B, L]``, padded at the right; with
+            features also ``hidden_states`` ``[B, L, H]``, 0 where padded, and their ``depth``.
         labels: int64 ``[B]``.
         rows: the batch's rows in the split, int64 ``[B]``.
     """
 
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Any]
     labels: Tensor
     rows: Tensor
+
+
+@dataclass(frozen=True)
+class TokenFeatures:
+    """What the first blocks of a model make of a split.
+
+    Args:
+        values: a row for each token, ``[T, H]`` in the split's order of tokens, or one for each
+            text, ``[N, H]``, where a model looks at the first token only.
+        depth: how many blocks they come out of.
+        first_only: whether they are the first tokens'; batches are one token wide then.
+    """
+
+    values: Tensor
+    depth: int
+    first_only: bool
 
 
 class ShuffledByLength(Sampler[Tensor]):
@@ -95,30 +112,55 @@ class OrderedByLength(Sampler[Tensor]):
         yield from torch.split(rows, self.batch_size)
 
 
+def cut(
+    split: TokenizedSplit,
+    rows: Tensor,
+    pad_token_id: int,
+    *,
+    width: int | None = None,
+    features: TokenFeatures | None = None,
+) -> TextBatch:
+    """The batch of these rows, int64 ``[B]``.
+
+    Args:
+        split: where they are cut from.
+        rows: which, in this order.
+        pad_token_id: what fills the batch up.
+        width: tokens of the batch; None for those of its longest text.
+        features: of the split, to come along.
+    """
+    starts = split.offsets[rows, None]
+    lengths = split.offsets[rows + 1, None] - starts
+    first_only = features is not None and features.first_only
+    columns = torch.arange(1 if first_only else width or int(lengths.max()))
+    real = columns < lengths
+    places = (starts + columns).where(real, 0)
+    inputs: dict[str, Any] = {
+        "input_ids": split.tokens[places].where(real, pad_token_id).long(),
+        "attention_mask": real.long(),
+    }
+    if features is not None:
+        values = features.values[rows[:, None] if first_only else places]
+        # What a model makes of padding is masked, but must be finite: 0 times NaN is NaN.
+        inputs["hidden_states"] = values.masked_fill_(~real[..., None], 0)
+        inputs["depth"] = features.depth
+    return TextBatch(inputs, split.labels[rows], rows)
+
+
 class _InMemory(Dataset[TextBatch]):
     """A split that is indexed by whole batches of rows."""
 
-    def __init__(self, split: TokenizedSplit, pad_token_id: int, width: int | None) -> None:
-        self.split, self.pad_token_id, self.width = split, pad_token_id, width
+    def __init__(self, split: TokenizedSplit, **options: Any) -> None:
+        self.split, self.options = split, options
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, rows: Tensor) -> TextBatch:
-        split = self.split
-        starts = split.offsets[rows, None]
-        lengths = split.offsets[rows + 1, None] - starts
-        columns = torch.arange(self.width or int(lengths.max()))
-        real = columns < lengths
-        tokens = split.tokens[(starts + columns).where(real, 0)]
-        inputs = {
-            "input_ids": tokens.where(real, self.pad_token_id).long(),
-            "attention_mask": real.long(),
-        }
-        return TextBatch(inputs, split.labels[rows], rows)
+        return cut(self.split, rows, **self.options)
 
 
-class TextDataModule(pl.LightningDataModule):
+class TextDataModule(SplitDataModule[TokenizedSplit, TextBatch]):
     """Training, validation and test batches of a text data set.
 
     Training batches are shuffled anew each epoch; all others come in one fixed order, longest
@@ -128,83 +170,66 @@ class TextDataModule(pl.LightningDataModule):
     There are no token types: for a single text they are 0, which is what models take them for.
 
     Args:
-        train: training split.
-        validation: validation split.
-        test: the official test split.
-        classes: the name of each class index.
-        batch_size: training rows per batch; a smaller batch is kept.
-        order_seed: fixes the order of the training batches; 0 or more.
         pad_token_id: what fills a batch up; masked.
         length_bucketing: put texts of like length into a batch; without it, training batches are
             random rows and the others follow the file.
         pad_to_max: pad every batch to ``max_length``, for comparison and for compiled models.
         eval_batch_size: rows per batch in evaluation.
-        workers: processes that cut batches; 0 is fastest for data in memory.
-        pin_memory: page-locked batches, for a GPU.
+        arguments: see :class:`~adapterlab.data.batches.SplitDataModule`.
 
     Raises:
-        ConfigError: a batch size below 1, or a negative seed or number of workers.
+        ConfigError: an argument outside its domain.
     """
 
     def __init__(
         self,
         *,
-        train: TokenizedSplit,
-        validation: TokenizedSplit,
-        test: TokenizedSplit,
-        classes: Sequence[str],
-        batch_size: int,
-        order_seed: int,
         pad_token_id: int,
         length_bucketing: bool = True,
         pad_to_max: bool = False,
         eval_batch_size: int = 64,
-        workers: int = 0,
-        pin_memory: bool = False,
+        **arguments: Any,
     ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("order_seed", order_seed, 0),
-            ("workers", workers, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"{name} is {value}; allowed: {least} or more")
-        self.splits: dict[str, TokenizedSplit] = {
-            "train": train,
-            "validation": validation,
-            "test": test,
-        }
-        self.classes = tuple(classes)
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.order_seed, self.pad_token_id = order_seed, pad_token_id
+        super().__init__(eval_batch_size=eval_batch_size, **arguments)
+        self.pad_token_id = pad_token_id
         self.length_bucketing, self.pad_to_max = length_bucketing, pad_to_max
-        self.workers, self.pin_memory = workers, pin_memory
+        self._features: dict[str, TokenFeatures] = {}
 
-    def train_dataloader(self) -> DataLoader[TextBatch]:
-        """Shuffled batches of the training split."""
-        # Workers fetch ahead, before Lightning sets the epoch of a resumed run.
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        return self._loader("train", self._shuffled(epoch))
-
-    def val_dataloader(self) -> DataLoader[TextBatch]:
-        """The validation split in its fixed order."""
-        return self._loader("validation", self._ordered("validation"))
-
-    def test_dataloader(self) -> DataLoader[TextBatch]:
-        """The official test split in its fixed order."""
-        return self._loader("test", self._ordered("test"))
-
-    def batches(self, split: SplitName, device: torch.device | str = "cpu") -> Iterator[TextBatch]:
-        """A split in its fixed order, without a Trainer.
+    def attach(self, split: SplitName, features: TokenFeatures) -> None:
+        """Let the batches of a split carry features from now on.
 
         Raises:
-            ConfigError: a split that does not exist.
+            ConfigError: a split that does not exist, or features of other texts.
         """
         self._require(split)
-        for batch in self._loader(split, self._ordered(split)):
-            yield self.transfer_batch_to_device(batch, torch.device(device), 0)
+        texts = self.splits[split]
+        rows = len(texts if features.first_only else texts.tokens)
+        if len(features.values) != rows:
+            raise ConfigError(f"{split} has {rows} rows of features, not {len(features.values)}")
+        self._features[split] = features
+
+    def detach(self) -> None:
+        """Take the features of all splits away."""
+        self._features.clear()
+
+    def order(self, split: SplitName) -> Tensor:
+        """The rows of a split as :meth:`batches` yields them, int64 ``[N]``."""
+        self._require(split)
+        return torch.cat(list(self._ordered(split)))
+
+    def facts(self) -> dict[str, float]:
+        """How much was cut off, ``truncated_texts/SPLIT``, and ``padding_share/train``."""
+        facts = {
+            f"{name}/{split}": float(getattr(texts, name))
+            for split, texts in self.splits.items()
+            for name in ("truncated_texts", "truncated_tokens")
+        }
+        return facts | {"padding_share/train": self.padding_share("train")}
+
+    def notes(self) -> tuple[str, ...]:
+        """What was cut off, a sentence for each split where something was."""
+        cut = {split: texts.truncation() for split, texts in self.splits.items()}
+        return tuple(f"{split}: {sentence}" for split, sentence in cut.items() if sentence)
 
     def padding_share(self, split: SplitName, epoch: int = 0) -> float:
         """Tokens with padding over tokens without it, summed over batches; 1 is no padding.
@@ -222,10 +247,6 @@ class TextDataModule(pl.LightningDataModule):
         padded = sum(len(rows) * (width or int(lengths[rows].max())) for rows in draws)
         return padded / int(lengths.sum())
 
-    def _require(self, split: str) -> None:
-        if split not in self.splits:
-            raise ConfigError(f"split is {split!r}; {allowed(split, self.splits)}")
-
     def _shuffled(self, epoch: int) -> ShuffledByLength:
         lengths = self.splits["train"].lengths
         group = _GROUP if self.length_bucketing else 1
@@ -240,13 +261,10 @@ class TextDataModule(pl.LightningDataModule):
     def _width(self, split: SplitName) -> int | None:
         return self.splits[split].max_length if self.pad_to_max else None
 
-    def _loader(self, split: SplitName, draws: Sampler[Tensor]) -> DataLoader[TextBatch]:
-        return DataLoader(
-            _InMemory(self.splits[split], self.pad_token_id, self._width(split)),
-            batch_size=None,  # the sampler's items are whole batches
-            sampler=draws,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.pin_memory,
-            generator=torch.Generator(),  # else every pass would draw from the global one
+    def _dataset(self, split: SplitName) -> _InMemory:
+        return _InMemory(
+            self.splits[split],
+            pad_token_id=self.pad_token_id,
+            width=self._width(split),
+            features=self._features.get(split),
         )

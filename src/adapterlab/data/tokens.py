@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from adapterlab.data.splits import TextSplit
+from adapterlab.data.splits import TextSplit, update_with_texts
 from adapterlab.data.stored import Entry, stored
 from adapterlab.errors import DataError
 
@@ -125,10 +125,7 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 def _texts_hash(texts: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for text in texts:
-        content = text.encode()
-        digest.update(len(content).to_bytes(8, "big"))  # else ["ab", "c"] would equal ["a", "bc"]
-        digest.update(content)
+    update_with_texts(digest, texts)
     return digest.hexdigest()
 
 

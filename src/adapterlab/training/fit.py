@@ -172,5 +172,6 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
     ):
         warnings.filterwarnings("ignore", message)

@@ -19,7 +19,7 @@ _SILENCE_SECONDS = 10.0
 
 def hub_text(
     context: LoadContext,
-    name: str,
+    folder: str,
     hub_path: str,
     hub_config: str | None = None,
     text_column: str = "text",
@@ -28,15 +28,15 @@ def hub_text(
     test_split: Literal["test", "validation"] = "test",
     has_validation: bool = False,
 ) -> TextSplits:
-    """Read a text data set of the hub from ``<folder>/<name>/<split>.{parquet,csv,jsonl}``.
+    """Read a text data set of the hub from ``<search>/<folder>/<split>.{parquet,csv,jsonl}``.
 
-    The folder is the first search folder that has all splits. Where there is none, they are loaded
+    The search folder is the first that has all splits. Where there is none, they are loaded
     from the hub by `datasets` and put as parquet files into the download folder, so that they are
     loaded once and can be carried to a machine without a network.
 
     Args:
         context: where to look and to put downloads.
-        name: the data set's folder.
+        folder: the data set's folder in a search folder.
         hub_path: its name on the hub, such as ``stanfordnlp/imdb``.
         hub_config: which of its configurations.
         text_column: name of the column of texts.
@@ -54,19 +54,19 @@ def hub_text(
     if has_validation:
         sources["validation"] = "validation"
     splits = tuple(dict.fromkeys(sources.values()))
-    folder = next(
+    place = next(
         (
-            place / name
+            place / folder
             for place in (*context.search, context.download)
-            if all(find_file(place / name, split) for split in splits)
+            if all(find_file(place / folder, split) for split in splits)
         ),
         None,
-    ) or _downloaded(context, name, hub_path, hub_config, splits)
-    files = {role: file for role, split in sources.items() if (file := find_file(folder, split))}
+    ) or _downloaded(context, folder, hub_path, hub_config, splits)
+    files = {role: file for role, split in sources.items() if (file := find_file(place, split))}
     data = read_text_splits(files, text_column, label_column, classes)
     if test_split == "validation":
         data = data.with_notes(
-            f"{name} has no published test labels: its official validation split "
+            f"{folder} has no published test labels: its official validation split "
             f"({len(data.test):,} rows) is the test split here, and validation is cut from train"
         )
     return data

@@ -1,0 +1,56 @@
+"""The files that a run leaves: adapter, predictions, pictures, mistakes."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from adapterlab.adapters import save_adapter
+from adapterlab.adapters.peft_format import save_peft
+from adapterlab.assembly import Assembly
+from adapterlab.config import Config
+from adapterlab.errors import ConfigError
+from adapterlab.predictions import Predictions
+from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure, save
+from adapterlab.reporting.mistakes import write_mistakes
+from adapterlab.runs import RunFolder, run_name
+from adapterlab.training.fit import Training
+
+log = logging.getLogger(__name__)
+
+
+def write_files(
+    config: Config, assembly: Assembly, training: Training, test: Predictions, folder: RunFolder
+) -> None:
+    """Write everything but the result, which says that the run has finished."""
+    adapted = assembly.adapted
+    save_adapter(adapted, folder.adapter, extra={"classes": assembly.data.classes})
+    try:
+        save_peft(adapted, folder.peft, base_name=config.model.get("name_or_path"))
+    except ConfigError as error:
+        log.debug("not in PEFT's format: %s", error)
+    test.write(folder.predictions)
+    title = run_name(config)
+    folder.figures.mkdir(exist_ok=True)
+    matrix = confusion_matrix_figure(test.confusion(), test.classes, title)
+    save(matrix, folder.figures / "confusion_matrix.png")
+    curves = {
+        name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
+        for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    }
+    figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
+    save(figure, folder.figures / "learning_curves.png")
+    write_mistakes(folder.mistakes, test, assembly.examples, title=title)
+
+
+def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
+    """Yield the files that are kept with the MLflow run, and the artifact folder of each."""
+    yield folder.config, None
+    yield folder.result, None
+    yield folder.adapter, "adapter"
+    yield folder.predictions, "predictions"
+    for path, where in ((folder.figures, "figures"), (folder.mistakes, "mistakes")):
+        for file in sorted(path.iterdir()):
+            yield file, where
+    if folder.peft.is_dir():
+        for file in sorted(folder.peft.iterdir()):
+            yield file, "peft"

@@ -1,0 +1,137 @@
+"""What image and text data modules share: three splits, their order, and the loaders over them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from adapterlab.data.splits import ImageSplit
+from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.errors import ConfigError, allowed
+
+SplitName = Literal["train", "validation", "test"]
+
+Split = TypeVar("Split", ImageSplit, TokenizedSplit)
+Batch = TypeVar("Batch")
+
+
+class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
+    """Training, validation and test batches of a data set that is in memory.
+
+    Training batches are shuffled anew each epoch, as a function of ``(order_seed, epoch)`` alone;
+    all others come in one fixed order. Subclasses say what a batch is and how rows are drawn.
+
+    Args:
+        train: training split.
+        validation: validation split.
+        test: the official test split.
+        classes: the name of each class index.
+        batch_size: training rows per batch; a smaller batch is kept.
+        order_seed: fixes the order of the training batches; 0 or more.
+        eval_batch_size: rows per batch in evaluation.
+        workers: processes that cut batches; 0 is fastest for data in memory.
+        pin_memory: page-locked batches, for a GPU.
+
+    Raises:
+        ConfigError: a batch size below 1, or a negative seed or number of workers.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Split,
+        validation: Split,
+        test: Split,
+        classes: Sequence[str],
+        batch_size: int,
+        order_seed: int,
+        eval_batch_size: int,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("order_seed", order_seed, 0),
+            ("workers", workers, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} is {value}; allowed: {least} or more")
+        self.splits: dict[str, Split] = {"train": train, "validation": validation, "test": test}
+        self.classes = tuple(classes)
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.order_seed = order_seed
+        self.workers, self.pin_memory = workers, pin_memory
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches of the training split."""
+        # Workers fetch ahead, before Lightning sets the epoch of a resumed run.
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return self._loader("train", self._shuffled(epoch))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split in its fixed order."""
+        return self._loader("validation", self._ordered("validation"))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The official test split in its fixed order."""
+        return self._loader("test", self._ordered("test"))
+
+    def batches(self, split: SplitName, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """A split in its fixed order, as a model sees it in evaluation, without a Trainer.
+
+        Raises:
+            ConfigError: a split that does not exist.
+        """
+        self._require(split)
+        for cut in self._loader(split, self._ordered(split)):
+            moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
+            yield cast(Batch, self.on_after_batch_transfer(moved, 0))
+
+    @abstractmethod
+    def order(self, split: SplitName) -> Tensor:
+        """The rows of a split in the order of :meth:`batches`, int64 ``[N]``.
+
+        Raises:
+            ConfigError: a split that does not exist.
+        """
+
+    def facts(self) -> dict[str, float]:
+        """Figures about the data that are worth logging, by name."""
+        return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a figure must know about the batches, in sentences."""
+        return ()
+
+    @abstractmethod
+    def _shuffled(self, epoch: int) -> Sampler[Any]:
+        """Draws of the training batches of an epoch."""
+
+    @abstractmethod
+    def _ordered(self, split: SplitName) -> Sampler[Any]:
+        """Draws of a split in its fixed order."""
+
+    @abstractmethod
+    def _dataset(self, split: SplitName) -> Dataset[Any]:
+        """A split that is indexed by whole draws."""
+
+    def _require(self, split: str) -> None:
+        if split not in self.splits:
+            raise ConfigError(f"split is {split!r}; {allowed(split, self.splits)}")
+
+    def _loader(self, split: SplitName, draws: Sampler[Any]) -> DataLoader[Any]:
+        return DataLoader(
+            self._dataset(split),
+            batch_size=None,  # the sampler's items are whole batches
+            sampler=draws,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator(),  # else every pass would draw from the global one
+        )

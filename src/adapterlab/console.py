@@ -14,6 +14,7 @@ from adapterlab.runs import RunResult
 if TYPE_CHECKING:  # a plan should not wait for Lightning
     from adapterlab.adapters.plan import Plan, PlannedLayer
     from adapterlab.evaluation import Evaluation
+    from adapterlab.exporting import Export
     from adapterlab.reporting.report import Report
 
 # Where there is no terminal, rich would fold tables to 80 columns.
@@ -121,6 +122,22 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     _print_notes(evaluation.notes)
 
 
+def print_export(export: "Export") -> None:
+    """Print where a merged model is, that it is the run's, and how to load it."""
+    agreement = export.agreement
+    print_paths(
+        {
+            "merged model of": export.name,
+            "written to": export.folder,
+            "files": f"{', '.join(export.files)}: {number(export.size)} bytes",
+            "parameters": number(export.parameters),
+            "logits": f"at most {agreement.difference:.3g} from the adapted model's, over "
+            f"{number(agreement.examples)} examples (the largest is {agreement.largest:.3g})",
+            "load it": export.usage,
+        }
+    )
+
+
 def print_report(report: "Report") -> None:
     """Print a study's table, what to know about it, and where the picture is."""
     console.print(report.table())
@@ -171,4 +188,10 @@ def _cost(result: RunResult) -> str:
     if seconds is None:
         return f"not measured: {result.missing['cost/train_seconds']}"
     rate = result.metrics.get("cost/samples_per_second")
-    return f"{seconds:.1f} s" + (f", {number(rate)} samples/s" if rate is not None else "")
+    prefix = result.metrics.get("cost/prefix_seconds", 0.0)
+    parts = [f"{seconds:.1f} s"]
+    if prefix >= 0.05:
+        parts.append(f"{prefix:.1f} s of them for the frozen prefix")
+    if rate is not None:
+        parts.append(f"{number(rate)} samples/s" + (" after it" if len(parts) > 1 else ""))
+    return ", ".join(parts)

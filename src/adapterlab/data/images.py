@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from adapterlab.data.batches import SplitDataModule
-from adapterlab.data.batches import SplitName as SplitName
+from adapterlab.data.batches import SplitDataModule, SplitName
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 from adapterlab.seeding import stream

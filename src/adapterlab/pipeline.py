@@ -94,7 +94,7 @@ def _train_and_test(
     """Train, read the test split once, and take the costs of both."""
     with PeakMemory(device.accelerator) as memory:
         start = time.perf_counter()
-        prefix = _prefix(config, assembly, device)
+        prefix = frozen_prefix(config, assembly, device)
         training = fit(
             config,
             assembly.adapted,
@@ -125,7 +125,7 @@ def _train_and_test(
     return training, test, prefix
 
 
-def _prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
+def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
     """Compute what the frozen first layers make of the texts, where that is exact."""
     data, why = assembly.data, ""
     if config.hardware.frozen_prefix == "never":

@@ -61,6 +61,11 @@ def evaluate() -> None:
     _main(_evaluate)
 
 
+def export() -> None:
+    """Write the merged model of a saved run: the console script `adapterlab-export`."""
+    _main(_export)
+
+
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
     _main(_report)
@@ -75,7 +80,8 @@ def _train(cfg: DictConfig) -> float | None:
             _plan(config)
             return None
         if multirun:
-            logging.getLogger("adapterlab.training").setLevel(logging.WARNING)
+            for name in ("pipeline", "training"):
+                logging.getLogger(f"adapterlab.{name}").setLevel(logging.WARNING)
         result = _run(config, quiet=multirun)
     from adapterlab.console import print_line, print_result
 
@@ -96,6 +102,18 @@ def _evaluate(cfg: DictConfig) -> None:
     from adapterlab.console import print_evaluation
 
     print_evaluation(evaluation)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+def _export(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.exporting import export_saved, parse_request
+
+        exported = export_saved(parse_request(values))
+    from adapterlab.console import print_export
+
+    print_export(exported)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")

@@ -2,7 +2,8 @@
 
 ``splits`` says what a data set is, ``sources`` where it comes from, ``transforms`` what is done to
 whole batches, ``tokenizer`` and ``tokens`` what becomes of texts, and ``batches``, ``images`` and
-``text`` (the files here that know Lightning) feed a Trainer. ``stored`` keeps on disk what is slow to make.
+``text`` (the files here that know Lightning) feed a Trainer. ``stored`` keeps on disk what is slow
+to make.
 """
 
 from adapterlab import torchvision_compat  # noqa: F401  (before anything that meets torchvision)

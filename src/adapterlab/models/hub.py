@@ -81,7 +81,7 @@ def hf(
         with _drawing_from(generator):
             model = _from_config(config)
     else:
-        with _drawing_from(generator), _quiet():
+        with _drawing_from(generator), quiet():
             model = _from_checkpoint(source, config, name_or_path)
         with _drawing_from(generator):
             for head in head_names(model, body_name(model)):
@@ -303,7 +303,7 @@ def _drawing_from(generator: torch.Generator | None) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the table of drawn weights off the terminal: the head is new by intent.
 
     The bar of the weights as well, which are there in a moment.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from adapterlab import cli, pipeline
 from adapterlab.assembly import assemble
+from adapterlab.bases import base_run
 from adapterlab.building import check, warn_of_high_rate
 from adapterlab.config import Config, Hardware, PretrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
@@ -177,7 +179,10 @@ def test_whether_the_prefix_is_kept_is_no_other_run(lab_root: Path, reviews: Pat
 def test_truncation_is_counted_and_said(lab_root: Path, reviews: Path) -> None:
     result = run(small(lab_root, reviews, "adapter=head", "dataset.max_length=8"))
     assert result.metrics["data/truncated_texts/test"] == 16  # every third of 48
-    assert any("more than 8 tokens" in note for note in result.notes)
+    assert any(
+        note.startswith("text_files test: 16 of 48 texts have more than 8 tokens")
+        for note in result.notes
+    )
     whole = run(small(lab_root, reviews, "adapter=head"))
     assert whole.metrics["data/truncated_texts/test"] == 0
     assert not any("tokens" in note for note in whole.notes)
@@ -202,6 +207,58 @@ def test_a_base_trained_on_other_texts_brings_its_vocabulary(tmp_path: Path) -> 
     assert torch.equal(own[name], weights[name])
     vocabulary = assembly.inputs.tokenizer.get_vocab()  # type: ignore[union-attr]
     assert {"lovely", "awful"} <= vocabulary.keys()
+
+
+def test_weights_from_a_file_need_their_own_vocabulary(tmp_path: Path, reviews: Path) -> None:
+    """Which is made of the training rows: of others, other words get a token's number."""
+    full = run(small(tmp_path, reviews, "adapter=full"))
+    weights = full.folder / "adapter.safetensors"
+    file = ("base=checkpoint", f"base.path={weights}", "base.head=keep", "base.classes=[bad,good]")
+    same = assemble(small(tmp_path, reviews, "adapter=head", *file), run)
+    predicted = pipeline.predict(same.adapted, same.data, "test", torch.device("cpu"))
+    torch.testing.assert_close(torch.tensor(predicted.logits), logits(full).float())
+    for other in (["dataset.validation_seed=1"], ["limit=40"]):
+        with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
+            assemble(small(tmp_path, reviews, "adapter=head", *file, *other), run)
+
+
+def test_a_saved_run_is_not_evaluated_with_another_vocabulary(tmp_path: Path) -> None:
+    folder = write_reviews(tmp_path / "own")
+    result = run(small(tmp_path, folder, "adapter=head"))
+    lines = (folder / "train.csv").read_text().splitlines()
+    (folder / "train.csv").write_text("\n".join([lines[0], *lines[20:]]))
+    with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
+        evaluated(result)
+
+
+def test_a_model_with_weights_of_its_own_is_trained_on_from_them(
+    tmp_path: Path, reviews: Path
+) -> None:
+    config = small(tmp_path, reviews, "base=trained", "base.source=emotion")
+    base = base_run(config)
+    assert base is not None
+    assert base.base.kind == "scratch"
+    model = {"name": "hf", "_target_": "adapterlab.models.hub.hf", "name_or_path": "someone/model"}
+    base = base_run(replace(config, model={**model, "tokenizer": config.model["tokenizer"]}))
+    assert base is not None
+    assert base.base.kind == "pretrained"
+
+
+def test_class_names_in_another_order_than_the_files_are_refused(
+    tmp_path: Path, reviews: Path
+) -> None:
+    table = datasets.Dataset.from_dict(
+        {"text": ["good", "bad"] * 20, "label": [1, 0] * 20},
+        features=datasets.Features(
+            text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"])
+        ),
+    )
+    (tmp_path / "own").mkdir()
+    for split in ("train", "test"):
+        table.to_parquet(str(tmp_path / "own" / f"{split}.parquet"))
+    config = small(tmp_path, tmp_path / "own", "dataset.classes=[good,bad]")
+    with pytest.raises(ConfigError, match="another order than in the files"):
+        run(config)
 
 
 def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
@@ -284,6 +341,19 @@ def test_the_tokenizer_must_be_the_models(tmp_path: Path, reviews: Path) -> None
         ),
         ("model=bert_tiny dataset=emotion base=trained", "emotion names no source for its base"),
         ("model=hf dataset=emotion", "model.name_or_path is missing"),
+        ("model=hf dataset=emotion model.name_or_path=null", "name_or_path=None should be"),
+        ("model=bert_tiny dataset=emotion model.tokenizer=null", "should be a node with _target_"),
+        ("model=bert_tiny dataset=emotion ~model.tokenizer._target_", "_target_ is missing"),
+        ("~dataset.kind", "dataset.kind is missing"),
+        ("+adapter.tokenizer=abc", "adapter.tokenizer is not an option"),
+        (
+            "model=bert_tiny dataset=emotion base=checkpoint base.path=x base.shape=[1,28,28]",
+            "base.shape=[1, 28, 28] is for images",
+        ),
+        (
+            "model=bert_tiny dataset=text_files dataset.loader.path=x dataset.max_length=600",
+            "dataset.max_length=600: model=bert_tiny takes at most 512 tokens",
+        ),
         ("model=hf model.name_or_path=./none dataset=emotion", "no such folder"),
     ],
 )

@@ -23,7 +23,8 @@ def write_files(
 ) -> None:
     """Write everything but the result, which says that the run has finished."""
     adapted = assembly.adapted
-    save_adapter(adapted, folder.adapter, extra={"classes": assembly.data.classes})
+    extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
+    save_adapter(adapted, folder.adapter, extra=extra)
     try:
         save_peft(adapted, folder.peft, base_name=config.model.get("name_or_path"))
     except ConfigError as error:
@@ -39,6 +40,8 @@ def write_files(
     }
     figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
     save(figure, folder.figures / "learning_curves.png")
+    if config.limit is not None:
+        title = f"{title}: a sample, whose rows are not the file's"
     write_mistakes(folder.mistakes, test, assembly.examples, title=title)
 
 

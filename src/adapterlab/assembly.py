@@ -19,7 +19,8 @@ from adapterlab.building import (
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.data.splits import ImageSplit, TextSplit
-from adapterlab.inputs import Inputs, make_inputs, within_limit
+from adapterlab.errors import CheckpointError
+from adapterlab.inputs import Inputs, make_inputs, vocabulary_is_made, within_limit
 from adapterlab.loading import RunData, load_data
 from adapterlab.seeding import stream
 
@@ -65,22 +66,39 @@ def assemble(config: Config, train: Train, read: RunData | None = None) -> Assem
     shape = base.shape or read.shape
     model = make_model(config, shape, len(read.target.classes))
     inputs = make_inputs(config, read, shape, model)
+    _require_same_vocabulary(config, base, inputs)
     data = inputs.data_module(config, config.dataset, read.target)
-    head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
-    if base.pretrained and not head_kept and config.adapter.get("head") != "train":
-        warnings.warn(
-            f"the head is new, and adapter.head={config.adapter.get('head')} leaves its random "
-            "weights as they are; base.head=keep keeps the base's",
-            stacklevel=2,
-        )
     if config.hardware.precision == "64-true":
         model.double()
+    head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
+    if base.pretrained and not head_kept and config.adapter.get("head") != "train":
+        keep = "base.head=keep keeps the base's" if base.weights else "adapter.head=train trains it"
+        warnings.warn(
+            f"the head is new, and adapter.head={config.adapter.get('head')} leaves its random "
+            f"weights as they are; {keep}",
+            stacklevel=2,
+        )
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
     adapted.train()  # what a model leaves in evaluation mode depends on what is trained
     warn_of_high_rate(config, plan(adapted))
     notes = _notes(config, read, inputs, data, base)
     examples = within_limit(config, read.target.test)
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
+
+
+def _require_same_vocabulary(config: Config, base: BaseWeights, inputs: Inputs) -> None:
+    """Refuse weights that were trained with another tokenizer, as far as that is known.
+
+    Raises:
+        CheckpointError: they were, or a vocabulary made of these texts cannot be theirs.
+    """
+    if inputs.vocabulary is None or not base.weights or base.vocabulary == inputs.vocabulary:
+        return
+    if base.vocabulary is not None or vocabulary_is_made(config):
+        raise CheckpointError(
+            f"base weights ({base.origin}) were trained with another vocabulary than these texts "
+            f"give model={config.model['name']}; base=trained keeps the base's"
+        )
 
 
 def _notes(
@@ -91,7 +109,7 @@ def _notes(
     base: BaseWeights,
 ) -> tuple[str, ...]:
     """Return what a reader of the figures should know, each thing once."""
-    notes = [*read.target.notes, *data.notes()]
+    notes = [*read.target.notes, *(f"{config.dataset.name} {note}" for note in data.notes())]
     if read.shape != inputs.shape:
         notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
     if config.limit is not None:
@@ -122,10 +140,10 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     assert base.classes is not None
     body = merge(assembly.adapted)
     original = make_model(config, assembly.inputs.shape, len(base.classes))
-    original.load_state_dict(base.weights)
+    original.to(next(assembly.adapted.parameters()).dtype).load_state_dict(base.weights)
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
-    return body.to(next(assembly.adapted.parameters()).dtype)
+    return body
 
 
 def source_data(config: Config, assembly: Assembly) -> SplitDataModule[Any, Any]:

@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from adapterlab.adapters import read_extra
 from adapterlab.adapters.base import adaptable, within
 from adapterlab.config import (
     BASES,
+    Base,
     CheckpointBase,
     Config,
     Dataset,
@@ -26,6 +28,7 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.instantiate import takes
 from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.runs import RunResult
 
@@ -48,6 +51,7 @@ class BaseWeights:
         accuracy: on the source task's test split.
         notes: about the source data.
         run_id: MLflow run of its training.
+        vocabulary: hash of the tokenizer they were trained with; None if it is not known.
     """
 
     origin: str
@@ -59,6 +63,7 @@ class BaseWeights:
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
     run_id: str | None = None
+    vocabulary: str | None = None
 
 
 def base_run(config: Config) -> Config | None:
@@ -66,11 +71,14 @@ def base_run(config: Config) -> Config | None:
     base = config.base
     if not isinstance(base, TrainedBase) or base.dataset is None:
         return None
+    start: Base = ScratchBase(kind="scratch")
+    if "weights" in takes(config.model, "model"):  # it comes with some
+        start = PretrainedBase(kind="pretrained")
     return replace(
         config,
         dataset=base.dataset,
         adapter={"name": "full", "_target_": "adapterlab.adapters.Full", "head": "train"},
-        base=ScratchBase(kind="scratch"),
+        base=start,
         optimizer=base.optimizer,
         epochs=base.epochs,
         batch_size=base.batch_size,
@@ -106,15 +114,17 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         return BaseWeights("random weights", pretrained=False)
     assert data.source is not None
     result = train(run, RunData(data.source))
+    adapter = result.folder / "adapter.safetensors"
     return BaseWeights(
         origin=f"trained on {run.dataset.name} ({result.folder.name.rpartition('-')[2]})",
-        weights=load_file(result.folder / "adapter.safetensors"),
+        weights=load_file(adapter),
         shape=as_shape(list(result.shape) or None),
         classes=result.classes,
         dataset=run.dataset,
         accuracy=result.metrics["test/accuracy"],
         notes=result.notes,
         run_id=result.run_id,
+        vocabulary=read_extra(adapter).get("vocabulary"),
     )
 
 
@@ -200,6 +210,7 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         weights=weights,
         shape=as_shape(base.shape),
         classes=None if base.classes is None else tuple(base.classes),
+        vocabulary=read_extra(path).get("vocabulary"),
     )
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from adapterlab.adapters import Plan, Strategy, plan
 from adapterlab.config import (
+    BASES,
     CheckpointBase,
     Config,
     Dataset,
@@ -51,10 +52,12 @@ def check(config: Config) -> Plan | None:
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
-    shape = declared_shape(config)
-    if config.dataset.classes is None or (shape is None and config.dataset.kind == "image"):
+    shape, classes = declared_shape(config), config.dataset.classes
+    if shape is None and config.dataset.kind == "image":
         return None
-    return plan_for(config, strategy, shape, len(config.dataset.classes))
+    # Whether targets and lengths fit does not hang on how many classes there are.
+    plan = plan_for(config, strategy, shape, 2 if classes is None else len(classes))
+    return None if classes is None else plan
 
 
 def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classes: int) -> Plan:
@@ -124,9 +127,10 @@ def declared_shape(config: Config) -> Shape | None:
 def warn_of_high_rate(config: Config, plan: Plan) -> None:
     """Warn where a pretrained model's own weights would be trained at an adapter's rate."""
     own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
+    where = "base.optimizer" if config.study == BASES else "optimizer"
     if isinstance(config.base, PretrainedBase) and own and config.optimizer.lr > OWN_WEIGHTS_LR:
         warnings.warn(
-            f"optimizer.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
+            f"{where}.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
             "2e-5 to 5e-5 is usual",
             stacklevel=2,
         )

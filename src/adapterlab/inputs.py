@@ -17,7 +17,7 @@ from adapterlab.data.batches import SplitDataModule
 from adapterlab.data.images import ImageDataModule
 from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, limited
 from adapterlab.data.text import TextDataModule
-from adapterlab.data.tokens import tokenize
+from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
 from adapterlab.hardware import resolve_accelerator
 from adapterlab.instantiate import prepared, takes
@@ -32,6 +32,7 @@ class ImageInputs:
     """Images of one shape, (channels, height, width)."""
 
     shape: Shape
+    vocabulary: None = None
 
     def data_module(
         self, config: Config, dataset: Dataset, splits: AnySplits
@@ -70,6 +71,11 @@ class TextInputs:
     tokenizer: "PreTrainedTokenizerFast"
     cache: Path
     shape: None = None
+
+    @property
+    def vocabulary(self) -> str:
+        """A hash of the tokenizer, without which the model's weights mean nothing."""
+        return tokenizer_hash(self.tokenizer)
 
     def data_module(
         self, config: Config, dataset: Dataset, splits: AnySplits
@@ -124,7 +130,7 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
 
     node, where = config.model["tokenizer"], "model.tokenizer"
     make = prepared(node, where, supplied=("texts",))
-    if "texts" in takes(node, where):
+    if vocabulary_is_made(config):
         source = config.base.dataset if isinstance(config.base, TrainedBase) else None
         texts = cast(TextSplits, data.source or data.target)
         train, _, _ = _cut(config, source or config.dataset, texts)
@@ -138,6 +144,11 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
         positions=cast(int | None, model.max_tokens),
     )
     return TextInputs(tokenizer, config.mlruns / "cache")
+
+
+def vocabulary_is_made(config: Config) -> bool:
+    """Say whether the tokenizer is made of a data set's texts, rather than found."""
+    return "texts" in takes(config.model["tokenizer"], "model.tokenizer")
 
 
 def within_limit(config: Config, split: S) -> S:

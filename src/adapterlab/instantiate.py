@@ -12,7 +12,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.validation import describe
 
-RESERVED = ("_target_", "name", "label", "tokenizer")
+RESERVED = ("_target_", "name", "label")
 
 
 def prepared(
@@ -31,7 +31,8 @@ def prepared(
             type.
     """
     target = _locate(str(node["_target_"]), where)
-    arguments = {key: value for key, value in node.items() if key not in RESERVED}
+    reserved = (*RESERVED, "tokenizer") if where == "model" else RESERVED
+    arguments = {key: value for key, value in node.items() if key not in reserved}
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()

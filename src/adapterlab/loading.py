@@ -78,6 +78,12 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
                 f"dataset.classes names {len(dataset.classes)} classes, the files of "
                 f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
             )
+        same = sorted(dataset.classes) == sorted(splits.classes)
+        if same and dataset.classes != list(splits.classes):
+            raise ConfigError(
+                f"dataset.classes={dataset.classes} is in another order than in the files of "
+                f"{dataset.name}: {', '.join(splits.classes)}"
+            )
         splits = replace(splits, classes=tuple(dataset.classes))
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
 

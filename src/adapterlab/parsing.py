@@ -56,6 +56,11 @@ def from_container(values: Any) -> Config:
     for where, node in (("model", config.model), ("adapter", config.adapter)):
         _require_target(where, node)
     _require_target("dataset.loader", {"name": config.dataset.name, **config.dataset.loader})
+    if "tokenizer" in config.model:
+        tokenizer = config.model["tokenizer"]
+        if not isinstance(tokenizer, Mapping):
+            raise ConfigError(f"model.tokenizer={tokenizer} should be a node with _target_")
+        _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
     _require_one_kind(config)
     for where, optimizer in _optimizers(config):
         if optimizer.schedule == "plateau" and optimizer.warmup > 0:
@@ -115,13 +120,19 @@ def absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
+def is_folder(name_or_path: Any) -> bool:
+    """Say whether a model's name is that of a folder here."""
+    named = isinstance(name_or_path, str) and name_or_path != ""
+    return named and Path(name_or_path).expanduser().is_dir()
+
+
 def _with_absolute_folders(node: Target) -> Target:
     """Make model folders absolute; what is no folder here is a name on the hub."""
     changed: Target = {}
     for key, value in node.items():
         if isinstance(value, dict):
             value = _with_absolute_folders(value)
-        elif key == "name_or_path" and Path(value).expanduser().is_dir():
+        elif key == "name_or_path" and is_folder(value):
             value = absolute(value)
         changed[key] = value
     return changed
@@ -136,6 +147,8 @@ def _require_one_kind(config: Config) -> None:
             f"dataset={config.dataset.name} holds {kind}s and model={name} takes {taken}s; "
             f"such as dataset={EXAMPLES[taken][0]}, or for {kind}s model={EXAMPLES[kind][1]}"
         )
+    if kind == "text" and isinstance(config.base, CheckpointBase) and config.base.shape is not None:
+        raise ConfigError(f"base.shape={config.base.shape} is for images; {name} takes texts")
     source = config.base.dataset if isinstance(config.base, TrainedBase) else None
     if source is not None and source.kind != kind:
         raise ConfigError(

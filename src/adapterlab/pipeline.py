@@ -127,13 +127,13 @@ def _train_and_test(
 
 def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
     """Compute what the frozen first layers make of the texts, where that is exact."""
-    data, why = assembly.data, ""
+    data, prefix = assembly.data, Prefix(0, "", seconds=0.0, gib=0.0, first_token_only=False)
+    if not isinstance(data, TextDataModule):
+        return replace(prefix, why="layers of an MLP are computed faster than they are read")
     if config.hardware.frozen_prefix == "never":
-        why = "hardware.frozen_prefix=never"
+        prefix = replace(prefix, why="hardware.frozen_prefix=never")
     elif config.hardware.compile:
-        why = "hardware.compile=true"
-    elif not isinstance(data, TextDataModule):
-        why = "layers of an MLP are computed faster than they are read"
+        prefix = replace(prefix, why="hardware.compile=true")
     else:
         prefix = use_frozen_prefix(
             assembly.adapted,
@@ -144,9 +144,8 @@ def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
             device=device.torch,
             precision=device.precision,
         )
-        log.info("%s: frozen prefix %s", run_name(config), _described(prefix))
-        return prefix
-    return Prefix(depth=0, why=why, seconds=0.0, gib=0.0, first_token_only=False)
+    log.info("%s: frozen prefix %s", run_name(config), _described(prefix))
+    return prefix
 
 
 def _described(prefix: Prefix) -> str:
@@ -171,6 +170,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base": assembly.base.origin,
         "base_run_id": assembly.base.run_id or "",
         "base_head": "kept" if assembly.head_kept else "new",
+        "base_sha256": assembly.adapted.base_hash,
         "pack_size": "1",
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,

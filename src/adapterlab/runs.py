@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from filelock import FileLock, Timeout
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
-from adapterlab.parsing import from_container, to_container
+from adapterlab.parsing import from_container, is_folder, to_container
 
 log = logging.getLogger(__name__)
 
 BOOKKEEPING = ("resume", "plan", "root", "data_dir", "tracking", "study")
 """Options that say where and how a run is kept, not what it computes."""
+
+MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
+"""Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
 
 SEEDS = ("seed", "init_seed", "order_seed")
 
@@ -243,7 +247,10 @@ def read_config(path: Path) -> Config:
         values = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not a run's configuration: {type(error).__name__}") from None
-    return from_container(values)
+    try:
+        return from_container(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path} was written by another version: {error}") from None
 
 
 def _precision(config: Config) -> str:
@@ -264,8 +271,9 @@ def _with_contents(node: dict[str, Any]) -> dict[str, Any]:
     for key, value in node.items():
         if isinstance(value, dict):
             value = _with_contents(value)
-        elif key == "name_or_path" and Path(value).is_dir():
-            value = {path.name: _file_hash(path) for path in sorted(Path(value).iterdir())}
+        elif key == "name_or_path" and is_folder(value):
+            files = sorted(path for path in Path(value).iterdir() if path.suffix in MODEL_FILES)
+            value = {path.name: _file_hash(path) for path in files}
         changed[key] = value
     return changed
 
@@ -273,6 +281,13 @@ def _with_contents(node: dict[str, Any]) -> dict[str, Any]:
 def _file_hash(path: Path) -> str | None:
     if not path.is_file():
         return None  # whoever loads it says so
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _content_hash(path: Path, modified: int, size: int) -> str:
+    """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

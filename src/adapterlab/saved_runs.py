@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from adapterlab.adapters import load_adapter
+from adapterlab.adapters import load_adapter, read_extra
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import base_run
 from adapterlab.config import Config, Hardware
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
 from adapterlab.runs import RunFolder, RunResult, config_hash, read_config
@@ -69,6 +69,14 @@ def rebuild(saved: SavedRun) -> Rebuilt:
         _restore_base(config, result, saved)
         assembly = assemble(config, train=run)
         load_adapter(assembly.adapted, folder.adapter)
+        if read_extra(folder.adapter).get("vocabulary") != assembly.inputs.vocabulary:
+            raise CheckpointError(
+                f"run={saved.run} was trained with another vocabulary: the texts that it was made "
+                "of, or the model's tokenizer, have changed"
+            )
+    if result.data_hash != assembly.read.hash:
+        changed = "the data have changed since this run was trained"
+        assembly = replace(assembly, notes=(*assembly.notes, changed))
     return Rebuilt(config, result, assembly)
 
 

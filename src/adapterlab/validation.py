@@ -44,6 +44,9 @@ def describe(error: ValidationError, values: Any, where: str = "") -> str:
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             missing = str(first["loc"][-1])
             return f"{option}.{missing} is missing" if option else f"{missing} is missing"
+        case "union_tag_not_found":
+            kind = first["ctx"]["discriminator"].strip("'")
+            return f"{option}.{kind} is missing"
         case "union_tag_invalid":
             details = first["ctx"]
             kind = details["discriminator"].strip("'")

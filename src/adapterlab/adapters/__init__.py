@@ -5,7 +5,7 @@ from adapterlab.adapters.bitfit import BitFit
 from adapterlab.adapters.dora import DoRA, DoRALinear
 from adapterlab.adapters.full import Full
 from adapterlab.adapters.head import Head
-from adapterlab.adapters.io import load_adapter, read_metadata, save_adapter
+from adapterlab.adapters.io import load_adapter, read_extra, read_metadata, save_adapter
 from adapterlab.adapters.last_layers import LastLayers
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.merge import merge
@@ -29,6 +29,7 @@ __all__ = [
     "load_adapter",
     "merge",
     "plan",
+    "read_extra",
     "read_metadata",
     "save_adapter",
 ]

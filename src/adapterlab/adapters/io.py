@@ -55,6 +55,16 @@ def read_metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
+def read_extra(path: Path) -> dict[str, Any]:
+    """Return what was kept beside the parameters; nothing for a file of another program."""
+    try:
+        metadata = read_metadata(path)
+    except CheckpointError:
+        return {}
+    extra: dict[str, Any] = json.loads(metadata["extra"])
+    return extra
+
+
 def load_adapter(adapted: AdaptedModel, path: Path) -> None:
     """Load a checkpoint into a model under the same strategy over the same base weights.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _CHUNK = 512
-_FORMAT = 1  # raise it whenever tokenising changes, so that older entries are left alone
+_FORMAT = 2  # raise it whenever tokenising changes, so that older entries are left alone
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def tokenize(
         _FORMAT,
         _texts_hash(split.texts),
         tokenizer_hash(tokenizer),
+        tokenizers.__version__,
         max_length,
     ]
     entry = stored(
@@ -119,7 +120,7 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerFast") -> str:
     # Every call sets these two anew; what counts of them is the side.
     for transient in ("truncation", "padding"):
         state.pop(transient, None)
-    state |= {"side": tokenizer.truncation_side, "version": tokenizers.__version__}
+    state |= {"side": tokenizer.truncation_side}
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from safetensors.torch import load_file
 from adapterlab import cli, pipeline
 from adapterlab.assembly import assemble
 from adapterlab.bases import base_run
-from adapterlab.building import check, warn_of_high_rate
-from adapterlab.config import Config, Hardware, PretrainedBase
+from adapterlab.building import check, high_rate
+from adapterlab.config import Base, Config, Hardware, PretrainedBase, ScratchBase
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
@@ -113,6 +112,11 @@ def test_every_strategy_runs_and_is_evaluated_again(
     assert again == {name: result.metrics[f"test/{name}"] for name in again}
 
 
+def test_a_finished_run_keeps_no_checkpoints(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    assert not (result.folder / "checkpoints").exists()
+
+
 def test_it_learns_what_the_texts_say(lab_root: Path, reviews: Path) -> None:
     result = run(small(lab_root, reviews, "adapter=full", "epochs=15", "optimizer.lr=0.003"))
     assert result.metrics["test/accuracy"] > 0.9
@@ -157,7 +161,12 @@ def test_the_frozen_prefix_changes_no_result(
     never = run(small(lab_root, reviews, *options, "hardware.frozen_prefix=never"))
     used = run(small(lab_root, reviews, *options, "study=prefix"))
     assert never.tags["frozen_prefix"] == "off: hardware.frozen_prefix=never"
-    assert used.tags["frozen_prefix"].startswith("2 layers" if strategy[0] == "head" else "1 layer")
+    layers = "2 layers" if strategy[0] == "head" else "1 layer"
+    assert used.tags["frozen_prefix"].startswith(layers)
+    again = run(small(lab_root, reviews, *options, "study=again"))
+    assert ", found in " in again.tags["frozen_prefix"]
+    assert any("an earlier run had computed" in note for note in again.notes)
+    assert torch.equal(logits(again), logits(used))
     torch.testing.assert_close(logits(used), logits(never), rtol=0, atol=1e-10)
     for epoch, metrics in used.history.items():
         assert metrics == pytest.approx(never.history[epoch], rel=1e-10)
@@ -371,16 +380,16 @@ def test_a_plan_needs_neither_weights_nor_texts(run_cli: Callable[..., Outcome])
     assert "layer.*.attention.self.query (2)" in outcome.out
 
 
-def test_a_high_rate_for_pretrained_weights_is_warned_of(lab_root: Path, reviews: Path) -> None:
-    config = small(lab_root, reviews, "dataset.classes=[bad,good]", "adapter=full")
-    plan = check(config)
-    assert plan is not None
-    pretrained = replace(config, base=PretrainedBase(kind="pretrained"))
-    with pytest.warns(UserWarning, match=r"optimizer\.lr=0\.01 is high"):
-        warn_of_high_rate(pretrained, plan)
-    head = check(small(lab_root, reviews, "dataset.classes=[bad,good]", "adapter=head"))
-    assert head is not None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_high_rate(pretrained, head)
-        warn_of_high_rate(config, plan)
+def test_a_high_rate_for_pretrained_weights_is_said(lab_root: Path, reviews: Path) -> None:
+    def said(base: Base, *options: str) -> str | None:
+        config = small(lab_root, reviews, "dataset.classes=[bad,good]", *options)
+        plan = check(config)
+        assert plan is not None
+        return high_rate(replace(config, base=base), plan)
+
+    pretrained, scratch = PretrainedBase(kind="pretrained"), ScratchBase(kind="scratch")
+    assert "optimizer.lr=0.01 is high" in str(said(pretrained, "adapter=full"))
+    assert said(pretrained, "adapter=full", "optimizer.lr=5e-5") is None
+    assert said(pretrained, "adapter=head") is None
+    assert said(pretrained, "adapter=lora") is None
+    assert said(scratch, "adapter=full") is None

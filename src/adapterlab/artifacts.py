@@ -26,7 +26,9 @@ def write_files(
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
-        save_peft(adapted, folder.peft, base_name=config.model.get("name_or_path"))
+        transformer = getattr(adapted.model, "model", None)
+        name = getattr(transformer, "name_or_path", None)
+        save_peft(adapted, folder.peft, base_name=name or None)
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
     test.write(folder.predictions)

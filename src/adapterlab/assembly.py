@@ -11,10 +11,10 @@ from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, Train, load_base, load_into
 from adapterlab.building import (
     declared_shape,
+    high_rate,
     make_model,
     make_strategy,
     plan_for,
-    warn_of_high_rate,
 )
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
@@ -80,8 +80,10 @@ def assemble(config: Config, train: Train, read: RunData | None = None) -> Assem
         )
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
     adapted.train()  # what a model leaves in evaluation mode depends on what is trained
-    warn_of_high_rate(config, plan(adapted))
     notes = _notes(config, read, inputs, data, base)
+    if (rate := high_rate(config, plan(adapted))) is not None:
+        warnings.warn(rate, stacklevel=2)
+        notes = (*notes, rate)
     examples = within_limit(config, read.target.test)
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
 

@@ -124,16 +124,16 @@ def declared_shape(config: Config) -> Shape | None:
     return shape_of(config.dataset)
 
 
-def warn_of_high_rate(config: Config, plan: Plan) -> None:
-    """Warn where a pretrained model's own weights would be trained at an adapter's rate."""
+def high_rate(config: Config, plan: Plan) -> str | None:
+    """Say it where a pretrained model's own weights would be trained at an adapter's rate."""
     own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
     where = "base.optimizer" if config.study == BASES else "optimizer"
     if isinstance(config.base, PretrainedBase) and own and config.optimizer.lr > OWN_WEIGHTS_LR:
-        warnings.warn(
+        return (
             f"{where}.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
-            "2e-5 to 5e-5 is usual",
-            stacklevel=2,
+            "2e-5 to 5e-5 is usual"
         )
+    return None
 
 
 def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:

@@ -148,7 +148,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
 
 
 def _plan(config: Config) -> None:
-    from adapterlab.building import check
+    from adapterlab.building import check, high_rate
     from adapterlab.console import print_plan
 
     plan = check(config)
@@ -157,6 +157,8 @@ def _plan(config: Config) -> None:
 
         plan = plan_from_files(config)
     print_plan(plan, run_name(config))
+    if (rate := high_rate(config, plan)) is not None:
+        warnings.warn(rate, stacklevel=1)
 
 
 def _ui(config: Config) -> str:

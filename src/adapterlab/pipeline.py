@@ -56,7 +56,10 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
             training, test, prefix = _train_and_test(
                 config, assembly, device, folder, tracker, measured, resumed=resumed
             )
-            tags |= {"frozen_prefix": _described(prefix)}
+            notes = assembly.notes
+            if prefix.found:
+                notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
+            tags |= {"frozen_prefix": _described(prefix), "data_notes": "; ".join(notes)}
             tracker.tags(tags)
             measured.add_source(config, assembly, device.torch)
             measured.add_parameters(assembly)
@@ -69,7 +72,7 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
                 run_id=tracker.run_id,
                 metrics=measured.values,
                 missing=measured.missing,
-                notes=assembly.notes,
+                notes=notes,
                 shape=assembly.inputs.shape or (),
                 classes=assembly.data.classes,
                 data_hash=read.hash,
@@ -78,6 +81,7 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
             )
             folder.finish(result)
             _log_end(result, folder, tracker)
+            folder.drop_checkpoints()
     return result
 
 
@@ -152,7 +156,8 @@ def _described(prefix: Prefix) -> str:
     if not prefix.depth:
         return f"off: {prefix.why}"
     what = "of the first token" if prefix.first_token_only else "of all tokens"
-    return f"{prefix.depth} layers {what}, {prefix.gib:.2f} GiB"
+    origin = "found" if prefix.found else "computed"
+    return f"{prefix.depth} layers {what}, {prefix.gib:.2f} GiB, {origin} in {prefix.seconds:.1f} s"
 
 
 def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -125,7 +126,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints of the training, the last for resuming and the best for testing."""
+        """Checkpoints while it trains, the last for resuming and the best for testing."""
         return self.path / "checkpoints"
 
     @property
@@ -203,6 +204,10 @@ class RunFolder:
         write_config(self.config, config)
         (self.path / "data_hash").write_text(data_hash)
         return self.checkpoints.is_dir()
+
+    def drop_checkpoints(self) -> None:
+        """Remove what only a training goes on from; optimizer states are large."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def mlflow_run_id(self) -> str | None:
         """Return the MLflow run that this folder's run is logged to, None before it has one."""

@@ -69,7 +69,8 @@ def rebuild(saved: SavedRun) -> Rebuilt:
         _restore_base(config, result, saved)
         assembly = assemble(config, train=run)
         load_adapter(assembly.adapted, folder.adapter)
-        if read_extra(folder.adapter).get("vocabulary") != assembly.inputs.vocabulary:
+        vocabulary = read_extra(folder.adapter).get("vocabulary")
+        if vocabulary not in (None, assembly.inputs.vocabulary):
             raise CheckpointError(
                 f"run={saved.run} was trained with another vocabulary: the texts that it was made "
                 "of, or the model's tokenizer, have changed"

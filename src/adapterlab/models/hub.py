@@ -117,13 +117,15 @@ def minilm(
         ConfigError: it is neither installed nor to be had from the hub.
         CheckpointError: its weights are damaged.
     """
-    return hf(
+    classifier = hf(
         num_classes,
         name_or_path=minilm_source(),
         weights=weights,
         frozen_dropout=frozen_dropout,
         generator=generator,
     )
+    classifier.model.config.name_or_path = MINILM_HUB  # a package's folder means nothing elsewhere
+    return classifier
 
 
 def minilm_tokenizer() -> PreTrainedTokenizerFast:

@@ -40,6 +40,7 @@ class Prefix:
         seconds: wall time of trying it out, and of computing or finding the features.
         gib: size of the features of both splits.
         first_token_only: whether one hidden state a text is all that the model looks at.
+        found: whether an earlier run had computed them.
     """
 
     depth: int
@@ -47,6 +48,7 @@ class Prefix:
     seconds: float
     gib: float
     first_token_only: bool
+    found: bool = False
 
 
 class _OffError(Exception):
@@ -105,12 +107,13 @@ def use_frozen_prefix(
         layers = _layers(adapted, device, precision)
         adapted.eval().to(device)
         first_only = _try_out(adapted, layers, data, epochs)
-        size = _attach(layers, data, first_only, cache, max_gib, batch_size)
+        size, found = _attach(layers, data, first_only, cache, max_gib, batch_size)
     except _OffError as off:
         return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
     finally:
         adapted.train(training)
-    return Prefix(layers.depth, "", time.perf_counter() - start, size / _GIB, first_only)
+    seconds = time.perf_counter() - start
+    return Prefix(layers.depth, "", seconds, size / _GIB, first_only, found)
 
 
 def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
@@ -222,8 +225,8 @@ def _attach(
     cache: Path,
     max_gib: float,
     batch_size: int,
-) -> int:
-    """Find or compute the features of both splits; return their size in bytes.
+) -> tuple[int, bool]:
+    """Find or compute the features of both splits; return their bytes, and whether all were found.
 
     Raises:
         _OffError: there is no room for them.
@@ -250,6 +253,7 @@ def _attach(
     }
     cache.mkdir(parents=True, exist_ok=True)
     wanted = {paths[name]: sizes[name] for name in splits}
+    found = all(path.is_file() and path.stat().st_size == size for path, size in wanted.items())
     lacking = make_room(cache, wanted, int(max_gib * _GIB))
     if lacking:
         raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
@@ -264,4 +268,4 @@ def _attach(
         )
         values = kept(paths[name], shapes[name], sample.dtype, fill)
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
-    return total
+    return total, found

@@ -116,6 +116,8 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
             stderr=err,
             stdout=subprocess.DEVNULL,
             env=environment(tmp_path),
+            # A shell that starts the tests in the background has them ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         try:
             runs = tmp_path / "mlruns" / "runs" / "long"

@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from adapterlab import cli
-from adapterlab.config import Config
+from adapterlab.config import Config, Hardware
 from adapterlab.parsing import parse
 
 CHECKOUT = Path(cli.__file__).parents[2]
@@ -33,6 +33,19 @@ TINY = (
     "tracking=none",
 )
 """A run of a fraction of a second."""
+
+
+ONE_THREAD = Hardware(
+    accelerator="cpu",
+    device=0,
+    precision="auto",
+    workers=0,
+    threads=1,
+    compile=False,
+    frozen_prefix="auto",
+    prefix_gib=1.0,
+)
+"""Where saved runs are evaluated again."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from transformers import __version__ as TRANSFORMERS
 from adapterlab import cli, exporting
 from adapterlab.adapters import merge
 from adapterlab.assembly import assemble
-from adapterlab.config import Config, Hardware
+from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.exporting import Export, Request, compare, export_saved
 from adapterlab.inputs import TextInputs
@@ -33,7 +33,7 @@ from adapterlab.pipeline import run
 from adapterlab.predictions import predict
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.saved_runs import rebuild
-from lab import TINY, Outcome, compose, tiny
+from lab import ONE_THREAD, TINY, Outcome, compose, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -85,16 +85,7 @@ def text_run(root: Path, *overrides: str, model: tuple[str, ...] = BERT) -> Conf
 
 
 def asked(result: RunResult, to: Path, **changes: Any) -> Request:
-    hardware = Hardware(
-        accelerator="cpu",
-        device=0,
-        precision="auto",
-        workers=0,
-        threads=1,
-        compile=False,
-        frozen_prefix="auto",
-        prefix_gib=1.0,
-    )
+    hardware = ONE_THREAD
     values = {
         "run": str(result.folder),
         "to": str(to),

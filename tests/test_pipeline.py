@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from adapterlab import cli
 from adapterlab.adapters import read_metadata
 from adapterlab.assembly import assemble
-from adapterlab.config import Config, Hardware
+from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
 from adapterlab.runs import RunResult
 from adapterlab.training.fit import Training, fit
-from lab import tiny
+from lab import ONE_THREAD, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -46,16 +46,7 @@ def again(result: RunResult, split: Any = "test", threads: int = 1, **options: A
         tracking_uri=None,
         root=str(result.folder.parents[3]),
         data_dir=None,
-        hardware=Hardware(
-            accelerator="cpu",
-            device=0,
-            precision="auto",
-            workers=0,
-            threads=threads,
-            compile=False,
-            frozen_prefix="auto",
-            prefix_gib=1.0,
-        ),
+        hardware=replace(ONE_THREAD, threads=threads),
     )
     return evaluate_saved(replace(request, **options))
 

@@ -16,12 +16,12 @@ from adapterlab import cli, pipeline
 from adapterlab.assembly import assemble
 from adapterlab.bases import base_run
 from adapterlab.building import check, high_rate
-from adapterlab.config import Base, Config, Hardware, PretrainedBase, ScratchBase
+from adapterlab.config import Base, Config, PretrainedBase, ScratchBase
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
 from adapterlab.runs import RunResult, config_hash
-from lab import Outcome, tiny
+from lab import ONE_THREAD, Outcome, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -81,16 +81,7 @@ def evaluated(result: RunResult, split: str = "test") -> dict[str, float]:
         tracking_uri=None,
         root=str(result.folder.parents[3]),
         data_dir=None,
-        hardware=Hardware(
-            accelerator="cpu",
-            device=0,
-            precision="auto",
-            workers=0,
-            threads=1,
-            compile=False,
-            frozen_prefix="auto",
-            prefix_gib=1.0,
-        ),
+        hardware=ONE_THREAD,
     )
     return dict(evaluate_saved(request).metrics)
 

@@ -20,6 +20,7 @@ from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import CheckpointError
+from adapterlab.hardware import weights_dtype
 from adapterlab.inputs import Inputs, make_inputs, vocabulary_is_made, within_limit
 from adapterlab.loading import RunData, load_data
 from adapterlab.seeding import stream
@@ -68,8 +69,7 @@ def assemble(config: Config, train: Train, read: RunData | None = None) -> Assem
     inputs = make_inputs(config, read, shape, model)
     _require_same_vocabulary(config, base, inputs)
     data = inputs.data_module(config, config.dataset, read.target)
-    if config.hardware.precision == "64-true":
-        model.double()
+    model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":
         keep = "base.head=keep keeps the base's" if base.weights else "adapter.head=train trains it"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters import read_extra
 from adapterlab.adapters.base import adaptable, within
+from adapterlab.building import comes_with_weights
 from adapterlab.config import (
     BASES,
     Base,
@@ -28,7 +29,6 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import CheckpointError, ConfigError
-from adapterlab.instantiate import takes
 from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.runs import RunResult
 
@@ -72,7 +72,7 @@ def base_run(config: Config) -> Config | None:
     if not isinstance(base, TrainedBase) or base.dataset is None:
         return None
     start: Base = ScratchBase(kind="scratch")
-    if "weights" in takes(config.model, "model"):  # it comes with some
+    if comes_with_weights(config):
         start = PretrainedBase(kind="pretrained")
     return replace(
         config,

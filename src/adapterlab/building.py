@@ -39,15 +39,14 @@ def check(config: Config) -> Plan | None:
     prepared_loader(config.dataset, "dataset")
     if "tokenizer" in config.model:
         prepared(config.model["tokenizer"], "model.tokenizer", supplied=("texts",))
-    if isinstance(config.base, PretrainedBase) and "weights" not in takes(config.model, "model"):
+    if isinstance(config.base, PretrainedBase) and not comes_with_weights(config):
         raise ConfigError(
             f"base=pretrained: model={config.model['name']} comes without weights; "
             "allowed: trained, checkpoint, scratch"
         )
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
-    if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
-        source = config.base.dataset
+    if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
         prepared_loader(source, "base.dataset")
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
@@ -80,6 +79,11 @@ def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classe
         return plan(strategy.apply(model))
 
 
+def comes_with_weights(config: Config) -> bool:
+    """Say whether the model has pretrained weights of its own."""
+    return "weights" in takes(config.model, "model")
+
+
 def make_strategy(config: Config) -> Strategy:
     """Return the strategy that a config names.
 
@@ -107,7 +111,7 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     }
     if shape is not None:
         supplied["input_shape"] = shape
-    if "weights" in takes(config.model, "model"):
+    if comes_with_weights(config):
         pretrained = isinstance(config.base, PretrainedBase)
         supplied["weights"] = "pretrained" if pretrained else "random"
     make = prepared(config.model, "model", supplied=tuple(supplied))
@@ -117,8 +121,8 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
 
 def declared_shape(config: Config) -> Shape | None:
     """Return the model's (channels, height, width), as far as the configuration tells it."""
-    if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
-        return shape_of(config.base.dataset)
+    if config.source is not None:
+        return shape_of(config.source)
     if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
         return as_shape(config.base.shape)
     return shape_of(config.dataset)
@@ -137,9 +141,7 @@ def high_rate(config: Config, plan: Plan) -> str | None:
 
 
 def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:
-    named = [("dataset", config.dataset)]
-    if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
-        named.append(("base.dataset", config.base.dataset))
+    named = [("dataset", config.dataset), ("base.dataset", config.source)]
     return [(where, d) for where, d in named if isinstance(d, TextDataset)]
 
 

@@ -263,6 +263,11 @@ class Config:
     data_dir: str | None
 
     @property
+    def source(self) -> ImageDataset | TextDataset | None:
+        """The data set that the base is trained on here; None if it is not trained here."""
+        return self.base.dataset if isinstance(self.base, TrainedBase) else None
+
+    @property
     def data_path(self) -> Path | None:
         """The folder with local copies of data sets."""
         return None if self.data_dir is None else Path(self.data_dir)

@@ -25,6 +25,11 @@ _BYTES_PER_MIB = 2**20
 _KIB_PER_MIB = 2**10
 
 
+def weights_dtype(precision: str) -> torch.dtype:
+    """Return the type of the weights under a Trainer's precision; the mixed ones only autocast."""
+    return torch.float64 if precision == "64-true" else torch.float32
+
+
 def resolve_accelerator(accelerator: str) -> str:
     """Turn ``auto``, ``cpu`` or ``gpu`` into the ``cpu`` or ``gpu`` that Lightning is given.
 

@@ -5,21 +5,20 @@ shape that the model takes, its texts go through the tokenizer that the base was
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import nn
 
-from adapterlab.config import Config, Dataset, ImageDataset, TextDataset, TrainedBase
+from adapterlab.config import Config, Dataset, ImageDataset, TextDataset
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.data.images import ImageDataModule
 from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, limited
 from adapterlab.data.text import TextDataModule
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
-from adapterlab.hardware import resolve_accelerator
+from adapterlab.hardware import resolve_accelerator, weights_dtype
 from adapterlab.instantiate import prepared, takes
 from adapterlab.loading import AnySplits, RunData, Shape
 
@@ -40,8 +39,7 @@ class ImageInputs:
         """Make batches of a data set's images, brought to the shape."""
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
-        train, validation, test = _cut(config, dataset, splits_to_shape(splits, self.shape))
-        exact = config.hardware.precision == "64-true"
+        train, validation, test = run_splits(config, dataset, splits_to_shape(splits, self.shape))
         return ImageDataModule(
             train=train,
             validation=validation,
@@ -55,7 +53,7 @@ class ImageInputs:
             flip=dataset.flip,
             workers=config.hardware.workers,
             pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
-            dtype=torch.float64 if exact else torch.float32,
+            dtype=weights_dtype(config.hardware.precision),
         )
 
 
@@ -72,7 +70,7 @@ class TextInputs:
     cache: Path
     shape: None = None
 
-    @property
+    @cached_property
     def vocabulary(self) -> str:
         """A hash of the tokenizer, without which the model's weights mean nothing."""
         return tokenizer_hash(self.tokenizer)
@@ -87,7 +85,7 @@ class TextInputs:
             tokenize(split, self.tokenizer, dataset.max_length, cache=self.cache, name=name)
             for name, split in zip(
                 (f"{dataset.name}-{split}" for split in ("train", "validation", "test")),
-                _cut(config, dataset, splits),
+                run_splits(config, dataset, splits),
                 strict=True,
             )
         )
@@ -131,9 +129,8 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
     node, where = config.model["tokenizer"], "model.tokenizer"
     make = prepared(node, where, supplied=("texts",))
     if vocabulary_is_made(config):
-        source = config.base.dataset if isinstance(config.base, TrainedBase) else None
         texts = cast(TextSplits, data.source or data.target)
-        train, _, _ = _cut(config, source or config.dataset, texts)
+        train, _, _ = run_splits(config, config.source or config.dataset, texts)
         make = partial(make, texts=train.texts)
     tokenizer = make()
     check_tokenizer(
@@ -156,7 +153,7 @@ def within_limit(config: Config, split: S) -> S:
     return split if config.limit is None else limited(split, config.limit, seed=0)
 
 
-def _cut(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
+def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
     """Return training, validation and test split, each limited where that was asked for."""
     train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
     return (

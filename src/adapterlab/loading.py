@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from adapterlab.config import Config, Dataset, ImageDataset, TrainedBase
+from adapterlab.config import Config, Dataset, ImageDataset
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.splits import ImageSplits, TextSplits
 from adapterlab.data.transforms import splits_to_shape
@@ -50,9 +50,8 @@ def load_data(config: Config) -> RunData:
         ConfigError: the data set's `classes` are not as many as the files have.
     """
     target = load_splits(config, config.dataset)
-    if isinstance(config.base, TrainedBase) and config.base.dataset is not None:
-        return RunData(target, load_splits(config, config.base.dataset))
-    return RunData(target)
+    source = config.source
+    return RunData(target, None if source is None else load_splits(config, source))
 
 
 def load_splits(config: Config, dataset: Dataset) -> AnySplits:

@@ -14,10 +14,11 @@ from torch import nn
 from adapterlab.building import make_model
 from adapterlab.config import Config, ImageDataset, ScratchBase, TextDataset
 from adapterlab.data.batches import SplitDataModule
-from adapterlab.data.splits import ImageSplit, TextSplits, hold_out
+from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import AdapterLabError
-from adapterlab.inputs import Inputs, TextInputs, within_limit
+from adapterlab.hardware import weights_dtype
+from adapterlab.inputs import Inputs, TextInputs, run_splits
 from adapterlab.instantiate import RESERVED
 from adapterlab.loading import AnySplits, Shape
 from adapterlab.models.transformer import TransformerClassifier
@@ -132,10 +133,9 @@ class TextModelFolder(ModelFolder):
         """Compare the tokens, cut to the length that the folder's tokenizer knows."""
         from transformers import AutoTokenizer
 
-        dataset = self.config.dataset
         splits = cast(TextSplits, self.target)
-        _, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
-        texts = within_limit(self.config, validation).texts[:rows]
+        _, validation, _ = run_splits(self.config, self.config.dataset, splits)
+        texts = validation.texts[:rows]
         tokenizer = AutoTokenizer.from_pretrained(folder)
         found = tokenizer(list(texts), truncation=True)["input_ids"]
         split: TokenizedSplit = self.data.splits["validation"]
@@ -225,8 +225,7 @@ class ImageModelFolder(ModelFolder):
         return {key: value for key, value in self.config.model.items() if key not in RESERVED}
 
     def _dtype(self) -> torch.dtype:
-        exact = self.config.hardware.precision == "64-true"
-        return torch.float64 if exact else torch.float32
+        return weights_dtype(self.config.hardware.precision)
 
 
 def _with_validation(data: SplitDataModule[Any, Any], split: Any) -> SplitDataModule[Any, Any]:

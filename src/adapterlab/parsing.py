@@ -1,6 +1,6 @@
 """What Hydra composed, as a checked `Config`; and what a field's own type cannot say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def parse(cfg: DictConfig) -> Config:
     return replace(
         config,
         base=base,
-        model=_with_absolute_folders(config.model),
+        model=with_folders(config.model, absolute),
         root=absolute(config.root),
         data_dir=config.data_dir and absolute(config.data_dir),
     )
@@ -120,20 +120,20 @@ def absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def is_folder(name_or_path: Any) -> bool:
+def _is_folder(name_or_path: Any) -> bool:
     """Say whether a model's name is that of a folder here."""
     named = isinstance(name_or_path, str) and name_or_path != ""
     return named and Path(name_or_path).expanduser().is_dir()
 
 
-def _with_absolute_folders(node: Target) -> Target:
-    """Make model folders absolute; what is no folder here is a name on the hub."""
+def with_folders(node: Target, change: Callable[[str], Any]) -> Target:
+    """Return a model's node with its folders changed; what is no folder is a name on the hub."""
     changed: Target = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            value = _with_absolute_folders(value)
-        elif key == "name_or_path" and is_folder(value):
-            value = absolute(value)
+            value = with_folders(value, change)
+        elif key == "name_or_path" and _is_folder(value):
+            value = change(value)
         changed[key] = value
     return changed
 
@@ -149,7 +149,7 @@ def _require_one_kind(config: Config) -> None:
         )
     if kind == "text" and isinstance(config.base, CheckpointBase) and config.base.shape is not None:
         raise ConfigError(f"base.shape={config.base.shape} is for images; {name} takes texts")
-    source = config.base.dataset if isinstance(config.base, TrainedBase) else None
+    source = config.source
     if source is not None and source.kind != kind:
         raise ConfigError(
             f"base.source={source.name} holds {source.kind}s and dataset={config.dataset.name} "

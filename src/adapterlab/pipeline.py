@@ -59,8 +59,10 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
             notes = assembly.notes
             if prefix.found:
                 notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
-            tags |= {"frozen_prefix": _described(prefix), "data_notes": "; ".join(notes)}
-            tracker.tags(tags)
+            late = {"frozen_prefix": _described(prefix), "data_notes": "; ".join(notes)}
+            late = {key: value for key, value in late.items() if value}
+            tracker.tags(late)
+            tags |= late
             measured.add_source(config, assembly, device.torch)
             measured.add_parameters(assembly)
             measured.add_data(assembly)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
-from adapterlab.parsing import from_container, is_folder, to_container
+from adapterlab.parsing import from_container, to_container, with_folders
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def what_it_computes(config: Config) -> dict[str, Any]:
         del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
-    values["model"] = _with_contents(values["model"])
+    values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     datasets = [values["dataset"]]
     if isinstance(config.base, TrainedBase):
@@ -270,17 +270,10 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _with_contents(node: dict[str, Any]) -> dict[str, Any]:
-    """Put the content of a model's folder in place of the folder."""
-    changed: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            value = _with_contents(value)
-        elif key == "name_or_path" and is_folder(value):
-            files = sorted(path for path in Path(value).iterdir() if path.suffix in MODEL_FILES)
-            value = {path.name: _file_hash(path) for path in files}
-        changed[key] = value
-    return changed
+def _folder_hashes(folder: str) -> dict[str, str | None]:
+    """Return the hashes of a model's files by their names."""
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix in MODEL_FILES)
+    return {path.name: _file_hash(path) for path in files}
 
 
 def _file_hash(path: Path) -> str | None:

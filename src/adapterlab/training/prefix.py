@@ -24,7 +24,7 @@ from adapterlab.data.text import TextBatch, TextDataModule, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.frozen_layers import FrozenLayers, on_device
-from adapterlab.training.prefix_files import kept, make_room
+from adapterlab.training.prefix_files import is_whole, kept, make_room
 
 _GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -253,7 +253,7 @@ def _attach(
     }
     cache.mkdir(parents=True, exist_ok=True)
     wanted = {paths[name]: sizes[name] for name in splits}
-    found = all(path.is_file() and path.stat().st_size == size for path, size in wanted.items())
+    found = all(is_whole(path, size) for path, size in wanted.items())
     lacking = make_room(cache, wanted, int(max_gib * _GIB))
     if lacking:
         raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")

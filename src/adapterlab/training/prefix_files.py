@@ -14,6 +14,11 @@ from torch import Tensor
 _LOG = logging.getLogger(__name__)
 
 
+def is_whole(path: Path, size: int) -> bool:
+    """Say whether a file is there, and of the size that it should have."""
+    return path.exists() and path.stat().st_size == size
+
+
 def kept(
     path: Path, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Tensor], None]
 ) -> Tensor:
@@ -30,10 +35,10 @@ def kept(
     """
     size = math.prod(shape) * dtype.itemsize
     with FileLock(path.with_suffix(".lock")):
+        if is_whole(path, size):
+            path.touch()  # used last is what `make_room` deletes last
+            return _mapped(path, shape, dtype)
         if path.exists():
-            if path.stat().st_size == size:
-                path.touch()  # used last is what `make_room` deletes last
-                return _mapped(path, shape, dtype)
             _LOG.warning("cache file %s is damaged; computing it again", path)
         unfinished = path.with_suffix(".tmp")
         unfinished.unlink(missing_ok=True)
@@ -60,9 +65,7 @@ def make_room(folder: Path, sizes: Mapping[Path, int], limit: int) -> int:
         Bytes that the disk lacks; a mapping that outgrows it would end the process.
     """
     _sweep(folder)
-    needed = sum(
-        size for path, size in sizes.items() if not path.exists() or path.stat().st_size != size
-    )
+    needed = sum(size for path, size in sizes.items() if not is_whole(path, size))
     if not needed:
         return 0
     files = sorted(_stats(folder, sizes))

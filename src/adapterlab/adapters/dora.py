@@ -53,22 +53,10 @@ class DoRALinear(LoRALinear):
 
     @torch.no_grad()
     def weight_norm(self) -> Tensor:
-        """Return ‖W + s · B A‖ of each row (column), without ever forming W + s · B A.
-
-        With ‖W‖² cached, a row's square is ‖W‖² + 2s Σ B∘(W Aᵀ) + s² Σ (B (A Aᵀ))∘B; the same
-        with the roles of A and B exchanged for columns.
-        """
-        W, A, B, s = self.base.weight, self.lora_A, self.lora_B, self.scale
-        with _full_precision(W.device):
-            if self.over_output:
-                cross = (B * (W @ A.T)).sum(1)
-                square = ((B @ (A @ A.T)) * B).sum(1)
-            else:
-                cross = (A * (B.T @ W)).sum(0)
-                square = (((B.T @ B) @ A) * A).sum(0)
-            norm_sq = self.base_norm_sq + 2 * s * cross + s**2 * square
-        # Rounding may carry a tiny square below zero, and a dead row has norm zero.
-        return norm_sq.clamp_min(torch.finfo(W.dtype).tiny).sqrt()
+        """Return ‖W + s · B A‖ of each row (column), without ever forming W + s · B A."""
+        norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
+        W, A, B = self.base.weight, self.lora_A, self.lora_B
+        return root(norm_sq(W, A, B, self.scale, self.base_norm_sq))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -136,6 +124,40 @@ def check_magnitude(magnitude: Magnitude) -> None:
         raise ConfigError(
             f"adapter.magnitude={magnitude}; {allowed(magnitude, get_args(Magnitude))}"
         )
+
+
+def norm_sq_of_rows(
+    W: Tensor, A: Tensor, B: Tensor, s: float | Tensor, W_norm_sq: Tensor
+) -> Tensor:
+    """Return the squared norms of the rows of W + s · B A, in factored form.
+
+    ‖W‖² + 2s Σ B∘(W Aᵀ) + s² Σ (B (A Aᵀ))∘B, with ‖W‖² given.
+
+    Shapes: W [d_out, d_in], A [..., rank, d_in], B [..., d_out, rank], s a number or [..., 1],
+    norms [..., d_out].
+    """
+    with _full_precision(W.device):
+        cross = (B * F.linear(A, W).mT).sum(-1)
+        square = ((B @ (A @ A.mT)) * B).sum(-1)
+        return W_norm_sq + 2 * s * cross + s**2 * square
+
+
+def norm_sq_of_columns(
+    W: Tensor, A: Tensor, B: Tensor, s: float | Tensor, W_norm_sq: Tensor
+) -> Tensor:
+    """Return the squared norms of the columns of W + s · B A: the roles of A and B exchanged."""
+    with _full_precision(W.device):
+        cross = (A * (B.mT @ W)).sum(-2)
+        square = (((B.mT @ B) @ A) * A).sum(-2)
+        return W_norm_sq + 2 * s * cross + s**2 * square
+
+
+def root(norm_sq: Tensor) -> Tensor:
+    """Return norms from their squares, of which rounding may carry a tiny one below zero.
+
+    A dead row has norm zero; it counts as the smallest number that can be divided by.
+    """
+    return norm_sq.clamp_min(torch.finfo(norm_sq.dtype).tiny).sqrt()
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -35,7 +35,13 @@ class MLP(nn.Module):
 
     Raises:
         ConfigError: a width below 1, or dropout outside [0, 1).
+
+    Attributes:
+        is_chain: each layer takes only what the one before it gives, so lanes of a pack may share
+            rows up to any of them.
     """
+
+    is_chain = True
 
     def __init__(
         self,

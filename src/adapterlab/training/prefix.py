@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer
+from adapterlab.adapters.base import AdaptedModel
+from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.data.batches import SplitName
 from adapterlab.data.text import TextBatch, TextDataModule, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
@@ -53,25 +53,6 @@ class Prefix:
 
 class _OffError(Exception):
     """There is no prefix; the text says why."""
-
-
-def frozen_depth(adapted: AdaptedModel) -> int:
-    """Return how many blocks, counted from the first, are neither trained nor adapted.
-
-    0 if the embeddings before them are, or if the model gives no hidden states.
-    """
-    if not hasattr(adapted.model, "hidden_states"):
-        return 0
-    model = cast(TransformerClassifier, adapted.model)
-
-    def frozen(name: str) -> bool:
-        module = model.get_submodule(name)
-        adapters = any(isinstance(part, AdapterLayer) for part in module.modules())
-        return not adapters and not any(p.requires_grad for p in module.parameters())
-
-    if not all(frozen(name) for name in model.embedding_modules):
-        return 0
-    return len(list(takewhile(frozen, model.blocks)))
 
 
 def use_frozen_prefix(

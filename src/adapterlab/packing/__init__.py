@@ -1,0 +1,5 @@
+"""Packs: K adapted models over one frozen base, trained in one pass."""
+
+from adapterlab.packing.pack import CannotPackError, PackedModel, share_frozen, signature
+
+__all__ = ["CannotPackError", "PackedModel", "share_frozen", "signature"]

@@ -1,0 +1,121 @@
+"""Where the lanes of a pack are inside its tensors."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Lanes:
+    """Which rows of a pack's tensors belong to which lane.
+
+    Rows of all lanes follow each other in the first dimension, ``[K·B, ...]`` for K lanes and
+    batches of B rows, so that a frozen module meets an ordinary, larger batch. Up to the first
+    layer in which lanes differ, those that read the same rows share them: a tensor then has
+    ``[G·B, ...]`` rows for G streams of data.
+
+    Args:
+        streams: the stream of data that each lane reads while training, in ascending order; lanes
+            of equal numbers read the same rows.
+
+    Attributes:
+        rows: B of the batch that is being computed.
+    """
+
+    def __init__(self, streams: Sequence[int]) -> None:
+        self._streams = list(streams)
+        self.rows = 0
+        self._together = False
+
+    @property
+    def count(self) -> int:
+        """K, how many lanes there are."""
+        return len(self._streams)
+
+    @property
+    def streams(self) -> list[int]:
+        """The stream that each lane reads now, numbered from 0 without gaps."""
+        if self._together:
+            return [0] * self.count
+        numbers = {stream: i for i, stream in enumerate(sorted(set(self._streams)))}
+        return [numbers[stream] for stream in self._streams]
+
+    @property
+    def stream_count(self) -> int:
+        """G, how many streams of data there are now."""
+        return 1 if self._together else len(set(self._streams))
+
+    def begin(self, rows: int, *, together: bool) -> None:
+        """Start a batch.
+
+        Args:
+            rows: B.
+            together: all lanes read the same rows, whatever they do while training.
+        """
+        self.rows, self._together = rows, together
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        self._streams = [self._streams[lane] for lane in lanes]
+
+    def is_shared(self, x: Tensor) -> bool:
+        """Say whether the rows of x are those of streams, not yet of lanes."""
+        return x.shape[0] != self.count * self.rows
+
+    def split(self, x: Tensor) -> Tensor:
+        """View rows as ``[K, B, ...]``, or ``[G, B, ...]`` while they are shared."""
+        return x.view(-1, self.rows, *x.shape[1:])
+
+    def expand(self, x: Tensor) -> Tensor:
+        """Give every lane rows of its own, ``[G·B, ...]`` to ``[K·B, ...]``."""
+        return self._per_lane(self.split(x)).flatten(0, 1) if self.is_shared(x) else x
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Multiply the rows of each lane with a matrix of its own.
+
+        Args:
+            x: ``[K·B, ..., d_in]``, or shared.
+            weight: ``[K, d_out, d_in]``.
+
+        Returns:
+            ``[K, B·..., d_out]``.
+        """
+        if not self.is_shared(x):
+            return x.reshape(self.count, -1, x.shape[-1]) @ weight.mT
+        per_stream = self._lanes_per_stream()
+        streams = self.stream_count
+        flat = x.reshape(streams, -1, x.shape[-1])
+        if streams == 1:
+            # One product with all matrices below each other; the lanes are its columns.
+            y = F.linear(flat[0], weight.flatten(0, 1))
+            return y.view(-1, self.count, weight.shape[1]).transpose(0, 1)
+        if per_stream is None:
+            return flat[self.streams] @ weight.mT
+        y = flat @ weight.view(streams, -1, x.shape[-1]).mT
+        y = y.view(streams, -1, per_stream, weight.shape[1])
+        return y.transpose(1, 2).flatten(0, 1)
+
+    def join(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return ``[K, B·..., d]`` as rows ``[K·B, ..., d]``, laid out as x."""
+        return y.reshape(self.count * self.rows, *x.shape[1:-1], y.shape[-1])
+
+    def flat(self, y: Tensor) -> Tensor:
+        """View rows as ``[K, B·..., d]``, for adding to what :meth:`linear` returns.
+
+        Shared rows of one stream give ``[1, B·..., d]``, which broadcasts.
+        """
+        y = self.split(y).flatten(1, -2)
+        return y if y.shape[0] in (1, self.count) else self._per_lane(y)
+
+    def _per_lane(self, x: Tensor) -> Tensor:
+        """``[G, ...]`` to ``[K, ...]``."""
+        if x.shape[0] == 1:
+            return x.expand(self.count, *x.shape[1:])
+        return x[torch.tensor(self.streams, device=x.device)]
+
+    def _lanes_per_stream(self) -> int | None:
+        """Return how many lanes read each stream, None if not all are read by as many."""
+        sizes = {len(list(group)) for _, group in groupby(self.streams)}
+        return sizes.pop() if len(sizes) == 1 else None

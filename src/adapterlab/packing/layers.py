@@ -1,0 +1,242 @@
+"""Batched counterparts of the layers that strategies train: K of them over one frozen base."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adapterlab.adapters.base import SeededDropout
+from adapterlab.adapters.dora import DoRALinear, norm_sq_of_columns, norm_sq_of_rows, root
+from adapterlab.adapters.lora import LoRALinear
+from adapterlab.packing.lanes import Lanes
+
+
+def own_trained(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of the trained parameters that a module owns itself."""
+    return tuple(name for name, p in module.named_parameters(recurse=False) if p.requires_grad)
+
+
+class LaneModule(nn.Module):
+    """K modules as one: their trained parameters stacked, all that is frozen shared.
+
+    Where shapes differ between lanes, as those of low-rank factors do, they are padded with zeros
+    at the end. In the layers here the gradient of padding is zero, so it stays zero under SGD,
+    Adam and AdamW, and the other entries are not touched by it.
+
+    Args:
+        modules: one of each lane, of one type, training parameters of the same names.
+        lanes: of the pack.
+    """
+
+    def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.trained = own_trained(modules[0])
+        self._shapes = {name: [getattr(m, name).shape for m in modules] for name in self.trained}
+        for name in self.trained:
+            stacked = _stacked([getattr(module, name).detach() for module in modules])
+            self.register_parameter(name, nn.Parameter(stacked))
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Return what must be equal in all lanes, besides the types."""
+        shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False)}
+        return own_trained(module), tuple(shapes.items())
+
+    def lane(self, k: int) -> dict[str, Tensor]:
+        """Return the trained parameters of a lane, by their names in its own module, as views."""
+        return {
+            name: getattr(self, name).data[k][tuple(slice(n) for n in self._shapes[name][k])]
+            for name in self.trained
+        }
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes; parameters stay the same objects."""
+        for name in self.trained:
+            parameter = getattr(self, name)
+            parameter.grad = None
+            parameter.data = parameter.data[list(lanes)].clone()
+            self._shapes[name] = [self._shapes[name][k] for k in lanes]
+
+
+class LaneDropout(nn.Module):
+    """The dropouts of K lanes; each draws from its own generator, what it would draw alone."""
+
+    def __init__(self, dropouts: Sequence[SeededDropout], lanes: Lanes) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.of_lanes = nn.ModuleList(dropouts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop from ``[K·B, ...]``; shared rows stay shared where no lane drops any."""
+        dropouts = [cast(SeededDropout, dropout) for dropout in self.of_lanes]
+        if not self.training or not any(dropout.p for dropout in dropouts):
+            return x
+        rows = self.lanes.split(x)
+        if self.lanes.is_shared(x):
+            rows = rows[self.lanes.streams]
+        return torch.cat([dropout(own) for dropout, own in zip(dropouts, rows, strict=True)])
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        self.of_lanes = nn.ModuleList(self.of_lanes[k] for k in lanes)
+
+
+class LaneLinear(LaneModule):
+    """K linear layers, of which weight, bias, or both are trained.
+
+    y_k = W_k x_k + b_k. Shapes: x ``[K·B, ..., d_in]`` or shared, y ``[K·B, ..., d_out]``.
+    """
+
+    def __init__(self, modules: Sequence[nn.Linear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        first = modules[0]
+        for name in ("weight", "bias"):
+            if name not in self.trained:
+                self.register_parameter(name, getattr(first, name))
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows by its own layer."""
+        lanes = self.lanes
+        if "weight" in self.trained:
+            y = lanes.linear(x, self.weight)
+        else:
+            y = lanes.flat(F.linear(x, self.weight))
+        if self.bias is not None:
+            y = y + (self.bias[:, None] if "bias" in self.trained else self.bias)
+        return lanes.join(y, x)
+
+
+class LaneLayerNorm(LaneModule):
+    """K layer norms, of which weight, bias, or both are trained.
+
+    Shapes: x ``[K·B, ..., d]`` or shared, y ``[K·B, ..., d]``.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, modules: Sequence[nn.LayerNorm], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        first = modules[0]
+        self.eps, self.width = first.eps, first.normalized_shape
+        for name in ("weight", "bias"):
+            if name not in self.trained:
+                self.register_parameter(name, getattr(first, name))
+
+    @classmethod
+    def signature(cls, module: nn.LayerNorm) -> tuple[object, ...]:
+        """Add what a norm is computed with."""
+        return *super().signature(module), module.eps, tuple(module.normalized_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each row; scale and shift it by its lane's parameters."""
+        y = self.lanes.flat(F.layer_norm(x, self.width, eps=self.eps))
+        if self.weight is not None:
+            y = y * (self.weight[:, None] if "weight" in self.trained else self.weight)
+        if self.bias is not None:
+            y = y + (self.bias[:, None] if "bias" in self.trained else self.bias)
+        return self.lanes.join(y, x)
+
+
+class LaneLoRALinear(LaneModule):
+    """K LoRA updates of one frozen linear layer (see `LoRALinear`), of any ranks.
+
+    y_k = W x_k + b + s_k · B_k A_k dropout_k(x_k). The product with W runs over all rows at once.
+
+    Shapes: x ``[K·B, ..., d_in]`` or shared, A ``[K, R, d_in]``, B ``[K, d_out, R]`` for the
+    largest rank R, y ``[K·B, ..., d_out]``.
+    """
+
+    lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
+    lora_B: Tensor  # noqa: N815
+
+    def __init__(self, modules: Sequence[LoRALinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = modules[0].base
+        self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
+        self.scale: Tensor
+        scales = self.lora_A.new_tensor([module.scale for module in modules])
+        self.register_buffer("scale", scales[:, None, None], persistent=False)
+
+    @classmethod
+    def signature(cls, module: LoRALinear) -> tuple[object, ...]:
+        """Leave the rank out."""
+        return own_trained(module), tuple(module.base.weight.shape), module.base.bias is None
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return s · B A dropout(x), ``[K, B·..., d_out]``."""
+        return self.lanes.linear(self.dropout(x), self.lora_A) @ (self.scale * self.lora_B).mT
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows."""
+        return self.lanes.join(self.lanes.flat(self.base(x)) + self.update(x), x)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.scale = self.scale[list(lanes)]
+        self.dropout.keep(lanes)
+
+
+class LaneDoRALinear(LaneLoRALinear):
+    """K DoRA updates of one frozen linear layer (see `DoRALinear`), of any ranks.
+
+    y_k = (m_k / ‖W'_k‖) · (W'_k x_k) + b with W'_k = W + s_k · B_k A_k, norms per output or input.
+
+    Shapes: as LaneLoRALinear; m ``[K, d_out]``, or ``[K, d_in]`` per input.
+    """
+
+    magnitude: Tensor
+    base_norm_sq: Tensor
+
+    def __init__(self, modules: Sequence[DoRALinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.over_output = modules[0].over_output
+        self.register_buffer("base_norm_sq", modules[0].base_norm_sq, persistent=False)
+
+    @classmethod
+    def signature(cls, module: LoRALinear) -> tuple[object, ...]:
+        """Add the axis of the norm."""
+        return *super().signature(module), cast(DoRALinear, module).over_output
+
+    @torch.no_grad()
+    def weight_norm(self) -> Tensor:
+        """Return ‖W + s · B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
+        norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
+        W, scale = self.base.weight, self.scale[..., 0]
+        return root(norm_sq(W, self.lora_A, self.lora_B, scale, self.base_norm_sq))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows."""
+        lanes = self.lanes
+        rescale = (self.magnitude / self.weight_norm())[:, None]
+        if not self.over_output:
+            scaled = lanes.join(rescale * lanes.flat(x), x)
+            return lanes.join(lanes.flat(self.base(scaled)) + self.update(scaled), x)
+        y = rescale * (lanes.flat(F.linear(x, self.base.weight)) + self.update(x))
+        return lanes.join(y if self.base.bias is None else y + self.base.bias, x)
+
+
+COUNTERPARTS: dict[type[nn.Module], type[LaneModule]] = {
+    nn.Linear: LaneLinear,
+    nn.LayerNorm: LaneLayerNorm,
+    LoRALinear: LaneLoRALinear,
+    DoRALinear: LaneDoRALinear,
+}
+"""The batched counterpart of every layer that has one; a subclass needs an entry of its own."""
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack tensors of one number of dimensions, padded with zeros to the largest sizes."""
+    shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
+    stacked = tensors[0].new_zeros(len(tensors), *shape)
+    for own, tensor in zip(stacked, tensors, strict=True):
+        own[tuple(slice(n) for n in tensor.shape)] = tensor
+    return stacked

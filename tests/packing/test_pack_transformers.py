@@ -1,0 +1,66 @@
+"""The law of packs on transformers: their own dropout, attention included, is a lane's own too."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from adapterlab.adapters import AdaptedModel, LoRA
+from adapterlab.packing import PackedModel, share_frozen, signature
+from adapterlab.packing.pack import CannotPackError
+from transformer_cases import ARCHITECTURES, CASES, CLASSES, encoder, tokens
+
+BOUND = 1e-11
+
+
+def lane_models(architecture: str, strategy: str, frozen_dropout: bool) -> list[AdaptedModel]:
+    models = []
+    for i in range(2):
+        variant = CASES[strategy]
+        if isinstance(variant, LoRA):
+            variant = replace(variant, rank=variant.rank + i, alpha=variant.alpha + i)
+        base = encoder(
+            architecture, dtype=torch.float64, dropout=0.1, frozen_dropout=frozen_dropout
+        )
+        models.append(variant.apply(base, seed=i).train())
+    return models
+
+
+@pytest.mark.parametrize("frozen_dropout", [False, True], ids=["quiet", "noisy"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("strategy", [name for name in CASES if not name.startswith("full")])
+def test_a_lane_trains_as_its_model_does_alone(
+    strategy: str, architecture: str, frozen_dropout: bool
+) -> None:
+    models = lane_models(architecture, strategy, frozen_dropout)
+    share_frozen(models)
+    pack = PackedModel(models, [0, 0]).train()
+    seeds = [3, 4]
+    pack.reseed(seeds, seeds)
+    inputs = tokens(models[0])
+    labels = torch.arange(6) % CLASSES
+    optimizer = torch.optim.SGD([p for p in pack.parameters() if p.requires_grad], lr=0.05)
+    losses = []
+    for _ in range(8):
+        logits = pack(inputs, rows=6)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(2), reduction="none")
+        loss = loss.view(2, -1).mean(1)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    for k, own in enumerate(lane_models(architecture, strategy, frozen_dropout)):
+        torch.manual_seed(seeds[k])
+        own.reseed(seeds[k])
+        optimizer = torch.optim.SGD(own.trainable().values(), lr=0.05)
+        for step in range(8):
+            loss = F.cross_entropy(own(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            torch.testing.assert_close(losses[step][k], loss.detach(), rtol=BOUND, atol=BOUND)
+        for name, parameter in own.trainable().items():
+            torch.testing.assert_close(
+                pack.lane_state(k)[name], parameter.data, rtol=BOUND, atol=BOUND
+            )

@@ -51,24 +51,34 @@ class Assembly:
     notes: tuple[str, ...]
 
 
-def assemble(config: Config, train: Train, read: RunData | None = None) -> Assembly:
+def assemble(
+    config: Config, train: Train, read: RunData | None = None, like: Assembly | None = None
+) -> Assembly:
     """Load the data and the base, and put the strategy on the model.
 
     Args:
         config: of the run.
         train: carries out the run that trains the base, where there is one to train.
         read: the run's data, if it has been read before.
+        like: of a run that differs in its strategy, its optimizer and its seeds only; data and
+            base are taken from there.
 
     Raises:
         AdapterLabError: data or weights are missing, damaged or do not fit.
     """
-    read = read or load_data(config)
-    base = load_base(config, read, train)
+    if like is not None:
+        read, base = like.read, like.base
+    else:
+        read = read or load_data(config)
+        base = load_base(config, read, train)
     shape = base.shape or read.shape
     model = make_model(config, shape, len(read.target.classes))
-    inputs = make_inputs(config, read, shape, model)
-    _require_same_vocabulary(config, base, inputs)
-    data = inputs.data_module(config, config.dataset, read.target)
+    inputs = make_inputs(config, read, shape, model) if like is None else like.inputs
+    if like is None:
+        _require_same_vocabulary(config, base, inputs)
+        data = inputs.data_module(config, config.dataset, read.target)
+    else:
+        data = like.data.in_order(config.order_seed)
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":
@@ -84,7 +94,7 @@ def assemble(config: Config, train: Train, read: RunData | None = None) -> Assem
     if (rate := high_rate(config, plan(adapted))) is not None:
         warnings.warn(rate, stacklevel=2)
         notes = (*notes, rate)
-    examples = within_limit(config, read.target.test)
+    examples = like.examples if like is not None else within_limit(config, read.target.test)
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from adapterlab.assembly import Assembly, source_data, source_model
 from adapterlab.config import Config
-from adapterlab.predictions import predict
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.predictions import Predictions, predict
+from adapterlab.training.fit import Training
 
 
 @dataclass
@@ -28,6 +31,14 @@ class Measurements:
         else:
             self.values[name] = value
 
+    def add_outcome(self, training: Training, test: Predictions) -> None:
+        """Add the metrics on the test split, and those of the epoch that was chosen."""
+        self.add("test", test.metrics())
+        best = training.history[training.best_epoch]
+        self.add("best", {"epoch": training.best_epoch})
+        for name in ("loss", "accuracy", "macro_f1"):
+            self.add("best", {f"val_{name}": best[f"val/{name}"]})
+
     def add_data(self, assembly: Assembly) -> None:
         """Add what the model is spared or denied of the data: padding, truncation."""
         self.add("data", assembly.data.facts())
@@ -45,14 +56,27 @@ class Measurements:
             },
         )
 
-    def add_source(self, config: Config, assembly: Assembly, device: torch.device) -> None:
-        """Measure what is left of the source task: accuracy on its test split before and after."""
+    def add_source(
+        self,
+        config: Config,
+        assembly: Assembly,
+        device: torch.device,
+        data: SplitDataModule[Any, Any] | None = None,
+    ) -> None:
+        """Measure what is left of the source task: accuracy on its test split before and after.
+
+        Args:
+            config: of the run.
+            assembly: of the run, trained.
+            device: where to compute.
+            data: of the source task, if it has been made before.
+        """
         why = why_no_source(config, assembly)
         if why is not None:
             for name in ("source/accuracy_before", "source/accuracy_after"):
                 self.missing[name] = why
             return
-        data = source_data(config, assembly)
+        data = data or source_data(config, assembly)
         after = predict(source_model(config, assembly), data, "test", device)
         self.values["source/accuracy_after"] = after.metrics()["accuracy"]
         self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")

@@ -1,18 +1,20 @@
 """Logits of a model on a split, and the file that keeps them for paired tests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adapterlab.data.batches import SplitDataModule, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
+from adapterlab.packing import PackedModel
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,39 @@ def predict(
     It computes in the precision of the model's weights, without autocast, so that evaluating
     again gives the same logits whatever the training's precision was.
     """
+    (one,) = _predict(model, lambda batch: model(batch.inputs)[None], data, split, device)
+    return one
+
+
+@torch.inference_mode()
+def predict_pack(
+    pack: PackedModel, data: SplitDataModule[Any, Any], split: SplitName, device: torch.device
+) -> list[Predictions]:
+    """Do as `predict` for every lane of a pack; frozen layers that lanes share run once."""
+
+    def logits(batch: Any) -> Tensor:
+        return cast(Tensor, pack(batch.inputs, len(batch.labels), together=True))
+
+    return _predict(pack, logits, data, split, device)
+
+
+def _predict(
+    model: nn.Module,
+    call: Callable[[Any], Tensor],
+    data: SplitDataModule[Any, Any],
+    split: SplitName,
+    device: torch.device,
+) -> list[Predictions]:
+    """Gather the logits of each lane, ``[K, B, C]`` a batch."""
     training = model.training
     model.eval().to(device)
     logits, labels = [], []
     for batch in data.batches(split, device):
-        logits.append(model(batch.inputs).cpu())
+        logits.append(call(batch).cpu())
         labels.append(batch.labels.cpu())
     model.train(training)
     back = data.order(split).argsort()
-    return Predictions(
-        torch.cat(logits)[back].numpy(), torch.cat(labels)[back].numpy(), data.classes
-    )
+    in_order = torch.cat(labels)[back].numpy()
+    return [
+        Predictions(lane[back].numpy(), in_order, data.classes) for lane in torch.cat(logits, dim=1)
+    ]

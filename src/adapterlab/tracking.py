@@ -183,7 +183,14 @@ def quieten() -> None:
 
 
 @contextmanager
-def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tracker]:
+def tracked(
+    config: Config,
+    name: str,
+    run_id: str | None = None,
+    *,
+    identity: Mapping[str, str] | None = None,
+    resume: bool = False,
+) -> Iterator[Tracker]:
     """Open a run's tracker and see that the run does not outlive its process as RUNNING.
 
     An exception marks it FAILED, with the error's first line as the tag `error`; an interrupt
@@ -193,6 +200,9 @@ def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tr
         config: of the run.
         name: the run's name.
         run_id: the MLflow run to go on with, when resuming.
+        identity: tags that a run has from its first moment, by which it is found again.
+        resume: go on with the run of this identity, if `run_id` is not known: a process may have
+            been killed between creating the run and writing down its id.
     """
     if not config.tracking.enabled:
         yield NoTracker()
@@ -200,8 +210,12 @@ def tracked(config: Config, name: str, run_id: str | None = None) -> Iterator[Tr
     client = connect(config.tracking.uri, config.mlruns)
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
+        run_id = _found(client, experiment, identity) if resume and identity else None
+    if run_id is None:
         parent = _parent_run_id(client, experiment, config)
-        tags = {} if parent is None else {"mlflow.parentRunId": parent}
+        tags = dict(identity or {})
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
@@ -264,6 +278,14 @@ def _is_there(client: Any, run_id: str) -> bool:
             return False
         raise
     return bool(stage == "active")
+
+
+def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
+    """Return the latest run that has these tags and did not finish, None if there is none."""
+    tags = [f"tags.{name} = '{value}'" for name, value in identity.items() if value]
+    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+    found = client.search_runs([experiment_id], query, max_results=1)
+    return str(found[0].info.run_id) if found else None
 
 
 def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | None:

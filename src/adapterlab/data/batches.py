@@ -1,8 +1,9 @@
 """What image and text data modules share: three splits, their order, and the loaders over them."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -68,6 +69,12 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
         self.order_seed = order_seed
         self.workers, self.pin_memory = workers, pin_memory
 
+    def in_order(self, order_seed: int) -> Self:
+        """The same batches but for the order of the training rows; data and features are shared."""
+        other = copy.copy(self)
+        other.order_seed = order_seed
+        return other
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
         # Workers fetch ahead, before Lightning sets the epoch of a resumed run.
@@ -89,9 +96,16 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
             ConfigError: a split that does not exist.
         """
         self._require(split)
-        for cut in self._loader(split, self._ordered(split)):
-            moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
-            yield cast(Batch, self.on_after_batch_transfer(moved, 0))
+        yield from self._on_device(self._loader(split, self._ordered(split)), device)
+
+    def training_batches(self, epoch: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """The batches of an epoch, counted from 0, as a Trainer would draw them."""
+        yield from self._on_device(self._loader("train", self._shuffled(epoch)), device)
+
+    @property
+    def steps(self) -> int:
+        """Training batches of an epoch."""
+        return -(-len(self.splits["train"]) // self.batch_size)
 
     @abstractmethod
     def order(self, split: SplitName) -> Tensor:
@@ -120,6 +134,11 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
     @abstractmethod
     def _dataset(self, split: SplitName) -> Dataset[Any]:
         """A split that is indexed by whole draws."""
+
+    def _on_device(self, cuts: DataLoader[Any], device: torch.device | str) -> Iterator[Batch]:
+        for cut in cuts:
+            moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
+            yield cast(Batch, self.on_after_batch_transfer(moved, 0))
 
     def _require(self, split: str) -> None:
         if split not in self.splits:

@@ -21,31 +21,29 @@ class Lanes:
             of equal numbers read the same rows.
 
     Attributes:
+        read: the stream that each lane reads while training, numbered from 0 without gaps.
         rows: B of the batch that is being computed.
     """
 
     def __init__(self, streams: Sequence[int]) -> None:
-        self._streams = list(streams)
+        self.read = _without_gaps(streams)
         self.rows = 0
         self._together = False
 
     @property
     def count(self) -> int:
         """K, how many lanes there are."""
-        return len(self._streams)
+        return len(self.read)
 
     @property
     def streams(self) -> list[int]:
-        """The stream that each lane reads now, numbered from 0 without gaps."""
-        if self._together:
-            return [0] * self.count
-        numbers = {stream: i for i, stream in enumerate(sorted(set(self._streams)))}
-        return [numbers[stream] for stream in self._streams]
+        """The stream that each lane reads in this batch."""
+        return [0] * self.count if self._together else self.read
 
     @property
     def stream_count(self) -> int:
-        """G, how many streams of data there are now."""
-        return 1 if self._together else len(set(self._streams))
+        """G, how many streams of data there are in this batch."""
+        return 1 if self._together else self.read[-1] + 1
 
     def begin(self, rows: int, *, together: bool) -> None:
         """Start a batch.
@@ -58,7 +56,7 @@ class Lanes:
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
-        self._streams = [self._streams[lane] for lane in lanes]
+        self.read = _without_gaps([self.read[lane] for lane in lanes])
 
     def is_shared(self, x: Tensor) -> bool:
         """Say whether the rows of x are those of streams, not yet of lanes."""
@@ -119,3 +117,8 @@ class Lanes:
         """Return how many lanes read each stream, None if not all are read by as many."""
         sizes = {len(list(group)) for _, group in groupby(self.streams)}
         return sizes.pop() if len(sizes) == 1 else None
+
+
+def _without_gaps(streams: Sequence[int]) -> list[int]:
+    numbers = {stream: number for number, stream in enumerate(sorted(set(streams)))}
+    return [numbers[stream] for stream in streams]

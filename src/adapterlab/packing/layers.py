@@ -48,10 +48,11 @@ class LaneModule(nn.Module):
 
     def lane(self, k: int) -> dict[str, Tensor]:
         """Return the trained parameters of a lane, by their names in its own module, as views."""
-        return {
-            name: getattr(self, name).data[k][tuple(slice(n) for n in self._shapes[name][k])]
-            for name in self.trained
-        }
+        return {name: self.part(name, getattr(self, name).data[k], k) for name in self.trained}
+
+    def part(self, name: str, padded: Tensor, k: int) -> Tensor:
+        """Return what is not padding in a lane's tensor of a parameter's shape; a view."""
+        return padded[tuple(slice(size) for size in self._shapes[name][k])]
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes; parameters stay the same objects."""

@@ -1,5 +1,6 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from adapterlab.config import SGD, Adam
 from adapterlab.errors import AdapterLabError
 from adapterlab.seeding import stream
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
+from adapterlab.training.tally import Tally
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Takes the number of an epoch, from 1, and its metrics."""
@@ -36,46 +38,18 @@ class TrainingDivergedError(AdapterLabError):
     exit_code = 1
 
 
-class Tally(nn.Module):
-    """Sums over the batches of an epoch, kept on the device until the epoch ends.
+def require_finite(metrics: Mapping[str, float], epoch: int, options: SGD | Adam) -> None:
+    """Refuse to go on from an epoch whose losses are no numbers.
 
-    Args:
-        num_classes: C; the confusion counts are [C, C], true class by predicted class.
+    Raises:
+        TrainingDivergedError: they are not.
     """
-
-    confusion: Tensor
-    loss_sum: Tensor
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.register_buffer(
-            "confusion", torch.zeros(num_classes**2, dtype=torch.float64), persistent=False
-        )
-        self.register_buffer("loss_sum", torch.zeros((), dtype=torch.float64), persistent=False)
-
-    @torch.no_grad()
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Count a batch: logits [batch, C], labels [batch], its mean loss."""
-        cells = labels * self.num_classes + logits.argmax(1)
-        self.confusion.index_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
-        self.loss_sum += loss.detach() * len(labels)
-
-    def compute(self) -> dict[str, float]:
-        """Return loss, accuracy and macro-F1 (a class that never occurs counts as 0)."""
-        counts = self.confusion.view(self.num_classes, self.num_classes)
-        hits, total = counts.diagonal(), counts.sum()
-        f1 = 2 * hits / (counts.sum(0) + counts.sum(1)).clamp_min(1)
-        return {
-            "loss": float(self.loss_sum / total),
-            "accuracy": float(hits.sum() / total),
-            "macro_f1": float(f1.mean()),
-        }
-
-    def reset(self) -> None:
-        """Start an epoch."""
-        self.confusion.zero_()
-        self.loss_sum.zero_()
+    for name in ("train/loss", "val/loss"):
+        if not math.isfinite(metrics[name]):
+            raise TrainingDivergedError(
+                f"{name} is {metrics[name]} in epoch {epoch}; try a lower optimizer.lr than "
+                f"{options.lr:g}, or optimizer.clip_norm"
+            )
 
 
 class Classifier(pl.LightningModule):
@@ -170,12 +144,7 @@ class Classifier(pl.LightningModule):
         metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
         metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
         metrics["train/lr"] = self.optimizer.param_groups[0]["lr"]
-        for name in ("train/loss", "val/loss"):
-            if not torch.isfinite(torch.tensor(metrics[name])):
-                raise TrainingDivergedError(
-                    f"{name} is {metrics[name]} in epoch {epoch}; try a lower optimizer.lr than "
-                    f"{self.options.lr:g}, or optimizer.clip_norm"
-                )
+        require_finite(metrics, epoch, self.options)
         self.log_dict(metrics)
         self.history[epoch] = metrics
         if self.plateau is not None:

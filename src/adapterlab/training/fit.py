@@ -73,7 +73,7 @@ def fit(
         CheckpointError: the checkpoint to go on from is damaged.
         TrainingDivergedError: the loss is no longer a number.
     """
-    _quieten()
+    quieten()
     progress, throughput = Progress(title, config.epochs), Throughput()
 
     def report_all(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -120,7 +120,7 @@ def fit(
     )
     last = _whole(last_checkpoint(folder))
     start = time.perf_counter()
-    with _interrupts():
+    with interrupts():
         trainer.fit(module, data, ckpt_path=last, weights_only=False)
     seconds = time.perf_counter() - start
     best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
@@ -152,7 +152,7 @@ def _whole(checkpoint: Path) -> Path | None:
 
 
 @contextmanager
-def _interrupts() -> Iterator[None]:
+def interrupts() -> Iterator[None]:
     """Let Ctrl-C through: Lightning turns it into exit code 1, and ignores it from then on."""
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -164,7 +164,7 @@ def _interrupts() -> Iterator[None]:
         raise
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep Lightning to what a user of this program can act on."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
@@ -173,5 +173,6 @@ def _quieten() -> None:
         ".*is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
         ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
+        ".*training_step` returned `None`.*",  # a pack takes its steps itself
     ):
         warnings.filterwarnings("ignore", message)

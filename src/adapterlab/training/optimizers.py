@@ -1,7 +1,8 @@
 """Optimizers and learning-rate schedules from their options."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,23 +17,22 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], options: SGD | Adam
 ) -> torch.optim.Optimizer:
     """Return the optimizer; weight decay applies to every parameter it is given."""
+    return optimizer_class(options)([{"params": list(parameters)} | arguments(options)])
+
+
+def optimizer_class(options: SGD | Adam) -> Callable[..., torch.optim.Optimizer]:
+    """Return torch's class of an optimizer."""
     if isinstance(options, SGD):
-        return torch.optim.SGD(
-            parameters,
-            lr=options.lr,
-            momentum=options.momentum,
-            nesterov=options.nesterov,
-            weight_decay=options.weight_decay,
-        )
-    kind = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
-    first, second = options.betas
-    return kind(
-        parameters,
-        lr=options.lr,
-        betas=(first, second),
-        eps=options.eps,
-        weight_decay=options.weight_decay,
-    )
+        return torch.optim.SGD
+    return torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+
+
+def arguments(options: SGD | Adam) -> dict[str, Any]:
+    """Return what one group of parameters is trained with, as torch names it."""
+    common = {"lr": options.lr, "weight_decay": options.weight_decay}
+    if isinstance(options, SGD):
+        return common | {"momentum": options.momentum, "nesterov": options.nesterov}
+    return common | {"betas": tuple(options.betas), "eps": options.eps}
 
 
 def rate_at(step: int, total: int, options: SGD | Adam) -> float:

@@ -50,6 +50,14 @@ class Prefix:
     first_token_only: bool
     found: bool = False
 
+    def described(self) -> str:
+        """Say in a few words what is kept, or why nothing is."""
+        if not self.depth:
+            return f"off: {self.why}"
+        what = "of the first token" if self.first_token_only else "of all tokens"
+        origin = "found" if self.found else "computed"
+        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {self.seconds:.1f} s"
+
 
 class _OffError(Exception):
     """There is no prefix; the text says why."""

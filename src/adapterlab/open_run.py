@@ -1,0 +1,193 @@
+"""A run that is under way: its folder, its MLflow run, and what it ends with."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adapterlab.artifacts import artifacts, write_files
+from adapterlab.assembly import Assembly
+from adapterlab.config import BASES, Config
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.hardware import Device, PeakMemory, fingerprint
+from adapterlab.measurements import Measurements
+from adapterlab.parsing import to_container
+from adapterlab.predictions import Predictions
+from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
+from adapterlab.tracking import Tracker, flattened, git_commit, is_logged, tracked
+from adapterlab.training.fit import Training
+from adapterlab.training.prefix import Prefix
+
+Costs = Mapping[str, tuple[float | None, str]]
+"""Figures under ``cost/`` by name; None where one was not measured, and why."""
+
+IDENTITY: tuple[str, ...] = ("config_hash", "kind", "study")
+"""Tags by which a run is found again that was killed before its id was written down."""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run whose folder is held and whose MLflow run is open.
+
+    Attributes:
+        config: of the run.
+        assembly: what it trains, on what.
+        device: where it computes.
+        folder: where its files go.
+        tracker: of its MLflow run.
+        tags: that it was given at the start.
+        resumed: whether an earlier process has trained part of it.
+    """
+
+    config: Config
+    assembly: Assembly
+    device: Device
+    folder: RunFolder
+    tracker: Tracker
+    tags: dict[str, str]
+    resumed: bool
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch."""
+        self.tracker.metrics(metrics, epoch)
+
+    def finish(
+        self,
+        training: Training,
+        test: Predictions,
+        prefix: Prefix,
+        costs: Costs,
+        source: SplitDataModule[Any, Any] | None = None,
+    ) -> RunResult:
+        """Take all figures, write all files, and let the run count as finished.
+
+        Args:
+            training: what came of it; the model has its best epoch's parameters.
+            test: on the test split.
+            prefix: whether there was a frozen one.
+            costs: of training and testing.
+            source: the source task's data, if they have been made before.
+        """
+        config, assembly, folder = self.config, self.assembly, self.folder
+        measured = Measurements()
+        measured.add_outcome(training, test)
+        for name, (value, why) in costs.items():
+            measured.add_or_say(f"cost/{name}", value, why)
+        notes = assembly.notes
+        if prefix.found:
+            notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
+        late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        late = {key: value for key, value in late.items() if value}
+        self.tracker.tags(late)
+        measured.add_source(config, assembly, self.device.torch, source)
+        measured.add_parameters(assembly)
+        measured.add_data(assembly)
+        write_files(config, assembly, training, test, folder)
+        measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
+        result = RunResult(
+            name=run_name(config),
+            folder=folder.path,
+            run_id=self.tracker.run_id,
+            metrics=measured.values,
+            missing=measured.missing,
+            notes=notes,
+            shape=assembly.inputs.shape or (),
+            classes=assembly.data.classes,
+            data_hash=assembly.read.hash,
+            tags=self.tags | late,
+            history=training.history,
+        )
+        folder.finish(result)
+        _log_end(result, folder, self.tracker)
+        folder.drop_checkpoints()
+        return result
+
+
+@contextmanager
+def open_run(
+    config: Config,
+    assembly: Assembly,
+    device: Device,
+    folder: RunFolder,
+    *,
+    keep: bool,
+    pack_size: int = 1,
+) -> Iterator[OpenRun]:
+    """Open the MLflow run of a folder that is locked, and write down what it is going to compute.
+
+    It ends as FAILED or KILLED if an exception ends it.
+
+    Args:
+        config: of the run.
+        assembly: of the run.
+        device: where it computes.
+        folder: of the run.
+        keep: go on from what an earlier process left.
+        pack_size: lanes of the pack that it trains in.
+    """
+    tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
+    run_id = folder.mlflow_run_id() if keep else None
+    identity = {name: tags.get(name, "") for name in IDENTITY}
+    with tracked(
+        config, run_name(config), run_id, identity=identity, resume=config.resume
+    ) as tracker:
+        resumed = folder.start(config, assembly.read.hash, keep=keep)
+        folder.remember_mlflow_run(tracker.run_id)
+        _log_start(config, tags, tracker)
+        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed)
+
+
+def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
+    """Return a finished run's result, logged to MLflow if the store does not have it."""
+    if is_logged(config, result.run_id):
+        return result
+    with tracked(config, result.name) as tracker:
+        folder.remember_mlflow_run(tracker.run_id)
+        _log_start(config, result.tags, tracker)
+        for epoch, metrics in result.history.items():
+            tracker.metrics(metrics, epoch)
+        result = replace(result, run_id=tracker.run_id)
+        folder.finish(result)
+        _log_end(result, folder, tracker)
+    return result
+
+
+def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
+    """Return what runs are found and grouped by."""
+    machine = fingerprint(device.accelerator)
+    tags = {
+        "strategy": config.adapter["name"],
+        "model": config.model["name"],
+        "dataset": config.dataset.name,
+        "seed": str(config.seed),
+        "study": config.study or "",
+        "kind": "base" if config.study == BASES else "run",
+        "arm": arm_hash(config),
+        "config_hash": config_hash(config),
+        "base": assembly.base.origin,
+        "base_run_id": assembly.base.run_id or "",
+        "base_head": "kept" if assembly.head_kept else "new",
+        "base_sha256": assembly.adapted.base_hash,
+        "precision": device.precision,
+        "memory_kind": PeakMemory(device.accelerator).kind,
+        "data_notes": "; ".join(assembly.notes),
+        "data_hash": assembly.read.hash,
+    }
+    tags |= {f"hardware.{key}": value for key, value in machine.items()}
+    commit = git_commit()
+    if commit is not None:
+        tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
+    return {key: value for key, value in tags.items() if value}
+
+
+def _log_start(config: Config, tags: dict[str, str], tracker: Tracker) -> None:
+    tracker.params(flattened(to_container(config)))
+    tracker.tags(tags)
+
+
+def _log_end(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
+    """Log the final metrics and keep the files with the MLflow run."""
+    tracker.metrics(result.metrics)
+    tracker.tags({f"missing.{name}": why for name, why in result.missing.items()})
+    for path, where in artifacts(folder):
+        tracker.artifact(path, where)

@@ -1,0 +1,80 @@
+"""Trying a pack out on a few rows before anything is trained."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adapterlab.adapters.base import AdaptedModel
+from adapterlab.packing.pack import CannotPackError, PackedModel
+
+
+def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None:
+    """Compare logits and gradients of a pack with those of its models one by one.
+
+    Whether a model computes the same for rows of several lanes at once is not taken from its
+    name. It is in evaluation mode here; draws are each lane's own in training, see
+    `LaneRandomness`.
+
+    Args:
+        models: of the lanes, on one device, in any mode.
+        inputs: a few rows.
+        labels: theirs.
+
+    Raises:
+        CannotPackError: they differ by more than rounding, or the pack cannot be computed.
+    """
+    modes = [model.training for model in models]
+    for model in models:
+        model.eval()
+    try:
+        pack = PackedModel(models, [0] * len(models)).eval()
+        logits = pack(inputs, len(labels), together=True)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(models)), reduction="sum")
+        torch.autograd.backward(loss)
+        for lane, model in enumerate(models):
+            own = model(inputs)
+            trained = model.trainable()
+            gradients = torch.autograd.grad(
+                F.cross_entropy(own, labels, reduction="sum"),
+                list(trained.values()),
+                materialize_grads=True,
+                allow_unused=True,
+            )
+            _require_close("logits", own, logits[lane])
+            packed = _gradients(pack, lane)
+            largest = max(float(gradient.abs().max()) for gradient in gradients)
+            for name, gradient in zip(trained, gradients, strict=True):
+                _require_close(f"gradients of {name}", gradient, packed[name], largest / 100)
+    except CannotPackError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CannotPackError(
+            f"the model cannot be computed for several lanes: {first_line}"
+        ) from None
+    finally:
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)
+
+
+def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:
+    found = {}
+    for name, module in pack.lane_modules():
+        for own in module.trained:
+            gradient = getattr(module, own).grad
+            if gradient is None:
+                gradient = torch.zeros_like(getattr(module, own))
+            found[f"{name}.{own}"] = module.part(own, gradient[lane], lane)
+    return found
+
+
+def _require_close(what: str, expected: Tensor, actual: Tensor, floor: float = 0.0) -> None:
+    """Allow a thousand roundings, relative to the largest number."""
+    scale = max(float(expected.detach().abs().max()), floor)
+    gap = float((expected - actual).detach().abs().max())
+    allowed = 1000 * torch.finfo(expected.dtype).eps * scale
+    if not gap <= allowed:
+        raise CannotPackError(f"{what} differ by {gap:.0e}, rounding allows {allowed:.0e}")

@@ -1,0 +1,283 @@
+"""Several runs as the lanes of one pack: what `pipeline.run` does, for all of them at once."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from adapterlab.assembly import Assembly, assemble, source_data
+from adapterlab.building import check
+from adapterlab.config import Config
+from adapterlab.data.batches import SplitDataModule
+from adapterlab.errors import AdapterLabError
+from adapterlab.hardware import PeakMemory, choose_device
+from adapterlab.loading import RunData, load_data
+from adapterlab.measurements import why_no_source
+from adapterlab.open_run import Costs, OpenRun, open_run
+from adapterlab.packing import CannotPackError, PackedModel, share_frozen
+from adapterlab.packing.trial import try_out
+from adapterlab.pipeline import found, frozen_prefix, run
+from adapterlab.predictions import Predictions, predict_pack
+from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.training.classifier import TrainingDivergedError
+from adapterlab.training.fit import Training, last_checkpoint
+from adapterlab.training.lane import LaneTask, SavedLane, load_lane
+from adapterlab.training.packed_fit import fit_pack
+from adapterlab.training.prefix import Prefix
+
+log = logging.getLogger(__name__)
+
+Outcome = RunResult | Exception
+"""What came of a run: its result, or why there is none."""
+
+OnStep = Callable[[float], None]
+"""Takes how many runs' worth of training has been done, in all lanes together."""
+
+_TRIAL_ROWS = 4
+
+
+@dataclass
+class _Lane:
+    """A run in a pack. Its stack holds the lock of its folder and its open MLflow run."""
+
+    number: int
+    config: Config
+    folder: RunFolder
+    stack: ExitStack
+    assembly: Assembly
+    keep: bool
+    saved: SavedLane | None
+    opened: OpenRun | None = None
+    training: Training | None = None
+
+
+def run_pack(
+    configs: Sequence[Config], read: RunData | None = None, on_step: OnStep = lambda _: None
+) -> list[Outcome]:
+    """Carry out runs as one pack; return what came of each, in their order.
+
+    A run that fails does not end the others. One that an earlier process began alone is left to
+    `pipeline.run`, and so are all of them if they cannot be lanes of one pack after all.
+
+    Args:
+        configs: of runs that `planning` put together.
+        read: their data, if they have been read before.
+        on_step: called after every step.
+
+    Raises:
+        AdapterLabError: the data are missing or damaged; nothing has been trained.
+    """
+    pack = _Pack(configs, read or load_data(configs[0]), on_step)
+    with pack:
+        pack.open()
+        pack.train_and_test()
+    for number in pack.alone:
+        pack.outcomes[number] = outcome_of(configs[number], pack.read)
+        on_step(1.0)
+    return [pack.outcomes[number] for number in range(len(configs))]
+
+
+def outcome_of(config: Config, read: RunData | None = None) -> Outcome:
+    """Carry out a run alone, and return why it failed rather than raise it."""
+    try:
+        return run(config, read)
+    except Exception as error:  # the other runs of a study go on, whatever this was
+        return error
+
+
+class _Pack:
+    """The lanes that are open, and what came of those that are not.
+
+    As a context it closes, as failed or interrupted, what an exception leaves open.
+    """
+
+    def __init__(self, configs: Sequence[Config], read: RunData, on_step: OnStep) -> None:
+        self.configs, self.read, self.on_step = configs, read, on_step
+        self.device = choose_device(configs[0].hardware)
+        self.lanes: list[_Lane] = []
+        self.outcomes: dict[int, Outcome] = {}
+        self.alone: list[int] = []
+
+    def __enter__(self) -> "_Pack":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            return False
+        for lane in list(self.lanes):
+            self._close(lane, error)
+        # What is no mistake of the user's has been noted for each run; other packs go on.
+        return isinstance(error, Exception) and not isinstance(error, AdapterLabError)
+
+    def open(self) -> None:
+        """Lock the runs' folders, and assemble those that are not done over one base."""
+        like: Assembly | None = None
+        for number in sorted(range(len(self.configs)), key=self._order_seed):
+            config = self.configs[number]
+            folder, stack = RunFolder.of(config), ExitStack()
+            try:
+                with stack:
+                    stack.enter_context(folder.lock(wait=False))
+                    check(config)
+                    keep, finished = found(config, folder, self.read)
+                    if finished is not None:
+                        self.outcomes[number] = finished
+                    elif keep and last_checkpoint(folder.checkpoints).is_file():
+                        self.alone.append(number)
+                    else:
+                        assembly = assemble(config, train=run, read=self.read, like=like)
+                        like = like or assembly
+                        saved = load_lane(folder.checkpoints) if keep else None
+                        held = stack.pop_all()
+                        self.lanes.append(
+                            _Lane(number, config, folder, held, assembly, keep, saved)
+                        )
+            except AdapterLabError as error:
+                self.outcomes[number] = error
+            if number in self.outcomes:
+                self.on_step(1.0)
+        if len(self.lanes) > 1:
+            self._share()
+
+    def train_and_test(self) -> None:
+        """Train the lanes, test them in one pass, and finish them one by one."""
+        if not self.lanes:
+            return
+        size = len(self.lanes)
+        for lane in self.lanes:
+            lane.opened = lane.stack.enter_context(
+                open_run(
+                    lane.config,
+                    lane.assembly,
+                    self.device,
+                    lane.folder,
+                    keep=lane.keep,
+                    pack_size=size,
+                )
+            )
+        first = self.lanes[0]
+        with PeakMemory(self.device.accelerator) as memory:
+            start = time.perf_counter()
+            prefix = frozen_prefix(first.config, first.assembly, self.device)
+            seconds, rate = self._train()
+            if not self.lanes:
+                return
+            pack = PackedModel(
+                [lane.assembly.adapted for lane in self.lanes], [0] * len(self.lanes)
+            )
+            tests = predict_pack(pack, first.assembly.data, "test", self.device.torch)
+            wall_seconds = time.perf_counter() - start
+        costs: dict[str, tuple[float | None, str]] = {
+            "pack_seconds": (seconds + prefix.seconds, ""),
+            "prefix_seconds": (prefix.seconds, ""),
+            "pack_wall_seconds": (wall_seconds, ""),
+            "pack_samples_per_second": (rate, "the training has no more steps than the warm-up"),
+            "pack_peak_memory_mib": (memory.mib, memory.why or ""),
+        }
+        if any(lane.saved for lane in self.lanes):
+            costs = dict.fromkeys(costs, (None, "the pack was interrupted and resumed"))
+        self._finish(tests, prefix, costs, size)
+
+    def _order_seed(self, number: int) -> int:
+        return self.configs[number].order_seed
+
+    def _share(self) -> None:
+        """Let the lanes hold what is frozen once, and try the pack out; or give the pack up."""
+        models = [lane.assembly.adapted.to(self.device.torch) for lane in self.lanes]
+        batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
+        try:
+            share_frozen(models)
+            try_out(models, _first_rows(batch.inputs), batch.labels[:_TRIAL_ROWS])
+        except CannotPackError as error:
+            log.warning("%s: %s; one by one", run_name(self.lanes[0].config), error)
+            self.alone += [lane.number for lane in self.lanes]
+            for lane in self.lanes:
+                lane.stack.close()
+            self.lanes = []
+
+    def _train(self) -> tuple[float, float | None]:
+        """Train what is not trained yet; return the seconds and the samples a second."""
+        seconds, rate = 0.0, None
+        for lanes in _equally_far(self.lanes):
+            seeds = sorted({lane.config.order_seed for lane in lanes})
+            share = 1 / (lanes[0].config.epochs * lanes[0].assembly.data.steps)
+            training = fit_pack(
+                [_task(lane) for lane in lanes],
+                [lanes[0].assembly.data.in_order(seed) for seed in seeds],
+                [seeds.index(lane.config.order_seed) for lane in lanes],
+                saved=[lane.saved for lane in lanes],
+                num_classes=len(lanes[0].assembly.data.classes),
+                device=self.device,
+                on_step=lambda count, share=share: self.on_step(count * share),  # type: ignore[misc]
+            )
+            seconds += training.seconds
+            rate = training.samples_per_second
+            for lane, outcome in zip(lanes, training.lanes, strict=True):
+                if isinstance(outcome, TrainingDivergedError):
+                    self._close(lane, outcome)
+                else:
+                    lane.training = outcome
+        return seconds, rate
+
+    def _finish(
+        self, tests: Sequence[Predictions], prefix: Prefix, costs: Costs, size: int
+    ) -> None:
+        """Write what every lane leaves."""
+        first = self.lanes[0]
+        source: SplitDataModule[Any, Any] | None = None
+        if why_no_source(first.config, first.assembly) is None:
+            source = source_data(first.config, first.assembly)
+        for lane, test in zip(list(self.lanes), tests, strict=True):
+            assert lane.opened is not None
+            assert lane.training is not None
+            why = f"trained in a pack of {size}: see cost/lane_seconds and cost/pack_*"
+            own = {
+                "lane_seconds": (lane.training.seconds + prefix.seconds / size, ""),
+                **dict.fromkeys(ALONE_ONLY, (None, why)),
+            }
+            try:
+                result = lane.opened.finish(lane.training, test, prefix, {**costs, **own}, source)
+            except Exception as error:  # of one run's files, say; the other lanes are not to blame
+                self._close(lane, error)
+            else:
+                self.lanes.remove(lane)
+                lane.stack.close()
+                self.outcomes[lane.number] = result
+
+    def _close(self, lane: _Lane, error: BaseException) -> None:
+        """End a lane as failed or interrupted."""
+        self.lanes.remove(lane)
+        if isinstance(error, Exception):
+            self.outcomes[lane.number] = error
+        with contextlib.suppress(BaseException):  # what it raises is this very error
+            lane.stack.__exit__(type(error), error, error.__traceback__)
+
+
+ALONE_ONLY = ("train_seconds", "wall_seconds", "samples_per_second", "peak_memory_mib")
+"""Costs that a run inside a pack does not have to itself."""
+
+
+def _task(lane: _Lane) -> LaneTask:
+    assert lane.opened is not None
+    return LaneTask(lane.config, lane.assembly.adapted, lane.folder.checkpoints, lane.opened.report)
+
+
+def _equally_far(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
+    """Yield lanes that have come equally far; a killed process may leave two kinds."""
+
+    def epochs(lane: _Lane) -> int:
+        return lane.saved.progress.epochs if lane.saved else 0
+
+    for _, group in groupby(sorted(lanes, key=epochs), key=epochs):
+        yield sorted(group, key=lambda lane: lane.config.order_seed)
+
+
+def _first_rows(inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        # A number among them is no row: the depth of hidden states.
+        return {k: v[:_TRIAL_ROWS] if hasattr(v, "ndim") else v for k, v in inputs.items()}
+    return inputs[:_TRIAL_ROWS]

@@ -1,0 +1,142 @@
+"""What becomes of a lane while its pack trains: its history, its best epoch, its end."""
+
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapterlab.adapters import AdaptedModel
+from adapterlab.config import Config
+from adapterlab.errors import CheckpointError
+from adapterlab.training.classifier import Report, TrainingDivergedError, require_finite
+
+
+@dataclass(frozen=True)
+class LaneTask:
+    """A run that is trained as a lane.
+
+    Attributes:
+        config: its epochs, optimizer, selection, early stopping and seeds.
+        model: what is trained; it has the best epoch's parameters in the end.
+        folder: for its checkpoint.
+        report: called after every epoch.
+    """
+
+    config: Config
+    model: AdaptedModel
+    folder: Path
+    report: Report
+
+
+@dataclass
+class LaneProgress:
+    """How far a lane has come, and what it goes on from.
+
+    Attributes:
+        epochs: that are done.
+        history: metrics by epoch, from 1.
+        best_epoch: the first of the epochs that validation likes best; 0 before there is one.
+        best_state: trained parameters after that epoch.
+        waited: epochs since.
+        seconds: the lane's share of its packs' time: each epoch's, divided among its lanes.
+        error: why the lane was given up, None otherwise.
+        resumed: whether an earlier process trained part of it.
+    """
+
+    epochs: int = 0
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    waited: int = 0
+    seconds: float = 0.0
+    error: TrainingDivergedError | None = None
+    resumed: bool = False
+
+    def end_epoch(
+        self, task: LaneTask, metrics: dict[str, float], state: Mapping[str, Tensor]
+    ) -> None:
+        """Take in an epoch, as Lightning's callbacks for a run alone do.
+
+        Args:
+            task: of the lane.
+            metrics: of the epoch.
+            state: trained parameters after it; copied if they are the best.
+        """
+        epoch = self.epochs + 1
+        try:
+            require_finite(metrics, epoch, task.config.optimizer)
+        except TrainingDivergedError as error:
+            self.error = error
+            return
+        self.epochs, self.history[epoch] = epoch, metrics
+        if not self.best_epoch or self._is_better(task.config.select_on, epoch):
+            self.best_epoch, self.waited = epoch, 0
+            self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
+        else:
+            self.waited += 1
+        task.report(epoch, metrics)
+
+    def has_ended(self, config: Config) -> bool:
+        """Say whether there is nothing left to train."""
+        patience = math.inf if config.early_stopping is None else config.early_stopping
+        return self.error is not None or self.epochs >= config.epochs or self.waited >= patience
+
+    def _is_better(self, select_on: str, epoch: int) -> bool:
+        # In the precision that Lightning logs and compares in.
+        new, best = (
+            np.float32(self.history[number][f"val/{select_on}"])
+            for number in (epoch, self.best_epoch)
+        )
+        return bool(new < best if select_on == "loss" else new > best)
+
+
+def lane_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in `folder` that a lane goes on from."""
+    return folder / "lane.ckpt"
+
+
+def save_lane(
+    folder: Path, progress: LaneProgress, state: Mapping[str, Tensor], optimizer: dict[str, Any]
+) -> None:
+    """Write what a lane goes on from; the file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = lane_checkpoint(folder)
+    part = path.with_suffix(".part")
+    values = {**vars(progress), "error": None}
+    # Copies, since views would be saved with all lanes' parameters behind them.
+    own = {name: tensor.detach().clone() for name, tensor in state.items()}
+    saved = {"progress": values, "state": own, "optimizer": optimizer}
+    torch.save(saved, part)
+    part.replace(path)
+
+
+@dataclass(frozen=True)
+class SavedLane:
+    """What a lane goes on from."""
+
+    progress: LaneProgress
+    state: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def load_lane(folder: Path) -> SavedLane | None:
+    """Read what `save_lane` wrote; None if there is nothing.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = lane_checkpoint(folder)
+    if not path.is_file():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        progress = LaneProgress(**saved["progress"] | {"resumed": True})
+        return SavedLane(progress, saved["state"], saved["optimizer"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError):
+        raise CheckpointError(f"{path} is damaged; delete {folder} to train anew") from None

@@ -1,0 +1,79 @@
+"""Sums over the batches of an epoch, from which its metrics come."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LaneTally(nn.Module):
+    """Sums over the batches of an epoch for several lanes, kept on the device until it ends.
+
+    Args:
+        num_classes: C; the confusion counts are [K, C, C], true class by predicted class.
+        lanes: K.
+    """
+
+    confusion: Tensor
+    loss_sum: Tensor
+
+    def __init__(self, num_classes: int, lanes: int) -> None:
+        super().__init__()
+        self.num_classes, self.lanes = num_classes, lanes
+        sizes = {"confusion": lanes * num_classes**2, "loss_sum": lanes}
+        for name, size in sizes.items():
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64), persistent=False)
+
+    @torch.no_grad()
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Count a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
+        lane = torch.arange(self.lanes, device=labels.device)[:, None]
+        cells = (lane * self.num_classes + labels) * self.num_classes + logits.argmax(-1)
+        ones = torch.ones(cells.numel(), dtype=torch.float64, device=cells.device)
+        self.confusion.index_add_(0, cells.flatten(), ones)
+        self.loss_sum += loss.detach() * labels.shape[-1]
+
+    def compute(self) -> list[dict[str, float]]:
+        """Return each lane's loss, accuracy and macro-F1, see `Tally`."""
+        counts = self.confusion.view(self.lanes, self.num_classes, self.num_classes)
+        hits, total = counts.diagonal(dim1=1, dim2=2), counts.sum((1, 2))
+        f1 = 2 * hits / (counts.sum(1) + counts.sum(2)).clamp_min(1)
+        columns = zip(
+            (self.loss_sum / total).tolist(),
+            (hits.sum(1) / total).tolist(),
+            f1.mean(1).tolist(),
+            strict=True,
+        )
+        return [{"loss": loss, "accuracy": acc, "macro_f1": f1} for loss, acc, f1 in columns]
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self.confusion.zero_()
+        self.loss_sum.zero_()
+
+
+class Tally(nn.Module):
+    """Sums over the batches of an epoch of one model.
+
+    Args:
+        num_classes: C; the confusion counts are [C, C], true class by predicted class.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self._lanes = LaneTally(num_classes, 1)
+
+    @property
+    def confusion(self) -> Tensor:
+        """Counts, [C²]."""
+        return self._lanes.confusion
+
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Count a batch: logits [batch, C], labels [batch], its mean loss."""
+        self._lanes.add(logits[None], labels[None], loss[None])
+
+    def compute(self) -> dict[str, float]:
+        """Return loss, accuracy and macro-F1 (a class that never occurs counts as 0)."""
+        return self._lanes.compute()[0]
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self._lanes.reset()

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapterlab.adapters import Plan, Strategy, plan
+from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
 from adapterlab.config import (
     BASES,
     CheckpointBase,
@@ -65,6 +65,17 @@ def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classe
     Raises:
         ConfigError: a target matches no layer, or texts may be longer than the model takes.
     """
+    return plan(without_weights(config, strategy, shape, num_classes))
+
+
+def without_weights(
+    config: Config, strategy: Strategy, shape: Shape | None, num_classes: int
+) -> AdaptedModel:
+    """Return an adapted model on the meta device.
+
+    Raises:
+        ConfigError: a target matches no layer, or texts may be longer than the model takes.
+    """
     with torch.device("meta"):
         model = make_model(config, shape, num_classes)
     limit = getattr(model, "max_tokens", None)
@@ -76,7 +87,7 @@ def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classe
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
-        return plan(strategy.apply(model))
+        return strategy.apply(model)
 
 
 def comes_with_weights(config: Config) -> bool:

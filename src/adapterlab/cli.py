@@ -31,6 +31,7 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.parsing import parse, source_dataset
 from adapterlab.runs import RunResult, run_name
+from adapterlab.studies.callback import StartedStudy, started
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 GOES_ON = "resume=true goes on from the last epoch"
@@ -53,7 +54,11 @@ CONF = find_conf()
 
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
-    _main(_train)
+    try:
+        _main(_train)
+    finally:
+        while started:
+            _print_study(started.pop())
 
 
 def evaluate() -> None:
@@ -147,6 +152,27 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     return run(config, data)
 
 
+def _print_study(study: StartedStudy) -> None:
+    """Print the table of a study, also of one in which runs have failed."""
+    from adapterlab.console import print_report
+    from adapterlab.reporting.report import Request, make_report
+
+    if not study.tracked:
+        folder = Path(study.root) / "mlruns" / "runs" / study.name
+        print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
+        return
+    request = Request(
+        study=study.name,
+        experiment=study.experiment,
+        tracking_uri=study.tracking_uri,
+        root=study.root,
+    )
+    try:
+        print_report(make_report(request))
+    except AdapterLabError as error:  # no run has finished; why has been said
+        logging.getLogger(__name__).debug("no table: %s", error)
+
+
 def _plan(config: Config) -> None:
     from adapterlab.building import check, high_rate
     from adapterlab.console import print_plan
@@ -170,7 +196,7 @@ def _ui(config: Config) -> str:
 def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    _set_up_output()
+    set_up_output()
     sys.argv[1:] = [expand_home(argument) for argument in sys.argv[1:]]
     # An exception, so that the run is marked as killed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
@@ -274,7 +300,8 @@ def run_options() -> str:
     return options.replace("$", "$$")
 
 
-def _set_up_output() -> None:
+def set_up_output() -> None:
+    """Send log lines and warnings to stderr, as they are."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("adapterlab")
@@ -283,7 +310,6 @@ def _set_up_output() -> None:
     logger.propagate = False
 
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
-    register_resolvers()
 
 
 def register_resolvers() -> None:
@@ -293,3 +319,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "source_dataset", lambda name: source_dataset(CONF, name), replace=True
     )
+
+
+# At import, so that the processes of a launcher know them as well.
+register_resolvers()

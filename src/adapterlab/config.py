@@ -259,6 +259,7 @@ class Config:
     study: FileName | None
     resume: bool
     plan: bool
+    pack: Literal["auto", "always", "never"]
     root: str
     data_dir: str | None
 

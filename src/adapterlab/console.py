@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a plan should not wait for Lightning
     from adapterlab.evaluation import Evaluation
     from adapterlab.exporting import Export
     from adapterlab.reporting.report import Report
+    from adapterlab.studies.planning import PlannedPack
 
 # Where there is no terminal, rich would fold tables to 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -24,6 +25,11 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 def number(value: float) -> str:
     """Write a count with thousands separators."""
     return f"{int(value):,}"
+
+
+def memory(gib: float) -> str:
+    """Write an amount of memory."""
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.0f} MiB"
 
 
 def print_plan(plan: "Plan", title: str) -> None:
@@ -101,6 +107,25 @@ def print_line(result: RunResult) -> None:
     """Print the one line that a run gets among many."""
     accuracy = _share(result.metrics.get("test/accuracy"))
     _print_text(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
+
+
+def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
+    """Print which runs of a study would be trained together."""
+    table = Table(title="What is trained together", title_justify="left", show_lines=True)
+    for heading in ("pack", "runs", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("together because, or alone because", overflow="fold")
+    table.add_column("runs", overflow="fold")
+    for number, pack in enumerate(packs, 1):
+        names = "\n".join(jobs[job] for job in pack.jobs)
+        table.add_row(
+            str(number) if pack.packed else "-",
+            str(len(pack.jobs)),
+            f"{pack.gib:.2f}",
+            pack.why,
+            names,
+        )
+    console.print(table, markup=False)
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -185,6 +210,9 @@ def _parameters(metrics: Mapping[str, float]) -> str:
 
 def _cost(result: RunResult) -> str:
     seconds = result.metrics.get("cost/train_seconds")
+    lane_seconds = result.metrics.get("cost/lane_seconds")
+    if lane_seconds is not None:
+        return f"{lane_seconds:.1f} s, its share in a pack of {result.tags['pack_size']}"
     if seconds is None:
         return f"not measured: {result.missing['cost/train_seconds']}"
     rate = result.metrics.get("cost/samples_per_second")

@@ -113,6 +113,14 @@ def choose_device(options: Hardware) -> Device:
     return Device(accelerator, device, resolve_precision(options.precision, accelerator))
 
 
+def free_memory_gib(options: Hardware) -> float:
+    """Return the memory that is free where a run computes, in GiB."""
+    if resolve_accelerator(options.accelerator) == "gpu":
+        free, _ = torch.cuda.mem_get_info(options.device)
+        return float(free) / 2**30
+    return float(psutil.virtual_memory().available) / 2**30
+
+
 def fingerprint(accelerator: str = "auto") -> dict[str, str]:
     """Describe the machine, so that costs are compared only where they are comparable.
 

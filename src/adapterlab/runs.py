@@ -20,7 +20,7 @@ from adapterlab.parsing import from_container, to_container, with_folders
 
 log = logging.getLogger(__name__)
 
-BOOKKEEPING = ("resume", "plan", "root", "data_dir", "tracking", "study")
+BOOKKEEPING = ("resume", "plan", "pack", "root", "data_dir", "tracking", "study")
 """Options that say where and how a run is kept, not what it computes."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")

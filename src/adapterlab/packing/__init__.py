@@ -1,5 +1,11 @@
 """Packs: K adapted models over one frozen base, trained in one pass."""
 
-from adapterlab.packing.pack import CannotPackError, PackedModel, share_frozen, signature
+from adapterlab.packing.pack import (
+    CannotPackError,
+    PackedModel,
+    Signature,
+    share_frozen,
+    signature,
+)
 
-__all__ = ["CannotPackError", "PackedModel", "share_frozen", "signature"]
+__all__ = ["CannotPackError", "PackedModel", "Signature", "share_frozen", "signature"]

@@ -13,6 +13,9 @@ from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
 
+IN_PACKS = "in packs"
+"""Marks the seconds of runs that were lanes of a pack."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Request:
@@ -64,6 +67,11 @@ class Report:
         if before:
             ranges = sorted({f"{value:.2%}" for value in before})
             notes.append(f"the base had {', '.join(ranges)} on the source task before")
+        if any(arm.values("cost/lane_seconds") for arm in self.arms):
+            notes.append(
+                f"seconds '{IN_PACKS}' are a run's share of the time of runs that were trained "
+                "together; they do not compare with those of runs alone"
+            )
         machines = {run.tags.get("hardware.id") for arm in self.arms for run in arm.runs}
         if len(machines) > 1:
             notes.append("seconds come from different hardware and do not compare")
@@ -117,5 +125,10 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _seconds(arm: Arm) -> str:
-    mean = arm.mean("cost/train_seconds")
-    return "not measured" if mean is None else f"{mean:.1f}"
+    """Return the mean seconds of an arm's runs; those of lanes are marked, and apart."""
+    parts = []
+    if (mean := arm.mean("cost/train_seconds")) is not None:
+        parts.append(f"{mean:.1f}")
+    if (mean := arm.mean("cost/lane_seconds")) is not None:
+        parts.append(f"{mean:.1f} {IN_PACKS}")
+    return ", ".join(parts) or "not measured"

@@ -1,0 +1,75 @@
+"""What Hydra calls when a multirun begins: it gets a study's name, and is remembered for the end.
+
+Nothing heavy is imported here; Hydra loads this at every start.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+STUDY_VARIABLE = "ADAPTERLAB_STUDY"
+"""The environment variable that hands a derived name to every process of a study."""
+
+_NO_IDENTITY = ("resume", "plan", "pack", "root", "data_dir", "tracking", "hardware", "hydra")
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class StartedStudy:
+    """A study that a multirun of this process has started."""
+
+    name: str
+    root: str
+    tracking_uri: str | None
+    tracked: bool
+    experiment: str
+
+
+started: list[StartedStudy] = []
+"""The studies of this process's multiruns, whose tables are still to be printed."""
+
+
+class StudyCallback(Callback):
+    """Names the study of a multirun that has no name."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Derive the name from the overrides, so that the same command finds its study again."""
+        if config.study is None:
+            overrides = list(config.hydra.overrides.task)
+            params = OmegaConf.select(config, "hydra.sweeper.params")
+            swept = dict(params) if isinstance(params, DictConfig) else {}
+            given = {override.partition("=")[0].lstrip("+~") for override in overrides}
+            overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]
+            os.environ[STUDY_VARIABLE] = study_name(overrides)
+        if not config.plan:
+            started.append(
+                StartedStudy(
+                    name=config.study,
+                    root=config.root,
+                    tracking_uri=config.tracking.uri,
+                    tracked=config.tracking.enabled,
+                    experiment=config.tracking.experiment,
+                )
+            )
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let a later multirun of this process have a name of its own."""
+        os.environ.pop(STUDY_VARIABLE, None)
+
+
+def study_name(overrides: Sequence[str]) -> str:
+    """Return a name for what a multirun varies: ``adapter-rank-seed-1f3a9c07``.
+
+    The order of the overrides does not matter, nor do those that change no result.
+    """
+    kept = sorted(o for o in overrides if o.partition("=")[0].split(".")[0] not in _NO_IDENTITY)
+    digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
+    swept = [o.partition("=") for o in overrides if o in kept and re.search(r"[,(]", o)]
+    names = dict.fromkeys(re.split(r"[./@]", name.lstrip("+~"))[-1] for name, _, _ in swept)
+    return "-".join(["-".join(names)[:_LONGEST].strip("-") or "study", digest])

@@ -1,0 +1,270 @@
+"""The packed launcher: all jobs of a sweep composed, grouped into packs, and carried out."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from adapterlab.building import check
+from adapterlab.config import Config
+from adapterlab.console import memory, print_line, print_packs
+from adapterlab.errors import AdapterLabError
+from adapterlab.hardware import free_memory_gib, resolve_accelerator
+from adapterlab.loading import RunData, load_data
+from adapterlab.parsing import parse
+from adapterlab.resuming import finished_run
+from adapterlab.runs import RunFolder, RunResult
+from adapterlab.studies.planning import PlannedPack, plan_packs
+from adapterlab.studies.processes import Work, carry_out, data_key
+from adapterlab.studies.progress import StudyProgress
+
+log = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.8
+"""Of the memory that is free, what packs may take."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep: what Hydra composed, and what it means."""
+
+    overrides: tuple[str, ...]
+    composed: DictConfig
+    config: Config
+
+    def __str__(self) -> str:
+        return " ".join(filter_overrides(self.overrides))
+
+
+def launch(
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+    *,
+    processes: int | None,
+    memory_gib: float | None,
+) -> list[JobReturn]:
+    """Carry out the jobs of a sweep; return for each what Hydra's own launcher would.
+
+    Args:
+        context: Hydra's.
+        task_function: the program, for callbacks.
+        config: of the sweep.
+        job_overrides: of each job.
+        initial_job_idx: number of the first job.
+        processes: that may work at once; None for as many as there are cores.
+        memory_gib: that a pack may take; None for most of what is free.
+
+    Raises:
+        AdapterLabError: an option of a job is wrong, or its data are missing; nothing has been
+            trained.
+    """
+    setup_globals()
+    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
+    jobs = [
+        _composed(context, config, overrides, initial_job_idx + number)
+        for number, overrides in enumerate(job_overrides)
+    ]
+    for job in jobs:
+        context.callbacks.on_job_start(config=job.composed, task_function=task_function)
+    study = _Study(jobs, processes, memory_gib)
+    outcomes = study.carry_out()
+    returns = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        returned = _job_return(job, outcome)
+        context.callbacks.on_job_end(config=job.composed, job_return=returned)
+        returns.append(returned)
+    return returns
+
+
+class _Study:
+    """The jobs of one call, and what has come of them."""
+
+    def __init__(
+        self, jobs: Sequence[Job], processes: int | None, memory_gib: float | None
+    ) -> None:
+        self.jobs, self.processes, self.memory_gib = jobs, processes, memory_gib
+        self.outcomes: dict[int, Any] = {}
+        self._read: dict[str, RunData] = {}
+
+    def carry_out(self) -> list[Any]:
+        """Plan, carry out and print; return a result, an exception or None for each job."""
+        unknown = [job.config for job in self.jobs if check(job.config) is None]
+        plan_only = any(job.config.plan for job in self.jobs)
+        for config in unknown if plan_only else [job.config for job in self.jobs]:
+            self.data(config)
+        waiting = self._first_of_each_run()
+        if not plan_only:
+            waiting = [number for number in waiting if not self._has_finished(number)]
+        packs = self._packs(waiting)
+        if plan_only:
+            print_packs(packs, [str(job) for job in self.jobs])
+            return [None] * len(self.jobs)
+        self._say(packs)
+        if packs:
+            self._work(packs)
+        # A run that the sweep asks for twice is carried out once.
+        firsts = {RunFolder.of(self.jobs[n].config).path: n for n in self.outcomes}
+        return [self.outcomes[firsts[RunFolder.of(job.config).path]] for job in self.jobs]
+
+    def data(self, config: Config) -> RunData:
+        """Read the data of a run, once for all runs that read the same."""
+        key = data_key(config)
+        if key not in self._read:
+            self._read[key] = load_data(config)
+        return self._read[key]
+
+    def _first_of_each_run(self) -> list[int]:
+        numbers: dict[Any, int] = {}
+        for number, job in enumerate(self.jobs):
+            numbers.setdefault(RunFolder.of(job.config).path, number)
+        return list(numbers.values())
+
+    def _has_finished(self, number: int) -> bool:
+        config = self.jobs[number].config
+        finished = finished_run(config, self.data(config)) if config.resume else None
+        if finished is not None:
+            self.outcomes[number] = finished
+        return finished is not None
+
+    def _packs(self, waiting: Sequence[int]) -> list[PlannedPack]:
+        configs = [self.jobs[number].config for number in waiting]
+        if not configs:
+            return []
+        most = self.memory_gib or MEMORY_SHARE * free_memory_gib(configs[0].hardware)
+        data = [self._read.get(data_key(config)) for config in configs]
+        packs = plan_packs(configs, data, most)
+        return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
+
+    def _say(self, packs: Sequence[PlannedPack]) -> None:
+        """Say what is grouped, and what is not, with the reason."""
+        if self.outcomes:
+            log.info("%d runs had finished", len(self.outcomes))
+        alone: dict[str, int] = {}
+        for pack in packs:
+            if pack.packed:
+                log.info("a pack of %d: %s, %s", len(pack.jobs), pack.why, memory(pack.gib))
+            else:
+                alone[pack.why] = alone.get(pack.why, 0) + 1
+        for why, count in alone.items():
+            log.info("%d one by one: %s", count, why)
+
+    def _work(self, packs: Sequence[PlannedPack]) -> None:
+        order = sorted(packs, key=lambda pack: -len(pack.jobs))
+        helpers = self._helpers(order)
+        works = [self._as_work(pack, alone=helpers > 0) for pack in order]
+        progress = StudyProgress(self._name, len(self.jobs))
+        progress.end(0, runs=len(self.jobs) - sum(len(pack.jobs) for pack in order))
+
+        def end(number: int, outcomes: Sequence[Any]) -> None:
+            jobs = order[number].jobs
+            progress.end(len(jobs), runs=len(jobs))
+            with progress.writing():
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    self.outcomes[job] = outcome
+                    if isinstance(outcome, RunResult):
+                        print_line(outcome)
+                    else:
+                        print(f"failed: {self.jobs[job]}: {_first_line(outcome)}", file=sys.stderr)
+
+        try:
+            with _quiet():
+                carry_out(
+                    works,
+                    self.data,
+                    helpers=helpers,
+                    begin=lambda number, _: progress.begin(len(order[number].jobs)),
+                    move=lambda _, runs: progress.move(runs),
+                    end=end,
+                )
+        finally:
+            progress.close()
+
+    def _helpers(self, packs: Sequence[PlannedPack]) -> int:
+        """Return how many processes may work beside this one."""
+        first = self.jobs[packs[0].jobs[0]].config.hardware
+        if resolve_accelerator(first.accelerator) == "gpu":
+            return 0  # one device, and its memory is planned for one pack
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        processes = self.processes or (cores or 1) // (first.threads or 1)
+        gib = max(pack.gib for pack in packs)
+        fit = int(MEMORY_SHARE * psutil.virtual_memory().available / 2**30 / max(gib, 1.0))
+        return max(min(processes, len(packs), fit) - 1, 0)
+
+    def _as_work(self, pack: PlannedPack, *, alone: bool) -> Work:
+        """Return a pack's configurations; processes side by side have one thread each."""
+        configs = [self.jobs[number].config for number in pack.jobs]
+        if alone:
+            configs = [
+                replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
+                for c in configs
+            ]
+        return Work(tuple(configs), pack.packed)
+
+    @property
+    def _name(self) -> str:
+        return self.jobs[0].config.study or "study"
+
+
+def _composed(
+    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+) -> Job:
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(composed)
+    try:
+        return Job(tuple(overrides), composed, parse(_without_hydra(composed)))
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _job_return(job: Job, outcome: Any) -> JobReturn:
+    returned = JobReturn()
+    returned.overrides = list(job.overrides)
+    returned.cfg = _without_hydra(job.composed)
+    returned.hydra_cfg = OmegaConf.masked_copy(job.composed, ["hydra"])
+    returned.task_name = job.composed.hydra.job.name
+    returned.working_dir = str(Path.cwd())
+    if isinstance(outcome, Exception):
+        returned.return_value, returned.status = outcome, JobStatus.FAILED
+        return returned
+    value = outcome and outcome.metrics[f"best/val_{job.config.select_on}"]
+    returned.return_value, returned.status = value, JobStatus.COMPLETED
+    return returned
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error).strip().splitlines() or [""])[0]
+    return text if isinstance(error, AdapterLabError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave the story of single runs out; what goes wrong is still said."""
+    loggers = [logging.getLogger(f"adapterlab.{name}") for name in ("pipeline", "training")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

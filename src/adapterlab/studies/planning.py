@@ -1,0 +1,163 @@
+"""Which runs of a study share a pack, what that takes of memory, and why a run stays alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from adapterlab.adapters import AdaptedModel
+from adapterlab.building import check, declared_shape, make_strategy, without_weights
+from adapterlab.config import Adam, Config, ScratchBase
+from adapterlab.hardware import resolve_accelerator, resolve_precision
+from adapterlab.loading import RunData
+from adapterlab.packing import CannotPackError, Signature, signature
+from adapterlab.packing.memory import PackMemory, pack_memory
+from adapterlab.parsing import to_container
+
+MOST_LANES = 64
+"""Lanes of a pack: by then nothing more is gained by one more."""
+
+OWN_WEIGHTS = 2_000_000
+"""Trained weights of the model's own, per lane, above which products no longer gain by company."""
+
+OF_LANES = (
+    *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
+    *("pack", "plan", "resume"),
+)
+"""Options in which lanes of a pack may differ; strategies must still train the same parameters."""
+
+
+@dataclass(frozen=True)
+class PlannedPack:
+    """Runs that are carried out together.
+
+    Attributes:
+        jobs: their places in the study.
+        why: what they share, or why a run stays alone.
+        gib: estimated memory that training takes beside the data.
+        packed: False for a single run that is trained the ordinary way.
+    """
+
+    jobs: tuple[int, ...]
+    why: str
+    gib: float
+    packed: bool
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    job: int
+    config: Config
+    memory: PackMemory
+    key: str
+    alone: str | None
+
+
+def plan_packs(
+    configs: Sequence[Config], data: Sequence[RunData | None], memory_gib: float
+) -> list[PlannedPack]:
+    """Group runs into packs, in the order of their first runs.
+
+    Args:
+        configs: of the runs.
+        data: of each run, where only its files tell shape or classes; None elsewhere.
+        memory_gib: that a pack may take; a larger one is split.
+
+    Raises:
+        ConfigError: an option of a run is wrong.
+    """
+    groups: dict[str, list[_Candidate]] = {}
+    for job, (config, read) in enumerate(zip(configs, data, strict=True)):
+        candidate = _candidate(job, config, read)
+        groups.setdefault(candidate.key, []).append(candidate)
+    packs: list[PlannedPack] = []
+    for group in groups.values():
+        packs.extend(_split(group, memory_gib))
+    return sorted(packs, key=lambda pack: pack.jobs[0])
+
+
+def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
+    check(config)
+    adapted = _without_weights(config, read)
+    memory = pack_memory(
+        adapted,
+        batch_size=config.batch_size,
+        tokens=config.dataset.max_length if config.dataset.kind == "text" else 1,
+        moments=2 if isinstance(config.optimizer, Adam) else 1,
+        bytes_per_number=8 if config.hardware.precision == "64-true" else 4,
+    )
+    alone, parts = _why_alone(config, adapted, memory), cast(Signature, ())
+    if alone is None:
+        try:
+            parts = signature(adapted)
+        except CannotPackError as error:
+            alone = str(error)
+    key = f"alone {job}" if alone else json.dumps(_shared(config, adapted), sort_keys=True)
+    return _Candidate(job, config, memory, f"{key} {parts}", alone)
+
+
+def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str | None:
+    """Say why a run would not gain from a pack or cannot be in one; None where it would."""
+    accelerator = resolve_accelerator(config.hardware.accelerator)
+    if config.pack == "never":
+        return "pack=never"
+    if config.hardware.compile:
+        return "hardware.compile=true compiles one model"
+    if resolve_precision(config.hardware.precision, accelerator) == "16-mixed":
+        return "precision=16-mixed scales one loss for all lanes"
+    if config.pack == "always" or accelerator == "gpu":
+        return None
+    if memory.depth < memory.blocks:
+        return (
+            f"{memory.blocks - memory.depth} of {memory.blocks} layers are computed for each run, "
+            "and a CPU gains nothing from computing them together"
+        )
+    if memory.own_weights > OWN_WEIGHTS:
+        return f"{memory.own_weights:,} weights of the model itself are trained in each run"
+    return None
+
+
+def _shared(config: Config, adapted: AdaptedModel) -> dict[str, Any]:
+    """Return what lanes of one pack must agree on, besides what they train."""
+    values = to_container(config)
+    shared = {name: value for name, value in values.items() if name not in OF_LANES}
+    shared["optimizer"] = config.optimizer.name
+    if config.dataset.kind == "text":
+        # Batches of two orders differ in the lengths of their texts.
+        shared["order_seed"] = config.order_seed
+    frozen = any(not p.requires_grad for p in adapted.model.parameters())
+    if isinstance(config.base, ScratchBase) and frozen:
+        shared["init_seed"] = config.init_seed  # what is frozen is drawn from it
+    return shared
+
+
+def _without_weights(config: Config, read: RunData | None) -> AdaptedModel:
+    """Return the adapted model on the meta device."""
+    shape = declared_shape(config)
+    if shape is None and read is not None:
+        shape = (RunData(read.source) if read.source else read).shape
+    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
+    return without_weights(config, make_strategy(config), shape, len(classes))
+
+
+def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
+    """Turn runs that could share a pack into packs that fit the memory, as even as can be."""
+    first = group[0]
+    if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
+        why = first.alone or "no other run trains the same parameters of the same base"
+        return [PlannedPack((first.job,), why, first.memory.gib(1), packed=False)]
+    most = MOST_LANES
+    while most > 1 and max(c.memory.gib(most) for c in group) > memory_gib:
+        most -= 1
+    count = -(-len(group) // most)
+    base, more = divmod(len(group), count)
+    packs, start = [], 0
+    for number in range(count):
+        part = group[start : start + base + (number < more)]
+        start += len(part)
+        gib = max(candidate.memory.gib(len(part)) for candidate in part)
+        why = f"{first.config.adapter['name']} on one frozen base"
+        if count > 1:
+            why += f", part {number + 1} of {count}"
+        packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True))
+    return packs

@@ -1,0 +1,224 @@
+"""Carrying out the packs of a study, in this process and in helpers beside it."""
+
+import logging
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from adapterlab.config import Config
+from adapterlab.errors import AdapterLabError
+from adapterlab.loading import RunData
+
+_POLL_SECONDS = 0.25
+
+Report = Callable[[int, Any], None]
+"""Takes a pack's number and what came of it: a share of progress, or a list of outcomes."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A pack to be carried out.
+
+    Attributes:
+        configs: of its runs.
+        packed: False for a run that is trained the ordinary way.
+    """
+
+    configs: tuple[Config, ...]
+    packed: bool
+
+
+def carry_out(
+    works: Sequence[Work],
+    data: Callable[[Config], RunData],
+    *,
+    helpers: int,
+    begin: Report,
+    move: Report,
+    end: Report,
+) -> None:
+    """Carry out packs, each in whichever process is free.
+
+    This process starts at once; a helper takes its first pack when it has loaded what it needs,
+    so a short study does not wait for one.
+
+    Args:
+        works: the packs, in the order in which they are started.
+        data: reads the data of a run.
+        helpers: processes beside this one.
+        begin: called with a pack's number when it starts.
+        move: called with a pack's number and by how many runs it has moved on.
+        end: called with a pack's number and the outcomes of its runs.
+    """
+    context = multiprocessing.get_context("spawn")
+    taken = context.Value("i", 0)
+    inbox: Any = context.Queue()
+    arguments = (list(works), taken, inbox, os.getpid())
+    crew = [context.Process(target=_help, args=arguments) for _ in range(helpers)]
+    for process in crew:
+        process.start()
+    handlers: dict[str, Report] = {"begin": begin, "move": move, "end": end}
+    mine: set[int] = set()
+    ended: set[int] = set()
+    by: dict[int, int | None] = {}
+    last = [0.0]
+
+    def listen(timeout: float = 0.0) -> None:
+        while crew:
+            try:
+                kind, number, value, pid = (
+                    inbox.get(timeout=timeout) if timeout else inbox.get_nowait()
+                )
+            except queue.Empty:
+                return
+            by[number] = pid
+            if kind == "end":
+                ended.add(number)
+            handlers[kind](number, value)
+            timeout = 0.0
+
+    def moved(number: int, runs: float) -> None:
+        move(number, runs)
+        if crew and time.monotonic() - last[0] > _POLL_SECONDS:
+            last[0] = time.monotonic()
+            listen()
+
+    try:
+        while (number := _take(taken, len(works))) is not None:
+            mine.add(number)
+            begin(number, None)
+            work = works[number]
+            outcomes = _outcomes(work, data, lambda runs, n=number: moved(n, runs))  # type: ignore[misc]
+            ended.add(number)
+            end(number, outcomes)
+            listen()
+        while len(ended) < len(works):
+            listen(_POLL_SECONDS)
+            _bury(crew, works, by, ended, mine, end, listen)
+    except BaseException:
+        _interrupt(crew)
+        raise
+    finally:
+        for process in crew:
+            process.kill()  # it is at nothing, or has not even begun
+
+
+def _take(taken: Any, count: int) -> int | None:
+    """Take the next pack, None if there is none left."""
+    with taken.get_lock():
+        number = int(taken.value)
+        if number >= count:
+            return None
+        taken.value = number + 1
+    return number
+
+
+def _outcomes(
+    work: Work, data: Callable[[Config], RunData], moved: Callable[[float], None]
+) -> list[Any]:
+    from adapterlab.packs import outcome_of, run_pack  # loads Lightning
+
+    read = data(work.configs[0])
+    if work.packed:
+        return run_pack(work.configs, read, moved)
+    outcomes = [outcome_of(config, read) for config in work.configs]
+    moved(len(work.configs))
+    return outcomes
+
+
+def _bury(
+    crew: Sequence[BaseProcess],
+    works: Sequence[Work],
+    by: dict[int, int | None],
+    ended: set[int],
+    mine: set[int],
+    end: Report,
+    listen: Callable[[float], None],
+) -> None:
+    """Give up the packs of helpers that died."""
+    if any(process.is_alive() for process in crew):
+        dead = {process.pid for process in crew if not process.is_alive()}
+        lost = [n for n, pid in by.items() if pid in dead and n not in ended]
+    else:
+        lost = [n for n in range(len(works)) if n not in ended and n not in mine]
+    if not lost:
+        return
+    listen(_POLL_SECONDS)  # what it had still sent
+    for number in lost:
+        if number in ended:
+            continue
+        code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
+        error = AdapterLabError(f"the process that trained it ended with code {code}")
+        ended.add(number)
+        end(number, [error for _ in works[number].configs])
+
+
+def _interrupt(crew: Sequence[BaseProcess]) -> None:
+    """Let helpers mark their runs as interrupted, and end."""
+    for process in crew:
+        if process.is_alive():
+            process.terminate()
+    for process in crew:
+        process.join(30)
+
+
+def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
+    """Take packs until none is left: the whole life of a helper."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    from adapterlab import cli
+
+    cli.set_up_output()
+    logging.getLogger("adapterlab").setLevel(logging.WARNING)
+    import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
+    from adapterlab.loading import load_data
+
+    me = os.getpid()
+    read: dict[str, RunData] = {}
+
+    def data(config: Config) -> RunData:
+        key = data_key(config)
+        if key not in read:
+            read[key] = load_data(config)
+        return read[key]
+
+    def moved(number: int, runs: float) -> None:
+        if os.getppid() != parent:
+            sys.exit(143)  # nobody is left to work for
+        pending[0] += runs
+        if time.monotonic() - pending[1] > _POLL_SECONDS:
+            inbox.put(("move", number, pending[0], me))
+            pending[:] = [0.0, time.monotonic()]
+
+    try:
+        while (number := _take(taken, len(works))) is not None:
+            inbox.put(("begin", number, None, me))
+            pending = [0.0, time.monotonic()]
+            try:
+                outcomes = _outcomes(works[number], data, lambda runs, n=number: moved(n, runs))  # type: ignore[misc]
+            except AdapterLabError as error:
+                outcomes = [error for _ in works[number].configs]
+            inbox.put(("end", number, [_sendable(outcome) for outcome in outcomes], me))
+    except KeyboardInterrupt:
+        sys.exit(130)  # the parent says so
+
+
+def data_key(config: Config) -> str:
+    """Return what decides which files a run reads."""
+    return repr((config.dataset, config.source, config.data_dir, config.root))
+
+
+def _sendable(outcome: Any) -> Any:
+    """Return an outcome that can be sent to another process; some exceptions cannot."""
+    try:
+        pickle.loads(pickle.dumps(outcome))
+    except Exception:
+        return RuntimeError(f"{type(outcome).__name__}: {outcome}")
+    return outcome

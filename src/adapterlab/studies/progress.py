@@ -1,0 +1,80 @@
+"""How far a study has come: runs done, lanes in flight, time left."""
+
+import logging
+import time
+from contextlib import AbstractContextManager
+
+from tqdm.auto import tqdm
+
+log = logging.getLogger(__name__)
+
+_LINES, _SECONDS = 10, 10.0
+"""Where there is no terminal, a line for every tenth of a study, and none sooner than that."""
+
+
+class StudyProgress:
+    """A bar over all runs of a study on a terminal; elsewhere a line now and then.
+
+    Args:
+        name: of the study.
+        total: its runs.
+    """
+
+    def __init__(self, name: str, total: int) -> None:
+        self.total, self.done, self.in_flight = total, 0, 0
+        self._moved = 0.0
+        self._start = time.perf_counter()
+        self._said, self._said_at = 0.0, self._start
+        self._bar = tqdm(
+            total=total,
+            desc=name,
+            leave=False,
+            disable=None,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}, {remaining} left]",
+        )
+        self._show()
+
+    def begin(self, lanes: int) -> None:
+        """Say that runs have started."""
+        self.in_flight += lanes
+        self._show()
+
+    def move(self, runs: float) -> None:
+        """Say that so many runs' worth of training has been done."""
+        self._moved = min(self._moved + runs, self.total)
+        self._bar.update(max(self._moved - self._bar.n, 0))
+        share, now = self._moved / self.total, time.perf_counter()
+        if not self._bar.disable or share - self._said < 1 / _LINES:
+            return
+        if share < 1 and now - self._said_at >= _SECONDS:
+            self._said, self._said_at = share, now
+            left = (now - self._start) * (1 - share) / share
+            log.info("%s, about %s left", self._counts(), tqdm.format_interval(left))
+
+    def end(self, lanes: int, *, runs: int) -> None:
+        """Say that a pack has ended.
+
+        Args:
+            lanes: that were in flight in it.
+            runs: that are done with.
+        """
+        self.in_flight -= lanes
+        self.done += runs
+        self._moved = max(self._moved, float(self.done))
+        self._bar.update(max(self._moved - self._bar.n, 0))
+        self._show()
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Return a context in which lines may be printed."""
+        return tqdm.external_write_mode()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+    def _show(self) -> None:
+        self._bar.set_postfix_str(f" {self._counts()}")
+
+    def _counts(self) -> str:
+        lanes = f", {self.in_flight} in flight" if self.in_flight else ""
+        return f"{self.done} of {self.total} runs done{lanes}"

@@ -1,0 +1,58 @@
+"""``hydra/launcher=packed``. Hydra imports this at every start, so what it needs it loads later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class PackedLauncherConf:
+    """Options of the launcher.
+
+    Attributes:
+        processes: that work at once; None for as many as there are cores.
+        memory_gib: that a pack may take; None for most of what is free.
+    """
+
+    _target_: str = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
+    processes: int | None = None
+    memory_gib: float | None = None
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="packed", node=PackedLauncherConf, provider="adapterlab"
+)
+
+
+class PackedLauncher(Launcher):
+    """Trains the jobs of a sweep in packs; see `adapterlab.studies.launch`."""
+
+    def __init__(self, processes: int | None, memory_gib: float | None) -> None:
+        self.processes, self.memory_gib = processes, memory_gib
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra gives a launcher."""
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Carry out a batch of jobs."""
+        from adapterlab.studies.launch import launch
+
+        return launch(
+            self.context,
+            self.task_function,
+            self.config,
+            job_overrides,
+            initial_job_idx,
+            processes=self.processes,
+            memory_gib=self.memory_gib,
+        )

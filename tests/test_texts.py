@@ -16,62 +16,22 @@ from adapterlab import cli, pipeline
 from adapterlab.assembly import assemble
 from adapterlab.bases import base_run
 from adapterlab.building import check, high_rate
-from adapterlab.config import Base, Config, PretrainedBase, ScratchBase
+from adapterlab.config import Base, PretrainedBase, ScratchBase
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
 from adapterlab.runs import RunResult, config_hash
-from lab import ONE_THREAD, Outcome, tiny
+from lab import ONE_THREAD, Outcome
+from reviews import small, write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 STRATEGIES = sorted(path.stem for path in (cli.CONF / "adapter").glob("*.yaml"))
 
-GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")
-NOUNS = ("film", "book", "play", "song", "meal")
-
-SMALL = (
-    "model=bert_tiny",
-    "model.vocab_size=96",
-    "model.hidden_size=16",
-    "model.max_tokens=24",
-    "dataset.max_length=16",
-    "batch_size=16",
-    "optimizer.lr=0.01",
-)
-
-
-def write_reviews(folder: Path, *, seed: int = 0, good: str = "good", bad: str = "bad") -> Path:
-    """Write reviews whose one adjective says their label, 96 / 48, a third of them long."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw = torch.Generator().manual_seed(seed)
-
-    def pick(words: tuple[str, ...]) -> str:
-        return words[int(torch.randint(len(words), (), generator=draw))]
-
-    for split, size in (("train", 96), ("test", 48)):
-        with (folder / f"{split}.csv").open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(("text", "label"))
-            for i in range(size):
-                tail = f" and the {pick(NOUNS)} went on and on" if i % 3 == 0 else ""
-                adjective = pick(GOOD if i % 2 else BAD)
-                rows.writerow((f"a {adjective} {pick(NOUNS)}{tail}", good if i % 2 else bad))
-    return folder
-
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
-
-
-def small(root: Path, reviews: Path, *overrides: str) -> Config:
-    """Compose a run on the reviews; a later override wins over `SMALL`."""
-    chosen = {override.partition("=")[0] for override in overrides}
-    kept = [option for option in SMALL if option.partition("=")[0] not in chosen]
-    base = [] if any(o.startswith("base=trained") for o in overrides) else ["base=scratch"]
-    files = ["dataset=text_files", f"dataset.loader.path={reviews}"]
-    return tiny(root, "limit=null", *files, *base, *kept, *overrides)
 
 
 def evaluated(result: RunResult, split: str = "test") -> dict[str, float]:

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from adapter_cases import CASES, CLASSES, MODELS, build, inputs
 from torch import Tensor, nn
 
-from adapter_cases import CASES, CLASSES, MODELS, build, inputs
-from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LoRA, Strategy
-from adapterlab.models import MLP
-from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
+from adapterlab.adapters import AdaptedModel, LoRA, Strategy
+from adapterlab.packing import PackedModel, share_frozen
 
 STEPS = 300
 BOUND = 1e-12

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from transformer_cases import ARCHITECTURES, CASES, CLASSES, encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, LoRA
-from adapterlab.packing import PackedModel, share_frozen, signature
-from adapterlab.packing.pack import CannotPackError
-from transformer_cases import ARCHITECTURES, CASES, CLASSES, encoder, tokens
+from adapterlab.packing import PackedModel, share_frozen
 
 BOUND = 1e-11
 

@@ -45,6 +45,10 @@ def small(root: Path, reviews: Path, *overrides: str) -> Config:
     """Compose a run on the reviews; a later override wins over `SMALL`."""
     chosen = {override.partition("=")[0] for override in overrides}
     kept = [option for option in SMALL if option.partition("=")[0] not in chosen]
-    base = [] if any(o.startswith(("base=trained", "base=checkpoint")) for o in overrides) else ["base=scratch"]
+    base = (
+        []
+        if any(o.startswith(("base=trained", "base=checkpoint")) for o in overrides)
+        else ["base=scratch"]
+    )
     files = ["dataset=text_files", f"dataset.loader.path={reviews}"]
     return tiny(root, "limit=null", *files, *base, *kept, *overrides)

@@ -18,7 +18,13 @@ from reviews import small, write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-IMAGES = ("hardware.precision=64-true", "limit=640", "epochs=20", "optimizer.lr=0.002", "base.head=new")
+IMAGES = (
+    "hardware.precision=64-true",
+    "limit=640",
+    "epochs=20",
+    "optimizer.lr=0.002",
+    "base.head=new",
+)
 TEXTS = ("hardware.precision=64-true", "epochs=12", "optimizer.lr=0.002", "model.hidden_size=32")
 
 SPREAD: dict[str, Sequence[str]] = {
@@ -45,7 +51,9 @@ def overrides(strategy: str, count: int, seed: str) -> list[list[str]]:
         chosen = [option.replace("SEED", f"{seed}={1 + lane // 4}") for option in chosen]
         if lane >= 7:  # by then all combinations have been used
             chosen.append(f"{seed}=5")
-        lanes.append([f"adapter={strategy}", *chosen, f"select_on={['accuracy', 'loss'][lane % 2]}"])
+        lanes.append(
+            [f"adapter={strategy}", *chosen, f"select_on={['accuracy', 'loss'][lane % 2]}"]
+        )
     return lanes
 
 
@@ -58,7 +66,9 @@ def assert_same_runs(alone: RunResult, lane: RunResult, bound: float) -> None:
     assert measured == {name for name in lane.metrics if not name.startswith("cost/")}
     for name in measured:
         assert lane.metrics[name] == pytest.approx(alone.metrics[name], rel=bound, abs=bound), name
-    tables = [pq.read_table(run.folder / "predictions.parquet").to_pandas() for run in (alone, lane)]
+    tables = [
+        pq.read_table(run.folder / "predictions.parquet").to_pandas() for run in (alone, lane)
+    ]
     assert (tables[0].prediction == tables[1].prediction).all()
     logits = [np.stack(list(table.logits)) for table in tables]
     np.testing.assert_allclose(logits[1], logits[0], rtol=bound * 100, atol=bound * 100)
@@ -100,4 +110,6 @@ def test_texts(strategy: str, count: int, lab_root: Path, reviews: Path) -> None
     base = pipeline.run(small(lab_root, reviews, *TEXTS, "adapter=full", "epochs=1"))
     fixed = ["base=checkpoint", f"base.path={base.folder / 'adapter.safetensors'}", "base.head=new"]
     lanes = overrides(strategy, count, "init_seed")
-    assert_the_law([small(lab_root, reviews, study, *fixed, *TEXTS, *lane) for lane in lanes], 1e-10)
+    assert_the_law(
+        [small(lab_root, reviews, study, *fixed, *TEXTS, *lane) for lane in lanes], 1e-10
+    )

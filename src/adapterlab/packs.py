@@ -172,15 +172,17 @@ class _Pack:
             tests = predict_pack(pack, first.assembly.data, "test", self.device.torch)
             wall_seconds = time.perf_counter() - start
         costs: dict[str, tuple[float | None, str]] = {
+            "lane_seconds": (None, ""),
             "pack_seconds": (seconds + prefix.seconds, ""),
             "prefix_seconds": (prefix.seconds, ""),
             "pack_wall_seconds": (wall_seconds, ""),
             "pack_samples_per_second": (rate, "the training has no more steps than the warm-up"),
             "pack_peak_memory_mib": (memory.mib, memory.why or ""),
         }
-        if any(lane.saved for lane in self.lanes):
+        resumed = any(lane.saved for lane in self.lanes)
+        if resumed:
             costs = dict.fromkeys(costs, (None, "the pack was interrupted and resumed"))
-        self._finish(tests, prefix, costs, size)
+        self._finish(tests, prefix, costs, size, resumed=resumed)
 
     def _order_seed(self, number: int) -> int:
         return self.configs[number].order_seed
@@ -224,7 +226,13 @@ class _Pack:
         return seconds, rate
 
     def _finish(
-        self, tests: Sequence[Predictions], prefix: Prefix, costs: Costs, size: int
+        self,
+        tests: Sequence[Predictions],
+        prefix: Prefix,
+        costs: Costs,
+        size: int,
+        *,
+        resumed: bool,
     ) -> None:
         """Write what every lane leaves."""
         first = self.lanes[0]
@@ -235,12 +243,11 @@ class _Pack:
             assert lane.opened is not None
             assert lane.training is not None
             why = f"trained in a pack of {size}: see cost/lane_seconds and cost/pack_*"
-            own = {
-                "lane_seconds": (lane.training.seconds + prefix.seconds / size, ""),
-                **dict.fromkeys(ALONE_ONLY, (None, why)),
-            }
+            own = {**costs, **dict.fromkeys(ALONE_ONLY, (None, why))}
+            if not resumed:
+                own["lane_seconds"] = (lane.training.seconds + prefix.seconds / size, "")
             try:
-                result = lane.opened.finish(lane.training, test, prefix, {**costs, **own}, source)
+                result = lane.opened.finish(lane.training, test, prefix, own, source)
             except Exception as error:  # of one run's files, say; the other lanes are not to blame
                 self._close(lane, error)
             else:

@@ -121,7 +121,7 @@ def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
         table.add_row(
             str(number) if pack.packed else "-",
             str(len(pack.jobs)),
-            f"{pack.gib:.2f}",
+            memory(pack.gib),
             pack.why,
             names,
         )

@@ -110,7 +110,7 @@ class _Study:
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:
-            print_packs(packs, [str(job) for job in self.jobs])
+            print_packs(packs, self._differences())
             return [None] * len(self.jobs)
         self._say(packs)
         if packs:
@@ -125,6 +125,12 @@ class _Study:
         if key not in self._read:
             self._read[key] = load_data(config)
         return self._read[key]
+
+    def _differences(self) -> list[str]:
+        """Return for each job the overrides that not all jobs have."""
+        common = set.intersection(*(set(job.overrides) for job in self.jobs))
+        kept = [[o for o in job.overrides if o not in common] for job in self.jobs]
+        return [" ".join(own) or str(job) for own, job in zip(kept, self.jobs, strict=True)]
 
     def _first_of_each_run(self) -> list[int]:
         numbers: dict[Any, int] = {}

@@ -17,7 +17,7 @@ from adapterlab.parsing import to_container
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
 
-OWN_WEIGHTS = 2_000_000
+OWN_WEIGHTS = 500_000
 """Trained weights of the model's own, per lane, above which products no longer gain by company."""
 
 OF_LANES = (
@@ -107,10 +107,10 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "precision=16-mixed scales one loss for all lanes"
     if config.pack == "always" or accelerator == "gpu":
         return None
-    if memory.depth < memory.blocks:
+    if memory.blocks and not memory.depth:
         return (
-            f"{memory.blocks - memory.depth} of {memory.blocks} layers are computed for each run, "
-            "and a CPU gains nothing from computing them together"
+            f"all {memory.blocks} layers are trained or adapted, so runs share nothing that is "
+            "computed, and a CPU multiplies for several no faster than for one"
         )
     if memory.own_weights > OWN_WEIGHTS:
         return f"{memory.own_weights:,} weights of the model itself are trained in each run"

@@ -62,7 +62,8 @@ def test_a_lane_that_diverges_leaves_the_others_alone(lab_root: Path) -> None:
 def test_early_stopping_is_each_lanes_own(lab_root: Path) -> None:
     """A rate that never learns stops after its patience; the other trains on, as it does alone."""
     configs = lanes(
-        lab_root, "stopping", "optimizer.lr=1e-12", "optimizer.lr=0.02", "optimizer.lr=1e-12 seed=1",
+        lab_root, "stopping",
+        "optimizer.lr=1e-12", "optimizer.lr=0.02", "optimizer.lr=1e-12 seed=1",
         options=["early_stopping=2", "optimizer.weight_decay=0"],
     )  # fmt: skip
     stopped, trained, other = results(run_pack(configs))

@@ -141,7 +141,7 @@ def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult
     """Return a finished run's result, logged to MLflow if the store does not have it."""
     if is_logged(config, result.run_id):
         return result
-    with tracked(config, result.name) as tracker:
+    with tracked(config, result.name, result.run_id) as tracker:
         folder.remember_mlflow_run(tracker.run_id)
         _log_start(config, result.tags, tracker)
         for epoch, metrics in result.history.items():

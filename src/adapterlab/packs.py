@@ -19,7 +19,7 @@ from adapterlab.loading import RunData, load_data
 from adapterlab.measurements import why_no_source
 from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen
-from adapterlab.packing.trial import try_out
+from adapterlab.packing.trial import first_rows, try_out
 from adapterlab.pipeline import found, frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.runs import RunFolder, RunResult, run_name
@@ -37,7 +37,7 @@ Outcome = RunResult | Exception
 OnStep = Callable[[float], None]
 """Takes how many runs' worth of training has been done, in all lanes together."""
 
-_TRIAL_ROWS = 4
+_TRIAL_ROWS = 6
 
 
 @dataclass
@@ -193,7 +193,7 @@ class _Pack:
         batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
         try:
             share_frozen(models)
-            try_out(models, _first_rows(batch.inputs), batch.labels[:_TRIAL_ROWS])
+            try_out(models, first_rows(batch.inputs, _TRIAL_ROWS), batch.labels[:_TRIAL_ROWS])
         except CannotPackError as error:
             log.warning("%s: %s; one by one", run_name(self.lanes[0].config), error)
             self.alone += [lane.number for lane in self.lanes]
@@ -281,10 +281,3 @@ def _equally_far(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
 
     for _, group in groupby(sorted(lanes, key=epochs), key=epochs):
         yield sorted(group, key=lambda lane: lane.config.order_seed)
-
-
-def _first_rows(inputs: Any) -> Any:
-    if isinstance(inputs, dict):
-        # A number among them is no row: the depth of hidden states.
-        return {k: v[:_TRIAL_ROWS] if hasattr(v, "ndim") else v for k, v in inputs.items()}
-    return inputs[:_TRIAL_ROWS]

@@ -139,14 +139,19 @@ def is_local(uri: str | None) -> bool:
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:
-    """Say whether the store has a run; True where tracking is off.
+    """Say whether the store has a run to its end; True where tracking is off.
+
+    A process may be killed after it has written a run's result, and before it has logged it.
 
     Raises:
         AdapterLabError: no store answers.
     """
     if not config.tracking.enabled:
         return True
-    return run_id is not None and _is_there(connect(config.tracking.uri, config.mlruns), run_id)
+    client = connect(config.tracking.uri, config.mlruns)
+    if run_id is None or not _is_there(client, run_id):
+        return False
+    return bool(client.get_run(run_id).info.status == "FINISHED")
 
 
 def _reach(uri: str) -> Any:
@@ -296,6 +301,8 @@ def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | Non
     with FileLock(config.mlruns / ".mlflow.lock"):
         found = client.search_runs([experiment_id], query, max_results=1)
         if found:
+            if found[0].info.status != "FINISHED":  # its process was killed in between
+                client.update_run(found[0].info.run_id, status="FINISHED")
             return str(found[0].info.run_id)
         tags = {"study": config.study, "kind": "study"}
         run_id = client.create_run(experiment_id, run_name=config.study, tags=tags).info.run_id

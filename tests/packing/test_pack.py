@@ -1,5 +1,7 @@
 """The law of packs at the level of modules: a lane computes what its model computes alone."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,12 +10,14 @@ import torch.nn.functional as F
 from adapter_cases import CASES, CLASSES, MODELS, build, inputs
 from torch import Tensor, nn
 
-from adapterlab.adapters import AdaptedModel, LoRA, Strategy
-from adapterlab.packing import PackedModel, share_frozen
+from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LoRA, Strategy
+from adapterlab.models import MLP
+from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
+from adapterlab.packing.trial import try_out
 
 STEPS = 300
 BOUND = 1e-12
-"""Differences in float64: sums in another order differ by 1e-16 each, and training carries them on."""
+"""In float64: sums in another order differ by 1e-16 each, and a training carries that on."""
 
 
 def variants(strategy: Strategy, count: int) -> list[Strategy]:
@@ -102,13 +106,8 @@ def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int
     return torch.stack(losses)
 
 
-@pytest.mark.parametrize("streams", [[0, 0], [0, 1], [0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 0, 1]])
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("strategy", CASES)
-def test_a_lane_trains_as_its_model_does_alone(
-    strategy: str, model: str, streams: list[int]
-) -> None:
-    count, steps = len(streams), STEPS if len(streams) == 9 else 20
+def assert_the_law(strategy: str, model: str, streams: list[int], steps: int) -> None:
+    count = len(streams)
     seeds = [10 * k for k in range(count)]
     models = lane_models(model, strategy, count)
     share_frozen(models)
@@ -122,3 +121,134 @@ def test_a_lane_trains_as_its_model_does_alone(
         assert state.keys() == own.trainable().keys()
         for name, parameter in own.trainable().items():
             torch.testing.assert_close(state[name], parameter.data, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("streams", [[0, 0], [0, 1], [0, 0, 1]], ids=str)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("strategy", CASES)
+def test_a_lane_trains_as_its_model_does_alone(
+    strategy: str, model: str, streams: list[int]
+) -> None:
+    assert_the_law(strategy, model, streams, steps=20)
+
+
+@pytest.mark.parametrize("strategy", ["full", "last_layers-2", "bitfit", "lora-dropout", "dora"])
+def test_nine_lanes_over_hundreds_of_steps(strategy: str) -> None:
+    """The first step proves nothing for low-rank updates: B is zero."""
+    assert_the_law(strategy, "mlp", [0, 0, 0, 1, 1, 1, 2, 2, 2], STEPS)
+
+
+@pytest.mark.parametrize("streams", [[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1]], ids=str)
+def test_streams_that_as_many_lanes_read_and_others(streams: list[int]) -> None:
+    assert_the_law("lora", "mlp", streams, steps=20)
+
+
+def test_lanes_that_leave_do_not_change_the_others() -> None:
+    models = lane_models("mlp", "lora", 3)
+    share_frozen(models)
+    pack = PackedModel(models, [0, 1, 2])
+    states = [{k: v.clone() for k, v in pack.lane_state(lane).items()} for lane in range(3)]
+    pack.keep([0, 2])
+    assert pack.lanes.read == [0, 1]
+    for lane, before in enumerate((states[0], states[2])):
+        after = pack.lane_state(lane)
+        assert all(torch.equal(after[name], before[name]) for name in before)
+    x, _ = batches(0, 0)
+    logits = pack.eval()(x, rows=12, together=True)
+    for lane, model in enumerate((models[0], models[2])):
+        torch.testing.assert_close(logits[lane], model.eval()(x), rtol=BOUND, atol=BOUND)
+
+
+def test_frozen_weights_are_there_once() -> None:
+    models = lane_models("mlp", "lora", 3)
+    share_frozen(models)
+    pack = PackedModel(models, [0, 0, 0])
+    shared = models[0].model.get_submodule("layers.0").base.weight
+    assert models[2].model.get_submodule("layers.0").base.weight is shared
+    assert pack.model.get_submodule("layers.0").base.weight is shared
+
+
+def test_other_base_weights_are_refused() -> None:
+    models = [LoRA(rank=2).apply(build(MODELS["mlp"], seed=seed)) for seed in (0, 1)]
+    with pytest.raises(CannotPackError, match=r"layers\.0\.base\.weight is frozen and differs"):
+        share_frozen(models)
+
+
+OTHERS = [DoRA(rank=2), LoRA(rank=2, head="freeze"), LoRA(rank=2, targets=["layers.0"]), Head()]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_models_that_train_other_parameters_are_refused(other: Strategy) -> None:
+    models = [strategy.apply(build(MODELS["mlp"])) for strategy in (LoRA(rank=2), other)]
+    with pytest.raises(CannotPackError, match="they train different parameters"):
+        PackedModel(models, [0, 0])
+
+
+class Doubled(nn.Linear):
+    """A layer of its own kind, of which packs know nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def with_layer(layer: nn.Module) -> nn.Module:
+    model = MLP((5,), CLASSES, widths=(8, 6))
+    model.layers[1] = layer
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (lambda: with_layer(Doubled(8, 6)), "Doubled has no batched counterpart"),
+        (lambda: with_layer(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6))), "BatchNorm1d has"),
+        (lambda: with_layer(nn.Sequential(nn.Linear(8, 6), nn.AlphaDropout())), "AlphaDropout"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(model: Callable[[], nn.Module], why: str) -> None:
+    with pytest.raises(CannotPackError, match=why):
+        signature(Full().apply(model()))
+
+
+def test_a_frozen_batch_norm_is_refused() -> None:
+    model = with_layer(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6)))
+    with pytest.raises(CannotPackError, match="keeps statistics of the batch"):
+        signature(Head().apply(model))
+
+
+def test_tied_weights_are_refused() -> None:
+    model = MLP((5,), CLASSES, widths=(6, 6, 6))
+    model.layers[2].weight = model.layers[1].weight
+    with pytest.raises(CannotPackError, match="share trained weights"):
+        signature(Full().apply(model))
+
+
+def test_a_signature_needs_no_weights() -> None:
+    with torch.device("meta"):
+        without = MLP((5,), CLASSES, widths=(8, 6))
+    planned = LoRA(rank=3).apply(without)
+    real = LoRA(rank=1, alpha=5).apply(MLP((5,), CLASSES, widths=(8, 6)))
+    assert signature(planned) == signature(real)
+
+
+class Mixing(MLP):
+    """A model that looks at all rows at once, which no name gives away."""
+
+    is_chain = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+@pytest.mark.parametrize("kind", [MLP, Mixing])
+def test_a_model_that_mixes_rows_is_found_out(kind: type[MLP]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    base = kind((5,), CLASSES, widths=(8, 6), generator=generator)
+    models = [LoRA(rank=2, init="both_normal").apply(copy.deepcopy(base), seed=i) for i in range(3)]
+    share_frozen(models)
+    x, labels = torch.randn(6, 5, generator=generator), torch.tensor([0, 1, 2, 0, 1, 2])
+    if kind is MLP:
+        try_out(models, x, labels)
+        return
+    with pytest.raises(CannotPackError, match="logits differ by"):
+        try_out(models, x, labels)

@@ -1,6 +1,6 @@
 """Trying a pack out on a few rows before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,13 @@ from torch import Tensor
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.packing.pack import CannotPackError, PackedModel
+
+
+def first_rows(inputs: Any, count: int) -> Any:
+    """Return the first rows of a batch."""
+    if isinstance(inputs, Mapping):
+        return {k: v[:count] if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    return inputs[:count]
 
 
 def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None:
@@ -34,6 +41,7 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None
         logits = pack(inputs, len(labels), together=True)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(models)), reduction="sum")
         torch.autograd.backward(loss)
+        _require_own_rows(models, inputs, len(labels))
         for lane, model in enumerate(models):
             own = model(inputs)
             trained = model.trainable()
@@ -58,6 +66,29 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None
     finally:
         for model, mode in zip(models, modes, strict=True):
             model.train(mode)
+
+
+@torch.no_grad()
+def _require_own_rows(models: Sequence[AdaptedModel], inputs: Any, rows: int) -> None:
+    """Give every lane rows of its own: a model that mixes rows shows only then.
+
+    Raises:
+        CannotPackError: a lane's logits depend on the rows of others.
+    """
+    lanes = len(models)
+    pack = PackedModel(models, range(lanes)).eval()
+    size = min(2, rows)
+    own = [torch.arange(lane, lane + size) % rows for lane in range(lanes)]
+    logits = pack(_rows(inputs, torch.cat(own)), size)
+    for lane, model in enumerate(models):
+        _require_close("logits", model(_rows(inputs, own[lane])), logits[lane])
+
+
+def _rows(inputs: Any, rows: Tensor) -> Any:
+    """Return some rows of a batch; a number among its parts is of all rows."""
+    if isinstance(inputs, Mapping):
+        return {k: v[rows] if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    return inputs[rows]
 
 
 def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:

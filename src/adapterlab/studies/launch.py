@@ -70,6 +70,7 @@ def launch(
     Raises:
         AdapterLabError: an option of a job is wrong, or its data are missing; nothing has been
             trained.
+        SystemExit: a plan was asked for, and has been printed; sweepers want results.
     """
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
@@ -100,7 +101,7 @@ class _Study:
         self._read: dict[str, RunData] = {}
 
     def carry_out(self) -> list[Any]:
-        """Plan, carry out and print; return a result, an exception or None for each job."""
+        """Plan, carry out and print; return a result or an exception for each job."""
         unknown = [job.config for job in self.jobs if check(job.config) is None]
         plan_only = any(job.config.plan for job in self.jobs)
         for config in unknown if plan_only else [job.config for job in self.jobs]:
@@ -111,7 +112,7 @@ class _Study:
         packs = self._packs(waiting)
         if plan_only:
             print_packs(packs, self._differences())
-            return [None] * len(self.jobs)
+            sys.exit(0)
         self._say(packs)
         if packs:
             self._work(packs)
@@ -248,7 +249,7 @@ def _job_return(job: Job, outcome: Any) -> JobReturn:
     if isinstance(outcome, Exception):
         returned.return_value, returned.status = outcome, JobStatus.FAILED
         return returned
-    value = outcome and outcome.metrics[f"best/val_{job.config.select_on}"]
+    value = outcome.metrics[f"best/val_{job.config.select_on}"]
     returned.return_value, returned.status = value, JobStatus.COMPLETED
     return returned
 

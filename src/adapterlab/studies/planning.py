@@ -156,7 +156,8 @@ def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
         part = group[start : start + base + (number < more)]
         start += len(part)
         gib = max(candidate.memory.gib(len(part)) for candidate in part)
-        why = f"{first.config.adapter['name']} on one frozen base"
+        strategies = dict.fromkeys(str(c.config.adapter["name"]) for c in part)
+        why = f"{' and '.join(strategies)} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
         packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True))

@@ -1,0 +1,143 @@
+"""Which runs share a pack, and why others stay alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapterlab.config import Config
+from adapterlab.studies import planning
+from adapterlab.studies.planning import PlannedPack, plan_packs
+from lab import tiny
+
+Compose = Callable[..., Config]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Compose:
+    return lambda *options: tiny(tmp_path, *options)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Compose:
+    return lambda *options: tiny(
+        tmp_path, "model=bert_tiny", "dataset=text_files", "dataset.loader.path=there",
+        "dataset.classes=[a,b]", "base=scratch", *options,
+    )  # fmt: skip
+
+
+def planned(*configs: Config, memory_gib: float = 16) -> list[PlannedPack]:
+    return plan_packs(configs, [None] * len(configs), memory_gib)
+
+
+def jobs(packs: list[PlannedPack]) -> list[tuple[int, ...]]:
+    return [pack.jobs for pack in packs]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "adapter.rank=2", "adapter.alpha=3", "adapter.scaling=alpha", "adapter.init=gaussian",
+        "adapter.dropout=0.2", "adapter.rank_pattern={layers.0: 3}", "optimizer.lr=0.5",
+        "optimizer.weight_decay=0.3", "optimizer.schedule=cosine", "optimizer.clip_norm=1.0",
+        "seed=3", "init_seed=3", "order_seed=3", "early_stopping=2", "select_on=loss",
+        "adapter.targets=[layers.0]",
+    ],
+)  # fmt: skip
+def test_lanes_may_differ_in(option: str, image: Compose) -> None:
+    (pack,) = planned(image(), image(option))
+    assert pack.packed
+    assert pack.jobs == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "adapter=dora", "adapter.head=freeze", "adapter.head=adapt", "epochs=3", "batch_size=8",
+        "optimizer=sgd", "label_smoothing=0.1", "limit=64", "dataset.std=[0.3]", "base.seed=1",
+        "model.dropout=0.1", "study=other", "hardware.precision=64-true", "dataset=digits",
+    ],
+)  # fmt: skip
+def test_lanes_may_not_differ_in(option: str, image: Compose) -> None:
+    packs = planned(image(), image(option))
+    assert jobs(packs) == [(0,), (1,)]
+    for pack in packs:
+        assert not pack.packed
+        assert pack.why == "no other run trains the same parameters of the same base"
+
+
+def test_layers_of_different_depth_are_different_parameters(image: Compose) -> None:
+    three = ("model.widths=[8,8,8]", "adapter=last_layers")
+    packs = planned(*(image(*three, f"adapter.n={n}") for n in (1, 2, 1, 2)))
+    assert jobs(packs) == [(0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["pack=never"], "pack=never"),
+        (["hardware.compile=true"], "hardware.compile=true compiles one model"),
+        (["adapter=full", "model.widths=[8000]"], "weights of the model itself are trained"),
+    ],
+)
+def test_why_a_run_is_alone(options: list[str], why: str, image: Compose) -> None:
+    packs = planned(image(*options), image(*options, "seed=1"))
+    assert jobs(packs) == [(0,), (1,)]
+    assert all(why in pack.why and not pack.packed for pack in packs)
+
+
+def test_pack_always_packs_what_auto_leaves_alone(image: Compose) -> None:
+    large = ("adapter=full", "model.widths=[8000]", "pack=always")
+    (pack,) = planned(image(*large), image(*large, "seed=1"))
+    assert pack.packed
+    (alone,) = planned(image("pack=always"))
+    assert alone.packed
+    assert alone.jobs == (0,)
+
+
+def test_texts_share_what_is_frozen_or_stay_alone_on_a_cpu(text: Compose) -> None:
+    everywhere = [text(f"adapter.rank={rank}") for rank in (1, 2)]
+    assert jobs(planned(*everywhere)) == [(0,), (1,)]
+    assert "all 2 layers are trained or adapted" in planned(*everywhere)[0].why
+    always = [text(f"adapter.rank={rank}", "pack=always") for rank in (1, 2)]
+    assert jobs(planned(*always)) == [(0, 1)]
+    last = [text(f"adapter.rank={rank}", "adapter.layers=last 1") for rank in (1, 2)]
+    assert jobs(planned(*last)) == [(0, 1)]
+    head = [text("adapter=head", f"optimizer.lr={lr}") for lr in (0.1, 0.2)]
+    assert jobs(planned(*head)) == [(0, 1)]
+
+
+def test_texts_of_two_orders_are_two_packs(text: Compose) -> None:
+    head = ("adapter=head", "init_seed=0")
+    packs = planned(*(text(*head, f"seed={seed}", f"optimizer.lr=0.{seed + 1}") for seed in (0, 1)))
+    assert jobs(packs) == [(0,), (1,)]
+
+
+def test_a_random_base_is_shared_by_runs_of_one_init_seed(image: Compose) -> None:
+    packs = planned(
+        *(image("base=scratch", *o) for o in (["seed=0"], ["seed=1"], ["order_seed=1"]))
+    )
+    assert jobs(packs) == [(0, 2), (1,)]
+    # What is trained in full needs no common base.
+    full = [image("base=scratch", "adapter=full", f"seed={seed}") for seed in (0, 1)]
+    assert jobs(planned(*full)) == [(0, 1)]
+
+
+def test_a_pack_that_would_not_fit_is_split_evenly(image: Compose) -> None:
+    configs = [image(f"adapter.rank={rank}") for rank in range(1, 11)]
+    (whole,) = planned(*configs)
+    three = planned(*configs, memory_gib=whole.gib * 0.45)
+    assert [len(pack.jobs) for pack in three] == [4, 3, 3]
+    assert all(pack.gib <= whole.gib * 0.45 for pack in three)
+    assert three[1].why.endswith("part 2 of 3")
+    # What does not fit even alone is still carried out, lane by lane.
+    ones = planned(*configs, memory_gib=1e-9)
+    assert jobs(ones) == [(i,) for i in range(10)]
+
+
+def test_a_pack_has_no_more_than_the_most_lanes(
+    image: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MOST_LANES", 4)
+    packs = planned(*(image(f"seed={seed}") for seed in range(9)))
+    assert [len(pack.jobs) for pack in packs] == [3, 3, 3]

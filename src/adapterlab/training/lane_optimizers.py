@@ -42,6 +42,8 @@ class LaneOptimizer:
     ) -> None:
         self.pack, self.options, self.total, self.steps = pack, list(options), total, steps
         self.plateaus = [_Plateau(one) for one in options]
+        self._named = list(_named(pack))
+        self._parameters = [getattr(module, own) for _, module, own in self._named]
         self._build()
         if states:
             for plateau, state in zip(self.plateaus, states, strict=True):
@@ -53,11 +55,11 @@ class LaneOptimizer:
         self._clip()
         for group, lanes in zip(self.torch.param_groups, self._runs, strict=True):
             group["lr"] = self.rate(lanes.start)
-            for own, parameter in zip(group["params"], self._parameters(), strict=True):
+            for own, parameter in zip(group["params"], self._parameters, strict=True):
                 if own is not parameter:
                     own.grad = parameter.grad[lanes] if parameter.grad is not None else None
         self.torch.step()
-        for parameter in self._parameters():
+        for parameter in self._parameters:
             parameter.grad = None
         self.steps += 1
 
@@ -89,7 +91,7 @@ class LaneOptimizer:
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
         self._runs = list(_runs(self.options))
-        parameters = list(self._parameters())
+        parameters = self._parameters
         whole = len(self._runs) == 1
         groups = [
             {
@@ -101,20 +103,12 @@ class LaneOptimizer:
         fused = parameters[0].device.type in ("cpu", "cuda")
         self.torch = optimizer_class(self.options[0])(groups, fused=fused)
 
-    def _named(self) -> Iterator[tuple[str, LaneModule, str]]:
-        for name, module in self.pack.lane_modules():
-            for own in module.trained:
-                yield f"{name}.{own}", module, own
-
-    def _parameters(self) -> Iterator[nn.Parameter]:
-        return (getattr(module, own) for _, module, own in self._named())
-
     @torch.no_grad()
     def _clip(self) -> None:
         """Bring the gradient norm of each lane down to its own limit, as torch's clipping does."""
         if all(options.clip_norm is None for options in self.options):
             return
-        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients])
         limits = [options.clip_norm or float("inf") for options in self.options]
         share = (norms.new_tensor(limits) / (norms.norm(dim=0) + 1e-6)).clamp(max=1.0)
@@ -127,7 +121,7 @@ class LaneOptimizer:
         own = lane - self._runs[index].start
         copied: LaneState = {}
         for (name, module, parameter), piece in zip(
-            self._named(), self.torch.param_groups[index]["params"], strict=True
+            self._named, self.torch.param_groups[index]["params"], strict=True
         ):
             copied[name] = {}
             for key, tensor in self.torch.state[piece].items():
@@ -142,7 +136,7 @@ class LaneOptimizer:
         """Set torch's state from copies of the lanes' own."""
         for run, group in zip(self._runs, self.torch.param_groups, strict=True):
             for (name, module, parameter), piece in zip(
-                self._named(), group["params"], strict=True
+                self._named, group["params"], strict=True
             ):
                 for key, tensor in states[run.start][name].items():
                     if not tensor.ndim:
@@ -179,6 +173,13 @@ class _Plateau:
         if self._schedule is not None and state is not None:
             self._rate.param_groups[0]["lr"] = state["rate"]
             self._schedule.load_state_dict(state["schedule"])
+
+
+def _named(pack: PackedModel) -> Iterator[tuple[str, LaneModule, str]]:
+    """Yield every stacked parameter: its name in the model, its module, its name there."""
+    for name, module in pack.lane_modules():
+        for own in module.trained:
+            yield f"{name}.{own}", module, own
 
 
 def _runs(options: Sequence[SGD | Adam]) -> Iterator[slice]:

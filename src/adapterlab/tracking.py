@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.interrupts import undisturbed
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +77,18 @@ class MLflowTracker:
         """Log parameters; MLflow refuses to change one that a resumed run logs again."""
         from mlflow.entities import Param
 
-        known = self.client.get_run(self.run_id).data.params
-        new = [Param(key, str(value)) for key, value in values.items() if key not in known]
-        for i in range(0, len(new), self.PARAMS_PER_CALL):
-            self.client.log_batch(self.run_id, params=new[i : i + self.PARAMS_PER_CALL])
+        with undisturbed():
+            known = self.client.get_run(self.run_id).data.params
+            new = [Param(key, str(value)) for key, value in values.items() if key not in known]
+            for i in range(0, len(new), self.PARAMS_PER_CALL):
+                self.client.log_batch(self.run_id, params=new[i : i + self.PARAMS_PER_CALL])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags in one call."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in values.items()])
+        with undisturbed():
+            self.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in values.items()])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics in one call."""
@@ -93,11 +96,13 @@ class MLflowTracker:
 
         now = int(time.time() * 1000)
         metrics = [Metric(key, value, now, step) for key, value in values.items()]
-        self.client.log_batch(self.run_id, metrics=metrics)
+        with undisturbed():
+            self.client.log_batch(self.run_id, metrics=metrics)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+        with undisturbed():
+            self.client.log_artifact(self.run_id, str(path), folder)
 
 
 def default_uri(mlruns: Path) -> str:
@@ -212,33 +217,48 @@ def tracked(
     if not config.tracking.enabled:
         yield NoTracker()
         return
-    client = connect(config.tracking.uri, config.mlruns)
-    if run_id is None or not _is_there(client, run_id):
-        experiment = _experiment_id(client, config)
-        run_id = _found(client, experiment, identity) if resume and identity else None
-    if run_id is None:
-        parent = _parent_run_id(client, experiment, config)
-        tags = dict(identity or {})
-        if parent is not None:
-            tags["mlflow.parentRunId"] = parent
-        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-    else:
-        client.update_run(run_id, status="RUNNING")
-        if "error" in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, "error")
+    with undisturbed():
+        client = connect(config.tracking.uri, config.mlruns)
+        run_id = _opened(client, config, name, run_id, identity or {}, resume=resume)
     tracker = MLflowTracker(client, run_id)
     try:
         yield tracker
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
         # The error itself matters more than a store that cannot take the news.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), undisturbed():
             if not killed:
                 first_line = (str(error).splitlines() or [""])[0]
                 tracker.tags({"error": f"{type(error).__name__}: {first_line}"[:500]})
             client.set_terminated(run_id, "KILLED" if killed else "FAILED")
         raise
-    client.set_terminated(run_id, "FINISHED")
+    with undisturbed():
+        client.set_terminated(run_id, "FINISHED")
+
+
+def _opened(
+    client: Any,
+    config: Config,
+    name: str,
+    run_id: str | None,
+    identity: Mapping[str, str],
+    *,
+    resume: bool,
+) -> str:
+    """Return the run to go on with, running again, or a new one; see `tracked`."""
+    if run_id is None or not _is_there(client, run_id):
+        experiment = _experiment_id(client, config)
+        run_id = _found(client, experiment, identity) if resume and identity else None
+    if run_id is None:
+        parent = _parent_run_id(client, experiment, config)
+        tags = dict(identity)
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
+        return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+    client.update_run(run_id, status="RUNNING")
+    if "error" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "error")
+    return run_id
 
 
 def git_commit() -> str | None:

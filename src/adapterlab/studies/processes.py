@@ -172,7 +172,9 @@ def _interrupt(crew: Sequence[BaseProcess]) -> None:
 
 def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     """Take packs until none is left: the whole life of a helper."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Ctrl-C reaches every process of a terminal; the parent hears it, and ends its helpers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
     from adapterlab import cli
 
     cli.set_up_output()
@@ -197,17 +199,20 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
             inbox.put(("move", number, pending[0], me))
             pending[:] = [0.0, time.monotonic()]
 
-    try:
-        while (number := _take(taken, len(works))) is not None:
-            inbox.put(("begin", number, None, me))
-            pending = [0.0, time.monotonic()]
-            try:
-                outcomes = _outcomes(works[number], data, lambda runs, n=number: moved(n, runs))  # type: ignore[misc]
-            except AdapterLabError as error:
-                outcomes = [error for _ in works[number].configs]
-            inbox.put(("end", number, [_sendable(outcome) for outcome in outcomes], me))
-    except KeyboardInterrupt:
-        sys.exit(130)  # the parent says so
+    while (number := _take(taken, len(works))) is not None:
+        inbox.put(("begin", number, None, me))
+        pending = [0.0, time.monotonic()]
+        try:
+            outcomes = _outcomes(works[number], data, lambda runs, n=number: moved(n, runs))  # type: ignore[misc]
+        except AdapterLabError as error:
+            outcomes = [error for _ in works[number].configs]
+        inbox.put(("end", number, [_sendable(outcome) for outcome in outcomes], me))
+
+
+def _stop(*_: object) -> None:
+    """End this process by an exception, once, so that its runs are marked on the way out."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def data_key(config: Config) -> str:

@@ -1,0 +1,32 @@
+"""Letting Ctrl-C and SIGTERM wait for what must not be torn apart."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back interrupts until the block has ended.
+
+    An exception that a signal handler raises in the middle of a database transaction leaves it
+    open, and its lock held, for as long as the exception is on its way; other processes, and what
+    this one still has to write, would wait for it in vain.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread only
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in held[:1]:
+            signal.raise_signal(caught)

@@ -85,7 +85,7 @@ def test_an_interrupted_base_is_finished_by_the_next_run(
 ) -> None:
     config = tiny(tmp_path, "adapter=head", "base.epochs=3")
     with monkeypatch.context() as patch:
-        patch.setattr("adapterlab.pipeline.write_files", lambda *_: 1 / 0)
+        patch.setattr("adapterlab.open_run.write_files", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(config)
     assert run(config).metrics["source/accuracy_before"] > 0

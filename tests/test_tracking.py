@@ -206,7 +206,7 @@ def test_a_run_that_was_not_tracked_is_tracked_when_it_is_resumed_elsewhere(
     options = ("base=scratch", "adapter=head", "seed=9", "resume=true", "study=moved")
     config = tiny(lab_root, "tracking=mlflow", *options)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_files", lambda *_: 1 / 0)
+        patch.setattr("adapterlab.open_run.write_files", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pipeline.run(config)
     first = RunFolder.of(config).mlflow_run_id()

@@ -10,7 +10,8 @@ from adapterlab.assembly import Assembly
 from adapterlab.config import Config
 from adapterlab.errors import ConfigError
 from adapterlab.predictions import Predictions
-from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure, save
+from adapterlab.reporting.canvas import save
+from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.reporting.mistakes import write_mistakes
 from adapterlab.runs import RunFolder, run_name
 from adapterlab.training.fit import Training

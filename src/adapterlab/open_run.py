@@ -127,7 +127,7 @@ def open_run(
     """
     tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
-    identity = {name: tags.get(name, "") for name in IDENTITY}
+    identity = {name: tags[name] for name in IDENTITY if name in tags}
     with tracked(
         config, run_name(config), run_id, identity=identity, resume=config.resume
     ) as tracker:

@@ -307,10 +307,12 @@ def _is_there(client: Any, run_id: str) -> bool:
 
 def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
     """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items() if value]
+    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
     query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
-    found = client.search_runs([experiment_id], query, max_results=1)
-    return str(found[0].info.run_id) if found else None
+    for run in client.search_runs([experiment_id], query):
+        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+            return str(run.info.run_id)
+    return None
 
 
 def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | None:

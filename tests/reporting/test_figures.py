@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
+from adapterlab.reporting.canvas import save
 from adapterlab.reporting.figures import (
     ArmSummary,
     comparison_figure,
     confusion_matrix_figure,
     learning_curves_figure,
-    save,
 )
 
 COUNTS = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])

@@ -295,10 +295,11 @@ def test_bars_by_hand() -> None:
         (0.0, pytest.approx(1)),
     ]
     # Wilson, 95%: 5 of 10 and 0 of 10.
-    lines = [line.get_segments()[0] for line in axes.collections]
+    (intervals,) = axes.collections
+    lines = intervals.get_segments()
     assert lines[0] == pytest.approx(np.array([[0.236593, 0], [0.763407, 0]]), abs=1e-6)
     assert lines[1] == pytest.approx(np.array([[0, 1], [0.277533, 1]]), abs=1e-6)
-    assert {round(text.xy[1]): text.get_text() for text in axes.texts} == {
+    assert {text.get_position()[1]: text.get_text() for text in axes.texts} == {
         0: "5 of 10",
         1: "0 of 10",
     }
@@ -353,16 +354,14 @@ def sheet(images: np.ndarray, names: tuple[str, ...] = ("cat", "dog")) -> Figure
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sheet_shows_each_picture_as_it_is(channels: int) -> None:
     images = np.arange(7 * channels * 4 * 6, dtype=np.uint8).reshape(7, channels, 4, 6)
-    figure = sheet(images)
-    assert len(figure.axes) == 7
-    for axes, image in zip(figure.axes, images, strict=True):
-        (drawn,) = axes.images
+    (axes,) = sheet(images).axes
+    for drawn, image in zip(axes.images, images, strict=True):
         expected = image[0] if channels == 1 else np.moveaxis(image, 0, 2)
         assert (np.asarray(drawn.get_array()) == expected).all()
         assert drawn.get_interpolation() == "nearest"
         # Not stretched to the darkest and lightest of each picture.
         assert drawn.get_clim() == (0, 255)
-        assert [text.get_text() for text in axes.texts] == ["cat → dog, 97%"]
+    assert [text.get_text() for text in axes.texts] == ["cat → dog, 97%"] * 7
 
 
 def test_pictures_larger_than_their_cell_are_not_thinned_out() -> None:
@@ -379,9 +378,10 @@ def test_captions_and_pictures_do_not_overlap(
 ) -> None:
     figure = sheet(np.zeros((11, 1, *shape), dtype=np.uint8), names)
     figure.draw_without_rendering()
-    boxes = [axes.get_window_extent() for axes in figure.axes]
-    boxes += [axes.texts[0].get_window_extent() for axes in figure.axes]
-    boxes += [text.get_window_extent() for text in figure.texts]
+    (axes,) = figure.axes
+    boxes = [image.get_window_extent() for image in axes.images]
+    boxes += [text.get_window_extent() for text in (*axes.texts, *figure.texts)]
+    assert len(boxes) == 11 + 11 + 1
     assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[i + 1 :])
 
 

@@ -7,7 +7,6 @@ Universal Design" (2008), which people with any common colour vision tell apart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
@@ -18,15 +17,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from adapterlab.reporting.canvas import (
+    DPI,
+    INK,
+    PAPER,
+    VERBATIM,
+    draw_scale,
+    framed,
+    inches,
+    panel,
+    show,
+)
+
 BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
-INK, MUTED, RULE, PAPER = "#222222", "#6B6B6B", "#DDDDDD", "#FFFFFF"
+GREYS = mpl.colormaps["gray"]
+MUTED, RULE = "#6B6B6B", "#DDDDDD"
 
 _CELLS_WITH_COUNTS = 20
 _CLASSES_WITH_NAMES = 100
 _EPOCHS_WITH_MARKERS = 30
-
-# Names from users: a class called "$5 to $10" is not a formula.
-VERBATIM: dict[str, Any] = {"parse_math": False}
 
 _LINES = {
     "train": {"label": "training", "color": BLUE, "linestyle": "-", "marker": "o"},
@@ -77,45 +86,43 @@ def confusion_matrix_figure(
         np.broadcast_to(examples == 0, matrix.shape), matrix / np.maximum(examples, 1)
     )
 
-    side = float(np.clip(0.5 * n, 3, 10))
-    figure = Figure(figsize=(side + 2.4, side + 1.4), layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap=mpl.colormaps["Blues"].with_extremes(bad=RULE), vmin=0, vmax=1)
-    axes.set_title(title, color=INK, **VERBATIM)
-    axes.set_xlabel("predicted class", color=INK)
-    axes.set_ylabel("true class", color=INK)
-
+    side = float(np.clip(0.5 * n, 3.5, 10))
     cell_points = 72 * side / n
     named = range(0, n, -(-n // _CLASSES_WITH_NAMES))
-    names = [classes[i] for i in named]
+    names = [" ".join(classes[i].split()) for i in named]
+    missing = ["" if examples[i] else " (no examples)" for i in named]
+    rows = [name + note for name, note in zip(names, missing, strict=True)]
     size = min(9.0, 0.85 * cell_points * named.step)
-    sideways = max(map(len, names)) * 0.6 * size > 0.9 * cell_points * named.step
-    axes.set_xticks(named, names, fontsize=size, rotation=90 if sideways else 0, **VERBATIM)
-    rows = [classes[i] if examples[i] else f"{classes[i]} (no examples)" for i in named]
-    axes.set_yticks(named, rows, fontsize=size, **VERBATIM)
-    axes.tick_params(length=0, colors=INK)
+    widest = inches(names, size)
+    sideways = widest > 0.9 * side / n * named.step
+    left, below = 0.6 + inches(rows, size), 0.6 + (widest if sideways else 0.2)
+    figure, axes = framed(title, (left, side, 1.2), (below, side))
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylim(n - 0.5, -0.5)
+    cmap = mpl.colormaps["Blues"].with_extremes(bad=RULE)
+    image = show(axes, shares, (-0.5, n - 0.5, n - 0.5, -0.5), cmap=cmap, clim=(0, 1))
+    axes.set_xlabel("predicted class", color=INK)
+    axes.set_ylabel("true class", color=INK)
+    axes.tick_params(colors=INK, labelsize=size)
+    axes.tick_params(axis="x", labelrotation=90 if sideways else 0)
+    draw_scale(axes.xaxis, dict(zip(named, names, strict=True)))
+    draw_scale(axes.yaxis, dict(zip(named, rows, strict=True)))
     axes.spines[:].set_visible(False)
 
-    bar = figure.colorbar(
-        image, ax=axes, format=FuncFormatter(percent), fraction=0.045, aspect=30, pad=0.02
-    )
+    x, y, width, height = axes.get_position().bounds
+    place = figure.add_axes((x + width * (1 + 0.12 / side), y, width * 0.17 / side, height))
+    bar = figure.colorbar(image, cax=place, format=FuncFormatter(percent))
     bar.set_label("share of the true class", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=9)
     bar.outline.set_visible(False)
+    draw_scale(bar.ax.yaxis)
 
     if n <= _CELLS_WITH_COUNTS:
-        widest = len(str(matrix.max()))
+        style: dict[str, Any] = {"ha": "center", "va": "center", **VERBATIM}
+        style["fontsize"] = min(9.0, 1.4 * cell_points / len(str(matrix.max())))
         colours = np.asarray(image.to_rgba(shares))
         for (row, column), count in np.ndenumerate(matrix):
-            axes.text(
-                column,
-                row,
-                str(count),
-                ha="center",
-                va="center",
-                fontsize=min(9.0, 1.4 * cell_points / widest),
-                color=_legible_on(colours[row, column]),
-            )
+            axes.text(column, row, str(count), color=_legible_on(colours[row, column]), **style)
     return figure
 
 
@@ -132,16 +139,23 @@ def learning_curves_figure(
         title: the figure's title.
         best_epoch: the epoch whose weights were kept, marked in both panels.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained", facecolor=PAPER)
+    # Wide enough for losses of many digits at the left; `save` cuts what stays empty.
+    width = max(12.0, inches([title], 12) + 0.2)
+    figure = Figure(figsize=(width, 3.75), dpi=DPI, facecolor=PAPER)
     figure.suptitle(title, color=INK, **VERBATIM)
-    loss, accuracy = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
+    loss, accuracy = (panel(figure, width / 2 + x, 0.55, 3.8, 2.6) for x in (-4.25, 0.45))
     _draw_curves(loss, history, "loss", best_epoch)
     _draw_curves(accuracy, history, "accuracy", best_epoch)
+    if loss.lines and not 1e-3 < loss.get_ylim()[1] < 1e7:
+        loss.yaxis.set_major_formatter("{x:.4g}")
     loss.set_ylabel("cross-entropy (nats)", color=INK)
     accuracy.set_ylabel("accuracy", color=INK)
     if accuracy.lines:
         accuracy.yaxis.set_major_formatter(percent)
         accuracy.set_ylim(*_within_shares(accuracy.get_ylim()))
+    for axes in (loss, accuracy):
+        draw_scale(axes.xaxis)
+        draw_scale(axes.yaxis)
     return figure
 
 
@@ -162,14 +176,15 @@ def comparison_figure(rows: Sequence[ArmSummary]) -> Figure:
         raise ValueError(f"no target accuracy for: {', '.join(unmeasured)}")
     ranked = sorted(rows, key=lambda row: fmean(row.target), reverse=True)
 
-    figure = Figure(figsize=(9, 1.5 + 0.55 * len(rows)), layout="constrained", facecolor=PAPER)
+    names = [row.name for row in ranked]
+    size = max(9, 6.5 + inches(names, 10)), 1.5 + 0.55 * len(rows)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     target, source = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.04})
     _draw_dots(target, [row.target for row in ranked], BLUE)
     _draw_dots(source, [row.source for row in ranked], GREEN)
     _title(target, "accuracy on the target task")
     _title(source, "accuracy kept on the source task")
     target.set_ylim(len(ranked) - 0.5, -0.5)
-    names = [row.name for row in ranked]
     target.set_yticks(range(len(ranked)), names, fontsize=10, va="bottom", **VERBATIM)
     for y, row in enumerate(ranked):
         trainable = f"{row.trainable:,} trainable parameters"
@@ -183,16 +198,6 @@ def comparison_figure(rows: Sequence[ArmSummary]) -> Figure:
         color=MUTED,
     )
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG at 150 dpi; the same figure gives the same bytes.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    # matplotlib's version would otherwise be stamped into the file.
-    figure.savefig(path, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 
 def _draw_curves(
@@ -222,6 +227,8 @@ def _draw_curves(
         axes.axvline(best_epoch, color=BLACK, linestyle=":", linewidth=1.2, label=label, zorder=1)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    # `_Scale` writes no factor or offset of all numbers.
+    axes.ticklabel_format(style="plain", useOffset=False)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
@@ -282,7 +289,8 @@ def _write_missing(axes: Axes, y: float) -> None:
 
 
 def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK)
+    # Without a height of its own, matplotlib looks for one whenever it draws.
+    axes.set_title(text, loc="left", y=1, fontsize=11, fontweight="bold", color=INK)
 
 
 def plain(axes: Axes, grid: Literal["x", "both"]) -> None:

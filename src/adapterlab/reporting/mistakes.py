@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -25,18 +26,18 @@ from adapterlab.evidence.mistakes import (
     misclassification_shares,
     wilson_interval,
 )
-from adapterlab.reporting.figures import (
-    BLACK,
+from adapterlab.reporting.canvas import (
+    DPI,
     INK,
-    MUTED,
     PAPER,
     VERBATIM,
-    VERMILION,
-    percent,
-    plain,
+    draw_scale,
+    framed,
+    inches,
     save,
-    write_beside,
+    show,
 )
+from adapterlab.reporting.figures import BLACK, GREYS, MUTED, VERMILION, percent, plain
 
 if TYPE_CHECKING:  # it would bring Lightning along
     from adapterlab.predictions import Predictions
@@ -45,7 +46,6 @@ _ON_THE_PAGE = 10
 _BARS = 30
 _PICTURES, _PICTURES_A_ROW = 20, 5
 _CELL_INCHES, _GAP_INCHES, _CAPTION_INCHES = 1.7, 0.15, 0.45
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -123,31 +123,30 @@ def per_class_figure(classes: Sequence[ClassMistakes], names: Sequence[str], tit
         title: the figure's title.
     """
     drawn = classes[:_BARS]
-    figure = Figure(figsize=(8, 1.5 + 0.27 * len(drawn)), layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot()
-    axes.set_title(_one_line(title, 80), color=INK, **VERBATIM)
-    axes.set_xlabel("share of the class's test examples that is misclassified", color=INK)
-    plain(axes, grid="x")
-    axes.tick_params(axis="y", length=0)
-    highest = 0.0
-    for y, one in enumerate(drawn):
-        if one.share is None:
-            continue
-        low, high = wilson_interval(one.wrong, one.examples)
-        highest = max(highest, high)
-        axes.barh(y, one.share, height=0.62, color=VERMILION)
-        reach = [[one.share - low], [high - one.share]]
-        axes.errorbar(one.share, y, xerr=reach, color=BLACK, capsize=2.5, linewidth=1)
-        count = f"{one.wrong:,} of {one.examples:,}"
-        write_beside(axes, 1, y, count, va="center", fontsize=9, color=INK)
     missing = ["" if one.examples else " (no examples)" for one in drawn]
     ticks = [_one_line(names[one.label], 40) + missing[y] for y, one in enumerate(drawn)]
-    axes.set_yticks(range(len(drawn)), ticks, fontsize=9, **VERBATIM)
-    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    known = {y: one for y, one in enumerate(drawn) if one.examples}
+    counts = {y: f"{one.wrong:,} of {one.examples:,}" for y, one in known.items()}
+    found = [(one.share, *wilson_interval(one.wrong, one.examples)) for one in known.values()]
+    shares, low, high = np.array(found, dtype=float).reshape(-1, 3).T
+    # 8 inches across, unless the names leave too little of it to the bars.
+    left, right = 0.2 + inches(ticks, 9), 0.2 + inches(counts.values(), 9)
+    across = left, max(3.5, 8 - left - right), right
+    figure, axes = framed(_one_line(title, 80), across, (0.75, 0.6 + 0.27 * len(drawn)))
+    axes.set_xlabel("share of the class's test examples that is misclassified", color=INK)
+    plain(axes, grid="x")
+    axes.barh(list(known), shares, height=0.62, color=VERMILION)
+    reach = [shares - low, high - shares]
+    axes.errorbar(shares, list(known), xerr=reach, fmt="none", ecolor=BLACK, capsize=2.5, lw=1)
+    beside = axes.get_yaxis_transform()
+    for y, count in counts.items():
+        axes.text(1.015, y, count, transform=beside, va="center", fontsize=9, color=INK)
     # A whole interval of 100% would lose half of its end cap.
-    axes.set_xlim(0, min(1.005, 1.04 * highest) or 1)
+    axes.set(xlim=(0, min(1.005, 1.04 * high.max(initial=0)) or 1), ylim=(len(drawn) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(percent)
+    draw_scale(axes.xaxis)
+    draw_scale(axes.yaxis, dict(enumerate(ticks)))
     note = "lines: 95% Wilson intervals"
     if len(drawn) < len(classes):
         note = f"the hardest {len(drawn)} of {len(classes)} classes; {note}"
@@ -171,36 +170,33 @@ def contact_sheet(
     cell_height = _CELL_INCHES * float(np.clip(height / width, 0.4, 2))
     rows = max(1, -(-n // _PICTURES_A_ROW))
     step_x, step_y = _CELL_INCHES + _GAP_INCHES, cell_height + _CAPTION_INCHES
-    size = np.array([_PICTURES_A_ROW * step_x, rows * step_y + 0.4])
-    figure = Figure(figsize=tuple(size), facecolor=PAPER)
     heading = _one_line(title, 80)
-    figure.text(0, 1, heading, va="top", fontsize=12, color=INK, **VERBATIM)
+    size = max(_PICTURES_A_ROW * step_x, inches([heading], 12) + 0.2), rows * step_y + 0.45
+    figure = Figure(figsize=size, dpi=DPI, facecolor=PAPER)
+    left, top = _GAP_INCHES / 2 / size[0], 1 - 0.05 / size[1]
+    figure.text(left, top, heading, va="top", fontsize=12, color=INK, **VERBATIM)
     if not n:
-        nothing = "no test example is misclassified"
-        figure.text(0, 1 - 0.4 / size[1], nothing, va="top", style="italic", color=MUTED)
-
-    enlarged = max(height / cell_height, width / _CELL_INCHES) <= _DPI
-    captions = []
+        nothing, top = "no test example is misclassified", 1 - 0.45 / size[1]
+        figure.text(left, top, nothing, va="top", style="italic", color=MUTED)
+        return figure
+    # One panel, in inches, holds all: one for each picture would take longer than all else.
+    sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]))
+    sheet.axis("off")
+    pixel = min(_CELL_INCHES / width, cell_height / height)
+    interpolation = "nearest" if pixel * DPI >= 1 else "antialiased"
+    frames = []
     for i, (image, one) in enumerate(zip(images, answers, strict=False)):
         row, column = divmod(i, _PICTURES_A_ROW)
-        corner = np.array([column * step_x, size[1] - 0.4 - row * step_y - cell_height]) / size
-        axes = figure.add_axes((*corner, *(np.array([_CELL_INCHES, cell_height]) / size)))
-        axes.imshow(
-            image[0] if len(image) == 1 else image.transpose(1, 2, 0),
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            interpolation="nearest" if enlarged else "antialiased",
-        )
-        axes.set(anchor="S", xticks=[], yticks=[])
-        axes.spines[:].set_color(MUTED)
-        caption = axes.text(0.5, -4 / (72 * cell_height), _caption(one, names), **VERBATIM)
-        caption.set(transform=axes.transAxes, ha="center", va="top", fontsize=8, color=INK)
-        captions.append(caption)
-    figure.draw_without_rendering()
-    for caption in captions:
-        wide = caption.get_window_extent().width / figure.dpi / _CELL_INCHES
-        caption.set_fontsize(8 / max(1, wide))
+        x, bottom = (column + 0.5) * step_x, size[1] - 0.45 - row * step_y - cell_height
+        left, right, top = x - width * pixel / 2, x + width * pixel / 2, bottom + height * pixel
+        style = {"cmap": GREYS, "clim": (0, 255), "interpolation": interpolation}
+        shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        show(sheet, shown, (left, right, bottom, top), **style)
+        frames.append([(left, bottom), (left, top), (right, top), (right, bottom)])
+        text = _caption(one, names)
+        caption = sheet.text(x, bottom - 4 / 72, text, ha="center", va="top", **VERBATIM)
+        caption.set(fontsize=8 / max(1, inches([text], 8) / _CELL_INCHES), color=INK)
+    sheet.add_collection(PolyCollection(frames, facecolors="none", edgecolors=MUTED, lw=0.8))
     return figure
 
 

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.table import Table
 
-from adapterlab.reporting.figures import ArmSummary, comparison_figure, save
+from adapterlab.reporting.canvas import save
+from adapterlab.reporting.figures import ArmSummary, comparison_figure
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked

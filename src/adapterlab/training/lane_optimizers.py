@@ -135,9 +135,7 @@ class LaneOptimizer:
     def _restore(self, states: Sequence[LaneState]) -> None:
         """Set torch's state from copies of the lanes' own."""
         for run, group in zip(self._runs, self.torch.param_groups, strict=True):
-            for (name, module, parameter), piece in zip(
-                self._named, group["params"], strict=True
-            ):
+            for (name, module, parameter), piece in zip(self._named, group["params"], strict=True):
                 for key, tensor in states[run.start][name].items():
                     if not tensor.ndim:
                         self.torch.state[piece][key] = tensor.clone()

@@ -137,8 +137,9 @@ def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: 
         "digits_rotated-mlp-head-seed3",
         "digits_rotated-mlp-bitfit-seed3",
     ]
-    assert len(list((tmp_path / "mlruns" / "runs" / "pair").iterdir())) == 2
-    assert outcome.err == ""
+    folder = tmp_path / "mlruns" / "runs" / "pair"
+    assert len(list(folder.iterdir())) == 2
+    assert outcome.err == f"tracking=none: there is no table; the runs are in {folder}\n"
 
 
 def test_a_diverged_run_is_one_line(run_cli: Callable[..., Outcome]) -> None:

@@ -31,7 +31,7 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.parsing import parse, source_dataset
 from adapterlab.runs import RunResult, run_name
-from adapterlab.studies.callback import StartedStudy, started
+from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 GOES_ON = "resume=true goes on from the last epoch"
@@ -57,6 +57,7 @@ def train() -> None:
     try:
         _main(_train)
     finally:
+        os.environ.pop(STUDY_VARIABLE, None)  # a later multirun has a name of its own
         while started:
             _print_study(started.pop())
 

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -96,11 +96,11 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
             ConfigError: a split that does not exist.
         """
         self._require(split)
-        yield from self._on_device(self._loader(split, self._ordered(split)), device)
+        yield from self._on_device(split, self._ordered(split), device)
 
     def training_batches(self, epoch: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """The batches of an epoch, counted from 0, as a Trainer would draw them."""
-        yield from self._on_device(self._loader("train", self._shuffled(epoch)), device)
+        yield from self._on_device("train", self._shuffled(epoch), device)
 
     @property
     def steps(self) -> int:
@@ -135,7 +135,14 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
     def _dataset(self, split: SplitName) -> Dataset[Any]:
         """A split that is indexed by whole draws."""
 
-    def _on_device(self, cuts: DataLoader[Any], device: torch.device | str) -> Iterator[Batch]:
+    def _on_device(
+        self, split: SplitName, draws: Sampler[Any], device: torch.device | str
+    ) -> Iterator[Batch]:
+        cuts: Iterable[Any]
+        if self.workers or self.pin_memory:
+            cuts = self._loader(split, draws)
+        else:  # what a DataLoader does around a batch takes longer than to cut it from memory
+            cuts = map(self._dataset(split).__getitem__, draws)
         for cut in cuts:
             moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
             yield cast(Batch, self.on_after_batch_transfer(moved, 0))

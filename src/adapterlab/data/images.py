@@ -99,8 +99,11 @@ class _InMemory(Dataset[RawBatch]):
         return len(self.split)
 
     def __getitem__(self, draw: Draw) -> RawBatch:
-        images, labels = self.split.images, self.split.labels
-        return RawBatch(images[draw.indices], labels[draw.indices], draw.seed)
+        # Whole rows by `index_select`: several times faster than indexing does it.
+        images, labels = (
+            rows.index_select(0, draw.indices) for rows in (self.split.images, self.split.labels)
+        )
+        return RawBatch(images, labels, draw.seed)
 
 
 class ImageDataModule(SplitDataModule[ImageSplit, Batch]):

@@ -58,10 +58,6 @@ class StudyCallback(Callback):
                 )
             )
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Let a later multirun of this process have a name of its own."""
-        os.environ.pop(STUDY_VARIABLE, None)
-
 
 def study_name(overrides: Sequence[str]) -> str:
     """Return a name for what a multirun varies: ``adapter-rank-seed-1f3a9c07``.

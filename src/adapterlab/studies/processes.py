@@ -1,5 +1,6 @@
 """Carrying out the packs of a study, in this process and in helpers beside it."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -127,6 +128,10 @@ def _outcomes(
     from adapterlab.packs import outcome_of, run_pack  # loads Lightning
 
     read = data(work.configs[0])
+    # What has been loaded stays: without this, collecting garbage walks through all of it, again
+    # and again, while pictures are drawn.
+    gc.collect()
+    gc.freeze()
     if work.packed:
         return run_pack(work.configs, read, moved)
     outcomes = [outcome_of(config, read) for config in work.configs]

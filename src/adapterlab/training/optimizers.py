@@ -17,7 +17,7 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], options: SGD | Adam
 ) -> torch.optim.Optimizer:
     """Return the optimizer; weight decay applies to every parameter it is given."""
-    return optimizer_class(options)([{"params": list(parameters)} | arguments(options)])
+    return optimizer_class(options)(parameters, **arguments(options))
 
 
 def optimizer_class(options: SGD | Adam) -> Callable[..., torch.optim.Optimizer]:

@@ -21,12 +21,14 @@ class LaneTally(nn.Module):
         sizes = {"confusion": lanes * num_classes**2, "loss_sum": lanes}
         for name, size in sizes.items():
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64), persistent=False)
+        self.first_rows: Tensor
+        first_rows = torch.arange(lanes)[:, None] * num_classes
+        self.register_buffer("first_rows", first_rows, persistent=False)
 
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Count a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
-        lane = torch.arange(self.lanes, device=labels.device)[:, None]
-        cells = (lane * self.num_classes + labels) * self.num_classes + logits.argmax(-1)
+        cells = (self.first_rows + labels) * self.num_classes + logits.argmax(-1)
         ones = torch.ones(cells.numel(), dtype=torch.float64, device=cells.device)
         self.confusion.index_add_(0, cells.flatten(), ones)
         self.loss_sum += loss.detach() * labels.shape[-1]

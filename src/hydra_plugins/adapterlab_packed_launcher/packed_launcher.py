@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -29,6 +30,34 @@ ConfigStore.instance().store(
 )
 
 
+class ComposedOnce:
+    """Hydra's config loader, for a sweep whose jobs are composed to be checked, then to be run.
+
+    Composing takes a tenth of a second; the result of the check is kept for the run.
+
+    Args:
+        loader: that composes.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._checked: dict[tuple[str, ...], DictConfig] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: Sequence[str]
+    ) -> DictConfig:
+        """Compose a job, or hand out what was composed for it before, once."""
+        key = tuple(sweep_overrides)
+        if key in self._checked:
+            return self._checked.pop(key)
+        composed: DictConfig = self._loader.load_sweep_config(master_config, list(key))
+        self._checked[key] = composed
+        return composed
+
+
 class PackedLauncher(Launcher):
     """Trains the jobs of a sweep in packs; see `adapterlab.studies.launch`."""
 
@@ -38,7 +67,8 @@ class PackedLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra gives a launcher."""
+        """Take what Hydra gives a launcher; its sweeper composes by the same loader."""
+        hydra_context.config_loader = cast(Any, ComposedOnce(hydra_context.config_loader))
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(

@@ -24,12 +24,17 @@ def test_a_signal_waits_for_the_end_of_the_block(number: signal.Signals) -> None
         signal.signal(number, before)
 
 
+def tear() -> None:
+    with undisturbed():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("torn")
+
+
 def test_an_error_inside_comes_before_the_signal() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with pytest.raises(ValueError, match="torn"), undisturbed():
-            os.kill(os.getpid(), signal.SIGTERM)
-            raise ValueError("torn")
+        with pytest.raises(ValueError, match="torn"):
+            tear()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)

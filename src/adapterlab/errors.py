@@ -26,6 +26,12 @@ class CheckpointError(AdapterLabError):
     """A checkpoint does not belong to the model that it is being loaded into."""
 
 
+class RunLostError(AdapterLabError):
+    """The process that carried out a run has died; it was no mistake of the user's."""
+
+    exit_code = 1
+
+
 def allowed(value: object, options: Iterable[object]) -> str:
     """Say what is allowed, and what was probably meant: ``allowed: a, b (did you mean a?)``."""
     names = [str(option) for option in options]

@@ -13,8 +13,9 @@ from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements
 from adapterlab.parsing import to_container
 from adapterlab.predictions import Predictions
+from adapterlab.revision import git_commit
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
-from adapterlab.tracking import Tracker, flattened, git_commit, is_logged, tracked
+from adapterlab.tracking import Tracker, flattened, is_logged, tracked
 from adapterlab.training.fit import Training
 from adapterlab.training.prefix import Prefix
 

@@ -7,7 +7,6 @@ plain file store.
 import contextlib
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -224,16 +223,30 @@ def tracked(
     try:
         yield tracker
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | SystemExit)
         # The error itself matters more than a store that cannot take the news.
         with contextlib.suppress(Exception), undisturbed():
-            if not killed:
-                first_line = (str(error).splitlines() or [""])[0]
-                tracker.tags({"error": f"{type(error).__name__}: {first_line}"[:500]})
-            client.set_terminated(run_id, "KILLED" if killed else "FAILED")
+            _end_badly(client, run_id, error)
         raise
     with undisturbed():
         client.set_terminated(run_id, "FINISHED")
+
+
+def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
+    """Mark a run as FAILED whose process has died without a word; one that had ended stays."""
+    if run_id is None or not config.tracking.enabled:
+        return
+    client = connect(config.tracking.uri, config.mlruns)
+    if _is_there(client, run_id) and client.get_run(run_id).info.status == "RUNNING":
+        _end_badly(client, run_id, error)
+
+
+def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
+    """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
+    killed = isinstance(error, KeyboardInterrupt | SystemExit)
+    if not killed:
+        first_line = (str(error).splitlines() or [""])[0]
+        client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
+    client.set_terminated(run_id, "KILLED" if killed else "FAILED")
 
 
 def _opened(
@@ -259,23 +272,6 @@ def _opened(
     if "error" in client.get_run(run_id).data.tags:
         client.delete_tag(run_id, "error")
     return run_id
-
-
-def git_commit() -> str | None:
-    """Return the commit that this code is at, with ``+`` when files differ; None outside git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        # An installed wheel may lie in some other project's checkout.
-        own = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
-        if own.returncode != 0:
-            return None
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

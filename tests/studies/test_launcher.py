@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from adapterlab.errors import RunLostError
 from adapterlab.studies.callback import STUDY_VARIABLE, started, study_name
-from adapterlab.tracking import default_uri
-from lab import CHECKOUT, TINY, Outcome, environment
+from adapterlab.tracking import default_uri, mark_lost, tracked
+from lab import CHECKOUT, TINY, Outcome, environment, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -241,3 +242,16 @@ def test_packs_run_side_by_side(tmp_path: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["hardware.threads"] for run in runs} == {"1"}
     assert "Traceback" not in done.stderr
+
+
+def test_runs_of_a_process_that_died_are_marked(lab_root: Path) -> None:
+    config = tiny(lab_root, "tracking=mlflow", "study=lost", "base=scratch")
+    with tracked(config, "lost") as tracker:
+        mark_lost(config, tracker.run_id, RunLostError("its process ended with code -9"))
+        client = MlflowClient(default_uri(lab_root / "mlruns"))
+        run = client.get_run(tracker.run_id)
+        assert run.info.status == "FAILED"
+        assert run.data.tags["error"] == "RunLostError: its process ended with code -9"
+    assert client.get_run(tracker.run_id).info.status == "FINISHED"
+    mark_lost(config, tracker.run_id, RunLostError("late"))  # it had ended
+    assert client.get_run(tracker.run_id).info.status == "FINISHED"

@@ -15,8 +15,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, RunLostError
 from adapterlab.loading import RunData
+from adapterlab.runs import RunFolder
+from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
 
@@ -161,7 +163,9 @@ def _bury(
         if number in ended:
             continue
         code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
-        error = AdapterLabError(f"the process that trained it ended with code {code}")
+        error = RunLostError(f"the process that trained it ended with code {code}")
+        for config in works[number].configs:
+            mark_lost(config, RunFolder.of(config).mlflow_run_id(), error)
         ended.add(number)
         end(number, [error for _ in works[number].configs])
 

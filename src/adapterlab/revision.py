@@ -1,0 +1,21 @@
+"""Which state of this code a run was made with."""
+
+import subprocess
+from pathlib import Path
+
+
+def git_commit() -> str | None:
+    """Return the commit that this code is at, with ``+`` when files differ; None outside git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # An installed wheel may lie in some other project's checkout.
+        own = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if own.returncode != 0:
+            return None
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")

@@ -39,6 +39,9 @@ class LaneModule(nn.Module):
         for name in self.trained:
             stacked = _stacked([getattr(module, name).detach() for module in modules])
             self.register_parameter(name, nn.Parameter(stacked))
+        for name, parameter in modules[0]._parameters.items():
+            if name not in self.trained:
+                self.register_parameter(name, parameter)
 
     @classmethod
     def signature(cls, module: Any) -> tuple[object, ...]:
@@ -49,6 +52,11 @@ class LaneModule(nn.Module):
     def lane(self, k: int) -> dict[str, Tensor]:
         """Return the trained parameters of a lane, by their names in its own module, as views."""
         return {name: self.part(name, getattr(self, name).data[k], k) for name in self.trained}
+
+    def for_rows(self, name: str) -> Tensor:
+        """Return a vector as it is applied to ``[K, N, d]``: each lane's own, or the shared one."""
+        vector: Tensor = getattr(self, name)
+        return vector[:, None] if name in self.trained else vector
 
     def part(self, name: str, padded: Tensor, k: int) -> Tensor:
         """Return what is not padding in a lane's tensor of a parameter's shape; a view."""
@@ -92,13 +100,6 @@ class LaneLinear(LaneModule):
     y_k = W_k x_k + b_k. Shapes: x ``[K·B, ..., d_in]`` or shared, y ``[K·B, ..., d_out]``.
     """
 
-    def __init__(self, modules: Sequence[nn.Linear], lanes: Lanes) -> None:
-        super().__init__(modules, lanes)
-        first = modules[0]
-        for name in ("weight", "bias"):
-            if name not in self.trained:
-                self.register_parameter(name, getattr(first, name))
-
     weight: Tensor
     bias: Tensor | None
 
@@ -109,9 +110,7 @@ class LaneLinear(LaneModule):
             y = lanes.linear(x, self.weight)
         else:
             y = lanes.flat(F.linear(x, self.weight))
-        if self.bias is not None:
-            y = y + (self.bias[:, None] if "bias" in self.trained else self.bias)
-        return lanes.join(y, x)
+        return lanes.join(y if self.bias is None else y + self.for_rows("bias"), x)
 
 
 class LaneLayerNorm(LaneModule):
@@ -125,11 +124,7 @@ class LaneLayerNorm(LaneModule):
 
     def __init__(self, modules: Sequence[nn.LayerNorm], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        first = modules[0]
-        self.eps, self.width = first.eps, first.normalized_shape
-        for name in ("weight", "bias"):
-            if name not in self.trained:
-                self.register_parameter(name, getattr(first, name))
+        self.eps, self.width = modules[0].eps, modules[0].normalized_shape
 
     @classmethod
     def signature(cls, module: nn.LayerNorm) -> tuple[object, ...]:
@@ -140,9 +135,9 @@ class LaneLayerNorm(LaneModule):
         """Normalise each row; scale and shift it by its lane's parameters."""
         y = self.lanes.flat(F.layer_norm(x, self.width, eps=self.eps))
         if self.weight is not None:
-            y = y * (self.weight[:, None] if "weight" in self.trained else self.weight)
+            y = y * self.for_rows("weight")
         if self.bias is not None:
-            y = y + (self.bias[:, None] if "bias" in self.trained else self.bias)
+            y = y + self.for_rows("bias")
         return self.lanes.join(y, x)
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,10 @@ MEMORY_SHARE = 0.8
 """Of the memory that is free, what packs may take."""
 
 
+Compose = Callable[[DictConfig, Sequence[str]], DictConfig]
+"""Returns the configuration of a job from that of its sweep and its overrides."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One job of a sweep: what Hydra composed, and what it means."""
@@ -48,6 +52,7 @@ class Job:
 
 def launch(
     context: HydraContext,
+    compose: Compose,
     task_function: TaskFunction,
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
@@ -60,6 +65,7 @@ def launch(
 
     Args:
         context: Hydra's.
+        compose: composes a job.
         task_function: the program, for callbacks.
         config: of the sweep.
         job_overrides: of each job.
@@ -75,7 +81,7 @@ def launch(
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
     jobs = [
-        _composed(context, config, overrides, initial_job_idx + number)
+        _composed(compose, config, overrides, initial_job_idx + number)
         for number, overrides in enumerate(job_overrides)
     ]
     for job in jobs:
@@ -225,10 +231,8 @@ class _Study:
         return self.jobs[0].config.study or "study"
 
 
-def _composed(
-    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
-) -> Job:
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
+def _composed(compose: Compose, config: DictConfig, overrides: Sequence[str], number: int) -> Job:
+    composed = compose(config, overrides)
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
     before = HydraConfig.instance().cfg

@@ -49,12 +49,18 @@ class ComposedOnce:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
     ) -> DictConfig:
-        """Compose a job, or hand out what was composed for it before, once."""
+        """Compose a job to check it, and keep what came of it."""
+        key = tuple(sweep_overrides)
+        if key not in self._checked:
+            self._checked[key] = self._loader.load_sweep_config(master_config, list(key))
+        return self._checked[key]
+
+    def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        """Return a job to run it: what was kept, once, or else composed anew."""
         key = tuple(sweep_overrides)
         if key in self._checked:
             return self._checked.pop(key)
         composed: DictConfig = self._loader.load_sweep_config(master_config, list(key))
-        self._checked[key] = composed
         return composed
 
 
@@ -68,7 +74,8 @@ class PackedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives a launcher; its sweeper composes by the same loader."""
-        hydra_context.config_loader = cast(Any, ComposedOnce(hydra_context.config_loader))
+        self.loader = ComposedOnce(hydra_context.config_loader)
+        hydra_context.config_loader = cast(Any, self.loader)
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(
@@ -79,6 +86,7 @@ class PackedLauncher(Launcher):
 
         return launch(
             self.context,
+            self.loader.take,
             self.task_function,
             self.config,
             job_overrides,

@@ -19,7 +19,7 @@ from adapterlab.loading import RunData, load_data
 from adapterlab.measurements import why_no_source
 from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen
-from adapterlab.packing.trial import first_rows, try_out
+from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.pipeline import found, frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.runs import RunFolder, RunResult, run_name
@@ -37,7 +37,7 @@ Outcome = RunResult | Exception
 OnStep = Callable[[float], None]
 """Takes how many runs' worth of training has been done, in all lanes together."""
 
-_TRIAL_ROWS = 6
+_TRIAL_ROWS = slice(6)
 
 
 @dataclass
@@ -193,7 +193,7 @@ class _Pack:
         batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
         try:
             share_frozen(models)
-            try_out(models, first_rows(batch.inputs, _TRIAL_ROWS), batch.labels[:_TRIAL_ROWS])
+            try_out(models, take_rows(batch.inputs, _TRIAL_ROWS), batch.labels[_TRIAL_ROWS])
         except CannotPackError as error:
             log.warning("%s: %s; one by one", run_name(self.lanes[0].config), error)
             self.alone += [lane.number for lane in self.lanes]

@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(Throughput, "_now", staticmethod(clock))
+    monkeypatch.setattr("adapterlab.training.callbacks.now", clock)
     return clock
 
 

@@ -112,9 +112,8 @@ class PackedModel(nn.Module):
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes, in their order; parameters stay the same objects."""
-        for module in self.modules():
-            if isinstance(module, LaneModule):
-                module.keep(lanes)
+        for _, module in self.lane_modules():
+            module.keep(lanes)
         self._randomness.keep(lanes)
         self.lanes.keep(lanes)
 

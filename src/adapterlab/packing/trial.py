@@ -11,11 +11,11 @@ from adapterlab.adapters.base import AdaptedModel
 from adapterlab.packing.pack import CannotPackError, PackedModel
 
 
-def first_rows(inputs: Any, count: int) -> Any:
-    """Return the first rows of a batch."""
+def take_rows(inputs: Any, rows: Tensor | slice) -> Any:
+    """Return some rows of a batch; a number among its parts is of all rows."""
     if isinstance(inputs, Mapping):
-        return {k: v[:count] if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    return inputs[:count]
+        return {k: v[rows] if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    return inputs[rows]
 
 
 def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None:
@@ -79,16 +79,9 @@ def _require_own_rows(models: Sequence[AdaptedModel], inputs: Any, rows: int) ->
     pack = PackedModel(models, range(lanes)).eval()
     size = min(2, rows)
     own = [torch.arange(lane, lane + size) % rows for lane in range(lanes)]
-    logits = pack(_rows(inputs, torch.cat(own)), size)
+    logits = pack(take_rows(inputs, torch.cat(own)), size)
     for lane, model in enumerate(models):
-        _require_close("logits", model(_rows(inputs, own[lane])), logits[lane])
-
-
-def _rows(inputs: Any, rows: Tensor) -> Any:
-    """Return some rows of a batch; a number among its parts is of all rows."""
-    if isinstance(inputs, Mapping):
-        return {k: v[rows] if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    return inputs[rows]
+        _require_close("logits", model(take_rows(inputs, own[lane])), logits[lane])
 
 
 def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from adapterlab.adapters import AdaptedModel
-from adapterlab.building import check, declared_shape, make_strategy, without_weights
+from adapterlab.building import declared_shape, make_strategy, without_weights
 from adapterlab.config import Adam, Config, ScratchBase
 from adapterlab.hardware import resolve_accelerator, resolve_precision
 from adapterlab.loading import RunData
@@ -59,7 +59,7 @@ def plan_packs(
     """Group runs into packs, in the order of their first runs.
 
     Args:
-        configs: of the runs.
+        configs: of the runs, each checked.
         data: of each run, where only its files tell shape or classes; None elsewhere.
         memory_gib: that a pack may take; a larger one is split.
 
@@ -77,7 +77,6 @@ def plan_packs(
 
 
 def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
-    check(config)
     adapted = _without_weights(config, read)
     memory = pack_memory(
         adapted,

@@ -60,6 +60,13 @@ class Checkpoints(ModelCheckpoint):
         )
 
 
+def now(module: pl.LightningModule) -> float:
+    """Return the time in seconds when all that was asked of the module's device is done."""
+    if module.device.type == "cuda":
+        torch.cuda.synchronize(module.device)
+    return time.perf_counter()
+
+
 class Throughput(Callback):
     """Measure training samples a second, without warm-up and without validation.
 
@@ -89,7 +96,7 @@ class Throughput(Callback):
     ) -> None:
         """Start the clock after the warm-up, and after each pause."""
         if self._since is None and self._steps >= WARM_UP_STEPS:
-            self._since = self._now(module)
+            self._since = now(module)
 
     def on_train_batch_end(
         self,
@@ -105,14 +112,8 @@ class Throughput(Callback):
             return
         self._samples += len(batch.labels)
         if trainer.is_last_batch:
-            self._seconds += self._now(module) - self._since
+            self._seconds += now(module) - self._since
             self._since = None
-
-    @staticmethod
-    def _now(module: pl.LightningModule) -> float:
-        if module.device.type == "cuda":
-            torch.cuda.synchronize(module.device)
-        return time.perf_counter()
 
 
 class Progress(Callback):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -104,18 +105,11 @@ def fit(
             monitor, mode=mode, patience=config.early_stopping, check_on_train_epoch_end=True
         )
         callbacks.append(stopping)
-    trainer = pl.Trainer(
-        accelerator=device.accelerator,
-        devices=[device.torch.index] if device.torch.type == "cuda" else 1,
-        precision=device.precision,  # type: ignore[arg-type]
+    trainer = make_trainer(
+        device,
         max_epochs=config.epochs,
         gradient_clip_val=config.optimizer.clip_norm,
         callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         default_root_dir=folder,
     )
     last = _whole(last_checkpoint(folder))
@@ -131,6 +125,26 @@ def fit(
         seconds=seconds,
         samples_per_second=throughput.samples_per_second,
         why=throughput.why,
+    )
+
+
+def make_trainer(device: Device, **options: Any) -> pl.Trainer:
+    """Return a Trainer on one device that logs and prints nothing by itself.
+
+    Args:
+        device: where it computes.
+        **options: the Trainer's own.
+    """
+    return pl.Trainer(
+        accelerator=device.accelerator,
+        devices=[device.torch.index] if device.torch.type == "cuda" else 1,
+        precision=device.precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **options,
     )
 
 

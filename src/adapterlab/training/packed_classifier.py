@@ -12,7 +12,7 @@ from torch import Tensor
 from adapterlab.config import Config
 from adapterlab.packing import PackedModel
 from adapterlab.seeding import stream
-from adapterlab.training.callbacks import WARM_UP_STEPS
+from adapterlab.training.callbacks import WARM_UP_STEPS, now
 from adapterlab.training.classifier import LabelledBatch
 from adapterlab.training.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.lane_optimizers import LaneOptimizer
@@ -86,7 +86,7 @@ class PackedClassifier(pl.LightningModule):
 
     def training_step(self, batches: Iterator[PackBatch], index: int) -> None:
         """Take a step on each of some batches."""
-        start = self._now() if self._taken >= WARM_UP_STEPS else None
+        start = now(self) if self._taken >= WARM_UP_STEPS else None
         samples = 0
         for batch in batches:
             self._step(batch)
@@ -95,7 +95,7 @@ class PackedClassifier(pl.LightningModule):
             self.on_step(self.pack.count)
         if start is not None:
             self.samples += samples
-            self.sampling_seconds += self._now() - start
+            self.sampling_seconds += now(self) - start
 
     def _step(self, batch: PackBatch) -> None:
         logits = self.pack(batch.inputs, batch.rows)
@@ -156,11 +156,6 @@ class PackedClassifier(pl.LightningModule):
     @property
     def _config(self) -> Config:
         return self.tasks[0].config
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
 
 def _losses(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pytorch_lightning as pl
-
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.hardware import Device
 from adapterlab.packing import PackedModel
 from adapterlab.training.classifier import TrainingDivergedError
-from adapterlab.training.fit import Training, interrupts, quieten
+from adapterlab.training.fit import Training, interrupts, make_trainer, quieten
 from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane
 from adapterlab.training.pack_data import PackData
 from adapterlab.training.packed_classifier import OnStep, PackedClassifier
@@ -113,18 +111,8 @@ def _train(
         [lane.optimizer for lane in saved if lane],
         on_step,
     )
-    trainer = pl.Trainer(
-        accelerator=device.accelerator,
-        devices=[device.torch.index] if device.torch.type == "cuda" else 1,
-        precision=device.precision,  # type: ignore[arg-type]
-        max_epochs=tasks[0].config.epochs - first,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    epochs = tasks[0].config.epochs - first
+    trainer = make_trainer(device, max_epochs=epochs, enable_checkpointing=False)
     start = time.perf_counter()
     with interrupts():
         trainer.fit(module, datamodule=PackData(data, first, device.torch))

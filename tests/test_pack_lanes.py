@@ -148,6 +148,8 @@ def test_a_run_that_was_created_but_not_written_down_is_found_again(
         raise StopHere
 
     (config,) = lanes(lab_root, "unwritten", "seed=0", options=["resume=true"])
+    # The base is a run too: it must be there before runs are killed as they start.
+    results(run_pack([replace(config, study="unwritten-before")]))
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "start", killed)
         patch.setattr(MlflowClient, "set_terminated", lambda *_: None)

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from adapterlab import cli
+from adapterlab.reporting.pictures import Pictures
 from lab import Outcome, as_program
 
 
@@ -22,8 +23,9 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of a tiny run's time."""
-    for module in ("adapterlab.artifacts", "adapterlab.reporting.mistakes"):
-        monkeypatch.setattr(f"{module}.save", lambda figure, path: path.touch())
+    monkeypatch.setattr("adapterlab.reporting.pictures.paint", lambda make, path: path.touch())
+    # Another process would draw them after all.
+    monkeypatch.setattr("adapterlab.packs.PicturesBeside", Pictures)
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 def _log_in_child(config: Config, number: int) -> None:
     with tracked(config, f"run-{number}") as tracker:
-        tracker.params({f"option.{i}": i for i in range(150)})
+        tracker.log(params={f"option.{i}": i for i in range(150)})
         for epoch in range(1, 6):
-            tracker.metrics({"val/loss": 1 / epoch, "train/loss": 2 / epoch}, epoch)
-        tracker.tags({"number": str(number)})
+            tracker.log(metrics={"val/loss": 1 / epoch, "train/loss": 2 / epoch}, step=epoch)
+        tracker.log(tags={"number": str(number)})
         tracker.artifact(Path(__file__), "code")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from adapterlab.adapters import save_adapter
@@ -10,9 +11,9 @@ from adapterlab.assembly import Assembly
 from adapterlab.config import Config
 from adapterlab.errors import ConfigError
 from adapterlab.predictions import Predictions
-from adapterlab.reporting.canvas import save
 from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.reporting.mistakes import write_mistakes
+from adapterlab.reporting.pictures import Pictures
 from adapterlab.runs import RunFolder, run_name
 from adapterlab.training.fit import Training
 
@@ -20,9 +21,17 @@ log = logging.getLogger(__name__)
 
 
 def write_files(
-    config: Config, assembly: Assembly, training: Training, test: Predictions, folder: RunFolder
+    config: Config,
+    assembly: Assembly,
+    training: Training,
+    test: Predictions,
+    folder: RunFolder,
+    pictures: Pictures,
 ) -> None:
-    """Write everything but the result, which says that the run has finished."""
+    """Write everything but the result, which says that the run has finished.
+
+    Pictures are there when `pictures` says so.
+    """
     adapted = assembly.adapted
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
     save_adapter(adapted, folder.adapter, extra=extra)
@@ -35,17 +44,17 @@ def write_files(
     test.write(folder.predictions)
     title = run_name(config)
     folder.figures.mkdir(exist_ok=True)
-    matrix = confusion_matrix_figure(test.confusion(), test.classes, title)
-    save(matrix, folder.figures / "confusion_matrix.png")
+    matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
+    pictures.draw(matrix, folder.figures / "confusion_matrix.png")
     curves = {
         name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
         for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
     }
-    figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
-    save(figure, folder.figures / "learning_curves.png")
+    learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)
+    pictures.draw(learning, folder.figures / "learning_curves.png")
     if config.limit is not None:
         title = f"{title}: a sample, whose rows are not the file's"
-    write_mistakes(folder.mistakes, test, assembly.examples, title=title)
+    write_mistakes(folder.mistakes, test, assembly.examples, title=title, pictures=pictures)
 
 
 def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:

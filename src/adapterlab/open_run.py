@@ -13,6 +13,7 @@ from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements
 from adapterlab.parsing import to_container
 from adapterlab.predictions import Predictions
+from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import git_commit
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
 from adapterlab.tracking import Tracker, flattened, is_logged, tracked
@@ -38,6 +39,7 @@ class OpenRun:
         tracker: of its MLflow run.
         tags: that it was given at the start.
         resumed: whether an earlier process has trained part of it.
+        pictures: draws those of the run.
     """
 
     config: Config
@@ -47,12 +49,26 @@ class OpenRun:
     tracker: Tracker
     tags: dict[str, str]
     resumed: bool
+    pictures: Pictures
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of an epoch."""
-        self.tracker.metrics(metrics, epoch)
+        self.tracker.log(metrics=metrics, step=epoch)
 
     def finish(
+        self, training: Training, test: Predictions, prefix: Prefix, costs: Costs
+    ) -> RunResult:
+        """Take all figures, write all files, and let the run count as finished.
+
+        Args:
+            training: what came of it; the model has its best epoch's parameters.
+            test: on the test split.
+            prefix: whether there was a frozen one.
+            costs: of training and testing.
+        """
+        return self.conclude(self.take(training, test, prefix, costs))
+
+    def take(
         self,
         training: Training,
         test: Predictions,
@@ -60,7 +76,7 @@ class OpenRun:
         costs: Costs,
         source: SplitDataModule[Any, Any] | None = None,
     ) -> RunResult:
-        """Take all figures, write all files, and let the run count as finished.
+        """Take all figures and write all files; pictures may come later, until `conclude`.
 
         Args:
             training: what came of it; the model has its best epoch's parameters.
@@ -78,14 +94,12 @@ class OpenRun:
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
-        late = {key: value for key, value in late.items() if value}
-        self.tracker.tags(late)
         measured.add_source(config, assembly, self.device.torch, source)
         measured.add_parameters(assembly)
         measured.add_data(assembly)
-        write_files(config, assembly, training, test, folder)
+        write_files(config, assembly, training, test, folder, self.pictures)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
-        result = RunResult(
+        return RunResult(
             name=run_name(config),
             folder=folder.path,
             run_id=self.tracker.run_id,
@@ -95,12 +109,16 @@ class OpenRun:
             shape=assembly.inputs.shape or (),
             classes=assembly.data.classes,
             data_hash=assembly.read.hash,
-            tags=self.tags | late,
+            tags=self.tags | {key: value for key, value in late.items() if value},
             history=training.history,
         )
-        folder.finish(result)
-        _log_end(result, folder, self.tracker)
-        folder.drop_checkpoints()
+
+    def conclude(self, result: RunResult) -> RunResult:
+        """Let the run count as finished, and log what came of it."""
+        self.pictures.wait()
+        self.folder.finish(result)
+        _log_end(result, self.folder, self.tracker, known=self.tags)
+        self.folder.drop_checkpoints()
         return result
 
 
@@ -113,6 +131,7 @@ def open_run(
     *,
     keep: bool,
     pack_size: int = 1,
+    pictures: Pictures | None = None,
 ) -> Iterator[OpenRun]:
     """Open the MLflow run of a folder that is locked, and write down what it is going to compute.
 
@@ -125,6 +144,7 @@ def open_run(
         folder: of the run.
         keep: go on from what an earlier process left.
         pack_size: lanes of the pack that it trains in.
+        pictures: draws those of the run; None for this process.
     """
     tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
@@ -135,7 +155,8 @@ def open_run(
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         folder.remember_mlflow_run(tracker.run_id)
         _log_start(config, tags, tracker)
-        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed)
+        drawn = pictures or Pictures()
+        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn)
 
 
 def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
@@ -146,10 +167,10 @@ def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult
         folder.remember_mlflow_run(tracker.run_id)
         _log_start(config, result.tags, tracker)
         for epoch, metrics in result.history.items():
-            tracker.metrics(metrics, epoch)
+            tracker.log(metrics=metrics, step=epoch)
         result = replace(result, run_id=tracker.run_id)
         folder.finish(result)
-        _log_end(result, folder, tracker)
+        _log_end(result, folder, tracker, known=result.tags)
     return result
 
 
@@ -182,13 +203,15 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
 
 
 def _log_start(config: Config, tags: dict[str, str], tracker: Tracker) -> None:
-    tracker.params(flattened(to_container(config)))
-    tracker.tags(tags)
+    tracker.log(params=flattened(to_container(config)), tags=tags)
 
 
-def _log_end(result: RunResult, folder: RunFolder, tracker: Tracker) -> None:
-    """Log the final metrics and keep the files with the MLflow run."""
-    tracker.metrics(result.metrics)
-    tracker.tags({f"missing.{name}": why for name, why in result.missing.items()})
+def _log_end(
+    result: RunResult, folder: RunFolder, tracker: Tracker, *, known: Mapping[str, str]
+) -> None:
+    """Log the final metrics and what tags are not known yet; keep the files with the MLflow run."""
+    late = {name: value for name, value in result.tags.items() if known.get(name) != value}
+    missing = {f"missing.{name}": why for name, why in result.missing.items()}
+    tracker.log(metrics=result.metrics, tags=late | missing)
     for path, where in artifacts(folder):
         tracker.artifact(path, where)

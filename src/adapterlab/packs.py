@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -22,6 +22,7 @@ from adapterlab.packing import CannotPackError, PackedModel, share_frozen
 from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.pipeline import found, frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
+from adapterlab.reporting.pictures import PicturesBeside
 from adapterlab.runs import RunFolder, RunResult, run_name
 from adapterlab.training.classifier import TrainingDivergedError
 from adapterlab.training.fit import Training, last_checkpoint
@@ -38,6 +39,9 @@ OnStep = Callable[[float], None]
 """Takes how many runs' worth of training has been done, in all lanes together."""
 
 _TRIAL_ROWS = slice(6)
+
+_MANY_PICTURES = 4
+"""Lanes from which on it pays to start a process for their pictures."""
 
 
 @dataclass
@@ -56,7 +60,11 @@ class _Lane:
 
 
 def run_pack(
-    configs: Sequence[Config], read: RunData | None = None, on_step: OnStep = lambda _: None
+    configs: Sequence[Config],
+    read: RunData | None = None,
+    on_step: OnStep = lambda _: None,
+    *,
+    core_is_free: bool = False,
 ) -> list[Outcome]:
     """Carry out runs as one pack; return what came of each, in their order.
 
@@ -67,11 +75,13 @@ def run_pack(
         configs: of runs that `planning` put together.
         read: their data, if they have been read before.
         on_step: called after every step.
+        core_is_free: there is one for a process that draws the pictures of many lanes.
 
     Raises:
         AdapterLabError: the data are missing or damaged; nothing has been trained.
     """
-    pack = _Pack(configs, read or load_data(configs[0]), on_step)
+    beside = core_is_free and len(configs) >= _MANY_PICTURES
+    pack = _Pack(configs, read or load_data(configs[0]), on_step, beside=beside)
     with pack:
         pack.open()
         pack.train_and_test()
@@ -95,8 +105,10 @@ class _Pack:
     As a context it closes, as failed or interrupted, what an exception leaves open.
     """
 
-    def __init__(self, configs: Sequence[Config], read: RunData, on_step: OnStep) -> None:
-        self.configs, self.read, self.on_step = configs, read, on_step
+    def __init__(
+        self, configs: Sequence[Config], read: RunData, on_step: OnStep, *, beside: bool
+    ) -> None:
+        self.configs, self.read, self.on_step, self.beside = configs, read, on_step, beside
         self.device = choose_device(configs[0].hardware)
         self.lanes: list[_Lane] = []
         self.outcomes: dict[int, Outcome] = {}
@@ -157,6 +169,7 @@ class _Pack:
                     lane.folder,
                     keep=lane.keep,
                     pack_size=size,
+                    pictures=PicturesBeside() if self.beside else None,
                 )
             )
         first = self.lanes[0]
@@ -239,6 +252,7 @@ class _Pack:
         source: SplitDataModule[Any, Any] | None = None
         if why_no_source(first.config, first.assembly) is None:
             source = source_data(first.config, first.assembly)
+        taken: dict[int, RunResult] = {}
         for lane, test in zip(list(self.lanes), tests, strict=True):
             assert lane.opened is not None
             assert lane.training is not None
@@ -246,18 +260,29 @@ class _Pack:
             own = {**costs, **dict.fromkeys(ALONE_ONLY, (None, why))}
             if not resumed:
                 own["lane_seconds"] = (lane.training.seconds + prefix.seconds / size, "")
-            try:
-                result = lane.opened.finish(lane.training, test, prefix, own, source)
-            except Exception as error:  # of one run's files, say; the other lanes are not to blame
-                self._close(lane, error)
-            else:
+            with self._each_for_itself(lane):
+                taken[lane.number] = lane.opened.take(lane.training, test, prefix, own, source)
+        # A process that draws pictures began with the first lane: what it is not at is done here.
+        for lane in reversed(self.lanes.copy()):
+            assert lane.opened is not None
+            with self._each_for_itself(lane):
+                result = lane.opened.conclude(taken[lane.number])
                 self.lanes.remove(lane)
                 lane.stack.close()
                 self.outcomes[lane.number] = result
 
+    @contextmanager
+    def _each_for_itself(self, lane: _Lane) -> Iterator[None]:
+        """Let what goes wrong with one run's files, say, end this run only."""
+        try:
+            yield
+        except Exception as error:
+            self._close(lane, error)
+
     def _close(self, lane: _Lane, error: BaseException) -> None:
         """End a lane as failed or interrupted."""
-        self.lanes.remove(lane)
+        if lane in self.lanes:
+            self.lanes.remove(lane)
         if isinstance(error, Exception):
             self.outcomes[lane.number] = error
         with contextlib.suppress(BaseException):  # what it raises is this very error

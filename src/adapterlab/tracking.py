@@ -21,20 +21,23 @@ from adapterlab.interrupts import undisturbed
 
 log = logging.getLogger(__name__)
 
+NOTHING: Mapping[str, Any] = {}
+
 
 class Tracker(Protocol):
     """Takes what a run reports."""
 
     run_id: str | None
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log the configuration, flattened."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of an epoch, or the final ones."""
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        metrics: Mapping[str, float] = NOTHING,
+        step: int = 0,
+    ) -> None:
+        """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run."""
@@ -45,13 +48,14 @@ class NoTracker:
 
     run_id: str | None = None
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        metrics: Mapping[str, float] = NOTHING,
+        step: int = 0,
+    ) -> None:
         """Do nothing."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -72,31 +76,30 @@ class MLflowTracker:
         self.client = client
         self.run_id: str | None = run_id
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters; MLflow refuses to change one that a resumed run logs again."""
-        from mlflow.entities import Param
-
-        with undisturbed():
-            known = self.client.get_run(self.run_id).data.params
-            new = [Param(key, str(value)) for key, value in values.items() if key not in known]
-            for i in range(0, len(new), self.PARAMS_PER_CALL):
-                self.client.log_batch(self.run_id, params=new[i : i + self.PARAMS_PER_CALL])
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags in one call."""
-        from mlflow.entities import RunTag
-
-        with undisturbed():
-            self.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in values.items()])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics in one call."""
-        from mlflow.entities import Metric
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        metrics: Mapping[str, float] = NOTHING,
+        step: int = 0,
+    ) -> None:
+        """Log in one transaction; MLflow refuses to change a parameter that is there."""
+        from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
-        metrics = [Metric(key, value, now, step) for key, value in values.items()]
         with undisturbed():
-            self.client.log_batch(self.run_id, metrics=metrics)
+            known = self.client.get_run(self.run_id).data.params if params else {}
+            new = [Param(key, str(value)) for key, value in params.items() if key not in known]
+            while len(new) > self.PARAMS_PER_CALL:
+                self.client.log_batch(self.run_id, params=new[: self.PARAMS_PER_CALL])
+                new = new[self.PARAMS_PER_CALL :]
+            self.client.log_batch(
+                self.run_id,
+                params=new,
+                tags=[RunTag(key, value) for key, value in tags.items()],
+                metrics=[Metric(key, value, now, step) for key, value in metrics.items()],
+            )
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts."""

@@ -20,7 +20,7 @@ from adapterlab.reporting.figures import (
     confusion_matrix_figure,
     learning_curves_figure,
 )
-from adapterlab.reporting.mistakes import contact_sheet, per_class_figure
+from adapterlab.reporting.mistake_figures import contact_sheet, per_class_figure
 
 SHORT = tuple(f"c{i}" for i in range(30))
 LONG = tuple(f"a rather long name of a class, number {i}" for i in range(30))

@@ -20,7 +20,8 @@ from adapterlab.evidence.mistakes import (
     misclassification_shares,
 )
 from adapterlab.predictions import Predictions
-from adapterlab.reporting.mistakes import contact_sheet, per_class_figure, write_mistakes
+from adapterlab.reporting.mistake_figures import contact_sheet, per_class_figure
+from adapterlab.reporting.mistakes import write_mistakes
 
 NAMES = ("Sci/Tech", "T-shirt/top", "página|`x`", "$5 *or* <b>")
 LABELS = np.array([0, 0, 0, 1, 1, 3])
@@ -165,7 +166,7 @@ def test_texts_come_back_without_loss(tmp_path: Path) -> None:
 def test_any_text_comes_back_and_leaves_the_page_whole(
     content: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapterlab.reporting.mistakes.save", lambda figure, path: None)
+    monkeypatch.setattr("adapterlab.reporting.pictures.save", lambda figure, path: None)
     write_mistakes(tmp_path, *all_wrong(tuple(content)), title="")
     _, *rows = read(tmp_path / "confidently_wrong.csv")
     assert [row[5] for row in rows] == content

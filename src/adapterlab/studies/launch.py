@@ -177,7 +177,7 @@ class _Study:
     def _work(self, packs: Sequence[PlannedPack]) -> None:
         order = sorted(packs, key=lambda pack: -len(pack.jobs))
         helpers = self._helpers(order)
-        works = [self._as_work(pack, alone=helpers > 0) for pack in order]
+        works = [self._as_work(pack, helpers) for pack in order]
         progress = StudyProgress(self._name, len(self.jobs))
         progress.end(0, runs=len(self.jobs) - sum(len(pack.jobs) for pack in order))
 
@@ -210,25 +210,31 @@ class _Study:
         first = self.jobs[packs[0].jobs[0]].config.hardware
         if resolve_accelerator(first.accelerator) == "gpu":
             return 0  # one device, and its memory is planned for one pack
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        processes = self.processes or (cores or 1) // (first.threads or 1)
+        processes = self.processes or _cores() // (first.threads or 1)
         gib = max(pack.gib for pack in packs)
         fit = int(MEMORY_SHARE * psutil.virtual_memory().available / 2**30 / max(gib, 1.0))
         return max(min(processes, len(packs), fit) - 1, 0)
 
-    def _as_work(self, pack: PlannedPack, *, alone: bool) -> Work:
+    def _as_work(self, pack: PlannedPack, helpers: int) -> Work:
         """Return a pack's configurations; processes side by side have one thread each."""
         configs = [self.jobs[number].config for number in pack.jobs]
-        if alone:
+        if helpers:
             configs = [
                 replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
                 for c in configs
             ]
-        return Work(tuple(configs), pack.packed)
+        return Work(tuple(configs), pack.packed, core_is_free=helpers + 1 < _cores())
 
     @property
     def _name(self) -> str:
         return self.jobs[0].config.study or "study"
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _composed(compose: Compose, config: DictConfig, overrides: Sequence[str], number: int) -> Job:

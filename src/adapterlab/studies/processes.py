@@ -33,10 +33,12 @@ class Work:
     Attributes:
         configs: of its runs.
         packed: False for a run that is trained the ordinary way.
+        core_is_free: see `adapterlab.packs.run_pack`.
     """
 
     configs: tuple[Config, ...]
     packed: bool
+    core_is_free: bool
 
 
 def carry_out(
@@ -135,7 +137,7 @@ def _outcomes(
     gc.collect()
     gc.freeze()
     if work.packed:
-        return run_pack(work.configs, read, moved)
+        return run_pack(work.configs, read, moved, core_is_free=work.core_is_free)
     outcomes = [outcome_of(config, read) for config in work.configs]
     moved(len(work.configs))
     return outcomes

@@ -30,40 +30,6 @@ ConfigStore.instance().store(
 )
 
 
-class ComposedOnce:
-    """Hydra's config loader, for a sweep whose jobs are composed to be checked, then to be run.
-
-    Composing takes a tenth of a second; the result of the check is kept for the run.
-
-    Args:
-        loader: that composes.
-    """
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-        self._checked: dict[tuple[str, ...], DictConfig] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def load_sweep_config(
-        self, master_config: DictConfig, sweep_overrides: Sequence[str]
-    ) -> DictConfig:
-        """Compose a job to check it, and keep what came of it."""
-        key = tuple(sweep_overrides)
-        if key not in self._checked:
-            self._checked[key] = self._loader.load_sweep_config(master_config, list(key))
-        return self._checked[key]
-
-    def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
-        """Return a job to run it: what was kept, once, or else composed anew."""
-        key = tuple(sweep_overrides)
-        if key in self._checked:
-            return self._checked.pop(key)
-        composed: DictConfig = self._loader.load_sweep_config(master_config, list(key))
-        return composed
-
-
 class PackedLauncher(Launcher):
     """Trains the jobs of a sweep in packs; see `adapterlab.studies.launch`."""
 
@@ -74,7 +40,9 @@ class PackedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives a launcher; its sweeper composes by the same loader."""
-        self.loader = ComposedOnce(hydra_context.config_loader)
+        from adapterlab.studies.composing import SweepComposer
+
+        self.loader = SweepComposer(hydra_context.config_loader)
         hydra_context.config_loader = cast(Any, self.loader)
         self.context, self.task_function, self.config = hydra_context, task_function, config
 

@@ -1,0 +1,92 @@
+"""Who draws the pictures of a run: this process, or one beside it while this one computes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from adapterlab.reporting.canvas import save
+
+MakeFigure = Callable[[], Figure]
+"""Makes a figure; a function of a module and its arguments, if another process is to call it."""
+
+
+class Pictures:
+    """The pictures of one run, drawn as they are asked for."""
+
+    def draw(self, make: MakeFigure, path: Path) -> None:
+        """Draw a figure, and write it as PNG.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        paint(make, path)
+
+    def wait(self) -> None:
+        """Return when all pictures that were asked for are written."""
+
+
+class PicturesBeside(Pictures):
+    """The pictures of one run, drawn by a process beside this one.
+
+    The process is started once, serves all runs, and ends when it has had nothing to do for a
+    minute. If it dies, what it has not drawn is drawn here.
+    """
+
+    def __init__(self) -> None:
+        self._executor = _executor()
+        self._asked: list[tuple[Any, MakeFigure, Path]] = []
+        self._submit(_load)  # while this process does other things
+
+    def draw(self, make: MakeFigure, path: Path) -> None:
+        """Have a figure drawn."""
+        self._asked.append((self._submit(paint, make, path), make, path))
+
+    def wait(self) -> None:
+        """Return when all pictures that were asked for are written.
+
+        Those that the other process has not begun are drawn here.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        from concurrent.futures.process import BrokenProcessPool
+
+        later = []
+        for future, make, path in self._asked:
+            if future is None or future.cancel():
+                paint(make, path)
+            else:
+                later.append((future, make, path))
+        for future, make, path in later:
+            try:
+                future.result()
+            except BrokenProcessPool:
+                paint(make, path)
+        self._asked = []
+
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> Any:
+        """Return a future, None if the process has died."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        try:
+            return self._executor.submit(function, *arguments)
+        except BrokenProcessPool:
+            return None
+
+
+def paint(make: MakeFigure, path: Path) -> None:
+    """Make a figure and write it as PNG."""
+    save(make(), path)
+
+
+def _load() -> None:
+    """Do nothing: to unpickle this function has loaded all that drawing needs."""
+
+
+def _executor() -> Any:
+    # Not one of the standard library: its processes begin by importing the main program anew.
+    from joblib.externals.loky import get_reusable_executor
+
+    return get_reusable_executor(max_workers=1, timeout=60)

@@ -17,6 +17,7 @@ from adapterlab.evidence.paired import (
     WelchT,
     mcnemar,
     paired_bootstrap,
+    paired_permutation,
     paired_t,
     welch_t,
 )
@@ -87,7 +88,8 @@ class Comparison:
         interval: of the difference over seeds, not corrected for the family; None if a spread
             cannot be estimated.
         p_seeds: of the t-test over seeds; None likewise.
-        p_examples: of the paired bootstrap over test examples; None without predictions.
+        p_examples: over test examples, the larger of the paired bootstrap's and the permutation
+            test's; None without predictions.
         p: the larger of the two, or ``p_seeds`` without predictions; None if ``verdict`` is
             `Verdict.TOO_FEW_SEEDS`, for then nothing is tested.
         p_adjusted: ``p`` by Holm over the family; None where ``p`` is.
@@ -122,8 +124,8 @@ def compare_with(
     """Compare each arm (a) with a reference (b), and decide which ones differ from it.
 
     A difference counts only if it holds over seeds (paired t-test) and over test examples
-    (paired bootstrap). The claim is that both null hypotheses are false, so p is the larger of
-    the two, with no correction between them: an intersection-union test (Berger, 1982,
+    (paired bootstrap and permutation test). The claim is that all null hypotheses are false, so
+    p is the largest, with no correction between them: an intersection-union test (Berger, 1982,
     "Multiparameter hypothesis testing and acceptance sampling"). Holm then corrects over all
     comparisons of the call that are tested.
 
@@ -166,6 +168,7 @@ def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Co
         else welch_t(a.scores, b.scores, level=1 - level)
     )
     over_examples: PairedBootstrap | None = None
+    p_examples: float | None = None
     each_seed: tuple[McNemar, ...] = ()
     if a.correct is not None and b.correct is not None:
         if a.correct.shape[1] != b.correct.shape[1]:
@@ -173,14 +176,12 @@ def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Co
                 f"{a.name} has answers to {a.correct.shape[1]} test examples, {b.name} to "
                 f"{b.correct.shape[1]}; expected the same examples"
             )
-        in_pairs_a, in_pairs_b = a.correct[rows_a], b.correct[rows_b]
-        each_seed = tuple(mcnemar(x, y) for x, y in zip(in_pairs_a, in_pairs_b, strict=True))
-        over_examples = (
-            paired_bootstrap(in_pairs_a, in_pairs_b, level=1 - level)
-            if paired
-            else paired_bootstrap(a.correct, b.correct, level=1 - level)
-        )
-    p_examples = over_examples.p if over_examples else None
+        in_pairs = a.correct[rows_a], b.correct[rows_b]
+        each_seed = tuple(mcnemar(x, y) for x, y in zip(*in_pairs, strict=True))
+        answers = in_pairs if paired else (a.correct, b.correct)
+        over_examples = paired_bootstrap(*answers, level=1 - level)
+        # The bootstrap alone is too lenient near 100%, where few examples decide.
+        p_examples = max(over_examples.p, paired_permutation(*answers))
     raw = [p for p in (over_seeds.p, p_examples) if p is not None]
     return Comparison(
         a=a.name,

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from adapterlab.evidence.crossed import crossed_p
 from adapterlab.evidence.power import smallest_detectable_difference, smallest_detectable_shift
 
 
@@ -38,17 +39,27 @@ def test_a_t_test_finds_it_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize("examples_error", [0.2, 1.0, 5.0])
-def test_both_tests_find_it_as_often_as_it_says(examples_error: float) -> None:
-    n = 5
+def test_all_tests_find_it_as_often_as_it_says(examples_error: float) -> None:
+    n, studies = 5, 5000
     shift = smallest_detectable_shift(2 / math.sqrt(n), n - 1, examples_error=examples_error)
     rng = np.random.default_rng(0)
-    # One test set for all seeds of a study, so its luck is the same in each of them.
-    luck = rng.normal(0, examples_error, size=(20_000, 1))
-    x = shift + luck + rng.normal(0, 2.0, size=(20_000, n))
+    # One test split for all seeds of a study, so its luck is the same in each of them.
+    luck = rng.normal(0, examples_error, size=(studies, 1))
+    x = shift + luck + rng.normal(0, 2.0, size=(studies, n))
     over_seeds = stats.ttest_1samp(x, 0, axis=1).pvalue < 0.05
-    over_examples = np.abs(x.mean(axis=1)) / examples_error > 1.96
-    found = (over_seeds & over_examples).mean()
-    assert found == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 20_000))
+    over_examples = np.abs(x.mean(axis=1)) / examples_error > stats.norm.isf(0.025)
+    over_both = [
+        crossed_p(
+            one.mean(),
+            seeds_error=one.std(ddof=1) / math.sqrt(n),
+            freedom=n - 1,
+            examples_error=examples_error,
+        )
+        < 0.05
+        for one in x
+    ]
+    found = (over_seeds & over_examples & over_both).mean()
+    assert found == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / studies))
 
 
 def test_without_spread_anything_is_seen_and_one_pair_sees_nothing() -> None:

@@ -3,7 +3,7 @@
 from math import hypot, sqrt
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from adapterlab.evidence.intervals import check_level
 
@@ -41,19 +41,20 @@ def smallest_detectable_shift(
     level: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    """Smallest true difference that must pass a t-test over seeds and a test over examples.
+    """Smallest true difference that passes the tests over seeds, over examples, and over both.
 
     The observed difference D is normal around the true one, with both errors. It counts if
-    |D| > t · s, where s is the estimate of the seeds' error (a scaled chi variable), and
-    |D| > z · (the examples' error). Without an error over examples, the power is that of the
-    t-test, by the noncentral t distribution.
+    |D| > t · s, where s is the estimate of the seeds' error (a scaled chi variable),
+    |D| > z · e, where e is the examples' error, and |D| > t' · √(s² + e²), see `crossed_p`.
+    Without an error over examples, the power is that of the t-test, by the noncentral t
+    distribution.
 
     Args:
         seeds_error: standard error of the difference over seeds, from 0.
         freedom: its degrees of freedom, above 0.
         examples_error: standard error of the difference over test examples, from 0.
-        level: of both tests, two-sided.
-        power: how often both are to find the difference, above ``level``, below 1.
+        level: of all tests, two-sided.
+        power: how often all are to find the difference, above ``level``, below 1.
 
     Returns:
         A difference in the unit of the errors; 0 if both are 0.
@@ -72,11 +73,18 @@ def smallest_detectable_shift(
     total = hypot(seeds_error, examples_error)
     if total == 0:
         return 0.0
-    t = stats.t.isf(level / 2, freedom) * seeds_error / total
-    z = stats.norm.isf(level / 2) * examples_error / total
-    # s / σ at the middle of each slice: integrating over it turns normal into noncentral t.
-    spreads = np.sqrt(special.chdtri(freedom, _SLICES) / freedom)
-    thresholds = np.maximum(t * spreads, z)
+    e = examples_error / total
+    # Middles of equal slices of the distribution of s, by which normal turns into noncentral t.
+    s = seeds_error / total * np.sqrt(special.chdtri(freedom, _SLICES) / freedom)
+    over_seeds = special.stdtrit(freedom, 1 - level / 2) * s
+    over_examples = special.ndtri(1 - level / 2) * e
+    if seeds_error:
+        over_both = np.hypot(s, e) * special.stdtrit(
+            freedom * ((s**2 + e**2) / s**2) ** 2, 1 - level / 2
+        )
+    else:
+        over_both = over_examples
+    thresholds = np.maximum(np.maximum(over_seeds, over_examples), over_both)
 
     def missing_power(shift: float) -> float:
         found = special.ndtr(shift - thresholds) + special.ndtr(-shift - thresholds)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterlab.evidence.arrays import Booleans
+from adapterlab.evidence.crossed import crossed_p
 from adapterlab.evidence.intervals import Interval, check_level
 from adapterlab.evidence.multiple import holm
 from adapterlab.evidence.paired import (
@@ -90,7 +91,9 @@ class Comparison:
         p_seeds: of the t-test over seeds; None likewise.
         p_examples: over test examples, the larger of the paired bootstrap's and the permutation
             test's; None without predictions.
-        p: the larger of the two, or ``p_seeds`` without predictions; None if ``verdict`` is
+        p_both: over seeds and test examples at once, see `crossed_p`; None without predictions
+            or a spread over seeds.
+        p: the largest of the three, or ``p_seeds`` without predictions; None if ``verdict`` is
             `Verdict.TOO_FEW_SEEDS`, for then nothing is tested.
         p_adjusted: ``p`` by Holm over the family; None where ``p`` is.
         effect: Cohen's d_z over pairs (over seeds, not examples) if ``paired``, else Cohen's d.
@@ -108,6 +111,7 @@ class Comparison:
     interval: Interval | None
     p_seeds: float | None
     p_examples: float | None
+    p_both: float | None
     p: float | None
     p_adjusted: float | None
     effect: float | None
@@ -123,11 +127,11 @@ def compare_with(
 ) -> list[Comparison]:
     """Compare each arm (a) with a reference (b), and decide which ones differ from it.
 
-    A difference counts only if it holds over seeds (paired t-test) and over test examples
-    (paired bootstrap and permutation test). The claim is that all null hypotheses are false, so
-    p is the largest, with no correction between them: an intersection-union test (Berger, 1982,
-    "Multiparameter hypothesis testing and acceptance sampling"). Holm then corrects over all
-    comparisons of the call that are tested.
+    A difference counts only if it holds over seeds (paired t-test), over test examples (paired
+    bootstrap and permutation test), and over both at once (`crossed_p`). The claim is that all
+    these null hypotheses are false, so p is the largest, with no correction between them: an
+    intersection-union test (Berger, 1982, "Multiparameter hypothesis testing and acceptance
+    sampling"). Holm then corrects over all comparisons of the call that are tested.
 
     Arms that share fewer than `MIN_SEEDS` seeds are compared over seeds by Welch's test. An arm
     with fewer than `MIN_SEEDS` seeds gets no test, and takes no part in the correction.
@@ -169,6 +173,7 @@ def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Co
     )
     over_examples: PairedBootstrap | None = None
     p_examples: float | None = None
+    p_both: float | None = None
     each_seed: tuple[McNemar, ...] = ()
     if a.correct is not None and b.correct is not None:
         if a.correct.shape[1] != b.correct.shape[1]:
@@ -182,7 +187,14 @@ def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Co
         over_examples = paired_bootstrap(*answers, level=1 - level)
         # The bootstrap alone is too lenient near 100%, where few examples decide.
         p_examples = max(over_examples.p, paired_permutation(*answers))
-    raw = [p for p in (over_seeds.p, p_examples) if p is not None]
+        if over_seeds.standard_error is not None and over_seeds.freedom is not None:
+            p_both = crossed_p(
+                over_seeds.difference,
+                seeds_error=over_seeds.standard_error,
+                freedom=over_seeds.freedom,
+                examples_error=over_examples.standard_error,
+            )
+    raw = [p for p in (over_seeds.p, p_examples, p_both) if p is not None]
     return Comparison(
         a=a.name,
         b=b.name,
@@ -190,6 +202,7 @@ def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Co
         interval=over_seeds.interval,
         p_seeds=over_seeds.p,
         p_examples=p_examples,
+        p_both=p_both,
         p=None if _too_few(a, b) else max(raw),
         p_adjusted=None,
         effect=over_seeds.effect,

@@ -24,7 +24,7 @@ def test_with_one_error_it_is_the_test_of_that_error() -> None:
     assert crossed_p(0, seeds_error=0, freedom=4, examples_error=0) == 1
 
 
-@pytest.mark.parametrize("ratio", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("ratio", [0.6, 1.0, 1.7])
 def test_it_keeps_to_5_in_100_where_the_two_tests_do_not(ratio: float) -> None:
     n, studies = 20, 4000
     rng = np.random.default_rng(0)
@@ -43,5 +43,5 @@ def test_it_keeps_to_5_in_100_where_the_two_tests_do_not(ratio: float) -> None:
         ]
     )
     noise = 3 * math.sqrt(0.05 * 0.95 / studies)
-    assert two.mean() > 0.05 + noise or ratio != 1
+    assert two.mean() > 0.05 + noise
     assert (two & crossed).mean() < 0.05 + noise

@@ -10,7 +10,7 @@ from adapterlab.evidence.power import smallest_detectable_difference, smallest_d
 
 
 def test_golden_value_of_the_table() -> None:
-    # Cohen, 1988: 34 pairs find a medium effect, d = .5, 80% of the time.
+    # In any table of power, 34 pairs find a medium effect, d = .5, 80% of the time.
     assert smallest_detectable_difference(2.0, 34) == pytest.approx(2 * 0.5, abs=0.01)
 
 

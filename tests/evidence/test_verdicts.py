@@ -158,6 +158,18 @@ def test_only_shared_seeds_are_paired() -> None:
     assert found.difference == pytest.approx(0.02)
 
 
+def test_over_examples_only_shared_seeds_count_if_there_are_pairs() -> None:
+    right, wrong = np.ones((3, 60), bool), np.zeros((1, 60), bool)
+    a = answering("a", np.concatenate([wrong, right]))  # seed 0, which b has not, went wrong
+    b = answering("b", right, first_seed=1)
+    (found,) = compare_with(b, [a])
+    assert (found.difference, found.p_examples, found.seeds) == (0, 1, 3)
+    c = answering("c", right, first_seed=7)
+    (found,) = compare_with(c, [a])
+    assert (found.difference, found.seeds, found.mcnemar) == (-0.25, 0, ())
+    assert found.p_examples < 0.001
+
+
 def test_other_seeds_are_compared_as_two_samples() -> None:
     a, b = [0.9, 0.92, 0.91, 0.93], [0.8, 0.84, 0.79]
     (found,) = compare_with(arm("b", b, first_seed=2), [arm("a", a)])

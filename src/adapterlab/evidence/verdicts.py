@@ -138,7 +138,7 @@ def compare_with(
 
     Args:
         reference: what the others are compared with.
-        others: at least as many comparisons as should be corrected for, so all of a table.
+        others: all arms that are compared with it in one place: Holm corrects over these.
         level: the share of families with a false verdict is at most this.
 
     Returns:

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sklearn.metrics
 
-Floats = npt.NDArray[np.floating[Any]]
-Integers = npt.NDArray[np.integer[Any]]
+from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.calibration import reliability
 
 
 def classification_metrics(
@@ -64,9 +63,7 @@ def classification_metrics(
     }
 
 
-def expected_calibration_error(
-    confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = 15
-) -> float:
+def expected_calibration_error(confidence: Floats, correct: Booleans, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy: Guo et al., 2017 (arXiv:1706.04599), equation 3.
 
     ECE = Σ_b |B_b| / N · |accuracy(B_b) - confidence(B_b)|, over equal-width bins of the
@@ -80,10 +77,8 @@ def expected_calibration_error(
     Returns:
         A share, from 0 to 1.
     """
-    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
-    members = np.digitize(confidence, inner_edges, right=True)
-    gaps = np.bincount(members, weights=correct - confidence)
-    return float(np.abs(gaps).sum() / len(confidence))
+    members = reliability(confidence, correct, bins=bins)
+    return sum(one.count * abs(one.gap) for one in members) / len(confidence)
 
 
 def confusion_matrix(

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.evidence.metrics import Floats, Integers
+from adapterlab.evidence.arrays import Floats, Integers
 
 
 @dataclass(frozen=True)

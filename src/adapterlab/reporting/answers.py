@@ -1,0 +1,119 @@
+"""What runs answered to each test example, and what they reported by epoch, as MLflow keeps it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.reporting.study import Run
+
+PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
+"""Where a run's artifacts have them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of an arm's S runs to the N examples of the test split.
+
+    Attributes:
+        labels: ``[N]``, the true classes.
+        predicted: ``[S, N]``, the classes that the runs said, in the order of the arm's seeds.
+        confidence: ``[S, N]``, the probabilities of these, by the softmax of the logits.
+        classes: the class names.
+    """
+
+    labels: Integers
+    predicted: Integers
+    confidence: Floats
+    classes: tuple[str, ...]
+
+    @property
+    def correct(self) -> Booleans:
+        """Whether each answer is right, ``[S, N]``."""
+        right: Booleans = self.predicted == self.labels
+        return right
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return counts ``[C, C]`` over all runs, true class by predicted class."""
+        size = len(self.classes)
+        pairs = self.labels.astype(np.int64) * size + self.predicted
+        return np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
+
+    def wrong_by_class(self) -> Floats:
+        """Return the share of each class's examples that is wrong, ``[C]``; nan without any."""
+        counts = self.confusion()
+        examples = counts.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            shares: Floats = 1 - np.diag(counts) / examples
+        return shares
+
+
+History = Mapping[int, Mapping[str, float]]
+"""Metrics by epoch."""
+
+
+def read_answers(client: Any, runs: Sequence[Run]) -> tuple[Answers | None, str]:
+    """Read the predictions of an arm's runs.
+
+    Args:
+        client: an MLflow client.
+        runs: of one arm.
+
+    Returns:
+        The answers; or None, and why there are none.
+    """
+    read = []
+    for run in runs:
+        path = _artifact(client, run, PREDICTIONS)
+        if path is None:
+            return None, f"the run of seed {run.seed} kept no predictions"
+        read.append(_read(path))
+    labels, _, _, classes = read[0]
+    if any(len(one[0]) != len(labels) or (one[0] != labels).any() for one in read):
+        return None, "its runs were tested on different examples"
+    answers = Answers(
+        labels=labels,
+        predicted=np.stack([one[1] for one in read]),
+        confidence=np.stack([one[2] for one in read]),
+        classes=classes,
+    )
+    return answers, ""
+
+
+def read_history(client: Any, run: Run) -> History:
+    """Read what a run reported by epoch; nothing if it kept no result."""
+    path = _artifact(client, run, RESULT)
+    if path is None:
+        return {}
+    history = json.loads(path.read_text()).get("history", {})
+    return {int(epoch): metrics for epoch, metrics in history.items()}
+
+
+def _artifact(client: Any, run: Run, name: str) -> Path | None:
+    """Return where a run's file is, downloaded if it is far away; None if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        path = Path(client.download_artifacts(run.run_id, name))
+    except (MlflowException, OSError):
+        return None
+    return path if path.is_file() else None
+
+
+def _read(path: Path) -> tuple[Integers, Integers, Floats, tuple[str, ...]]:
+    table = pq.read_table(path)
+    labels = table["label"].to_numpy()
+    column = table["logits"].combine_chunks()
+    logits = column.flatten().to_numpy(zero_copy_only=False).reshape(len(labels), -1)
+    logits = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    predicted = logits.argmax(axis=1)
+    confidence = 1 / np.exp(logits).sum(axis=1)
+    metadata = table.schema.metadata or {}
+    classes = metadata.get(b"classes", b"").decode().split("\n")
+    return labels, predicted.astype(np.int32), confidence, tuple(classes)

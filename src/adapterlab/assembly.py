@@ -10,11 +10,10 @@ from adapterlab.adapters import AdaptedModel, Plan, merge, plan
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, Train, load_base, load_into
 from adapterlab.building import (
-    declared_shape,
     high_rate,
     make_model,
     make_strategy,
-    plan_for,
+    sketch,
 )
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
@@ -133,10 +132,7 @@ def _notes(
 
 def plan_from_files(config: Config) -> Plan:
     """Return what a run would train, for a data set whose shape or classes are in its files."""
-    read = load_data(config)
-    source = read.source and RunData(read.source)
-    shape = declared_shape(config) or (source or read).shape
-    return plan_for(config, make_strategy(config), shape, len(read.target.classes))
+    return plan(sketch(config, load_data(config)))
 
 
 def source_model(config: Config, assembly: Assembly) -> nn.Module:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from adapterlab.adapters.budget import in_parameters
 from adapterlab.assembly import Assembly, source_data, source_model
 from adapterlab.config import Config
 from adapterlab.data.batches import SplitDataModule
@@ -43,8 +44,8 @@ class Measurements:
         """Add what the model is spared or denied of the data: padding, truncation."""
         self.add("data", assembly.data.facts())
 
-    def add_parameters(self, assembly: Assembly) -> None:
-        """Count adapter, head, trainable and total parameters."""
+    def add_parameters(self, config: Config, assembly: Assembly) -> None:
+        """Count adapter, head, trainable and total parameters, and compare with the budget."""
         count = assembly.adapted.count()
         self.add(
             "params",
@@ -55,6 +56,9 @@ class Measurements:
                 "total": count.total,
             },
         )
+        if config.budget is not None:
+            asked = in_parameters(config.budget, assembly.adapted.model)
+            self.add("budget", {"asked": asked, "near": count.trainable / asked})
 
     def add_source(
         self,

@@ -81,7 +81,7 @@ class OpenRun:
         late = {key: value for key, value in late.items() if value}
         self.tracker.tags(late)
         measured.add_source(config, assembly, self.device.torch, source)
-        measured.add_parameters(assembly)
+        measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, folder)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
@@ -174,6 +174,11 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "data_notes": "; ".join(assembly.notes),
         "data_hash": assembly.read.hash,
     }
+    if config.budget is not None:
+        tags["budget"] = str(config.budget)
+    if config.tuning is not None:
+        tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
+        tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
     commit = git_commit()
     if commit is not None:

@@ -71,7 +71,7 @@ class Design:
         if not arms:
             raise ConfigError(
                 "hydra.sweeper.arms is empty; such as "
-                "'hydra.sweeper.arms=[adapter=full,\"adapter=lora adapter.rank=8\"]'"
+                '\'hydra.sweeper.arms=["adapter=full","adapter=lora adapter.rank=8"]\''
             )
         if not tune:
             raise ConfigError(

@@ -23,7 +23,7 @@ class TunedSweeperConf:
 
     _target_: str = "hydra_plugins.adapterlab_tuned_sweeper.tuned_sweeper.TunedSweeper"
     arms: list[str] = field(default_factory=list)
-    tune: dict[str, Any] = field(default_factory=dict)
+    tune: Any = None  # a mapping with a type could not be filled from the command line
     tuning_seeds: list[int] = field(default_factory=lambda: [1000])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
 
@@ -39,11 +39,11 @@ class TunedSweeper(Sweeper):
     def __init__(
         self,
         arms: Sequence[str],
-        tune: Mapping[str, Sequence[Any]],
+        tune: Mapping[str, Sequence[Any]] | None,
         tuning_seeds: Sequence[int],
         seeds: Sequence[int],
     ) -> None:
-        self.arms, self.tune = list(arms), dict(tune.items())
+        self.arms, self.tune = list(arms), dict((tune or {}).items())
         self.tuning_seeds, self.seeds = list(tuning_seeds), list(seeds)
 
     def setup(

@@ -135,6 +135,13 @@ def plan_from_files(config: Config) -> Plan:
     return plan(sketch(config, load_data(config)))
 
 
+def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:
+    """Return the base as it was before the strategy, with its own head for `num_classes`."""
+    model = make_model(config, assembly.inputs.shape, num_classes)
+    model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(assembly.base.weights)
+    return model
+
+
 def source_model(config: Config, assembly: Assembly) -> nn.Module:
     """Return the adapted model as a classifier of the source task.
 
@@ -144,11 +151,10 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     """
     if assembly.head_kept:
         return assembly.adapted
-    base = assembly.base
-    assert base.classes is not None
+    classes = assembly.base.classes
+    assert classes is not None
     body = merge(assembly.adapted)
-    original = make_model(config, assembly.inputs.shape, len(base.classes))
-    original.to(next(assembly.adapted.parameters()).dtype).load_state_dict(base.weights)
+    original = base_model(config, assembly, len(classes))
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
     return body

@@ -80,6 +80,7 @@ class OpenRun:
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
         late = {key: value for key, value in late.items() if value}
         self.tracker.tags(late)
+        measured.add_before(config, assembly, self.device.torch)
         measured.add_source(config, assembly, self.device.torch, source)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)

@@ -125,7 +125,7 @@ def test_what_is_no_comparison(
         (["epochs=1,2"], "adapter=head", "epochs=1,2: with hydra/sweeper=tuned what varies"),
         (["seed=3"], "adapter=head", "seed=3: seed comes from hydra.sweeper.seeds"),
         (["optimizer.lr=1"], "adapter=head", "optimizer.lr comes from hydra.sweeper.tune"),
-        (["adapter.rank=3"], "adapter=head", "adapter.rank=3: adapter.rank is an option of no arm"),
+        (["adapter.rank=3"], "adapter=head", "adapter.rank=3: no arm has this option"),
         ([], "adapter=head,lora", "adapter=head,lora: with hydra/sweeper=tuned what varies is in"),
         ([], "adapter=head seed=1", "hydra.sweeper.arms: seed=1 is the same for all arms"),
         ([], "adapter=head select_on=loss", "select_on=loss is the same for all arms"),

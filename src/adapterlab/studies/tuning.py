@@ -188,30 +188,33 @@ class TunedStudy:
         Raises:
             ConfigError: no arm has an option.
         """
-        groups = set(self.loader.list_groups(""))
-        fitting = []
-        for arm in self.arms:
-            own = {override.key_or_group for override in arm}
-            rest = [o for o in given if o.key_or_group not in own]
-            chosen = own & groups
-            asked = {id(o) for o in rest if "." in o.key_or_group and _first(o) in chosen}
-            sure = [str(o.input_line) for o in (*rest, *arm) if id(o) not in asked]
-            composed = self.loader.load_sweep_config(self.config, sure) if asked else None
-            fitting.append(
-                [o for o in rest if id(o) not in asked or o.is_add() or _has(composed, o)]
-            )
-        for override in given:
-            name, lines = override.key_or_group, str(override.input_line)
-            without = [
-                " ".join(words)
-                for words, arm, kept in zip(self.design.arms, self.arms, fitting, strict=True)
-                if override not in kept and name not in {o.key_or_group for o in arm}
-            ]
-            if len(without) == len(self.arms):
-                raise ConfigError(f"{lines}: {name} is an option of no arm")
-            if without:
-                log.info("%s does not apply to %s", lines, ", ".join(without))
-        return [[str(o.input_line) for o in kept] for kept in fitting]
+        kept: list[list[str]] = []
+        lacking: dict[str, list[str]] = {}
+        for label, arm in zip(self._labels(), self.arms, strict=True):
+            takes = self._takes(arm, given)
+            kept.append([str(o.input_line) for o, fits in takes if fits])
+            for override, fits in takes:
+                if not fits:
+                    lacking.setdefault(str(override.input_line), []).append(label)
+        for line, labels in lacking.items():
+            if not any(line in lines for lines in kept):
+                raise ConfigError(f"{line}: no arm has this option")
+            log.info("%s does not apply to %s", line, ", ".join(labels))
+        return kept
+
+    def _takes(
+        self, arm: Sequence[Override], given: Sequence[Override]
+    ) -> list[tuple[Override, bool]]:
+        """Say of the overrides that an arm leaves open whether it has such options."""
+        own = {override.key_or_group for override in arm}
+        chosen = own.intersection(self.loader.list_groups(""))
+        rest = [override for override in given if override.key_or_group not in own]
+        inside = [o for o in rest if _first(o) in chosen and not o.is_add()]
+        if not inside:
+            return [(override, True) for override in rest]
+        sure = [str(o.input_line) for o in (*rest, *arm) if o not in inside]
+        composed = self.loader.load_sweep_config(self.config, sure)
+        return [(o, o not in inside or _has(composed, o)) for o in rest]
 
     def trials(self) -> list[list[str]]:
         """Return the overrides of the runs of the first stage: arm by arm, setting by setting."""
@@ -305,8 +308,8 @@ def _first(override: Override) -> str:
     return str(override.key_or_group).partition(".")[0]
 
 
-def _has(composed: DictConfig | None, override: Override) -> bool:
+def _has(composed: DictConfig, override: Override) -> bool:
     """Say whether a configuration has the option of an override."""
     parent, _, name = str(override.key_or_group).rpartition(".")
-    node = OmegaConf.select(composed, parent) if composed is not None else None
+    node = OmegaConf.select(composed, parent)
     return isinstance(node, DictConfig) and name in node

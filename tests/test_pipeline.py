@@ -181,7 +181,7 @@ def test_every_metric_that_is_promised(lab_root: Path) -> None:
     result = run(tiny(lab_root, "epochs=8", "batch_size=16"))
     promised = {f"test/{name}" for name in ("accuracy", "macro_f1", "nll", "ece", "brier")}
     promised |= {f"test/recall/{digit}" for digit in range(10)}
-    promised |= {"source/accuracy_before", "source/accuracy_after"}
+    promised |= {"source/accuracy_before", "source/accuracy_after", "target/accuracy_before"}
     promised |= {f"params/{name}" for name in ("adapter", "head", "trainable", "total")}
     promised |= {f"cost/{name}" for name in ("samples_per_second", "wall_seconds")}
     promised |= {"cost/train_seconds", "cost/peak_memory_mib", "cost/adapter_bytes"}
@@ -205,6 +205,22 @@ def test_an_adapter_is_refused_over_another_base(lab_root: Path) -> None:
     path.write_text(head + base + rest.replace("epochs: 2", "epochs: 1", 1))
     with pytest.raises(AdapterLabError, match="other base weights"):
         again(result)
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+def test_zero_shot_is_the_base_that_was_not_trained(strategy: str, lab_root: Path) -> None:
+    kept = ("adapter.head=freeze", "study=zero")
+    still = run(tiny(lab_root, f"adapter={strategy}", "optimizer.lr=1e-30", *kept))
+    before = still.metrics["target/accuracy_before"]
+    assert before == still.metrics["test/accuracy"]
+    moved = run(tiny(lab_root, f"adapter={strategy}", "optimizer.lr=0.01", *kept))
+    assert moved.metrics["target/accuracy_before"] == before != moved.metrics["test/accuracy"]
+
+
+def test_a_new_head_has_no_zero_shot(lab_root: Path) -> None:
+    result = run(tiny(lab_root, "base.head=new"))
+    why = "the head is new: the base has none for these classes"
+    assert result.missing["target/accuracy_before"] == why
 
 
 def test_no_source_is_missing_with_a_reason(lab_root: Path) -> None:

@@ -10,11 +10,10 @@ from adapterlab.adapters import AdaptedModel, Plan, merge, plan
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, Train, load_base, load_into
 from adapterlab.building import (
-    declared_shape,
     high_rate,
     make_model,
     make_strategy,
-    plan_for,
+    sketch,
 )
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
@@ -133,10 +132,14 @@ def _notes(
 
 def plan_from_files(config: Config) -> Plan:
     """Return what a run would train, for a data set whose shape or classes are in its files."""
-    read = load_data(config)
-    source = read.source and RunData(read.source)
-    shape = declared_shape(config) or (source or read).shape
-    return plan_for(config, make_strategy(config), shape, len(read.target.classes))
+    return plan(sketch(config, load_data(config)))
+
+
+def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:
+    """Return the base as it was before the strategy, with its own head for `num_classes`."""
+    model = make_model(config, assembly.inputs.shape, num_classes)
+    model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(assembly.base.weights)
+    return model
 
 
 def source_model(config: Config, assembly: Assembly) -> nn.Module:
@@ -148,11 +151,10 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     """
     if assembly.head_kept:
         return assembly.adapted
-    base = assembly.base
-    assert base.classes is not None
+    classes = assembly.base.classes
+    assert classes is not None
     body = merge(assembly.adapted)
-    original = make_model(config, assembly.inputs.shape, len(base.classes))
-    original.to(next(assembly.adapted.parameters()).dtype).load_state_dict(base.weights)
+    original = base_model(config, assembly, len(classes))
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
     return body

@@ -91,6 +91,8 @@ def base_run(config: Config) -> Config | None:
         study=BASES,
         fast_dev_run=False,  # it has been shortened already
         resume=True,
+        budget=None,
+        tuning=None,
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
+from adapterlab.adapters.budget import Fitted, fit
 from adapterlab.config import (
     BASES,
     CheckpointBase,
@@ -18,7 +19,7 @@ from adapterlab.config import (
 )
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.instantiate import prepared, takes
-from adapterlab.loading import Shape, as_shape, prepared_loader, shape_of
+from adapterlab.loading import RunData, Shape, as_shape, prepared_loader, shape_of
 from adapterlab.seeding import stream
 
 OWN_WEIGHTS_LR = 1e-4
@@ -35,7 +36,7 @@ def check(config: Config) -> Plan | None:
         ConfigError: an option of model, strategy or data set is wrong, a target matches no
             layer, or the head does not fit the classes.
     """
-    strategy = make_strategy(config)
+    make_strategy(config)
     prepared_loader(config.dataset, "dataset")
     if "tokenizer" in config.model:
         prepared(config.model["tokenizer"], "model.tokenizer", supplied=("texts",))
@@ -55,26 +56,58 @@ def check(config: Config) -> Plan | None:
     if shape is None and config.dataset.kind == "image":
         return None
     # Whether targets and lengths fit does not hang on how many classes there are.
-    plan = plan_for(config, strategy, shape, 2 if classes is None else len(classes))
-    return None if classes is None else plan
+    planned = plan(sketch(config, None))
+    return None if classes is None else planned
 
 
-def plan_for(config: Config, strategy: Strategy, shape: Shape | None, num_classes: int) -> Plan:
-    """Return what a strategy would train, from a model without weights.
+def sketch(config: Config, read: RunData | None) -> AdaptedModel:
+    """Return a run's adapted model on the meta device.
+
+    Args:
+        config: of the run.
+        read: its data, where only their files tell shape or classes.
 
     Raises:
         ConfigError: a target matches no layer, or texts may be longer than the model takes.
     """
-    return plan(without_weights(config, strategy, shape, num_classes))
+    return _adapted(make_strategy(config), bare(config, *_shape_and_classes(config, read)))
 
 
-def without_weights(
-    config: Config, strategy: Strategy, shape: Shape | None, num_classes: int
-) -> AdaptedModel:
-    """Return an adapted model on the meta device.
+def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
+    """Return a run's strategy, with what its budget leaves open solved.
+
+    Args:
+        config: of a run with a budget.
+        read: its data, where only their files tell shape or classes.
 
     Raises:
-        ConfigError: a target matches no layer, or texts may be longer than the model takes.
+        ConfigError: a target matches no layer, texts may be longer than the model takes, or
+            other options fix what the strategy trains.
+    """
+    assert config.budget is not None
+    model = bare(config, *_shape_and_classes(config, read))
+    return fit(make_strategy(config), model, config.budget)
+
+
+def says_its_shape(config: Config) -> bool:
+    """Say whether the model's shape and classes are known without reading data."""
+    shape_is_known = config.dataset.kind == "text" or declared_shape(config) is not None
+    return shape_is_known and config.dataset.classes is not None
+
+
+def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
+    shape = declared_shape(config)
+    if shape is None and read is not None:
+        shape = (RunData(read.source) if read.source else read).shape
+    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
+    return shape, len(classes)
+
+
+def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
+    """Return a run's model on the meta device, not adapted.
+
+    Raises:
+        ConfigError: an option of the model is wrong, or texts may be longer than it takes.
     """
     with torch.device("meta"):
         model = make_model(config, shape, num_classes)
@@ -85,6 +118,10 @@ def without_weights(
                 f"{where}.max_length={dataset.max_length}: model={config.model['name']} takes at "
                 f"most {limit} tokens"
             )
+    return model
+
+
+def _adapted(strategy: Strategy, model: nn.Module) -> AdaptedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
         return strategy.apply(model)

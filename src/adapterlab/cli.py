@@ -27,9 +27,10 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
-from adapterlab.parsing import parse, source_dataset
+from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
 from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
 
@@ -81,7 +82,7 @@ def report() -> None:
 def _train(cfg: DictConfig) -> float | None:
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
-        config = parse(cfg)
+        config = parse_solved(cfg)
         if config.plan:
             _plan(config)
             return None

@@ -236,6 +236,21 @@ class Tracking:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Tuning:
+    """How a run's options were chosen on validation; the tuned sweeper fills it in.
+
+    Attributes:
+        study: of the runs that they were chosen among.
+        trials: such runs of this run's arm.
+        chosen: the options, and their values.
+    """
+
+    study: FileName
+    trials: Count
+    chosen: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
     """One run. See conf/train.yaml for what each option means."""
 
@@ -262,6 +277,8 @@ class Config:
     pack: Literal["auto", "always", "never"]
     root: str
     data_dir: str | None
+    budget: Count | str | None = None
+    tuning: Tuning | None = None
 
     @property
     def source(self) -> ImageDataset | TextDataset | None:

@@ -128,6 +128,36 @@ def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
     console.print(table, markup=False)
 
 
+def print_tuning(
+    arms: Sequence[str],
+    settings: Sequence[Mapping[str, Any]],
+    scores: Sequence[Sequence[float | None]],
+    chosen: Sequence[int | None],
+    metric: str,
+) -> None:
+    """Print what each arm reached on validation with each setting, and the one it is run with.
+
+    Args:
+        arms: their overrides.
+        settings: what was tried with every arm.
+        scores: by arm and setting; None where a run failed.
+        chosen: the place of each arm's setting, None where all have failed.
+        metric: that was measured.
+    """
+    options = list(settings[0])
+    names = [", ".join(str(value) for value in setting.values()) for setting in settings]
+    title = f"Validation {metric} by {', '.join(options)}"
+    table = Table("arm", title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("chosen", justify="right", no_wrap=True)
+    write = "{:.4f}" if metric == "loss" else "{:.2%}"
+    for arm, row, place in zip(arms, scores, chosen, strict=True):
+        cells = ["failed" if score is None else write.format(score) for score in row]
+        table.add_row(arm, *cells, "none" if place is None else names[place])
+    console.print(table, markup=False)
+
+
 def print_evaluation(evaluation: "Evaluation") -> None:
     """Print metrics beside those that the run logged."""
     title = f"{evaluation.name} on {evaluation.split}"

@@ -32,6 +32,12 @@ class RunLostError(AdapterLabError):
     exit_code = 1
 
 
+class NothingFinishedError(AdapterLabError):
+    """No run has finished of those that something was to be chosen among."""
+
+    exit_code = 1
+
+
 def allowed(value: object, options: Iterable[object]) -> str:
     """Say what is allowed, and what was probably meant: ``allowed: a, b (did you mean a?)``."""
     names = [str(option) for option in options]

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from adapterlab.assembly import Assembly, source_data, source_model
+from adapterlab.adapters.budget import in_parameters
+from adapterlab.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.config import Config
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.predictions import Predictions, predict
@@ -39,12 +40,27 @@ class Measurements:
         for name in ("loss", "accuracy", "macro_f1"):
             self.add("best", {f"val_{name}": best[f"val/{name}"]})
 
+    def add_before(self, config: Config, assembly: Assembly, device: torch.device) -> None:
+        """Measure the base as it is on the target's test split: the zero-shot control.
+
+        Args:
+            config: of the run.
+            assembly: of the run.
+            device: where to compute.
+        """
+        why = why_no_zero_shot(assembly)
+        value = None
+        if why is None:
+            base = base_model(config, assembly, len(assembly.data.classes))
+            value = predict(base, assembly.data, "test", device).metrics()["accuracy"]
+        self.add_or_say("target/accuracy_before", value, why or "")
+
     def add_data(self, assembly: Assembly) -> None:
         """Add what the model is spared or denied of the data: padding, truncation."""
         self.add("data", assembly.data.facts())
 
-    def add_parameters(self, assembly: Assembly) -> None:
-        """Count adapter, head, trainable and total parameters."""
+    def add_parameters(self, config: Config, assembly: Assembly) -> None:
+        """Count adapter, head, trainable and total parameters, and compare with the budget."""
         count = assembly.adapted.count()
         self.add(
             "params",
@@ -55,6 +71,9 @@ class Measurements:
                 "total": count.total,
             },
         )
+        if config.budget is not None:
+            asked = in_parameters(config.budget, assembly.adapted.model)
+            self.add("budget", {"asked": asked, "near": count.trainable / asked})
 
     def add_source(
         self,
@@ -80,6 +99,15 @@ class Measurements:
         after = predict(source_model(config, assembly), data, "test", device)
         self.values["source/accuracy_after"] = after.metrics()["accuracy"]
         self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")
+
+
+def why_no_zero_shot(assembly: Assembly) -> str | None:
+    """Say why the base as it is does not know the target's classes; None if it does."""
+    if not assembly.base.pretrained:
+        return "trained from scratch: there is no base"
+    if not assembly.head_kept:
+        return "the head is new: the base has none for these classes"
+    return None
 
 
 def why_no_source(config: Config, assembly: Assembly) -> str | None:

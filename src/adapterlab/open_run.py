@@ -94,8 +94,9 @@ class OpenRun:
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        measured.add_before(config, assembly, self.device.torch)
         measured.add_source(config, assembly, self.device.torch, source)
-        measured.add_parameters(assembly)
+        measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, folder, self.pictures)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
@@ -195,6 +196,11 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "data_notes": "; ".join(assembly.notes),
         "data_hash": assembly.read.hash,
     }
+    if config.budget is not None:
+        tags["budget"] = str(config.budget)
+    if config.tuning is not None:
+        tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
+        tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
     commit = git_commit()
     if commit is not None:

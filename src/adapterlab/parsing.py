@@ -1,5 +1,6 @@
 """What Hydra composed, as a checked `Config`; and what a field's own type cannot say."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def from_container(values: Any) -> Config:
             raise ConfigError(f"model.tokenizer={tokenizer} should be a node with _target_")
         _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
     _require_one_kind(config)
+    _require_budget(config.budget)
     for where, optimizer in _optimizers(config):
         if optimizer.schedule == "plateau" and optimizer.warmup > 0:
             raise ConfigError(
@@ -136,6 +138,18 @@ def with_folders(node: Target, change: Callable[[str], Any]) -> Target:
             value = change(value)
         changed[key] = value
     return changed
+
+
+def _require_budget(budget: int | str | None) -> None:
+    """A share is written with a percent sign, for 1 could be a parameter or all of them."""
+    if not isinstance(budget, str):
+        return
+    share = float(budget[:-1]) if re.fullmatch(r"\d+(\.\d+)?%", budget) else 0.0
+    if not 0 < share <= 100:
+        raise ConfigError(
+            f"budget={budget} should be a number of parameters, such as 10000, or a share of the "
+            "base, such as 1%"
+        )
 
 
 def _require_one_kind(config: Config) -> None:

@@ -20,8 +20,11 @@ from adapterlab.parsing import from_container, to_container, with_folders
 
 log = logging.getLogger(__name__)
 
-BOOKKEEPING = ("resume", "plan", "pack", "root", "data_dir", "tracking", "study")
-"""Options that say where and how a run is kept, not what it computes."""
+BOOKKEEPING = (
+    *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
+    *("budget", "tuning"),
+)
+"""Options that say where and how a run is kept, or where other options come from."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""

@@ -8,8 +8,8 @@ is assumed, so that the same strategies adapt an MLP and a transformer.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +161,8 @@ class Strategy(ABC):
     """
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "freeze")
+    dial: ClassVar[str | None] = None
+    """The option, a whole number from 1, of which more trains more; None where there is none."""
 
     head: HeadMode = "train"
 
@@ -182,6 +184,23 @@ class Strategy(ABC):
         Raises:
             ConfigError: a target matches no layer, or the model has no such layer.
         """
+
+    def most(self, model: nn.Module) -> int:
+        """Return the largest useful value of the dial on a model that is not adapted.
+
+        Raises:
+            ConfigError: the strategy does not fit this model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no dial")
+
+    def turned(self, value: int) -> Self:
+        """Return the strategy with its dial at `value`, and otherwise as strong as it is.
+
+        Raises:
+            ConfigError: another option says what the dial would.
+        """
+        changed: dict[str, Any] = {str(self.dial): value}
+        return replace(self, **changed)
 
     def apply(self, model: nn.Module, *, seed: int = 0) -> AdaptedModel:
         """Adapt `model` in place and return it with its parameters told apart by role.

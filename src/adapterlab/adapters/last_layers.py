@@ -1,6 +1,7 @@
 """Partial fine-tuning: the last layers of the body are trained, the first stay frozen."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -18,12 +19,18 @@ class LastLayers(Strategy):
         head: `train` or `freeze`.
     """
 
+    dial: ClassVar[str | None] = "n"
+
     n: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n < 1:
             raise ConfigError(f"adapter.n={self.n} must be 1 or more; adapter=head trains none")
+
+    def most(self, model: nn.Module) -> int:
+        """Return how many blocks there are."""
+        return len(adaptable(model).blocks)
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Unfreeze the last n blocks."""

@@ -3,8 +3,8 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast, get_args
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +134,7 @@ class LoRA(Strategy):
     """
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
+    dial: ClassVar[str | None] = "rank"
 
     rank: int = 8
     alpha: float = 16.0
@@ -158,11 +159,34 @@ class LoRA(Strategy):
         if not self.init_std > 0:
             raise ConfigError(f"adapter.init_std={self.init_std} must be above 0")
 
-    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
-        """Wrap every targeted layer."""
-        layers = select_layers(
+    def most(self, model: nn.Module) -> int:
+        """Return the largest rank that still adds expressiveness in some layer."""
+        layers = self._layers(model).values()
+        return max(min(layer.in_features, layer.out_features) for layer in layers)
+
+    def turned(self, value: int) -> Self:
+        """Return the strategy at another rank, every alpha such that the factor s stays."""
+        if self.rank_pattern:
+            raise ConfigError(
+                f"adapter.rank_pattern={dict(self.rank_pattern)} does not go with budget, which "
+                "solves one rank for all layers; leave one of them out"
+            )
+        before, after = (scale_factor(self.scaling, 1.0, rank) for rank in (self.rank, value))
+
+        def as_strong(alpha: float) -> float:
+            return float(f"{alpha * before / after:.12g}")  # s is linear in alpha
+
+        patterns = {pattern: as_strong(alpha) for pattern, alpha in self.alpha_pattern.items()}
+        return replace(self, rank=value, alpha=as_strong(self.alpha), alpha_pattern=patterns)
+
+    def _layers(self, model: nn.Module) -> dict[str, nn.Linear]:
+        return select_layers(
             model, self.targets, with_head=self.head == "adapt", layers=self.layers
         )
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Wrap every targeted layer."""
+        layers = self._layers(model)
         aliases = aliases_of(model)
         ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
         alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)

@@ -44,6 +44,10 @@ class StudyCallback(Callback):
             overrides = list(config.hydra.overrides.task)
             params = OmegaConf.select(config, "hydra.sweeper.params")
             swept = dict(params) if isinstance(params, DictConfig) else {}
+            sweeper = config.hydra.sweeper
+            if "arms" in sweeper:  # the tuned sweeper's
+                design = [sweeper.arms, sweeper.tune, sweeper.tuning_seeds, sweeper.seeds]
+                swept["compare"] = ",".join(str(part) for part in design)
             given = {override.partition("=")[0].lstrip("+~") for override in overrides}
             overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]
             os.environ[STUDY_VARIABLE] = study_name(overrides)

@@ -15,13 +15,13 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adapterlab.budgets import parse_solved
 from adapterlab.building import check
 from adapterlab.config import Config
 from adapterlab.console import memory, print_line, print_packs
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
 from adapterlab.loading import RunData, load_data
-from adapterlab.parsing import parse
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.studies.planning import PlannedPack, plan_packs
@@ -80,13 +80,14 @@ def launch(
     """
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
+    data, said = ReadOnce(), set[str]()
     jobs = [
-        _composed(compose, config, overrides, initial_job_idx + number)
+        _composed(compose, config, overrides, initial_job_idx + number, data, said)
         for number, overrides in enumerate(job_overrides)
     ]
     for job in jobs:
         context.callbacks.on_job_start(config=job.composed, task_function=task_function)
-    study = _Study(jobs, processes, memory_gib)
+    study = _Study(jobs, data, processes, memory_gib)
     outcomes = study.carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -96,15 +97,37 @@ def launch(
     return returns
 
 
+class ReadOnce:
+    """The data of runs, read once for all that read the same."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, RunData] = {}
+
+    def __call__(self, config: Config) -> RunData:
+        """Return the data of a run."""
+        key = data_key(config)
+        if key not in self._read:
+            self._read[key] = load_data(config)
+        return self._read[key]
+
+    def if_read(self, config: Config) -> RunData | None:
+        """Return the data of a run; None if they have not been read."""
+        return self._read.get(data_key(config))
+
+
 class _Study:
     """The jobs of one call, and what has come of them."""
 
     def __init__(
-        self, jobs: Sequence[Job], processes: int | None, memory_gib: float | None
+        self,
+        jobs: Sequence[Job],
+        data: ReadOnce,
+        processes: int | None,
+        memory_gib: float | None,
     ) -> None:
-        self.jobs, self.processes, self.memory_gib = jobs, processes, memory_gib
+        self.jobs, self.data = jobs, data
+        self.processes, self.memory_gib = processes, memory_gib
         self.outcomes: dict[int, Any] = {}
-        self._read: dict[str, RunData] = {}
 
     def carry_out(self) -> list[Any]:
         """Plan, carry out and print; return a result or an exception for each job."""
@@ -125,13 +148,6 @@ class _Study:
         # A run that the sweep asks for twice is carried out once.
         firsts = {RunFolder.of(self.jobs[n].config).path: n for n in self.outcomes}
         return [self.outcomes[firsts[RunFolder.of(job.config).path]] for job in self.jobs]
-
-    def data(self, config: Config) -> RunData:
-        """Read the data of a run, once for all runs that read the same."""
-        key = data_key(config)
-        if key not in self._read:
-            self._read[key] = load_data(config)
-        return self._read[key]
 
     def _differences(self) -> list[str]:
         """Return for each job the overrides that not all jobs have."""
@@ -157,8 +173,7 @@ class _Study:
         if not configs:
             return []
         most = self.memory_gib or MEMORY_SHARE * free_memory_gib(configs[0].hardware)
-        data = [self._read.get(data_key(config)) for config in configs]
-        packs = plan_packs(configs, data, most)
+        packs = plan_packs(configs, [self.data.if_read(config) for config in configs], most)
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:
@@ -237,14 +252,21 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _composed(compose: Compose, config: DictConfig, overrides: Sequence[str], number: int) -> Job:
+def _composed(
+    compose: Compose,
+    config: DictConfig,
+    overrides: Sequence[str],
+    number: int,
+    data: ReadOnce,
+    said: set[str],
+) -> Job:
     composed = compose(config, overrides)
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:
-        return Job(tuple(overrides), composed, parse(_without_hydra(composed)))
+        return Job(tuple(overrides), composed, parse_solved(_without_hydra(composed), data, said))
     finally:
         HydraConfig.instance().cfg = before
 

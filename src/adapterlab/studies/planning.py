@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from adapterlab.adapters import AdaptedModel
-from adapterlab.building import declared_shape, make_strategy, without_weights
+from adapterlab.building import sketch
 from adapterlab.config import Adam, Config, ScratchBase
 from adapterlab.hardware import resolve_accelerator, resolve_precision
 from adapterlab.loading import RunData
@@ -22,7 +22,7 @@ OWN_WEIGHTS = 500_000
 
 OF_LANES = (
     *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
-    *("pack", "plan", "resume"),
+    *("pack", "plan", "resume", "budget", "tuning"),
 )
 """Options in which lanes of a pack may differ; strategies must still train the same parameters."""
 
@@ -77,7 +77,7 @@ def plan_packs(
 
 
 def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
-    adapted = _without_weights(config, read)
+    adapted = sketch(config, read)
     memory = pack_memory(
         adapted,
         batch_size=config.batch_size,
@@ -128,15 +128,6 @@ def _shared(config: Config, adapted: AdaptedModel) -> dict[str, Any]:
     if isinstance(config.base, ScratchBase) and frozen:
         shared["init_seed"] = config.init_seed  # what is frozen is drawn from it
     return shared
-
-
-def _without_weights(config: Config, read: RunData | None) -> AdaptedModel:
-    """Return the adapted model on the meta device."""
-    shape = declared_shape(config)
-    if shape is None and read is not None:
-        shape = (RunData(read.source) if read.source else read).shape
-    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
-    return without_weights(config, make_strategy(config), shape, len(classes))
 
 
 def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:

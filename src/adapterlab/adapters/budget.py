@@ -1,0 +1,79 @@
+"""How much a strategy may train: the setting of its dial that comes nearest to a budget."""
+
+import copy
+import warnings
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from torch import nn
+
+from adapterlab.adapters.base import AdapterLayer, Strategy
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A strategy under a budget.
+
+    Attributes:
+        strategy: with its dial set; as it was where it has none.
+        asked: parameters of the budget.
+        trained: adapter and head parameters that the strategy trains.
+    """
+
+    strategy: Strategy
+    asked: int
+    trained: int
+
+    def __str__(self) -> str:
+        share = self.trained / self.asked
+        return f"budget: {self.asked:,} asked, {self.trained:,} trained ({share:.1%})"
+
+    @property
+    def over(self) -> int:
+        """Parameters above the budget, where the lowest setting of a dial has that many."""
+        return max(self.trained - self.asked, 0) if self.strategy.dial else 0
+
+
+def in_parameters(budget: int | str, model: nn.Module) -> int:
+    """Return a budget as a number of parameters, at least 1; a share is rounded down.
+
+    Args:
+        budget: parameters, or a share of the base such as ``1%``.
+        model: the base, adapted or not; what an adapter adds is no part of it.
+    """
+    if isinstance(budget, int):
+        return budget
+    layers = [module for module in model.modules() if isinstance(module, AdapterLayer)]
+    added = {id(p) for m in layers for p in m.parameters()} - {
+        id(p) for m in layers for p in m.base.parameters()
+    }
+    base = sum(p.numel() for p in model.parameters() if id(p) not in added)
+    return max(int(base * float(budget.removesuffix("%")) / 100), 1)
+
+
+def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
+    """Return the strategy that trains the most parameters within a budget.
+
+    Its dial is set to the largest value whose adapter and head parameters are no more than the
+    budget, or to 1 where that is over it already.
+
+    Args:
+        strategy: its dial is as configured.
+        model: not adapted; best on the meta device. It is left as it is.
+        budget: parameters, or a share of the base such as ``1%``.
+
+    Raises:
+        ConfigError: the strategy does not fit the model, or its options fix what it trains.
+    """
+    asked = in_parameters(budget, model)
+
+    def trained(candidate: Strategy) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are for the run itself
+            return candidate.apply(copy.deepcopy(model)).count().trainable
+
+    if strategy.dial is not None:
+        settings = range(1, strategy.most(model) + 1)
+        below = bisect_right(settings, asked, key=lambda value: trained(strategy.turned(value)))
+        strategy = strategy.turned(max(below, 1))
+    return Fitted(strategy, asked, trained(strategy))

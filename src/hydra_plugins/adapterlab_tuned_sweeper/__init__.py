@@ -1,0 +1,1 @@
+"""Hydra finds its plugins here: the sweeper that tunes every arm alike, then compares them."""

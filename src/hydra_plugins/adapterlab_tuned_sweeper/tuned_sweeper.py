@@ -1,0 +1,72 @@
+"""``hydra/sweeper=tuned``. Hydra imports this at every start, so what it needs it loads later."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class TunedSweeperConf:
+    """Options of the sweeper.
+
+    Attributes:
+        arms: the overrides of each, in one string: ``adapter=lora adapter.rank=8``.
+        tune: the values to try, by option; the same for every arm.
+        tuning_seeds: seeds of the runs among which values are chosen.
+        seeds: seeds of the runs that are compared.
+    """
+
+    _target_: str = "hydra_plugins.adapterlab_tuned_sweeper.tuned_sweeper.TunedSweeper"
+    arms: list[str] = field(default_factory=list)
+    tune: Any = None  # a mapping with a type could not be filled from the command line
+    tuning_seeds: list[int] = field(default_factory=lambda: [1000])
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="tuned", node=TunedSweeperConf, provider="adapterlab"
+)
+
+
+class TunedSweeper(Sweeper):
+    """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning`."""
+
+    def __init__(
+        self,
+        arms: Sequence[str],
+        tune: Mapping[str, Sequence[Any]] | None,
+        tuning_seeds: Sequence[int],
+        seeds: Sequence[int],
+    ) -> None:
+        self.arms, self.tune = list(arms), dict((tune or {}).items())
+        self.tuning_seeds, self.seeds = list(tuning_seeds), list(seeds)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra gives a sweeper, and make the launcher."""
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Tune, choose, and run what was chosen."""
+        from adapterlab.studies.tuning import Design, TunedStudy
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
+        design = Design.of(self.arms, self.tune, self.tuning_seeds, self.seeds)
+        study = TunedStudy(
+            design, arguments, self.config, self.hydra_context.config_loader, self.launcher.launch
+        )
+        self.validate_batch_is_legal(study.trials())
+        return study.carry_out()

@@ -43,7 +43,7 @@ def write_files(
     }
     figure = learning_curves_figure(curves, title, best_epoch=training.best_epoch)
     save(figure, folder.figures / "learning_curves.png")
-    if config.limit is not None:
+    if config.limit_of("test") is not None:
         title = f"{title}: a sample, whose rows are not the file's"
     write_mistakes(folder.mistakes, test, assembly.examples, title=title)
 

@@ -26,7 +26,7 @@ BOOKKEEPING = ("resume", "plan", "pack", "root", "data_dir", "tracking", "study"
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
 
-OFF = {"also_train": []}
+OFF: dict[str, Any] = {"also_train": []}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
 SEEDS = ("seed", "init_seed", "order_seed")

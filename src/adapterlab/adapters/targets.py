@@ -125,9 +125,9 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
     chosen, left_out = set[str](), set[str]()
     for pattern in patterns:
         named = pattern.removeprefix("!")
-        found = {name for name in body if names_matching(named, _and_owners(name), aliases)}
-        if not found:
-            if any(names_matching(named, _and_owners(n), aliases) for n, _ in model.named_parameters()):
+        found = {name for name, _ in model.named_parameters() if _names(named, name, aliases)}
+        if found.isdisjoint(body):
+            if found:
                 raise ConfigError(
                     f"adapter.also_train: {pattern!r} is the head; adapter.head=train trains it"
                 )
@@ -135,16 +135,17 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
                 f"adapter.also_train: {pattern!r} matches no parameter; "
                 f"{_existing(body, aliases, 'parameters')}"
             )
-        (left_out if pattern.startswith("!") else chosen).update(found)
+        (left_out if pattern.startswith("!") else chosen).update(found.intersection(body))
     if not chosen - left_out:
         raise ConfigError(f"adapter.also_train={list(patterns)} leaves no parameter to train")
     return {name: p for name, p in body.items() if name in chosen - left_out}
 
 
-def _and_owners(name: str) -> list[str]:
-    """Return a parameter's name, and those of the modules that it is in."""
-    parts = name.split(".")
-    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+def _names(pattern: str, parameter: str, aliases: Aliases) -> bool:
+    """Say whether a pattern names a parameter, or a module that it is in."""
+    parts = parameter.split(".")
+    owners = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return bool(names_matching(pattern, owners, aliases))
 
 
 def check_layers(layers: Layers) -> None:

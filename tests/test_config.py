@@ -47,6 +47,17 @@ MISTAKES = {
     "unknown model": ("model=mpl", "model=mpl", "mlp"),
     "unknown data set": ("dataset=cifar", "dataset=cifar", "cifar10, digits", "mean cifar10?"),
     "unknown experiment": ("experiment=dmeo", "experiment=dmeo", "did you mean demo?"),
+    "unknown experiment of a folder": (
+        "experiment=cifar10_mlp",
+        "experiment=cifar10_mlp does not exist",
+        "cifar10_mlp/as_published, cifar10_mlp/controlled",
+    ),
+    "unknown arm": (
+        "arm=cifar10_mlp/dorra",
+        "arm=cifar10_mlp/dorra does not exist; allowed: cifar10_mlp/dora, ",
+        "did you mean cifar10_mlp/dora?",
+    ),
+    "unknown launcher": ("hydra/launcher=pack", "hydra/launcher=pack", "packed"),
     "unknown hardware": ("hardware=tpu", "hardware=tpu", "auto, cpu, gpu"),
     "no strategy": ("adapter=null", "NoneType", "adapter=lora"),
     "empty group": ("dataset=", "dataset=", "cifar10, digits"),

@@ -18,7 +18,7 @@ from transformers import DistilBertConfig, PretrainedConfig, RobertaConfig
 from adapterlab import cli
 from adapterlab.adapters import ParameterCount
 from adapterlab.building import check
-from adapterlab.config import Config
+from adapterlab.config import Config, TrainedBase
 from adapterlab.models.hub import MINILM_PACKAGE
 from adapterlab.runs import arm_hash, run_name
 from lab import compose
@@ -114,6 +114,41 @@ class TestEachPreset:
         config = compose(tmp_path, f"experiment={name}")
         assert (config.study, config.resume) == (name.replace("/", "-"), True)
         assert f"-m experiment={name}\n" in (EXPERIMENT / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arm", "optimizer", "rate", "schedule", "batch", "epochs"),
+    [
+        ("mnist_to_fashion", "lora_as_published", "sgd", 0.01, "constant", 64, 5),
+        ("mnist_to_fashion", "full", "sgd", 0.01, "constant", 64, 5),
+        ("cifar10_mlp", "dora_as_published", "adam", 0.005, "constant", 64, 10),
+        ("tweet_sentiment_roberta", "full", "adamw", 2e-5, "linear", 16, 1),
+        ("tweet_sentiment_roberta", "lora_as_published", "adamw", 2e-5, "linear", 16, 1),
+        ("imdb_distilbert", "head", "adamw", 3e-4, "constant", 64, 3),
+        ("imdb_distilbert", "full", "adamw", 5e-5, "constant", 64, 3),
+        ("imdb_distilbert", "lora_as_published", "adamw", 5e-5, "constant", 100, 3),
+        ("emotion_distilbert", "lora_as_published", "adam", 1e-4, "plateau", 16, 1),
+    ],
+)
+def test_trained_as_published(
+    experiment: str,
+    arm: str,
+    optimizer: str,
+    rate: float,
+    schedule: str,
+    batch: int,
+    epochs: int,
+    tmp_path: Path,
+) -> None:
+    """Of an arm's options and its experiment's, each comes through."""
+    config = compose(tmp_path, f"experiment={experiment}/as_published", f"arm={experiment}/{arm}")
+    used = config.optimizer
+    assert (used.name, used.lr, used.schedule) == (optimizer, rate, schedule)
+    assert (config.batch_size, config.epochs) == (batch, epochs)
+    if isinstance(config.base, TrainedBase):
+        own = config.base.optimizer
+        assert (own.name, own.lr, config.base.batch_size) == (optimizer, rate, batch)
+        assert config.base.epochs == {"mnist_to_fashion": 5, "cifar10_mlp": 2}[experiment]
 
 
 @pytest.mark.filterwarnings("ignore:rank .* is above its smaller side")

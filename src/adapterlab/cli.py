@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -274,7 +274,7 @@ def explain(error: BaseException) -> str:
     return line
 
 
-def _choices(missing: str, found: list[str]) -> tuple[str, str, list[str]]:
+def _choices(missing: str, found: Sequence[str]) -> tuple[str, str, Sequence[str]]:
     """Return group and name of a choice that does not exist, and the choices that do.
 
     Args:

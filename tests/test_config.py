@@ -47,6 +47,17 @@ MISTAKES = {
     "unknown model": ("model=mpl", "model=mpl", "mlp"),
     "unknown data set": ("dataset=cifar", "dataset=cifar", "cifar10, digits", "mean cifar10?"),
     "unknown experiment": ("experiment=dmeo", "experiment=dmeo", "did you mean demo?"),
+    "unknown experiment of a folder": (
+        "experiment=cifar10_mlp",
+        "experiment=cifar10_mlp does not exist",
+        "cifar10_mlp/as_published, cifar10_mlp/controlled",
+    ),
+    "unknown arm": (
+        "arm=cifar10_mlp/dorra",
+        "arm=cifar10_mlp/dorra does not exist; allowed: cifar10_mlp/dora, ",
+        "did you mean cifar10_mlp/dora?",
+    ),
+    "unknown launcher": ("hydra/launcher=pack", "hydra/launcher=pack", "packed"),
     "unknown hardware": ("hardware=tpu", "hardware=tpu", "auto, cpu, gpu"),
     "no strategy": ("adapter=null", "NoneType", "adapter=lora"),
     "empty group": ("dataset=", "dataset=", "cifar10, digits"),
@@ -79,6 +90,39 @@ MISTAKES = {
     "unknown scaling": ("adapter.scaling=sqrt", "'sqrt'", "'alpha_over_sqrt_rank'"),
     "no targets": ("adapter.targets=null", "adapter.targets=None", "string"),
     "unknown precision": ("hardware.precision=fp8", "'fp8'", "'bf16-mixed'"),
+    "limit of no split": (
+        "limit={dev:5}",
+        "limit.dev='dev'",
+        "'train', 'validation' or 'test'",
+    ),
+    "limit of a split below 1": ("limit={test:0}", "limit.test=0", "greater than or equal to 1"),
+    "limit of nothing": ("limit={}", "limit={}", "at least 1 item"),
+    "limit below 1": ("limit=0", "limit=0", "greater than or equal to 1"),
+    "text for a limit": ("limit=few", "limit='few'", "integer"),
+    "also trained, one pattern that is no list": ("adapter.also_train=layers", "also_train"),
+    "also trained, but matches nothing": (
+        "adapter.also_train=[query]",
+        "adapter.also_train: 'query' matches no parameter",
+        "parameters: layers.0.weight",
+    ),
+    "also trained, but has an adapter": (
+        "adapter.also_train=['*']",
+        "adapter.also_train: layers.0.weight is in a layer that has an adapter",
+    ),
+    "also trained, but is the head": (
+        "adapter.also_train=[head]",
+        "adapter.also_train: 'head' is the head",
+        "adapter.head=train",
+    ),
+    "also trained, but all left out": (
+        "adapter.also_train=['*','!layers.*']",
+        "leaves no parameter to train",
+    ),
+    "too many absent classes": (
+        "dataset=emotion model=bert_tiny +dataset.loader.absent_classes=5",
+        "dataset.loader.absent_classes=5 of 6 dataset.classes",
+        "allowed: 0 to 4",
+    ),
     "no threads": ("hardware.threads=0", "hardware.threads=0", "1"),
     "width of 0": ("model.widths=[0]", "model.widths=[0]", "1 or more"),
     "unknown activation": ("model.activation=swish", "'swish'", "'gelu'"),
@@ -238,11 +282,6 @@ def test_every_choice_of_every_group_composes(tmp_path: Path) -> None:
             if group == "dataset" and "kind: text" in path.read_text():
                 more = [*more, "model=bert_tiny"]
             compose(tmp_path, choice, *more)
-
-
-def test_every_experiment_composes(tmp_path: Path) -> None:
-    for path in sorted((cli.CONF / "experiment").glob("*.yaml")):
-        assert compose(tmp_path, f"experiment={path.stem}").study
 
 
 def test_fast_dev_run_is_two_batches_of_everything(tmp_path: Path) -> None:

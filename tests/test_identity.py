@@ -60,6 +60,7 @@ SAME = {
     "plan": ("plan=true", ""),
     "workers": ("hardware.workers=2", ""),
     "threads": ("hardware.threads=1", "hardware.threads=2"),
+    "nothing trained beside the updates": ("", "adapter.also_train=[]"),
     "accelerator": ("hardware=cpu", "hardware=auto"),
 }
 
@@ -81,6 +82,8 @@ OTHER = {
     "the base's seed": "base.seed=1",
     "precision": "hardware.precision=64-true",
     "limit": "limit=100",
+    "limit of a split": "limit={train:100}",
+    "trained beside the updates": "adapter.also_train=[layers.1]",
     "epochs": "epochs=11",
     "batch size": "batch_size=32",
     "label smoothing": "label_smoothing=0.1",
@@ -116,6 +119,12 @@ def test_hashes_stay_what_they_are(tmp_path: Path) -> None:
     assert config_hash(config) == config_hash(from_container(to_container(config)))
 
 
+def test_an_option_that_came_later_changes_no_hash_where_it_is_off(config: Config) -> None:
+    older = {key: value for key, value in config.adapter.items() if key != "also_train"}
+    assert len(older) < len(config.adapter)
+    assert config_hash(replace(config, adapter=older)) == config_hash(config)
+
+
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     config = compose(
         tmp_path,
@@ -125,6 +134,7 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
         "study=test",
         "optimizer=sgd",
         "optimizer.lr=1e-5",
+        "limit={train: 400, test: 80}",
     )
     write_config(tmp_path / "config.yaml", config)
     assert read_config(tmp_path / "config.yaml") == config

@@ -149,6 +149,18 @@ def test_a_limited_run_says_so(lab_root: Path) -> None:
     assert len(logits(result)) == 60
 
 
+def test_each_split_has_a_limit_of_its_own(lab_root: Path) -> None:
+    config = tiny(lab_root, "adapter=head", "base=scratch", "limit={train: 70, test: 30}")
+    data = assemble(config, run).data
+    rows = {name: len(split) for name, split in data.splits.items()}
+    assert (rows["train"], rows["test"]) == (70, 30)
+    assert rows["validation"] > 70  # all that was held out
+    result = run(config)
+    assert "limited to examples: 70 of train, 30 of test" in result.notes
+    assert len(logits(result)) == 30
+    assert again(result).differences() == {}
+
+
 def test_a_limited_run_may_lack_a_class(lab_root: Path) -> None:
     """The recall of a class without examples is left out, and evaluating again agrees."""
     result = run(tiny(lab_root, "adapter=head", "limit=5", "base=scratch"))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,8 @@ from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
 from adapterlab.runs import RunResult, config_hash
-from lab import ONE_THREAD, Outcome
-from reviews import small, write_reviews
+from lab import ONE_THREAD, Outcome, tiny
+from reviews import SMALL, small, write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -34,13 +35,15 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
 
 
-def evaluated(result: RunResult, split: str = "test") -> dict[str, float]:
+def evaluated(
+    result: RunResult, split: str = "test", data_dir: Path | None = None
+) -> dict[str, float]:
     request = Request(
         run=str(result.folder),
         split=split,  # type: ignore[arg-type]
         tracking_uri=None,
         root=str(result.folder.parents[3]),
-        data_dir=None,
+        data_dir=data_dir and str(data_dir),
         hardware=ONE_THREAD,
     )
     return dict(evaluate_saved(request).metrics)
@@ -60,6 +63,38 @@ def test_every_strategy_runs_and_is_evaluated_again(
     assert result.shape == ()
     assert result.metrics["params/trainable"] > 0
     again = evaluated(result)
+    assert again == {name: result.metrics[f"test/{name}"] for name in again}
+
+
+def test_classes_without_an_example_and_weights_beside_the_updates(
+    lab_root: Path, tmp_path: Path
+) -> None:
+    """What published experiments did by mistake: they run to the end, and their figures say it."""
+    files = write_reviews(tmp_path / "tweet_sentiment", good="positive", bad="negative")
+    shutil.copy(files / "train.csv", files / "validation.csv")
+    config = tiny(
+        lab_root,
+        "limit=null",
+        f"data_dir={tmp_path}",
+        "dataset=tweet_sentiment",
+        "dataset.classes=[negative,neutral,positive,absent_3]",
+        "+dataset.loader.absent_classes=1",
+        "base=scratch",
+        *SMALL,
+        "adapter.targets=[query,value]",
+        "adapter.also_train=['*','!*attention*']",
+    )
+    result = run(config)
+    assert result.classes == ("negative", "neutral", "positive", "absent_3")
+    recalls = {name for name in result.metrics if name.startswith("test/recall/")}
+    assert recalls == {"test/recall/negative", "test/recall/positive"}
+    assert 0 < result.metrics["test/macro_f1"] <= 0.5  # neutral and absent_3 count as 0
+    assert "1 of the 4 classes have no example; each counts as 0 in macro_f1" in result.notes
+    saved = load_file(result.folder / "adapter.safetensors")
+    assert "model.bert.embeddings.word_embeddings.weight" in saved
+    assert not any("attention" in name for name in saved if "lora_" not in name)
+    assert not (result.folder / "peft").exists()
+    again = evaluated(result, data_dir=tmp_path)
     assert again == {name: result.metrics[f"test/{name}"] for name in again}
 
 

@@ -52,7 +52,7 @@ def write_files(
     }
     learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)
     pictures.draw(learning, folder.figures / "learning_curves.png")
-    if config.limit is not None:
+    if config.limit_of("test") is not None:
         title = f"{title}: a sample, whose rows are not the file's"
     write_mistakes(folder.mistakes, test, assembly.examples, title=title, pictures=pictures)
 

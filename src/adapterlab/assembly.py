@@ -93,7 +93,7 @@ def assemble(
     if (rate := high_rate(config, plan(adapted))) is not None:
         warnings.warn(rate, stacklevel=2)
         notes = (*notes, rate)
-    examples = like.examples if like is not None else within_limit(config, read.target.test)
+    examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
 
 
@@ -123,7 +123,10 @@ def _notes(
     notes = [*read.target.notes, *(f"{config.dataset.name} {note}" for note in data.notes())]
     if read.shape != inputs.shape:
         notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
-    if config.limit is not None:
+    if isinstance(config.limit, dict):
+        sizes = ", ".join(f"{size} of {split}" for split, size in config.limit.items())
+        notes.append(f"limited to examples: {sizes}")
+    elif config.limit is not None:
         notes.append(f"limited to {config.limit} examples of each split")
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -256,8 +256,10 @@ def explain(error: BaseException) -> str:
                 lines = [line for line in message.splitlines() if "'" in line]
                 reason = lines[-1] if lines else _first_line(link)
                 return f"{override} is not of the form option=value: {reason}"
-            case MissingConfigException(options=[_, *_] as options, missing_cfg_file=str(missing)):
-                group, _, name = missing.rpartition("/")
+            case MissingConfigException(options=options, missing_cfg_file=str(missing)) if (
+                "/" in missing
+            ):
+                group, name, options = _choices(missing, options or [])
                 return f"{group}={name} does not exist; {allowed(name, options)}"
             case MissingMandatoryValue(full_key=str(key)):
                 return f"{key} is missing: set {key}=..."
@@ -271,6 +273,22 @@ def explain(error: BaseException) -> str:
     if (line := _first_line(error)).startswith("Ambiguous value"):
         line += "; several values need --multirun, a list is written [a,b]"
     return line
+
+
+def _choices(missing: str, found: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """Return group and name of a choice that does not exist, and the choices that do.
+
+    Args:
+        missing: both, as a path: ``arm/imdb_distilbert/lore``.
+        found: what Hydra names, which leaves out choices in folders of their own.
+    """
+    group, _, name = missing.partition("/")
+    near = CONF / missing.rpartition("/")[0]
+    if group == "hydra" or not near.is_dir():
+        group, _, name = missing.rpartition("/")
+        return group, name, found
+    files = sorted(near.rglob("*.yaml"))
+    return group, name, [str(p.relative_to(CONF / group).with_suffix("")) for p in files]
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

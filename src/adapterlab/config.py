@@ -7,7 +7,7 @@ It loads no torch, so that a mistake is found in a moment. What a user can swap 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.validation import STRICT
@@ -21,6 +21,16 @@ Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
 """A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
+
+SplitName = Literal["train", "validation", "test"]
+
+Limits = Annotated[dict[SplitName, Count], Field(min_length=1)]
+
+Limit = Annotated[
+    Annotated[Count, Tag("every")] | Annotated[Limits, Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
+]
+"""At most so many examples: of every split, or of each that is named."""
 
 BASES = "bases"
 """The study that runs which train a base model belong to."""
@@ -269,7 +279,7 @@ class Config:
     seed: Seed
     init_seed: Seed
     order_seed: Seed
-    limit: Count | None
+    limit: Limit | None
     fast_dev_run: bool
     study: FileName | None
     resume: bool
@@ -279,6 +289,10 @@ class Config:
     data_dir: str | None
     budget: Count | str | None = None
     tuning: Tuning | None = None
+
+    def limit_of(self, split: SplitName) -> int | None:
+        """Return the most examples of a split that are used; None for all of them."""
+        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
 
     @property
     def source(self) -> ImageDataset | TextDataset | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
-from adapterlab.config import Config, Dataset, ImageDataset, TextDataset
+from adapterlab.config import Config, Dataset, ImageDataset, SplitName, TextDataset
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.data.images import ImageDataModule
 from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, limited
@@ -148,16 +148,17 @@ def vocabulary_is_made(config: Config) -> bool:
     return "texts" in takes(config.model["tokenizer"], "model.tokenizer")
 
 
-def within_limit(config: Config, split: S) -> S:
+def within_limit(config: Config, split: S, name: SplitName) -> S:
     """Return a sample of a split where the run is limited, else the split as it is."""
-    return split if config.limit is None else limited(split, config.limit, seed=0)
+    limit = config.limit_of(name)
+    return split if limit is None else limited(split, limit, seed=0)
 
 
 def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
     """Return training, validation and test split, each limited where that was asked for."""
     train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
     return (
-        within_limit(config, train),
-        within_limit(config, validation),
-        within_limit(config, splits.test),
+        within_limit(config, train, "train"),
+        within_limit(config, validation, "validation"),
+        within_limit(config, splits.test, "test"),
     )

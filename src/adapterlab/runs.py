@@ -29,6 +29,9 @@ BOOKKEEPING = (
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
 
+OFF: dict[str, Any] = {"also_train": []}
+"""Options of strategies that came later, and the value without which older runs keep their hash."""
+
 SEEDS = ("seed", "init_seed", "order_seed")
 
 
@@ -54,6 +57,7 @@ def what_it_computes(config: Config) -> dict[str, Any]:
         del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
+    values["adapter"] = {k: v for k, v in values["adapter"].items() if OFF.get(k, ...) != v}
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     datasets = [values["dataset"]]

@@ -32,6 +32,7 @@ CASES: dict[str, Strategy] = {
     "lora-patterns": LoRA(
         rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}
     ),
+    "lora-also-train": LoRA(rank=2, alpha=3, targets=["layers.1*"], also_train=["layers.0"]),
     "dora": DoRA(rank=2, alpha=3),
     "dora-adapted-head": DoRA(rank=2, alpha=3, head="adapt"),
     "dora-frozen-head": DoRA(rank=2, alpha=3, head="freeze"),
@@ -40,6 +41,9 @@ CASES: dict[str, Strategy] = {
     "dora-per-input": DoRA(rank=2, alpha=3, magnitude="per_input"),
     "dora-per-input-adapted-head": DoRA(
         rank=2, alpha=3, magnitude="per_input", head="adapt", dropout=0.3
+    ),
+    "dora-also-train": DoRA(
+        rank=2, alpha=3, targets=["layers.1*"], also_train=["*", "!layers.1*"], head="freeze"
     ),
     "dora-patterns": DoRA(
         rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}

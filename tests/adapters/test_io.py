@@ -178,6 +178,14 @@ class TestRefused:
             (BitFit(), Full()),
             (LastLayers(n=1), LastLayers(n=2)),
             (LoRA(rank=2), LoRA(rank=2, targets="layers.0")),
+            (
+                LoRA(rank=2, targets="layers.1", also_train=["layers.0"]),
+                LoRA(rank=2, targets="layers.1"),
+            ),
+            (
+                LoRA(rank=2, targets="layers.1"),
+                LoRA(rank=2, targets="layers.1", also_train=["layers.0"]),
+            ),
         ],
         ids=str,
     )
@@ -214,6 +222,11 @@ class TestRefused:
     def test_equal_options_spelled_otherwise_are_no_reason(self, path: Path) -> None:
         save_adapter(adapt(LoRA(rank=2, alpha=4, targets=("layers.0",))), path)
         load_adapter(adapt(LoRA(rank=2, alpha=4.0, targets=["layers.0"])), path)
+
+    def test_a_file_from_before_an_option_loads_where_it_is_off(self, path: Path) -> None:
+        save_adapter(adapt(LoRA(rank=2)), path)
+        assert "also_train" not in json.loads(read_metadata(path)["options"])
+        load_adapter(adapt(LoRA(rank=2, also_train=[])), path)
 
     def test_another_number_of_classes(self, path: Path) -> None:
         save_adapter(adapt(LoRA(rank=2)), path)

@@ -21,7 +21,9 @@ from adapterlab.errors import CheckpointError, ConfigError
 EXPRESSIBLE = {
     name: strategy
     for name, strategy in CASES.items()
-    if isinstance(strategy, LoRA) and getattr(strategy, "magnitude", "per_output") == "per_output"
+    if isinstance(strategy, LoRA)
+    and getattr(strategy, "magnitude", "per_output") == "per_output"
+    and not strategy.also_train
 }
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -129,6 +131,10 @@ class TestToPeft:
             (Full(), "PEFT's format has no Full; export the merged model instead"),
             (BitFit(), "PEFT's format has no BitFit"),
             (DoRA(rank=2, magnitude="per_input"), "PEFT's DoRA has no magnitude=per_input"),
+            (
+                LoRA(rank=2, targets="query", also_train=["ffn"]),
+                r"PEFT's format has no also_train=\['ffn'\]; export the merged model instead",
+            ),
         ],
     )
     def test_what_peft_cannot_express_is_refused(

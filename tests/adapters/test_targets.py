@@ -39,6 +39,44 @@ class TestTargets:
         with pytest.raises(ConfigError, match="matches no layer"):
             LoRA(rank=2, targets=targets).apply(build(MODELS["encoder"]))
 
+    @pytest.mark.parametrize(
+        ("patterns", "trained"),
+        [
+            (["norm"], [f"layers.{i}.norm.{p}" for i in range(3) for p in ("weight", "bias")]),
+            (["layers.0.norm.bias"], ["layers.0.norm.bias"]),
+            (["embedding", "2.norm.weight"], ["embedding.weight", "embedding.bias",
+                                              "layers.2.norm.weight"]),
+            (["layers.0", "!query", "!*.weight"], ["layers.0.norm.bias", "layers.0.output.bias"]),
+            (["!*e*", "*.bias"], []),
+        ],
+    )  # fmt: skip
+    def test_patterns_choose_what_is_trained_beside_the_updates(
+        self, patterns: list[str], trained: list[str]
+    ) -> None:
+        model = build(MODELS["encoder"])
+        if not trained:
+            with pytest.raises(ConfigError, match="leaves no parameter to train"):
+                LoRA(rank=2, targets="query", also_train=patterns).apply(model)
+            return
+        adapted = LoRA(rank=2, targets="query", head="freeze", also_train=patterns).apply(model)
+        assert [name for name in adapted.trainable() if "lora_" not in name] == trained
+        assert adapted.count().adapter == 3 * 2 * (6 + 8) + sum(
+            model.get_parameter(name).numel() for name in trained
+        )
+
+    @pytest.mark.parametrize(
+        ("patterns", "why"),
+        [
+            (["orm"], "'orm' matches no parameter; parameters: embedding.weight"),
+            (["norm", "!nrom"], "'!nrom' matches no parameter"),
+            (["classifier"], "'classifier' is the head; adapter.head=train"),
+            (["layers.1"], r"layers\.1\.query\.weight is in a layer that has an adapter"),
+        ],
+    )
+    def test_what_cannot_be_trained_beside_the_updates(self, patterns: list[str], why: str) -> None:
+        with pytest.raises(ConfigError, match=why):
+            LoRA(rank=2, targets="query", also_train=patterns).apply(build(MODELS["encoder"]))
+
     def test_patterns_set_rank_and_alpha_by_layer(self) -> None:
         adapted = LoRA(
             rank=2,

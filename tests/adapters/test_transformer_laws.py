@@ -104,7 +104,9 @@ class TestLaws:
         )
         if isinstance(case.strategy, LoRA):
             assert layers
-            assert count.adapter == added[False]
+            # Two feed-forward layers a block, 32 -> 64 -> 32, and five norms.
+            beside = 2 * (32 * 64 + 64 + 64 * 32 + 32) + 5 * 2 * 32
+            assert count.adapter == added[False] + beside * bool(case.strategy.also_train)
             expected = {"train": own_head, "freeze": 0, "adapt": added[True]}
             assert count.head == expected[case.strategy.head]
         elif case.strategy.head == "train":

@@ -82,6 +82,9 @@ CASES: dict[str, Strategy] = {
         alpha_pattern={"value": 7.0},
         scaling="alpha",
     ),
+    "lora-also-train": LoRA(
+        rank=2, alpha=3, targets=["query", "value"], also_train=["ffn", "*orm"]
+    ),
     "dora-all-linear": DoRA(rank=2, alpha=3, dropout=0.3),
     "dora-adapted-head": DoRA(rank=2, alpha=3, targets="attention", head="adapt"),
     "dora-first-1": DoRA(rank=2, alpha=3, targets="ffn", layers="first 1"),

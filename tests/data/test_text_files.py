@@ -12,7 +12,7 @@ from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.hub_text import hub_text
 from adapterlab.data.sources.text_files import text_files
 from adapterlab.data.splits import TextSplit
-from adapterlab.errors import DataError
+from adapterlab.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -199,6 +199,27 @@ class TestHub:
             "mail has no published test labels: its official validation split (4 rows) is the "
             "test split here, and validation is cut from train",
         )
+
+    def test_classes_without_an_example(
+        self, context: LoadContext, hub: list[tuple[Any, ...]]
+    ) -> None:
+        names = ["ham", "spam", "more", "most"]
+        splits = hub_text(context, "mail", "someone/mail", classes=names, absent_classes=2)
+        assert splits.classes == ("ham", "spam", "more", "most")
+        assert labels(splits.test) == [0, 1, 1, 0]
+        assert splits.notes == ("2 of the 4 classes have no example; each counts as 0 in macro_f1",)
+
+    @pytest.mark.parametrize(("classes", "absent"), [(["a", "b"], 1), (None, 1), (["a", "b"], -1)])
+    def test_two_classes_have_examples(
+        self,
+        classes: list[str] | None,
+        absent: int,
+        context: LoadContext,
+        hub: list[tuple[Any, ...]],
+    ) -> None:
+        with pytest.raises(ConfigError, match=r"absent_classes=-?1 of \d .*; allowed: 0 to 0"):
+            hub_text(context, "mail", "someone/mail", classes=classes, absent_classes=absent)
+        assert not hub
 
     def test_a_folder_that_lacks_a_split_does_not_do(
         self, context: LoadContext, folder: Path, hub: list[tuple[Any, ...]]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from adapter_cases import CASES, CLASSES, MODELS, build, inputs
 from torch import Tensor, nn
+from transformer_cases import encoder
 
 from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LoRA, Strategy
 from adapterlab.models import MLP
@@ -208,6 +209,12 @@ def with_layer(layer: nn.Module) -> nn.Module:
 def test_what_has_no_counterpart_is_refused(model: Callable[[], nn.Module], why: str) -> None:
     with pytest.raises(CannotPackError, match=why):
         signature(Full().apply(model()))
+
+
+def test_embeddings_trained_beside_the_updates_are_refused() -> None:
+    strategy = LoRA(rank=2, targets="query", also_train=["*", "!*attention*"])
+    with pytest.raises(CannotPackError, match="Embedding has no batched counterpart"):
+        signature(strategy.apply(encoder("bert")))
 
 
 def test_a_frozen_batch_norm_is_refused() -> None:

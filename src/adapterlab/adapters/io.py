@@ -84,12 +84,12 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
         "strategy": type(adapted.strategy).__name__,
         **json.loads(json.dumps(adapted.strategy.options())),
     }
-    for option in present:
-        if saved.get(option) != present[option]:
+    for option in present | saved:
+        if saved.get(option) != present.get(option):
             raise CheckpointError(
                 f"{path} was saved under {saved['strategy']} and this model is under "
                 f"{present['strategy']}: {option} is {saved.get(option)} in the file and "
-                f"{present[option]} in the model"
+                f"{present.get(option)} in the model"
             )
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from adapterlab.adapters.base import (
     SeededDropout,
     Strategy,
     replace_module,
+    within,
 )
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
@@ -24,6 +25,7 @@ from adapterlab.adapters.targets import (
     by_pattern,
     check_layers,
     select_layers,
+    select_parameters,
 )
 from adapterlab.errors import ConfigError, allowed
 
@@ -131,6 +133,9 @@ class LoRA(Strategy):
         scaling: `alpha_over_rank`, `alpha_over_sqrt_rank` (rsLoRA) or `alpha`.
         init: `kaiming`, `gaussian` or `both_normal`; the last is not the identity at the start.
         init_std: standard deviation for `both_normal`.
+        also_train: patterns of parameters or modules of the body that are trained themselves,
+            beside the updates; see `select_parameters`. No part of LoRA: what it names is full
+            fine-tuning of these, kept for reproducing results.
     """
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
@@ -146,6 +151,7 @@ class LoRA(Strategy):
     scaling: Scaling = "alpha_over_rank"
     init: Init = "kaiming"
     init_std: float = 0.01
+    also_train: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,8 +191,15 @@ class LoRA(Strategy):
         )
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
-        """Wrap every targeted layer."""
+        """Wrap every targeted layer, and unfreeze what is trained beside them."""
         layers = self._layers(model)
+        also = select_parameters(model, self.also_train) if self.also_train else {}
+        for name in also:
+            if within(name, tuple(layers)):
+                raise ConfigError(
+                    f"adapter.also_train: {name} is in a layer that has an adapter; leave it out, "
+                    "as in ['*', '!*attention*']"
+                )
         aliases = aliases_of(model)
         ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
         alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
@@ -200,6 +213,15 @@ class LoRA(Strategy):
                 )
             adapted = self.wrap(layer, ranks[name], alphas[name], generator)
             replace_module(model, name, adapted)
+        for parameter in also.values():
+            parameter.requires_grad_(True)
+
+    def options(self) -> dict[str, Any]:
+        """Leave out `also_train` where it is off, as in checkpoints from before there was one."""
+        options = super().options()
+        if not self.also_train:
+            del options["also_train"]
+        return options
 
     def wrap(
         self, layer: nn.Linear, rank: int, alpha: float, generator: torch.Generator

@@ -149,6 +149,11 @@ def _expressible(adapted: AdaptedModel) -> LoRA:
         raise ConfigError(
             f"PEFT's DoRA has no magnitude={strategy.magnitude}; export the merged model instead"
         )
+    if strategy.also_train:
+        raise ConfigError(
+            f"PEFT's format has no also_train={list(strategy.also_train)}; export the merged model "
+            "instead"
+        )
     return strategy
 
 

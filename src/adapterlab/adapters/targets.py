@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from torch import nn
 
-from adapterlab.adapters.base import adaptable, linear_layers, within
+from adapterlab.adapters.base import adaptable, body_parameters, linear_layers, within
 from adapterlab.errors import ConfigError
 
 ALL_LINEAR = "all-linear"
@@ -107,6 +107,47 @@ def select_layers(
     return selected
 
 
+def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Parameter]:
+    """Return the parameters outside the head that patterns name, by name in the model's order.
+
+    A pattern names a parameter, or a module and so all parameters in it; one that begins with
+    ``!`` leaves out what it names, wherever it stands: ``*`` and ``!*attention*`` are all
+    parameters without `attention` in their names.
+
+    Args:
+        model: the model before injection.
+        patterns: patterns or short names.
+
+    Raises:
+        ConfigError: a pattern matches no parameter, or names the head; or nothing is left.
+    """
+    body, aliases = dict(body_parameters(model)), aliases_of(model)
+    chosen, left_out = set[str](), set[str]()
+    for pattern in patterns:
+        named = pattern.removeprefix("!")
+        found = {name for name, _ in model.named_parameters() if _names(named, name, aliases)}
+        if found.isdisjoint(body):
+            if found:
+                raise ConfigError(
+                    f"adapter.also_train: {pattern!r} is the head; adapter.head=train trains it"
+                )
+            raise ConfigError(
+                f"adapter.also_train: {pattern!r} matches no parameter; "
+                f"{_existing(body, aliases, 'parameters')}"
+            )
+        (left_out if pattern.startswith("!") else chosen).update(found.intersection(body))
+    if not chosen - left_out:
+        raise ConfigError(f"adapter.also_train={list(patterns)} leaves no parameter to train")
+    return {name: p for name, p in body.items() if name in chosen - left_out}
+
+
+def _names(pattern: str, parameter: str, aliases: Aliases) -> bool:
+    """Say whether a pattern names a parameter, or a module that it is in."""
+    parts = parameter.split(".")
+    owners = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return bool(names_matching(pattern, owners, aliases))
+
+
 def check_layers(layers: Layers) -> None:
     """Refuse what says nothing about layers, whatever the model.
 
@@ -185,9 +226,9 @@ def by_pattern(
     return {name: values.get(name, default) for name in names}
 
 
-def _existing(names: Collection[str], aliases: Aliases) -> str:
+def _existing(names: Collection[str], aliases: Aliases, noun: str = "layers") -> str:
     """List what can be targeted; alike layers of many blocks as one pattern."""
     if len(names) > _MANY:
         names = dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names)
     short = f"short names: {', '.join(aliases)}; " if aliases else ""
-    return f"{short}layers: {', '.join(names) or 'none'}"
+    return f"{short}{noun}: {', '.join(names) or 'none'}"

@@ -225,6 +225,4 @@ def _replicates(one: ArmFindings) -> Replicates:
 
 
 def _compared(one: ArmFindings, comparison: Comparison | None) -> ArmFindings:
-    return ArmFindings(
-        one.arm, one.figures, one.selection, one.answers, one.curves, comparison
-    )
+    return ArmFindings(one.arm, one.figures, one.selection, one.answers, one.curves, comparison)

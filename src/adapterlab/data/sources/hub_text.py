@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
 from adapterlab.data.splits import TextSplits
-from adapterlab.errors import DataError
+from adapterlab.errors import ConfigError, DataError
 
 _SILENCE_SECONDS = 10.0
 
@@ -27,6 +28,7 @@ def hub_text(
     classes: Sequence[str] | None = None,
     test_split: Literal["test", "validation"] = "test",
     has_validation: bool = False,
+    absent_classes: int = 0,
 ) -> TextSplits:
     """Read a text data set of the hub from ``<search>/<folder>/<split>.{parquet,csv,jsonl}``.
 
@@ -45,11 +47,21 @@ def hub_text(
         test_split: ``validation`` where the test labels are not published (as in GLUE): the
             official validation split is then the test split, and a note says so.
         has_validation: whether there is an official validation split besides the test split.
+        absent_classes: so many of `classes`, the last, have no example: outputs of the head that
+            are never right, for reproducing results that were obtained with them.
 
     Raises:
+        ConfigError: absent classes without two others.
         DataError: neither local files nor a download, or a file is broken (see
             :func:`~adapterlab.data.sources.text_files.text_files`).
     """
+    names = tuple(classes or ())
+    if not 0 <= absent_classes <= max(len(names) - 2, 0):
+        raise ConfigError(
+            f"dataset.loader.absent_classes={absent_classes} of {len(names)} dataset.classes; "
+            f"allowed: 0 to {max(len(names) - 2, 0)}, so that two classes are left"
+        )
+    names, absent = names[: len(names) - absent_classes], names[len(names) - absent_classes :]
     sources = {"train": "train", "test": test_split}
     if has_validation:
         sources["validation"] = "validation"
@@ -63,7 +75,12 @@ def hub_text(
         None,
     ) or _downloaded(context, folder, hub_path, hub_config, splits)
     files = {role: file for role, split in sources.items() if (file := find_file(place, split))}
-    data = read_text_splits(files, text_column, label_column, classes)
+    data = read_text_splits(files, text_column, label_column, names)
+    if absent:
+        data = replace(data, classes=(*data.classes, *absent)).with_notes(
+            f"{len(absent)} of the {len(data.classes) + len(absent)} classes have no example; each "
+            "counts as 0 in macro_f1"
+        )
     if test_split == "validation":
         data = data.with_notes(
             f"{folder} has no published test labels: its official validation split "

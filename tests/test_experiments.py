@@ -1,0 +1,188 @@
+"""The presets of conf/experiment: each can be carried out, and trains what was published."""
+
+import itertools
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+
+# isort: split
+
+from transformers import DistilBertConfig, PretrainedConfig, RobertaConfig
+
+from adapterlab import cli
+from adapterlab.adapters import ParameterCount
+from adapterlab.building import check
+from adapterlab.config import Config, TrainedBase
+from adapterlab.models.hub import MINILM_PACKAGE
+from adapterlab.runs import arm_hash, run_name
+from lab import compose
+
+EXPERIMENT = cli.CONF / "experiment"
+NAMES = [str(p.relative_to(EXPERIMENT).with_suffix("")) for p in sorted(EXPERIMENT.rglob("*.yaml"))]
+ON_THE_HUB = [name for name in NAMES if "distilbert" in name or "roberta" in name]
+
+HUB: dict[str, PretrainedConfig] = {
+    "distilbert-base-uncased": DistilBertConfig(vocab_size=30_522),
+    "roberta-base": RobertaConfig(
+        vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1
+    ),
+}
+"""What the hub has of the models, weights aside."""
+
+Checked = Callable[..., ParameterCount]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each model of the hub, so that no test needs a network."""
+    places = {}
+    for name, config in HUB.items():
+        places[name] = tmp_path_factory.mktemp(name)
+        config.save_pretrained(places[name])
+    return places
+
+
+@pytest.fixture
+def counted(tmp_path: Path, folders: dict[str, Path]) -> Checked:
+    """Check a configuration as a run does before it reads data, and count what it would train."""
+
+    def count(*overrides: str) -> ParameterCount:
+        config = compose(tmp_path, *overrides)
+        if (name := config.model.get("name_or_path")) in folders:
+            config = compose(tmp_path, *overrides, f"model.name_or_path={folders[name]}")
+        plan = check(config)
+        assert plan is not None
+        return plan.count
+
+    return count
+
+
+def sweep(name: str) -> list[tuple[str, ...]]:
+    """Return the overrides of each job that `-m experiment=NAME` starts."""
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        cfg = hydra.compose("train", [f"experiment={name}"], return_hydra_config=True)
+    params = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()]
+    parsed = OverridesParser.create().parse_overrides(params)
+    values = [
+        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [o.input_line]
+        for o in parsed
+    ]
+    return list(itertools.product(*values))
+
+
+@pytest.mark.filterwarnings("ignore:rank .* is above its smaller side")
+class TestEachPreset:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_arm_can_be_carried_out(self, name: str, counted: Checked) -> None:
+        jobs = {tuple(o for o in job if not o.startswith("seed=")) for job in sweep(name)}
+        for job in {(), *jobs}:  # with and without -m
+            assert counted(f"experiment={name}", *job).trainable > 0, job
+
+    @pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM is not installed")
+    @pytest.mark.parametrize("name", ON_THE_HUB)
+    def test_minilm_can_take_the_place_of_a_model_of_the_hub(
+        self, name: str, counted: Checked
+    ) -> None:
+        jobs = {tuple(o for o in job if not o.startswith("seed=")) for job in sweep(name)}
+        for job in jobs:
+            total = counted(f"experiment={name}", "model=minilm", *job).total
+            assert 22_700_000 < total < 24_000_000, job
+
+    @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/controlled")])
+    def test_controls_and_seeds_come_along(self, name: str, tmp_path: Path) -> None:
+        arms: dict[str, list[Config]] = {}
+        for job in sweep(name):
+            config = compose(tmp_path, f"experiment={name}", *job)
+            arms.setdefault(arm_hash(config), []).append(config)
+        assert all([run.seed for run in runs] == [0, 1, 2, 3, 4] for runs in arms.values())
+        kinds = {(runs[0].adapter["name"], runs[0].base.kind) for runs in arms.values()}
+        base = "pretrained" if name in ON_THE_HUB else "trained"
+        assert kinds >= {("full", base), ("head", base), ("lora", base), ("full", "scratch")}
+        labels = [run_name(runs[0]) for runs in arms.values()]
+        assert len(labels) == len(set(labels)), "names of runs tell the arms apart"
+
+    @pytest.mark.parametrize("name", [n for n in NAMES if "/" in n])
+    def test_the_study_has_its_name(self, name: str, tmp_path: Path) -> None:
+        config = compose(tmp_path, f"experiment={name}")
+        assert (config.study, config.resume) == (name.replace("/", "-"), True)
+        assert f"-m experiment={name}\n" in (EXPERIMENT / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arm", "optimizer", "rate", "schedule", "batch", "epochs"),
+    [
+        ("mnist_to_fashion", "lora_as_published", "sgd", 0.01, "constant", 64, 5),
+        ("mnist_to_fashion", "full", "sgd", 0.01, "constant", 64, 5),
+        ("cifar10_mlp", "dora_as_published", "adam", 0.005, "constant", 64, 10),
+        ("tweet_sentiment_roberta", "full", "adamw", 2e-5, "linear", 16, 1),
+        ("tweet_sentiment_roberta", "lora_as_published", "adamw", 2e-5, "linear", 16, 1),
+        ("imdb_distilbert", "head", "adamw", 3e-4, "constant", 64, 3),
+        ("imdb_distilbert", "full", "adamw", 5e-5, "constant", 64, 3),
+        ("imdb_distilbert", "lora_as_published", "adamw", 5e-5, "constant", 100, 3),
+        ("emotion_distilbert", "lora_as_published", "adam", 1e-4, "plateau", 16, 1),
+    ],
+)
+def test_trained_as_published(
+    experiment: str,
+    arm: str,
+    optimizer: str,
+    rate: float,
+    schedule: str,
+    batch: int,
+    epochs: int,
+    tmp_path: Path,
+) -> None:
+    """Of an arm's options and its experiment's, each comes through."""
+    config = compose(tmp_path, f"experiment={experiment}/as_published", f"arm={experiment}/{arm}")
+    used = config.optimizer
+    assert (used.name, used.lr, used.schedule) == (optimizer, rate, schedule)
+    assert (config.batch_size, config.epochs) == (batch, epochs)
+    if isinstance(config.base, TrainedBase):
+        own = config.base.optimizer
+        assert (own.name, own.lr, config.base.batch_size) == (optimizer, rate, batch)
+        assert config.base.epochs == {"mnist_to_fashion": 5, "cifar10_mlp": 2}[experiment]
+
+
+@pytest.mark.filterwarnings("ignore:rank .* is above its smaller side")
+class TestPublishedCounts:
+    @pytest.mark.parametrize(
+        ("experiment", "arm", "trainable"),
+        [
+            ("mnist_to_fashion/as_published", "lora_as_published", 10_410),
+            ("mnist_to_fashion/as_published", "full", 101_770),
+            ("mnist_to_fashion/controlled", "lora", 10_410),
+            ("cifar10_mlp/as_published", "lora_as_published", 15_400),
+            ("cifar10_mlp/as_published", "dora_as_published", 18_856),
+            ("cifar10_mlp/controlled", "full", 428_938),
+            ("cifar10_mlp/controlled", "dora", 15_794),
+            ("cifar10_mlp/controlled", "dora_per_input", 18_856),
+            ("tweet_sentiment_roberta/as_published", "full", 124_651_015),  # 124.6 M
+            ("tweet_sentiment_roberta/as_published", "lora_as_published", 890_887),  # 0.89 M
+            ("tweet_sentiment_roberta/controlled", "lora", 887_811),
+            ("imdb_distilbert/as_published", "head", 592_130),
+            ("imdb_distilbert/as_published", "full", 66_955_010),
+            ("imdb_distilbert/as_published", "lora_as_published", 76_808),
+            ("imdb_distilbert/controlled", "lora", 73_728 + 592_130),
+            ("imdb_distilbert/controlled", "lora_key_value", 73_728 + 592_130),
+        ],
+    )
+    def test_trained(self, experiment: str, arm: str, trainable: int, counted: Checked) -> None:
+        chosen = f"arm={experiment.partition('/')[0]}/{arm}"
+        assert counted(f"experiment={experiment}", chosen).trainable == trainable
+
+    @pytest.mark.parametrize("rank", [1, 4, 8, 16])
+    def test_all_without_attention_in_its_name(self, rank: int, counted: Checked) -> None:
+        count = counted("experiment=emotion_distilbert/as_published", f"adapter.rank={rank}")
+        attention = 6 * 4 * (768 * 768 + 768)
+        updates = 6 * 2 * rank * (768 + 768)
+        assert count.total - count.trainable == attention
+        assert count.adapter == 66_362_880 - attention + updates
+        assert round(100 * count.trainable / count.total) == 79

@@ -165,6 +165,7 @@ def _print_study(study: StartedStudy) -> None:
         return
     request = Request(
         study=study.name,
+        reference=None,
         experiment=study.experiment,
         tracking_uri=study.tracking_uri,
         root=study.root,

@@ -5,10 +5,11 @@ plain file store.
 """
 
 import contextlib
+import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,6 +106,26 @@ class MLflowTracker:
         """Copy a file to the run's artifacts."""
         with undisturbed():
             self.client.log_artifact(self.run_id, str(path), folder)
+
+
+def log_report(
+    client: Any, study: str, experiment: str, folder: Path, verdict: Sequence[str]
+) -> None:
+    """Keep a study's report with the run that stands for the study, and its verdict as the note.
+
+    A study whose runs have no such parent keeps its report in the folder alone.
+    """
+    found = client.get_experiment_by_name(experiment)
+    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
+    parents = client.search_runs([found.experiment_id], query, max_results=1)
+    if not parents:
+        return
+    run_id = parents[0].info.run_id
+    with undisturbed():
+        client.log_artifacts(run_id, str(folder), "report")
+        link = f"#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/report/report.html"
+        note = "\n\n".join([*verdict, f"[Open the report]({link}), under Artifacts."])
+        client.set_tag(run_id, "mlflow.note.content", note)
 
 
 def default_uri(mlruns: Path) -> str:

@@ -110,16 +110,24 @@ def _name(run: Run, arms: Sequence[Run]) -> str:
     differing = {
         key
         for key in run.params
-        if not _within(key, NO_NAMES) and len({other.params.get(key) for other in peers}) > 1
+        if not within(key, NO_NAMES) and len({other.params.get(key) for other in peers}) > 1
     }
     for choice, groups in CHOICES.items():
         if choice in differing:
-            differing = {key for key in differing if key == choice or not _within(key, groups)}
+            differing = {key for key in differing if key == choice or not within(key, groups)}
     parts = [f"{key.removeprefix('adapter.')}={run.params[key]}" for key in sorted(differing)]
+    if differing & {"base.kind"}:
+        kinds = {other.params["base.kind"] for other in peers}
+        parts.remove(f"base.kind={run.params['base.kind']}")
+        if run.params["base.kind"] == "scratch":
+            parts.append("from scratch")
+        elif len(kinds - {"scratch"}) > 1:
+            parts.append(f"base={run.params['base.kind']}")
     return " ".join([strategy, *parts])
 
 
-def _within(key: str, groups: Sequence[str]) -> bool:
+def within(key: str, groups: Sequence[str]) -> bool:
+    """Say whether an option is one of `groups`, or lies inside one."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 

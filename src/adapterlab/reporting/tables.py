@@ -1,0 +1,203 @@
+"""The tables of a report, as text cells: for the terminal, a page, and a spreadsheet."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapterlab.reporting.findings import ArmFindings, Findings
+from adapterlab.reporting.study import NO_NAMES, within
+from adapterlab.reporting.words import (
+    NOT_MEASURED,
+    mean_and_half,
+    p_value,
+    percent,
+    points,
+    seconds,
+    size,
+)
+
+ZERO_SHOT = "target/accuracy_before"
+"""The accuracy of the base as it is on the target's test split."""
+
+Cell = Callable[[ArmFindings], str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text cells.
+
+    Attributes:
+        title: what it shows.
+        header: the columns' names.
+        rows: cells; the first of each row names it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def arms_table(findings: Findings) -> Table:
+    """Return one row an arm, best mean on the test split first: what it is worth, what it costs.
+
+    A column that no arm has a figure for is left out. The base as it is, where its head fits the
+    target's classes, comes last.
+    """
+    columns: dict[str, Cell] = {
+        "seeds": lambda arm: str(len(arm.accuracy.values)),
+        "test accuracy": lambda arm: mean_and_half(arm.accuracy),
+        "validation": lambda arm: mean_and_half(arm.figure("best/val_accuracy")),
+        "difference": _difference,
+        "p (Holm)": lambda arm: "" if not arm.comparison else p_value(arm.comparison.p_adjusted),
+        "could have seen": _detectable,
+        "verdict": verdict_of,
+        "kept on source": lambda arm: mean_and_half(arm.figure("source/accuracy_after")),
+        "trained parameters": lambda arm: _whole(arm, "params/trainable"),
+        "adapter": _bytes,
+        "seconds alone": lambda arm: _seconds(arm, "cost/train_seconds"),
+        "seconds in a pack": lambda arm: _seconds(arm, "cost/lane_seconds"),
+    }
+    filled = {
+        name: cell
+        for name, cell in columns.items()
+        if any(cell(arm) not in ("", NOT_MEASURED) for arm in findings.arms)
+    }
+    rows = [(arm.name, *(cell(arm) for cell in filled.values())) for arm in findings.arms]
+    if zero := {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}:
+        # It was not trained, so nothing but its accuracy is known, and it takes part in no test.
+        accuracy = " or ".join(sorted(percent(value) for value in zero))
+        only = {"test accuracy": accuracy, "verdict": "not trained"}
+        rows.append(("zero-shot: the base as it is", *(only.get(name, "") for name in filled)))
+    return Table("Arms", ("arm", *filled), tuple(rows))
+
+
+def matched_tables(findings: Findings) -> list[Table]:
+    """Return the arms of like rank and the arms of like budget, side by side.
+
+    A rank costs one strategy more parameters than another, so the two answer different questions.
+    """
+    tables = []
+    for title, key in (
+        ("Equal rank", lambda arm: _rank(arm)),
+        ("Equal budget", lambda arm: arm.arm.runs[0].tags.get("budget")),
+    ):
+        groups: dict[str, list[ArmFindings]] = {}
+        for arm in findings.arms:
+            if (value := key(arm)) is not None:
+                groups.setdefault(value, []).append(arm)
+        rows = [
+            (f"{title.split()[1]} {value}", *_matched(arm))
+            for value, arms in groups.items()
+            if len({arm.strategy for arm in arms}) > 1
+            for arm in arms
+        ]
+        if rows:
+            header = ("", "arm", "test accuracy", "trained parameters", "of the budget", "verdict")
+            tables.append(Table(title, header, tuple(rows)))
+    return tables
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Write a table for a spreadsheet."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([table.header, *table.rows])
+
+
+def arms_csv(findings: Findings) -> Table:
+    """Return every figure of every arm in full precision, with its spread and its comparison."""
+    names = sorted({name for arm in findings.arms for name in arm.figures})
+    figures = [f"{name}{part}" for name in names for part in ("", ".sd", ".low", ".high")]
+    compared = (
+        *("difference", "difference.low", "difference.high", "p_seeds", "p_examples", "p_both"),
+        *("p", "p_adjusted", "effect", "smallest_detectable"),
+    )
+    rows = []
+    for arm in findings.arms:
+        cells: list[object] = [arm.name, arm.strategy, len(arm.arm.runs), verdict_of(arm)]
+        one = arm.comparison
+        if one is None:
+            cells += [None] * len(compared)
+        else:
+            ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
+            cells += [one.difference, *ends, one.p_seeds, one.p_examples, one.p_both]
+            cells += [one.p, one.p_adjusted, one.effect, one.smallest_detectable]
+        for name in names:
+            figure = arm.figure(name)
+            if figure is None:
+                cells += [None] * 4
+            else:
+                interval = figure.interval
+                ends = (interval.low, interval.high) if interval else (None, None)
+                cells += [figure.mean, figure.deviation, *ends]
+        rows.append(tuple("" if cell is None else str(cell) for cell in cells))
+    return Table("Arms", ("arm", "strategy", "runs", "verdict", *compared, *figures), tuple(rows))
+
+
+def runs_csv(findings: Findings) -> Table:
+    """Return every run: its options where they differ, and all its final metrics."""
+    runs = [(arm.name, run) for arm in findings.arms for run in arm.arm.runs]
+    keys = sorted({key for _, run in runs for key in run.params if not within(key, NO_NAMES)})
+    varied = [key for key in keys if len({run.params.get(key) for _, run in runs}) > 1]
+    metrics = sorted({name for _, run in runs for name in run.metrics})
+    rows = [
+        (
+            *(run.run_id, name, run.tags["strategy"], str(run.seed)),
+            *(run.params.get(key, "") for key in varied),
+            *(str(run.metrics.get(metric, "")) for metric in metrics),
+        )
+        for name, run in runs
+    ]
+    return Table("Runs", ("run_id", "arm", "strategy", "seed", *varied, *metrics), tuple(rows))
+
+
+def verdict_of(arm: ArmFindings) -> str:
+    """Return an arm's verdict; the reference has none."""
+    return "reference" if arm.comparison is None else str(arm.comparison.verdict)
+
+
+def _difference(arm: ArmFindings) -> str:
+    one = arm.comparison
+    if one is None:
+        return ""
+    if one.interval is None:
+        return points(one.difference)
+    ends = f"{points(one.interval.low)} to {points(one.interval.high)}"
+    return f"{points(one.difference)} ({ends})"
+
+
+def _detectable(arm: ArmFindings) -> str:
+    one = arm.comparison
+    if one is None or one.smallest_detectable is None or one.p is None:
+        return ""
+    return f"{100 * one.smallest_detectable:.2f}"
+
+
+def _whole(arm: ArmFindings, name: str) -> str:
+    figure = arm.figure(name)
+    return NOT_MEASURED if figure is None else f"{figure.mean:,.0f}"
+
+
+def _bytes(arm: ArmFindings) -> str:
+    figure = arm.figure("cost/adapter_bytes")
+    return NOT_MEASURED if figure is None else size(figure.mean)
+
+
+def _seconds(arm: ArmFindings, name: str) -> str:
+    figure = arm.figure(name)
+    return NOT_MEASURED if figure is None else seconds(figure)
+
+
+def _rank(arm: ArmFindings) -> str | None:
+    return None if "budget" in arm.arm.runs[0].tags else arm.param("adapter.rank")
+
+
+def _matched(arm: ArmFindings) -> tuple[str, ...]:
+    near = arm.figure("budget/near")
+    return (
+        arm.name,
+        mean_and_half(arm.accuracy),
+        _whole(arm, "params/trainable"),
+        "" if near is None else f"{near.mean:.1%}",
+        verdict_of(arm),
+    )

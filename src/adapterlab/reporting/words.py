@@ -1,0 +1,67 @@
+"""Figures as people read them: shares in percent, differences in points, sizes, p-values."""
+
+from collections.abc import Sequence
+
+from adapterlab.evidence.intervals import Interval
+from adapterlab.reporting.findings import Estimate
+
+NOT_MEASURED = "not measured"
+
+
+def percent(share: float) -> str:
+    """Write a share: ``87.09%``."""
+    return f"{share:.2%}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares in percentage points, with its sign: ``+0.21``."""
+    return f"{100 * difference:+.2f}"
+
+
+def mean_and_half(figure: Estimate | None) -> str:
+    """Write a share with half the width of its interval: ``87.09% ± 0.21``."""
+    if figure is None:
+        return NOT_MEASURED
+    if figure.interval is None:
+        return percent(figure.mean)
+    return f"{percent(figure.mean)} ± {100 * figure.interval.half_width:.2f}"
+
+
+def between(interval: Interval) -> str:
+    """Write an interval of shares: ``86.88% to 87.30%``."""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value to two digits that count; a very small one as a bound."""
+    if p is None:
+        return "not tested"
+    return "<0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes: ``46.3 KiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def seconds(figure: Estimate) -> str:
+    """Write a mean of seconds to three digits that count: ``2.31``."""
+    return f"{figure.mean:.3g}" if figure.mean < 1000 else f"{figure.mean:,.0f}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Write names as a list: ``a, b and c``; of many the first, and how many more."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things: ``1 seed``, ``5 seeds``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

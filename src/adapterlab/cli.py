@@ -157,7 +157,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
 def _print_study(study: StartedStudy) -> None:
     """Print the table of a study, also of one in which runs have failed."""
     from adapterlab.console import print_report
-    from adapterlab.reporting.report import Request, make_report
+    from adapterlab.reporting.report import Request, make_report, read_report
 
     if not study.tracked:
         folder = Path(study.root) / "mlruns" / "runs" / study.name
@@ -171,7 +171,7 @@ def _print_study(study: StartedStudy) -> None:
         root=study.root,
     )
     try:
-        print_report(make_report(request))
+        print_report(make_report(request) if study.report else read_report(request))
     except AdapterLabError as error:  # no run has finished; why has been said
         logging.getLogger(__name__).debug("no table: %s", error)
 

@@ -284,6 +284,7 @@ class Config:
     study: FileName | None
     resume: bool
     plan: bool
+    report: bool = True  # saved configurations of runs from before have none
     pack: Literal["auto", "always", "never"]
     root: str
     data_dir: str | None

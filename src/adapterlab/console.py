@@ -212,16 +212,13 @@ def print_report(report: "Report") -> None:
     for row in full.rows:
         table.add_row(*(row[number] for number in kept))
     console.print(table, markup=False)
-    for sentence in report.verdict:
+    for sentence in report.page.verdict:
         _print_text(sentence)
-    _print_notes(report.notes)
-    print_paths(
-        {
-            "report": report.html,
-            "as text, tables and pictures": report.folder,
-            "all runs": "make ui, or see docs/runs.md for what they log",
-        }
-    )
+    _print_notes(report.page.notes)
+    paths: dict[str, Path | str] = {}
+    if report.folder is not None and report.html is not None:
+        paths |= {"report": report.html, "as text, tables, pictures": report.folder}
+    print_paths(paths | {"all runs": "make ui, or see docs/runs.md for what they log"})
 
 
 def print_paths(paths: Mapping[str, Path | str]) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from rich.console import Console
 
 from adapterlab import cli
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.reporting.report import Report, make_report, parse_request
 from adapterlab.reporting.study import Run, arms_of, read_runs
 from adapterlab.tracking import connect
@@ -93,6 +92,10 @@ def test_a_choice_stands_for_its_group() -> None:
         a_run("b", optimizer__name="adam", optimizer__lr=2),
     ) == ["lora optimizer.name=sgd", "lora optimizer.name=adam"]
     assert names(
+        a_run("a", strategy="full", base__kind="trained"),
+        a_run("b", strategy="full", base__kind="scratch"),
+    ) == ["full", "full from scratch"]
+    assert names(
         a_run("a", base__source="mnist", base__dataset__name="mnist"),
         a_run("b", base__source="digits", base__dataset__name="digits"),
     ) == ["lora base.source=mnist", "lora base.source=digits"]
@@ -118,23 +121,16 @@ def store(client: MlflowClient, study: str, *, status: str = "FINISHED", **value
         "data_notes": values.get("notes", ""),
     }
     run = client.create_run(identity, start_time=next(COUNTER), tags=tags)
-    metrics = {"params/trainable": 1234.0, "test/accuracy": 0.5} | values.get("metrics", {})
-    for name, value in metrics.items():
+    metrics = {"params/trainable": 1234.0, "test/accuracy": 0.5, "best/val_accuracy": 0.5}
+    for name, value in (metrics | values.get("metrics", {})).items():
         client.log_metric(run.info.run_id, name, value)
     client.set_terminated(run.info.run_id, status)
     return str(run.info.run_id)
 
 
-def report_on(root: Path, study: str) -> Report:
+def report_on(root: Path, study: str, reference: str | None = None) -> Report:
     values = {"study": study, "experiment": "reports", "tracking_uri": None, "root": str(root)}
-    return make_report(parse_request(values))
-
-
-def printed(report: Report) -> str:
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(report.table())
-    return capture.get()
+    return make_report(parse_request(values | {"reference": reference}))
 
 
 def test_the_latest_run_of_a_configuration_counts(client: MlflowClient) -> None:
@@ -164,6 +160,7 @@ def test_the_table_has_the_best_arm_first(client: MlflowClient, lab_root: Path) 
             client, "table", arm="a", config_hash=f"a{seed}", seed=seed, strategy="lora",
             metrics={
                 "test/accuracy": accuracy,
+                "best/val_accuracy": 0.6,
                 "source/accuracy_before": 0.97,
                 "source/accuracy_after": 0.5,
                 "cost/train_seconds": 2.0 + seed,
@@ -172,20 +169,33 @@ def test_the_table_has_the_best_arm_first(client: MlflowClient, lab_root: Path) 
     store(client, "table", arm="b", config_hash="b", strategy="full", notes="a note on the data",
           metrics={"test/accuracy": 0.95}, hardware="other")  # fmt: skip
     report = report_on(lab_root, "table")
-    assert [arm.name for arm in report.arms] == ["full", "lora"]
-    full, lora = (line for line in printed(report).splitlines() if "1,234" in line)
-    assert [cell.strip() for cell in full.split("│")[1:-1]] == [
-        "full", "1", "95.00%", "not measured", "1,234", "not measured",
-    ]  # fmt: skip
-    assert [cell.strip() for cell in lora.split("│")[1:-1]] == [
-        "lora", "2", "92.00% (90.00%-94.00%)", "50.00% (50.00%-50.00%)", "1,234", "2.5",
-    ]  # fmt: skip
-    notes = "\n".join(report.notes())
+    table = report.table()
+    full, lora = (dict(zip(table.header, row, strict=True)) for row in table.rows)
+    assert full["arm"] == "full"
+    assert full["test accuracy"] == "95.00%"
+    assert full["kept on source"] == "not measured"
+    assert full["verdict"] == "too few seeds"
+    assert lora["arm"] == "lora"
+    assert lora["test accuracy"] == "92.00% ± 25.41"  # 12.706 * 0.0283 / sqrt(2)
+    assert lora["kept on source"] == "50.00% ± 0.00"
+    assert lora["seconds alone"] == "2.5"
+    assert lora["verdict"] == "reference"
+    assert "seconds in a pack" not in table.header
+    notes = "\n".join(report.page.notes)
     assert "the base had 97.00% on the source task before" in notes
     assert "different hardware" in notes
     assert "a note on the data" in notes
-    assert report.figure.read_bytes().startswith(b"\x89PNG")
-    assert report.figure.is_relative_to(lab_root / "mlruns" / "reports" / "table")
+    assert "lora: not tested over test examples, because the run of seed 0 kept no pred" in notes
+    assert report.html is not None
+    assert report.html.is_relative_to(lab_root / "mlruns" / "reports" / "table")
+
+
+def test_a_reference_is_an_arm(client: MlflowClient, lab_root: Path) -> None:
+    for name in ("full", "lora"):
+        store(client, "named", arm=name, config_hash=name, strategy=name)
+    assert report_on(lab_root, "named", "lora").findings.reference.name == "lora"
+    with pytest.raises(ConfigError, match="reference=dora is no arm; allowed: full, lora"):
+        report_on(lab_root, "named", "dora")
 
 
 def test_a_study_from_the_command_line(
@@ -199,6 +209,16 @@ def test_a_study_from_the_command_line(
     assert again.out == outcome.out
     table = run_cli("study=cli", program=cli.report, root=lab_root).out
     for name in ("lora rank=2", "lora rank=4"):
-        (line,) = [line for line in table.splitlines() if name in line]
+        (line,) = [line for line in table.splitlines() if "│" in line and name in line]
         assert line.split("│")[2].strip() == "2"
-    assert "comparison.png" in table
+    assert "takes 3 seeds an arm" in table
+    folder = lab_root / "mlruns" / "reports" / "cli"
+    assert str(folder / "report.html") in table.replace("\n", "")
+    assert len((folder / "runs.csv").read_text().splitlines()) == 5
+    assert len((folder / "arms.csv").read_text().splitlines()) == 3
+    client = connect(None, lab_root / "mlruns")
+    experiment = client.get_experiment_by_name("adapterlab").experiment_id
+    (parent,) = client.search_runs([experiment], "tags.study = 'cli' and tags.kind = 'study'")
+    kept = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
+    assert {"report/report.html", "report/report.md", "report/arms.csv"} <= kept
+    assert "takes 3 seeds an arm" in parent.data.tags["mlflow.note.content"]

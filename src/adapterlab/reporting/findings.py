@@ -148,6 +148,7 @@ def find(client: Any, study: str, arms: Sequence[Arm], reference: str | None) ->
             gaps.append(f"{arm.name}: not tested over test examples, because {why}")
         read.append(_findings(client, arm, select_on, answers))
     read = _on_the_same_examples(read, gaps)
+    read = sorted(read, key=lambda one: one.name)
     names = [one.name for one in read]
     if reference is not None and reference not in names:
         raise ConfigError(f"reference={reference} is no arm; {allowed(reference, names)}")

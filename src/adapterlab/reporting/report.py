@@ -1,6 +1,7 @@
 """The report of a study: what it says for sure, written as pages, tables and pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,27 +38,28 @@ class Request:
     root: str
 
 
-@dataclass(frozen=True, kw_only=True, config={"arbitrary_types_allowed": True})
+@plain_dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found and written.
+    """What was found, and what of it was written.
 
     Attributes:
         findings: about the study's arms.
-        verdict: three sentences.
-        notes: what a reader must know.
-        folder: where the pages, tables and pictures are.
-        html: the page to open.
+        page: what the report says.
+        folder: where the pages, tables and pictures are; None if they were not written.
     """
 
     findings: Findings
-    verdict: tuple[str, str, str]
-    notes: tuple[str, ...]
-    folder: Path
-    html: Path
+    page: Page
+    folder: Path | None = None
+
+    @property
+    def html(self) -> Path | None:
+        """The page to open."""
+        return None if self.folder is None else self.folder / "report.html"
 
     def table(self) -> Table:
         """Return one row an arm, the best on the test split first."""
-        return arms_table(self.findings)
+        return self.page.tables[0]
 
 
 def parse_request(values: Any) -> Request:
@@ -76,26 +78,37 @@ def make_report(request: Request) -> Report:
         AdapterLabError: it has no finished runs.
         ConfigError: the reference is none of its arms.
     """
-    mlruns = Path(request.root).expanduser().resolve() / "mlruns"
-    client = connect(request.tracking_uri, mlruns)
-    runs = read_runs(client, request.study, request.experiment)
-    findings = find(client, request.study, arms_of(runs), request.reference)
-    folder = mlruns / "reports" / request.study
-    page = _page(findings)
-    pictures = _draw(findings, folder / "figures")
-    page = replace(page, pictures=pictures)
+    report, client = _read(request)
+    findings = report.findings
+    folder = _mlruns(request) / "reports" / request.study
+    page = replace(report.page, pictures=_draw(findings, folder / "figures"))
     (folder / "report.html").write_text(as_html(page), encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
-    write_csv(runs_csv(findings), folder / "runs.csv")
+    write_csv(page.runs, folder / "runs.csv")
     write_csv(arms_csv(findings), folder / "arms.csv")
     log_report(client, request.study, request.experiment, folder, page.verdict)
-    return Report(
-        findings=findings,
-        verdict=verdict(findings),
-        notes=tuple(page.notes),
-        folder=folder,
-        html=folder / "report.html",
-    )
+    return Report(findings=findings, page=page, folder=folder)
+
+
+def read_report(request: Request) -> Report:
+    """Read a study from MLflow, and write nothing.
+
+    Raises:
+        AdapterLabError: it has no finished runs.
+        ConfigError: the reference is none of its arms.
+    """
+    return _read(request)[0]
+
+
+def _read(request: Request) -> tuple[Report, Any]:
+    client = connect(request.tracking_uri, _mlruns(request))
+    runs = read_runs(client, request.study, request.experiment)
+    findings = find(client, request.study, arms_of(runs), request.reference)
+    return Report(findings=findings, page=_page(findings)), client
+
+
+def _mlruns(request: Request) -> Path:
+    return Path(request.root).expanduser().resolve() / "mlruns"
 
 
 def _draw(findings: Findings, folder: Path) -> list[Picture]:

@@ -16,7 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 STUDY_VARIABLE = "ADAPTERLAB_STUDY"
 """The environment variable that hands a derived name to every process of a study."""
 
-_NO_IDENTITY = ("resume", "plan", "pack", "root", "data_dir", "tracking", "hardware", "hydra")
+_NO_IDENTITY = (
+    "resume",
+    "plan",
+    "pack",
+    "report",
+    "root",
+    "data_dir",
+    "tracking",
+    "hardware",
+    "hydra",
+)
 _LONGEST = 60
 
 
@@ -29,6 +39,7 @@ class StartedStudy:
     tracking_uri: str | None
     tracked: bool
     experiment: str
+    report: bool
 
 
 started: list[StartedStudy] = []
@@ -59,6 +70,7 @@ class StudyCallback(Callback):
                     tracking_uri=config.tracking.uri,
                     tracked=config.tracking.enabled,
                     experiment=config.tracking.experiment,
+                    report=config.report,
                 )
             )
 

@@ -1,6 +1,7 @@
 """The presets of conf/experiment: each can be carried out, and trains what was published."""
 
 import itertools
+import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,6 +68,8 @@ def sweep(name: str) -> list[tuple[str, ...]]:
     """Return the overrides of each job that `-m experiment=NAME` starts."""
     with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
         cfg = hydra.compose("train", [f"experiment={name}"], return_hydra_config=True)
+    if "arms" in cfg.hydra.sweeper:  # the tuned sweeper's
+        return [tuple(shlex.split(arm)) for arm in cfg.hydra.sweeper.arms]
     params = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()]
     parsed = OverridesParser.create().parse_overrides(params)
     values = [

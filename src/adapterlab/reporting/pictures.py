@@ -1,6 +1,7 @@
 """Who draws the pictures of a run: this process, or one beside it while this one computes."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ class PicturesBeside(Pictures):
     """
 
     def __init__(self) -> None:
-        self._executor = _executor()
         self._asked: list[tuple[Any, MakeFigure, Path]] = []
         self._submit(_load)  # while this process does other things
 
@@ -71,8 +71,9 @@ class PicturesBeside(Pictures):
         from concurrent.futures.process import BrokenProcessPool
 
         try:
-            return self._executor.submit(function, *arguments)
+            return _executor().submit(function, *arguments)
         except BrokenProcessPool:
+            _executor.cache_clear()  # the next run's are drawn by a new one
             return None
 
 
@@ -85,8 +86,10 @@ def _load() -> None:
     """Do nothing: to unpickle this function has loaded all that drawing needs."""
 
 
+@lru_cache(maxsize=1)
 def _executor() -> Any:
-    # Not one of the standard library: its processes begin by importing the main program anew.
-    from joblib.externals.loky import get_reusable_executor
+    # Not one of the standard library: its processes begin by importing the main program anew. Nor
+    # the one that loky and joblib reuse: a launcher may be at work with that.
+    from joblib.externals.loky import ProcessPoolExecutor
 
-    return get_reusable_executor(max_workers=1, timeout=60)
+    return ProcessPoolExecutor(max_workers=1, timeout=60)

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm demo test lint format ui clean constraints
+.PHONY: help install minilm demo report test lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ minilm: install  ## Add a small pretrained text encoder, for model=minilm withou
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo
 	$(BIN)/python scripts/report.py study=demo
+
+report: install  ## Write a study's report: make report STUDY=demo
+	$(BIN)/python scripts/report.py study=$(or $(STUDY),demo)
 
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -77,9 +77,15 @@ def alone(model: AdaptedModel, stream: int, lr: float, seed: int, steps: int) ->
 def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int) -> Tensor:
     """Train a pack; return the losses, [steps, K]."""
     lrs = rates(pack.count)
+    trained = [
+        (getattr(module, name), module.stacks[name])
+        for _, module in pack.lane_modules()
+        for name in module.trained
+    ]
+    of_lanes = [slice(k, k + 1) for k in range(pack.count)]
     pieces = [
-        {"params": [nn.Parameter(p.data[k]) for p in pack.parameters() if p.requires_grad]}
-        for k in range(pack.count)
+        {"params": [nn.Parameter(p.data[stack.rows(lane)]) for p, stack in trained]}
+        for lane in of_lanes
     ]
     optimizer = torch.optim.AdamW(
         [piece | {"lr": lr} for piece, lr in zip(pieces, lrs, strict=True)], weight_decay=0.1
@@ -92,16 +98,15 @@ def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int
         drawn = [batches(stream, step) for stream in distinct]
         x, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         logits = pack(x, rows=12)
-        of_lanes = labels.view(-1, 12)[pack.lanes.streams]
-        loss = F.cross_entropy(logits.flatten(0, 1), of_lanes.flatten(), reduction="none")
+        read = labels.view(-1, 12)[pack.lanes.streams]
+        loss = F.cross_entropy(logits.flatten(0, 1), read.flatten(), reduction="none")
         loss = loss.view(pack.count, -1).mean(1)
         for parameter in pack.parameters():
             parameter.grad = None
         loss.sum().backward()
-        for k, piece in enumerate(pieces):
-            trained = (p for p in pack.parameters() if p.requires_grad)
-            for own, parameter in zip(piece["params"], trained, strict=True):
-                own.grad = parameter.grad[k]
+        for lane, piece in zip(of_lanes, pieces, strict=True):
+            for own, (parameter, stack) in zip(piece["params"], trained, strict=True):
+                own.grad = parameter.grad[stack.rows(lane)]
         optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses)

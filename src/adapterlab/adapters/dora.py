@@ -127,17 +127,22 @@ def check_magnitude(magnitude: Magnitude) -> None:
 
 
 def norm_sq_of_rows(
-    W: Tensor, A: Tensor, B: Tensor, s: float | Tensor, W_norm_sq: Tensor
+    W: Tensor,
+    A: Tensor,
+    B: Tensor,
+    s: float | Tensor,
+    W_norm_sq: Tensor,
+    W_A: Tensor | None = None,
 ) -> Tensor:
     """Return the squared norms of the rows of W + s · B A, in factored form.
 
-    ‖W‖² + 2s Σ B∘(W Aᵀ) + s² Σ (B (A Aᵀ))∘B, with ‖W‖² given.
+    ‖W‖² + 2s Σ B∘(W Aᵀ) + s² Σ (B (A Aᵀ))∘B, with ‖W‖² given, and W Aᵀ if it is known.
 
-    Shapes: W [d_out, d_in], A [..., rank, d_in], B [..., d_out, rank], s a number or [..., 1],
-    norms [..., d_out].
+    Shapes: W [d_out, d_in], A [..., rank, d_in], B and W Aᵀ [..., d_out, rank], s a number or
+    [..., 1], norms [..., d_out].
     """
-    with _full_precision(W.device):
-        cross = (B * F.linear(A, W).mT).sum(-1)
+    with full_precision(W.device):
+        cross = (B * (F.linear(A, W).mT if W_A is None else W_A)).sum(-1)
         square = ((B @ (A @ A.mT)) * B).sum(-1)
         return W_norm_sq + 2 * s * cross + s**2 * square
 
@@ -146,7 +151,7 @@ def norm_sq_of_columns(
     W: Tensor, A: Tensor, B: Tensor, s: float | Tensor, W_norm_sq: Tensor
 ) -> Tensor:
     """Return the squared norms of the columns of W + s · B A: the roles of A and B exchanged."""
-    with _full_precision(W.device):
+    with full_precision(W.device):
         cross = (A * (B.mT @ W)).sum(-2)
         square = (((B.mT @ B) @ A) * A).sum(-2)
         return W_norm_sq + 2 * s * cross + s**2 * square
@@ -160,7 +165,7 @@ def root(norm_sq: Tensor) -> Tensor:
     return norm_sq.clamp_min(torch.finfo(norm_sq.dtype).tiny).sqrt()
 
 
-def _full_precision(device: torch.device) -> AbstractContextManager[object]:
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Keep autocast out: a norm summed in bfloat16 would be off in the third digit."""
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()

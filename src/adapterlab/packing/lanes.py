@@ -95,6 +95,31 @@ class Lanes:
         y = y.view(streams, -1, per_stream, weight.shape[1])
         return y.transpose(1, 2).flatten(0, 1)
 
+    def linear_joined(
+        self, x: Tensor, weight: Tensor, shapes: Sequence[torch.Size]
+    ) -> Tensor | None:
+        """Multiply shared rows with the matrices of all lanes, one below the other.
+
+        Args:
+            x: ``[K·B, ..., d_in]``, or shared.
+            weight: ``[r_1 + ... + r_K, d_in]``.
+            shapes: of the lanes' matrices, ``[r_k, d_in]``.
+
+        Returns:
+            ``[r_1 + ... + r_K, B·...]``; None if rows are not shared, or shared unequally.
+        """
+        if not self.is_shared(x):
+            return None
+        if self.stream_count == 1:
+            return F.linear(weight, x.reshape(-1, x.shape[-1]))
+        of_streams = [0] * self.stream_count
+        for stream, shape in zip(self.streams, shapes, strict=True):
+            of_streams[stream] += shape[0]
+        if len(set(of_streams)) > 1:
+            return None
+        flat = x.reshape(self.stream_count, -1, x.shape[-1])
+        return (weight.view(self.stream_count, -1, weight.shape[-1]) @ flat.mT).flatten(0, 1)
+
     def join(self, y: Tensor, x: Tensor) -> Tensor:
         """Return ``[K, B·..., d]`` as rows ``[K·B, ..., d]``, laid out as x."""
         return y.reshape(self.count * self.rows, *x.shape[1:-1], y.shape[-1])

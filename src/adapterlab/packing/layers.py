@@ -2,16 +2,23 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import SeededDropout
-from adapterlab.adapters.dora import DoRALinear, norm_sq_of_columns, norm_sq_of_rows, root
+from adapterlab.adapters.dora import (
+    DoRALinear,
+    full_precision,
+    norm_sq_of_columns,
+    norm_sq_of_rows,
+    root,
+)
 from adapterlab.adapters.lora import LoRALinear
 from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.stacking import Joined, Padded, Stack
 
 
 def own_trained(module: nn.Module) -> tuple[str, ...]:
@@ -29,16 +36,24 @@ class LaneModule(nn.Module):
     Args:
         modules: one of each lane, of one type, training parameters of the same names.
         lanes: of the pack.
+
+    Attributes:
+        stacks: how each trained parameter is stacked, by its name.
     """
+
+    joined: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose rows follow each other without padding."""
 
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
         self.lanes = lanes
         self.trained = own_trained(modules[0])
-        self._shapes = {name: [getattr(m, name).shape for m in modules] for name in self.trained}
+        self.stacks: dict[str, Stack] = {}
         for name in self.trained:
-            stacked = _stacked([getattr(module, name).detach() for module in modules])
-            self.register_parameter(name, nn.Parameter(stacked))
+            tensors = [getattr(module, name).detach() for module in modules]
+            stack = Joined if name in self.joined else Padded
+            self.stacks[name] = stack([tensor.shape for tensor in tensors])
+            self.register_parameter(name, nn.Parameter(self.stacks[name].stacked(tensors)))
         for name, parameter in modules[0]._parameters.items():
             if name not in self.trained:
                 self.register_parameter(name, parameter)
@@ -51,24 +66,19 @@ class LaneModule(nn.Module):
 
     def lane(self, k: int) -> dict[str, Tensor]:
         """Return the trained parameters of a lane, by their names in its own module, as views."""
-        return {name: self.part(name, getattr(self, name).data[k], k) for name in self.trained}
+        return {n: self.stacks[n].part(getattr(self, n).data, k) for n in self.trained}
 
     def for_rows(self, name: str) -> Tensor:
         """Return a vector as it is applied to ``[K, N, d]``: each lane's own, or the shared one."""
         vector: Tensor = getattr(self, name)
         return vector[:, None] if name in self.trained else vector
 
-    def part(self, name: str, padded: Tensor, k: int) -> Tensor:
-        """Return what is not padding in a lane's tensor of a parameter's shape; a view."""
-        return padded[tuple(slice(size) for size in self._shapes[name][k])]
-
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes; parameters stay the same objects."""
         for name in self.trained:
             parameter = getattr(self, name)
             parameter.grad = None
-            parameter.data = parameter.data[list(lanes)].clone()
-            self._shapes[name] = [self._shapes[name][k] for k in lanes]
+            parameter.data = self.stacks[name].keep(parameter.data, lanes)
 
 
 class LaneDropout(nn.Module):
@@ -144,11 +154,14 @@ class LaneLayerNorm(LaneModule):
 class LaneLoRALinear(LaneModule):
     """K LoRA updates of one frozen linear layer (see `LoRALinear`), of any ranks.
 
-    y_k = W x_k + b + s_k · B_k A_k dropout_k(x_k). The product with W runs over all rows at once.
+    y_k = W x_k + b + s_k · B_k A_k dropout_k(x_k). The product with W runs over all rows at once,
+    and so does that with the A of all lanes, one below the other, while lanes share their rows.
 
-    Shapes: x ``[K·B, ..., d_in]`` or shared, A ``[K, R, d_in]``, B ``[K, d_out, R]`` for the
-    largest rank R, y ``[K·B, ..., d_out]``.
+    Shapes: x ``[K·B, ..., d_in]`` or shared, A ``[r_1 + ... + r_K, d_in]``, B ``[K, d_out, R]`` for
+    the largest rank R, y ``[K·B, ..., d_out]``.
     """
+
+    joined = ("lora_A",)
 
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
     lora_B: Tensor  # noqa: N815
@@ -158,17 +171,33 @@ class LaneLoRALinear(LaneModule):
         self.base = modules[0].base
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         self.scale: Tensor
-        scales = self.lora_A.new_tensor([module.scale for module in modules])
+        scales = self.lora_B.new_tensor([module.scale for module in modules])
         self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.places: Tensor | None
+        self._find_places()
 
     @classmethod
     def signature(cls, module: LoRALinear) -> tuple[object, ...]:
         """Leave the rank out."""
         return own_trained(module), tuple(module.base.weight.shape), module.base.bias is None
 
+    def padded(self, joined: Tensor) -> Tensor:
+        """Give every lane R rows, the last of them zero; ``[r_1 + ..., d]`` to ``[K, R, d]``."""
+        if self.places is not None:
+            rows = self.lanes.count * self.lora_B.shape[-1]
+            padded = joined.new_zeros(rows, joined.shape[-1])
+            joined = padded.index_copy(0, self.places, joined)
+        return joined.view(self.lanes.count, -1, joined.shape[-1])
+
     def update(self, x: Tensor) -> Tensor:
         """Return s · B A dropout(x), ``[K, B·..., d_out]``."""
-        return self.lanes.linear(self.dropout(x), self.lora_A) @ (self.scale * self.lora_B).mT
+        x = self.dropout(x)
+        down = self.lanes.linear_joined(x, self.lora_A, self.stacks["lora_A"].shapes)
+        if down is None:
+            down = self.lanes.linear(x, self.padded(self.lora_A))
+        else:
+            down = self.padded(down).mT
+        return down @ (self.scale * self.lora_B).mT
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -179,6 +208,16 @@ class LaneLoRALinear(LaneModule):
         super().keep(lanes)
         self.scale = self.scale[list(lanes)]
         self.dropout.keep(lanes)
+        self._find_places()
+
+    def _find_places(self) -> None:
+        """Find where the rows of A are in ``[K·R, d]``; B may be wider than the ranks that stay."""
+        ranks = cast(Joined, self.stacks["lora_A"])
+        width = self.lora_B.shape[-1]
+        places = None
+        if not ranks.even or ranks.sizes[0] != width:
+            places = ranks.places(width).to(self.lora_A.device)
+        self.register_buffer("places", places, persistent=False)
 
 
 class LaneDoRALinear(LaneLoRALinear):
@@ -205,9 +244,13 @@ class LaneDoRALinear(LaneLoRALinear):
     @torch.no_grad()
     def weight_norm(self) -> Tensor:
         """Return ‖W + s · B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
-        norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
-        W, scale = self.base.weight, self.scale[..., 0]
-        return root(norm_sq(W, self.lora_A, self.lora_B, scale, self.base_norm_sq))
+        W, scale, A = self.base.weight, self.scale[..., 0], self.padded(self.lora_A)
+        if not self.over_output:
+            return root(norm_sq_of_columns(W, A, self.lora_B, scale, self.base_norm_sq))
+        with full_precision(W.device):
+            # Most of the work, so without the padding.
+            W_A = self.padded(F.linear(self.lora_A, W)).mT
+        return root(norm_sq_of_rows(W, A, self.lora_B, scale, self.base_norm_sq, W_A))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -227,12 +270,3 @@ COUNTERPARTS: dict[type[nn.Module], type[LaneModule]] = {
     DoRALinear: LaneDoRALinear,
 }
 """The batched counterpart of every layer that has one; a subclass needs an entry of its own."""
-
-
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack tensors of one number of dimensions, padded with zeros to the largest sizes."""
-    shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
-    stacked = tensors[0].new_zeros(len(tensors), *shape)
-    for own, tensor in zip(stacked, tensors, strict=True):
-        own[tuple(slice(n) for n in tensor.shape)] = tensor
-    return stacked

@@ -91,7 +91,7 @@ def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:
             gradient = getattr(module, own).grad
             if gradient is None:
                 gradient = torch.zeros_like(getattr(module, own))
-            found[f"{name}.{own}"] = module.part(own, gradient[lane], lane)
+            found[f"{name}.{own}"] = module.stacks[own].part(gradient, lane)
     return found
 
 

@@ -53,11 +53,13 @@ class LaneOptimizer:
     def step(self) -> None:
         """Clip each lane's gradient, set each lane's rate, and update; then drop the gradients."""
         self._clip()
-        for group, lanes in zip(self.torch.param_groups, self._runs, strict=True):
+        for group, lanes, pieces in zip(
+            self.torch.param_groups, self._runs, self._pieces, strict=True
+        ):
             group["lr"] = self.rate(lanes.start)
-            for own, parameter in zip(group["params"], self._parameters, strict=True):
+            for own, parameter, rows in zip(group["params"], self._parameters, pieces, strict=True):
                 if own is not parameter:
-                    own.grad = parameter.grad[lanes] if parameter.grad is not None else None
+                    own.grad = parameter.grad[rows] if parameter.grad is not None else None
         self.torch.step()
         for parameter in self._parameters:
             parameter.grad = None
@@ -91,15 +93,18 @@ class LaneOptimizer:
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
         self._runs = list(_runs(self.options))
-        parameters = self._parameters
-        whole = len(self._runs) == 1
-        groups = [
-            {
-                "params": parameters if whole else [nn.Parameter(p.data[run]) for p in parameters],
-                **arguments(self.options[run.start]),
-            }
-            for run in self._runs
+        self._pieces = [
+            [module.stacks[own].rows(run) for _, module, own in self._named] for run in self._runs
         ]
+        parameters = self._parameters
+        groups = []
+        for run, pieces in zip(self._runs, self._pieces, strict=True):
+            of_run = parameters
+            if len(self._runs) > 1:
+                of_run = [
+                    nn.Parameter(p.data[rows]) for p, rows in zip(parameters, pieces, strict=True)
+                ]
+            groups.append({"params": of_run, **arguments(self.options[run.start])})
         fused = parameters[0].device.type in ("cpu", "cuda")
         self.torch = optimizer_class(self.options[0])(groups, fused=fused)
 
@@ -108,17 +113,21 @@ class LaneOptimizer:
         """Bring the gradient norm of each lane down to its own limit, as torch's clipping does."""
         if all(options.clip_norm is None for options in self.options):
             return
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients])
+        gradients = [
+            (module.stacks[own], parameter.grad)
+            for (_, module, own), parameter in zip(self._named, self._parameters, strict=True)
+            if parameter.grad is not None
+        ]
+        norms = torch.stack([stack.norms(gradient) for stack, gradient in gradients])
         limits = [options.clip_norm or float("inf") for options in self.options]
         share = (norms.new_tensor(limits) / (norms.norm(dim=0) + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(share.view(-1, *(1,) * (gradient.ndim - 1)))
+        for stack, gradient in gradients:
+            stack.scale(gradient, share)
 
     def _tensors(self, lane: int) -> LaneState:
         """Copy a lane's part of torch's state, without padding."""
         (index,) = (i for i, run in enumerate(self._runs) if run.start <= lane < run.stop)
-        own = lane - self._runs[index].start
+        first = self._runs[index].start
         copied: LaneState = {}
         for (name, module, parameter), piece in zip(
             self._named, self.torch.param_groups[index]["params"], strict=True
@@ -128,7 +137,7 @@ class LaneOptimizer:
                 if not isinstance(tensor, Tensor):
                     continue
                 if tensor.ndim:
-                    tensor = module.part(parameter, tensor[own], lane)
+                    tensor = module.stacks[parameter].part(tensor, lane, first)
                 copied[name][key] = tensor.clone()
         return copied
 
@@ -141,8 +150,8 @@ class LaneOptimizer:
                         self.torch.state[piece][key] = tensor.clone()
                         continue
                     stacked = torch.zeros_like(piece.data)
-                    for own, lane in enumerate(range(run.start, run.stop)):
-                        part = module.part(parameter, stacked[own], lane)
+                    for lane in range(run.start, run.stop):
+                        part = module.stacks[parameter].part(stacked, lane, run.start)
                         part.copy_(states[lane][name][key])
                     self.torch.state[piece][key] = stacked
 

@@ -1,0 +1,174 @@
+"""The pages and tables of a report."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+
+from adapterlab.evidence.intervals import Interval
+from adapterlab.reporting import words
+from adapterlab.reporting.findings import estimate
+from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
+from adapterlab.reporting.tables import (
+    Table,
+    arms_csv,
+    arms_table,
+    matched_tables,
+    runs_csv,
+    write_csv,
+)
+from synthetic import Made, study
+
+NASTY = "<script>alert('x')</script> *a* | b_c $5"
+
+
+def rows(table: Table) -> dict[str, dict[str, str]]:
+    return {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+
+
+def test_figures_as_people_read_them() -> None:
+    assert words.percent(0.87094) == "87.09%"
+    assert words.points(-0.0206) == "-2.06"
+    assert words.points(0.001) == "+0.10"
+    # 12.706 is Student's t of one degree of freedom: 12.706 * 0.0141 / sqrt(2).
+    assert words.mean_and_half(estimate([0.5, 0.52])) == "51.00% ± 12.71"
+    assert words.mean_and_half(estimate([0.5])) == "50.00%"
+    assert words.mean_and_half(None) == "not measured"
+    assert words.between(Interval(0.1, 0.25)) == "10.00% to 25.00%"
+    assert [words.p_value(p) for p in (None, 0.0004, 0.012, 0.0499, 0.5, 1.0)] == [
+        "not tested", "<0.001", "0.012", "0.05", "0.50", "1.00",
+    ]  # fmt: skip
+    assert [words.size(n) for n in (512, 47_400, 5 * 2**20, 3 * 2**30)] == [
+        "512 B", "46.3 KiB", "5.0 MiB", "3.0 GiB",
+    ]  # fmt: skip
+    assert words.listed(["a"]) == "a"
+    assert words.listed(["a", "b", "c"]) == "a, b and c"
+    assert words.listed(list("abcdef")) == "a, b, c, d and 2 more"
+    assert words.counted(1, "seed") == "1 seed"
+    assert words.counted(5000, "run") == "5,000 runs"
+
+
+def test_a_column_that_nobody_has_is_left_out() -> None:
+    alone = {"cost/train_seconds": 2.0}
+    table = arms_table(study(Made("full", 0.9, metrics=alone), Made("head", 0.5)))
+    assert "seconds alone" in table.header
+    assert "seconds in a pack" not in table.header
+    assert rows(table)["head"]["seconds alone"] == "not measured"
+
+
+def test_seconds_alone_and_in_packs_share_no_column() -> None:
+    table = arms_table(
+        study(
+            Made("full", 0.9, metrics={"cost/train_seconds": 20.0}),
+            Made("lora", 0.9, metrics={"cost/lane_seconds": 2.0}),
+        )
+    )
+    assert rows(table)["full"]["seconds alone"] == "20"
+    assert rows(table)["full"]["seconds in a pack"] == "not measured"
+    assert rows(table)["lora"]["seconds in a pack"] == "2"
+
+
+def test_the_base_as_it_is_comes_last() -> None:
+    zero = {"target/accuracy_before": 0.125}
+    table = arms_table(study(Made("full", 0.9, metrics=zero), Made("head", 0.5, metrics=zero)))
+    last = rows(table)["zero-shot: the base as it is"]
+    assert table.rows[-1][0] == "zero-shot: the base as it is"
+    assert last["test accuracy"] == "12.50%"
+    assert last["verdict"] == "not trained"
+
+
+def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
+    findings = study(
+        Made("lora rank=4", params={"adapter.rank": "4"}, metrics={"params/trainable": 100.0}),
+        Made("dora rank=4", params={"adapter.rank": "4"}, metrics={"params/trainable": 120.0}),
+        Made("lora rank=9", params={"adapter.rank": "9"}),
+        *(
+            Made(name, params={"adapter.rank": rank}, tags={"budget": "1%"},
+                 metrics={"budget/near": near})  # fmt: skip
+            for name, rank, near in (("lora rank=7", "7", 0.99), ("dora rank=6", "6", 0.97))
+        ),
+    )
+    equal_rank, equal_budget = matched_tables(findings)
+    assert equal_rank.title == "Equal rank"
+    assert {row[:2] for row in equal_rank.rows} == {
+        ("rank 4", "lora rank=4"), ("rank 4", "dora rank=4"),
+    }  # fmt: skip
+    assert {(row[0], row[1], row[4]) for row in equal_budget.rows} == {
+        ("budget 1%", "lora rank=7", "99.0%"), ("budget 1%", "dora rank=6", "97.0%"),
+    }  # fmt: skip
+    assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []
+
+
+def test_tables_for_a_spreadsheet_have_all_digits(tmp_path: Path) -> None:
+    findings = study(
+        Made("full", 0.9, params={"epochs": "3", "optimizer.lr": "0.1"}),
+        Made("head", 0.5, params={"epochs": "3", "optimizer.lr": "0.2"}),
+    )
+    write_csv(runs_csv(findings), tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert len(read) == 6
+    assert "epochs" not in read[0]  # all have the same
+    assert {(row["arm"], row["optimizer.lr"]) for row in read} == {("full", "0.1"), ("head", "0.2")}
+    (full,) = [arm for arm in findings.arms if arm.name == "full"]
+    kept = tuple(float(row["test/accuracy"]) for row in read if row["arm"] == "full")
+    assert kept == full.accuracy.values
+    write_csv(arms_csv(findings), tmp_path / "arms.csv")
+    with (tmp_path / "arms.csv").open() as file:
+        arms = {row["arm"]: row for row in csv.DictReader(file)}
+    assert float(arms["full"]["test/accuracy"]) == full.accuracy.mean
+    assert float(arms["full"]["test/accuracy.sd"]) == full.accuracy.deviation
+    assert arms["full"]["verdict"] == "reference"
+    assert arms["full"]["p"] == ""
+    assert 0 < float(arms["head"]["p_adjusted"]) < 0.05
+
+
+@pytest.fixture
+def page() -> Page:
+    figure = Figure()
+    figure.text(0.5, 0.5, "a label")
+    return Page(
+        study=NASTY,
+        about="2 arms",
+        verdict=("One.", "Two.", "Three."),
+        tables=[Table("Arms", ("arm", "verdict"), ((NASTY, "tie"), ("full", "reference")))],
+        pictures=[Picture("accuracy", "Accuracy", "Dots are seeds.", svg_of(figure))],
+        notes=[NASTY],
+        facts=[("model", NASTY)],
+        runs=Table("Runs", ("run_id",), (("1",),)),
+    )
+
+
+def test_the_page_needs_no_other_file_and_trusts_no_name(page: Page) -> None:
+    html = as_html(page)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert all(source.startswith(("data:image/svg+xml;base64,", "#")) for source in sources)
+    assert "http" not in re.sub(r"data:image[^\"]*", "", html)
+    assert {anchor for anchor in sources if anchor.startswith("#")} <= {
+        f"#{name}" for name in re.findall(r'id="([^"]*)"', html)
+    }
+
+
+def test_markdown_says_the_same(page: Page) -> None:
+    text = as_markdown(page)
+    rendered = MarkdownIt("commonmark").enable("table").render(text)
+    assert "<script" not in rendered
+    assert "<em>" not in rendered
+    assert rendered.count("<tr>") == 3
+    assert '<img src="figures/accuracy.png" alt="Accuracy" />' in rendered
+
+
+def test_a_figure_is_the_same_bytes_and_keeps_its_texts(page: Page) -> None:
+    def drawn() -> bytes:
+        figure = Figure()
+        figure.subplots().plot([1, 2], [3, 4], label="x")
+        figure.text(0.5, 0.5, "a label")
+        return svg_of(figure)
+
+    assert drawn() == drawn()
+    assert b"a label</text>" in drawn()

@@ -122,7 +122,7 @@ def confusion_matrix_figure(
         style["fontsize"] = min(9.0, 1.4 * cell_points / len(str(matrix.max())))
         colours = np.asarray(image.to_rgba(shares))
         for (row, column), count in np.ndenumerate(matrix):
-            axes.text(column, row, str(count), color=_legible_on(colours[row, column]), **style)
+            axes.text(column, row, str(count), color=legible_on(colours[row, column]), **style)
     return figure
 
 
@@ -152,7 +152,7 @@ def learning_curves_figure(
     accuracy.set_ylabel("accuracy", color=INK)
     if accuracy.lines:
         accuracy.yaxis.set_major_formatter(percent)
-        accuracy.set_ylim(*_within_shares(accuracy.get_ylim()))
+        accuracy.set_ylim(*within_shares(accuracy.get_ylim()))
     for axes in (loss, accuracy):
         draw_scale(axes.xaxis)
         draw_scale(axes.yaxis)
@@ -255,7 +255,7 @@ def _draw_dots(axes: Axes, arms: Sequence[Sequence[float]], colour: str) -> None
         axes.set_xticks([])
         return
     axes.margins(x=0.08)
-    axes.set_xlim(*_within_shares(axes.get_xlim()))
+    axes.set_xlim(*within_shares(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(percent)
 
@@ -307,12 +307,12 @@ def percent(share: float, _: float | None) -> str:
     return f"{100 * share:.4g}%"
 
 
-def _within_shares(limits: tuple[float, float]) -> tuple[float, float]:
+def within_shares(limits: tuple[float, float]) -> tuple[float, float]:
     """Cut an axis to 0 to 1, with room for half a line at both ends."""
     return max(limits[0], -0.005), min(limits[1], 1.005)
 
 
-def _legible_on(rgba: npt.NDArray[np.floating[Any]]) -> str:
+def legible_on(rgba: npt.NDArray[np.floating[Any]]) -> str:
     """Choose dark or white text, whichever contrasts more by WCAG 2's relative luminance."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3]]
     luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

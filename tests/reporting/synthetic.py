@@ -78,11 +78,13 @@ def _made(
     number: int, made: Made, labels: np.ndarray, classes: tuple[str, ...], selected_on: str
 ) -> ArmFindings:
     rng = np.random.default_rng(number)
-    # Seeds around the mean, which is hit but for the rounding to whole examples.
+    # Seeds around the mean, and one of them takes what rounding to whole examples leaves over.
     around = rng.normal(size=made.seeds)
     around = (around - around.mean()) / (around.std() or 1)
-    shares = np.clip(made.accuracy + made.spread * around, 0, 1)
-    logits = np.stack([_logits(share, labels, len(classes), rng) for share in shares])
+    n = len(labels)
+    right = np.rint(n * np.clip(made.accuracy + made.spread * around, 0, 1)).astype(int)
+    right[0] += round(n * made.seeds * made.accuracy) - right.sum()
+    logits = np.stack([_logits(k, labels, len(classes), rng) for k in right.clip(0, n)])
     predicted = logits.argmax(axis=2)
     odds = np.exp(logits - logits.max(axis=2, keepdims=True))
     confidence = (odds / odds.sum(axis=2, keepdims=True)).max(axis=2)
@@ -116,12 +118,12 @@ def _made(
     )
 
 
-def _logits(share: float, labels: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw logits of which a share is right, mistakes mostly in the last class."""
+def _logits(right: int, labels: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw logits of which so many are right, mistakes mostly in the last class."""
     n = len(labels)
     logits = rng.normal(size=(n, classes))
     hard = rng.random(n) + (labels == classes - 1)
-    wrong = np.argsort(-hard, kind="stable")[: n - round(share * n)]
+    wrong = np.argsort(-hard, kind="stable")[: n - right]
     said = labels.copy()
     said[wrong] = (labels[wrong] + 1 + rng.integers(max(1, classes - 1), size=len(wrong))) % classes
     logits[np.arange(n), said] = logits.max(axis=1) + rng.exponential(2, size=n) + 0.01

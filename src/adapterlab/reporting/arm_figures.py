@@ -21,13 +21,13 @@ from adapterlab.reporting.figures import (
 from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings, estimate
 from adapterlab.reporting.sheets import (
     COLOURS,
-    REFERENCE,
     SIZE,
     Key,
     dot,
     looks,
     marked,
     one_seed_each,
+    reference_note,
     sheet,
     short_names,
     write_at_points,
@@ -57,7 +57,8 @@ def accuracy_figure(findings: Findings) -> Figure:
     axes.axvline(centre, color=BLACK, lw=1, zorder=1)
     for y, arm in enumerate(arms):
         colour = BLACK if arm is reference else BLUE
-        accuracy, style = arm.accuracy, {"color": colour, "clip_on": False}
+        accuracy = arm.accuracy
+        style: dict[str, Any] = {"color": colour, "clip_on": False}
         if accuracy.interval is not None:
             ends = accuracy.interval.low, accuracy.interval.high
             axes.plot(ends, (y, y), lw=2.2, solid_capstyle="butt", color=colour)
@@ -123,7 +124,7 @@ def curves_figure(findings: Findings) -> Figure | None:
     if rest:
         others = f"{len(rest)} other {'arm' if len(rest) == 1 else 'arms'}"
         keys.append(Key(Line2D([], [], **styles[rest[0].name]), others))
-    write_below(figure, keys, [REFERENCE] if findings.others else [])
+    write_below(figure, keys, reference_note(findings))
     return figure
 
 
@@ -132,7 +133,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
 
     None where accuracy on the source task was not measured after adaptation.
     """
-    lost = {arm.name: points for arm in findings.arms if (points := _lost(arm)) is not None}
+    lost = {arm.name: one for arm in findings.arms if (one := _lost(arm)) is not None}
     arms = [arm for arm in findings.arms if arm.name in lost]
     if not arms:
         return None
@@ -146,7 +147,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
         axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
     for arm in arms:
         look, mean = styles[arm.strategy], lost[arm.name].mean
-        style = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
+        style: dict[str, Any] = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
         if arm.accuracy.interval is not None:
             axes.plot([mean] * 2, [arm.accuracy.interval.low, arm.accuracy.interval.high], **style)
         if (spread := lost[arm.name].interval) is not None:
@@ -158,7 +159,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     axes.margins(0.08)
     axes.set_ylim(*within_shares(axes.get_ylim()))
     axes.yaxis.set_major_formatter(percent)
-    short = short_names(arms, 3.0)
+    short = marked(findings, short_names(arms, 3.0))
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     keys = [
         Key(dot(styles[arm.strategy]), f"{numbers[arm.name]}  {short[arm.name]}") for arm in arms
@@ -167,8 +168,10 @@ def forgetting_figure(findings: Findings) -> Figure | None:
         line = Line2D([], [], color=MUTED, lw=1.2, ls=":")
         keys.append(Key(line, "target accuracy before adaptation (zero-shot)"))
     missing = len(findings.arms) - len(arms)
-    notes = [f"{missing} of {len(findings.arms)} arms were not measured on the source task."]
-    write_below(figure, keys, notes if missing else [])
+    notes = reference_note(findings)
+    if missing:
+        notes.append(f"{missing} of {len(findings.arms)} arms: not measured on the source task.")
+    write_below(figure, keys, notes)
     points = [(lost[arm.name].mean, arm.accuracy.mean, str(numbers[arm.name])) for arm in arms]
     write_at_points(figure, axes, points)
     return figure
@@ -177,7 +180,8 @@ def forgetting_figure(findings: Findings) -> Figure | None:
 def _draw_curve(axes: Axes, curve: Curve, style: dict[str, Any], *, band: bool) -> None:
     seen = ~np.isnan(curve.values).all(axis=0)
     epochs, values = np.array(curve.epochs)[seen], curve.values[:, seen]
-    marker = "o" if len(epochs) <= _EPOCHS_WITH_MARKERS else ""
+    few = band and len(epochs) <= _EPOCHS_WITH_MARKERS
+    marker = "o" if few or len(epochs) == 1 else ""
     # A mean over the seeds that are left would leap where one stops: the line ends there.
     axes.plot(epochs, values.mean(axis=0), marker=marker, ms=3.5, **style)
     if band and len(values) > 1:

@@ -1,8 +1,10 @@
 """Pictures of answers: which classes are hard, what is taken for what, what confidence is worth."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, PowerNorm
@@ -16,11 +18,11 @@ from adapterlab.reporting.canvas import INK, PAPER, VERBATIM, inches
 from adapterlab.reporting.figures import BLUE, MUTED, RULE, legible_on, percent, plain
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.sheets import (
-    REFERENCE,
     SIZE,
     WIDTH,
     fitted,
     marked,
+    reference_note,
     sheet,
     short_names,
     write_below,
@@ -46,7 +48,6 @@ def classes_figure(findings: Findings) -> Figure | None:
     shares = np.stack([answers.wrong_by_class() for _, answers in tested])
     known = np.flatnonzero(~np.isnan(shares).any(axis=0))
     order = known[np.argsort(-shares[:, known].mean(axis=0), kind="stable")]
-    hardest, times = _hardest(shares[:, known])
     columns, rows = order[:_CLASSES], tested[:_ARMS]
     wrong = shares[: len(rows), columns]
 
@@ -66,9 +67,7 @@ def classes_figure(findings: Findings) -> Figure | None:
     axes.set_xticks(range(len(columns)), ticks, rotation=90 if sideways else 0, **VERBATIM)
     axes.set_yticks(range(len(rows)), [labels[arm.name] for arm, _ in rows], **VERBATIM)
     axes.set_xlabel("true class, hardest on the left", color=INK)
-    one = len(tested) == 1
-    count = "the one arm" if one else f"{times} of {len(tested)} arms"
-    title = f"{fitted(names[known[hardest]], 2.5, 10)} is the hardest class for {count}"
+    title = _title(shares[:, known], [names[i] for i in known])
     figure.suptitle(title, fontsize=10, color=INK, **VERBATIM)
     notes = []
     if len(order) > len(columns):
@@ -98,7 +97,8 @@ def confusion_figure(findings: Findings) -> Figure | None:
     room = 0.5 + inches(ticks, SIZE)
     side = min(3.2, (WIDTH - room - 1.0) / columns)
     step = -(-int(np.ceil(0.15 * n / side * 100)) // 100)
-    figure = sheet(rows * (side + 0.3) + room, width=room + columns * (side + 0.1) + 1.1)
+    sideways = inches(ticks, SIZE) > 0.9 * side / n
+    figure = sheet(rows * (side + 0.4) + room, width=room + columns * (side + 0.1) + 1.1)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     norm = PowerNorm(0.5, 0, 1)
     titles = _titles(findings, tested, side)
@@ -114,7 +114,9 @@ def confusion_figure(findings: Findings) -> Figure | None:
             _write_shares(axes, shares, mapped, sign="")
         axes.set_title(titles[arm.name], fontsize=SIZE, color=INK, **VERBATIM)
         shown = range(0, n, step)
-        axes.set_xticks(shown, [ticks[k] for k in shown], rotation=90, **VERBATIM)
+        axes.set_xticks(
+            shown, [ticks[k] for k in shown], rotation=90 if sideways else 0, **VERBATIM
+        )
         axes.set_yticks(shown, [ticks[k] for k in shown], **VERBATIM)
         if i % columns == 0:
             axes.set_ylabel("true class", color=INK)
@@ -124,7 +126,7 @@ def confusion_figure(findings: Findings) -> Figure | None:
     _hide_rest(panels, len(tested))
     label = "share of the true class, mean over seeds"
     _add_bar(figure, mapped, list(panels.flat), label, [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
-    notes = [REFERENCE] if len(findings.arms) > 1 else []
+    notes = reference_note(findings)
     if n <= _CLASSES_WITH_NUMBERS:
         notes.append("Numbers: percent of the true class, where it is not 0.")
     if step > 1:
@@ -144,20 +146,22 @@ def calibration_figure(findings: Findings) -> Figure | None:
     columns = min(len(tested), 3)
     rows = -(-len(tested) // columns)
     side = min(3.0, (WIDTH - 0.6) / columns - 0.2)
-    figure = sheet(0.4 + rows * (1.33 * side + 0.35), width=max(4.2, 0.9 + columns * (side + 0.2)))
-    panels = figure.subplots(rows, columns, squeeze=False)
+    figure = sheet(0.4 + rows * (side + 1.1), width=max(4.2, 0.9 + columns * (side + 0.2)))
+    heights = [side, 0.5] * rows
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights)
     titles = _titles(findings, tested, side)
     for i, (arm, answers) in enumerate(tested):
-        column, above = i % columns, panels.flat[i]
-        # A child of its panel: in a grid of its own, so thin a strip collapses.
-        strip = above.inset_axes((0, -0.33, 1, 0.22))
+        row, column = divmod(i, columns)
+        above, strip = panels[2 * row : 2 * row + 2, column]
         _draw_reliability(above, strip, answers)
         above.set_title(titles[arm.name], fontsize=SIZE, color=INK, **VERBATIM)
         if (ece := arm.figure("test/ece")) is not None:
             text = f"ECE {100 * ece.mean:.1f}"
             if ece.interval is not None:
                 text += f" ± {100 * ece.interval.half_width:.1f}"
-            style = {"transform": above.transAxes, "ha": "right", "fontsize": SIZE, "color": INK}
+            # Laid out with it, a panel would make room for it beside itself.
+            style: dict[str, Any] = {"transform": above.transAxes, "in_layout": False}
+            style |= {"ha": "right", "fontsize": SIZE, "color": INK}
             above.text(0.96, 0.05, f"{text} points", **style)
         for axes in (above, strip):
             axes.tick_params(labelleft=column == 0)
@@ -169,8 +173,9 @@ def calibration_figure(findings: Findings) -> Figure | None:
         strip.tick_params(labelbottom=below)
         if below:
             strip.set_xlabel("confidence", color=INK)
-    _hide_rest(panels, len(tested))
-    notes = [REFERENCE] if len(findings.arms) > 1 else []
+    for axes in panels[-2:, columns - (rows * columns - len(tested)) :].flat:
+        axes.set_visible(False)
+    notes = reference_note(findings)
     write_below(
         figure,
         [],
@@ -179,10 +184,14 @@ def calibration_figure(findings: Findings) -> Figure | None:
     return figure
 
 
-def _hardest(shares: Floats) -> tuple[int, int]:
-    """Return the class that is hardest for most arms, and for how many."""
-    times = np.bincount(shares.argmax(axis=1), minlength=shares.shape[1])
-    return int(times.argmax()), int(times.max())
+def _title(shares: Floats, names: Sequence[str]) -> str:
+    """Say which class is hardest for most arms, and for how many."""
+    if not shares.any():
+        return "no class has a mistake"
+    times = np.bincount(shares.argmax(axis=1), minlength=len(names))
+    name, arms = fitted(names[int(times.argmax())], 2.5, 10), len(shares)
+    count = "the one arm" if arms == 1 else f"{times.max()} of {arms} arms"
+    return f"{name} is the hardest class for {count}"
 
 
 def _multiples(findings: Findings) -> list[tuple[ArmFindings, Answers]]:
@@ -209,10 +218,10 @@ def _draw_matrix(axes: Axes, shares: Floats, norm: Normalize) -> QuadMesh:
 
 
 def _write_shares(axes: Axes, shares: Floats, mapped: QuadMesh, sign: str = "%") -> None:
-    style = {"ha": "center", "va": "center", "fontsize": SIZE}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SIZE}
     for (row, column), share in np.ndenumerate(np.ma.filled(shares, np.nan)):
-        if not np.isnan(share) and (sign or share >= 0.005):
-            colour = legible_on(np.asarray(mapped.to_rgba(share)))
+        if not np.isnan(share) and (sign or round(100 * share)):
+            colour = legible_on(np.asarray(mapped.to_rgba(np.asarray(share))))
             axes.text(column, row, f"{100 * share:.0f}{sign}", color=colour, **style)
 
 
@@ -238,11 +247,13 @@ def _draw_reliability(above: Axes, strip: Axes, answers: Answers) -> None:
         axes.yaxis.set_major_formatter(percent)
     bins = reliability(answers.confidence.ravel(), answers.correct.ravel(), bins=_BINS)
     above.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
-    style = {"color": BLUE, "ms": 4, "lw": 1.4, "clip_on": False}
-    points = [(one.confidence, one.accuracy) for one in bins if one.count >= _FEW]
-    above.plot([x for x, _ in points], [y for _, y in points], "-o", **style)
-    lone = [(one.confidence, one.accuracy) for one in bins if 0 < one.count < _FEW]
-    above.plot([x for x, _ in lone], [y for _, y in lone], "o", mfc=PAPER, **style)
+    style: dict[str, Any] = {"color": BLUE, "ms": 4, "lw": 1.4, "clip_on": False}
+    points = np.array([(one.confidence, one.accuracy) for one in bins if one.count], dtype=float)
+    few = np.array([one.count < _FEW for one in bins if one.count])
+    for group, line, face in ((~few, "-", BLUE), (few, "", PAPER)):
+        # The layout takes an empty line for one at the corner of the sheet.
+        if group.any():
+            above.plot(*points[group].T, marker="o", ls=line, mfc=face, **style)
     above.set_yticks([0, 0.25, 0.5, 0.75, 1])
     shares = [one.count / answers.correct.size for one in bins]
     lows = [one.low for one in bins]
@@ -250,6 +261,6 @@ def _draw_reliability(above: Axes, strip: Axes, answers: Answers) -> None:
     strip.set_yticks([0, 1])
 
 
-def _hide_rest(panels: Floats, used: int) -> None:
+def _hide_rest(panels: npt.NDArray[Any], used: int) -> None:
     for axes in panels.flat[used:]:
         axes.set_visible(False)

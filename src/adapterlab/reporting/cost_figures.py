@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ from adapterlab.reporting.sheets import (
     Look,
     dot,
     looks,
+    marked,
+    reference_note,
     sheet,
     short_names,
     write_at_points,
@@ -112,7 +115,9 @@ def pareto_figure(findings: Findings) -> Figure | None:
     panels[0].yaxis.set_major_formatter(percent)
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     labelled = [arm for arm in findings.arms if any(arm.name in front for front in fronts)]
-    write_below(figure, _keys(findings, costs, labelled, styles), notes)
+    write_below(
+        figure, _keys(findings, costs, labelled, styles), [*reference_note(findings), *notes]
+    )
     for axes, cost, front in zip(panels, costs, fronts, strict=False):
         points = [
             (_placed(cost, found[0].mean, findings.arms), arm.accuracy.mean,
@@ -152,7 +157,7 @@ def _draw(
         ]  # fmt: skip
         for arm, spent in group:
             look, at = styles[arm.strategy], _placed(cost, spent.mean, arms)
-            line = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
+            line: dict[str, Any] = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
             if (spread := arm.accuracy.interval) is not None:
                 axes.plot([at, at], [spread.low, spread.high], **line)
             if cost.measured and (spread := spent.interval) is not None:
@@ -161,12 +166,17 @@ def _draw(
                 axes.plot([low, spread.high], [arm.accuracy.mean] * 2, **line)
             face = PAPER if packed else look.colour
             axes.plot([at], [arm.accuracy.mean], look.marker, mec=look.colour, mfc=face, ms=7)
-        found = pareto_front([one.mean for _, one in group], [a.accuracy.mean for a, _ in group])
-        fronts |= {group[i][0].name for i in found}
-        if len(found) > 1:
-            x = [_placed(cost, group[i][1].mean, arms) for i in found]
-            y = [group[i][0].accuracy.mean for i in found]
-            style = {"color": MUTED, "lw": 1.1, "ls": "--" if packed else "-", "zorder": 1}
+        best = pareto_front([one.mean for _, one in group], [a.accuracy.mean for a, _ in group])
+        fronts |= {group[i][0].name for i in best}
+        if len(best) > 1:
+            x = [_placed(cost, group[i][1].mean, arms) for i in best]
+            y = [group[i][0].accuracy.mean for i in best]
+            style: dict[str, Any] = {
+                "color": MUTED,
+                "lw": 1.1,
+                "ls": "--" if packed else "-",
+                "zorder": 1,
+            }
             axes.plot(x, y, drawstyle="steps-post", **style)
     _scale(axes, cost, arms)
     return fronts
@@ -219,7 +229,7 @@ def _keys(
     findings: Findings, costs: Sequence[_Cost], labelled: Sequence[ArmFindings],
     styles: dict[str, Look],
 ) -> list[Key]:  # fmt: skip
-    short = short_names(labelled, 3.0)
+    short = marked(findings, short_names(labelled, 3.0))
     keys = [
         Key(dot(styles[arm.strategy]), f"{number}  {short[arm.name]}")
         for number, arm in enumerate(findings.arms, start=1) if arm.name in short

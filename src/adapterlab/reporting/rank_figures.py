@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from adapterlab.reporting.figures import VERMILION, legible_on, percent, plain, 
 from adapterlab.reporting.findings import ArmFindings, Findings, replicates
 from adapterlab.reporting.sheets import (
     COLOURS,
+    MARKERS,
     SIZE,
     WIDTH,
     Key,
@@ -175,10 +177,15 @@ def _draw_map(axes: Axes, grid: _Grid, norm: Normalize, width: float) -> set[Ver
         text = f"{cell.accuracy.mean:.1%}" + ("*" if cell.name in differs else "")
         if (spread := cell.accuracy.interval) is not None:
             text += f"\n±{100 * spread.half_width:.1f}"
-        colour = legible_on(np.asarray(mapped.to_rgba(cell.accuracy.mean)))
+        colour = legible_on(np.asarray(mapped.to_rgba(np.asarray(cell.accuracy.mean))))
         axes.text(x, y, text, color=colour, ha="center", va="center", fontsize=SIZE, **VERBATIM)
         if cell is best:
-            frame = {"facecolor": "none", "edgecolor": VERMILION, "lw": 2.4, "clip_on": False}
+            frame: dict[str, Any] = {
+                "facecolor": "none",
+                "edgecolor": VERMILION,
+                "lw": 2.4,
+                "clip_on": False,
+            }
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, zorder=3, **frame))
     axes.set_xticks(range(len(ranks)), [f"{rank:g}" for rank in ranks])
     axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
@@ -198,14 +205,15 @@ def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:
     for i, grid in enumerate(grids):
         # Beside each other, so that intervals of equal ranks are seen.
         shift = 1.04 ** (i - (len(grids) - 1) / 2)
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^vPX"[i % 7]}
+        looks = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style: dict[str, Any] = {"lw": 1.6, "ms": 6, **looks}
         points = sorted((cell[option == "alpha"], arm) for cell, arm in grid.cells.items())
         x = [shift * value for value, _ in points]
-        axes.plot(x, [arm.accuracy.mean for _, arm in points], lw=1.6, ms=6, **style)
+        axes.plot(x, [arm.accuracy.mean for _, arm in points], **style)
         for at, (_, arm) in zip(x, points, strict=True):
             if (spread := arm.accuracy.interval) is not None:
                 axes.plot([at, at], [spread.low, spread.high], lw=1.3, color=style["color"])
-        keys.append(Key(Line2D([], [], lw=1.6, ms=6, **style), fitted(grid.title, 3.2)))
+        keys.append(Key(Line2D([], [], **style), fitted(grid.title, 3.2)))
     values = sorted({cell[option == "alpha"] for grid in grids for cell in grid.cells})
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()

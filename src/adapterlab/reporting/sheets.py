@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,8 +17,6 @@ from adapterlab.reporting.figures import BLUE, GREEN, MUTED, VERMILION
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.mistake_figures import one_line
 
-REFERENCE = "\N{BLACK DIAMOND}: the reference, which all other arms are compared with."
-
 WIDTH, SIZE = 7.5, 9.0
 """Inches across a sheet, and points of its letters."""
 
@@ -26,7 +25,8 @@ OCHRE = "#8A7A00"
 """Okabe and Ito's yellow, darkened: theirs is not seen on white."""
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, OCHRE)
-_MARKERS = "osD^vPX"
+_GAPS = {"w_pad": 0.08, "h_pad": 0.06}
+MARKERS = "osD^vPX"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Key:
 
 def sheet(height: float, *, width: float = WIDTH) -> Figure:
     """Make an empty figure, inches across and up, that lays out what is put on it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=PAPER)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    figure.set_layout_engine("constrained", **_GAPS)
     return figure
 
 
@@ -56,7 +56,7 @@ def looks(findings: Findings) -> dict[str, Look]:
     """Give each strategy of a study its look."""
     names = sorted({arm.strategy for arm in findings.arms})
     return {
-        name: Look(COLOURS[i % len(COLOURS)], _MARKERS[(i + i // len(COLOURS)) % len(_MARKERS)])
+        name: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
         for i, name in enumerate(names)
     }
 
@@ -84,8 +84,16 @@ def one_seed_each(findings: Findings) -> bool:
     return all(arm.accuracy.interval is None for arm in findings.arms)
 
 
+def reference_note(findings: Findings) -> list[str]:
+    """Say what the sign of `marked` means; nothing where there is one arm only."""
+    note = "\N{BLACK DIAMOND}: the reference, which all other arms are compared with."
+    return [note] if findings.others else []
+
+
 def marked(findings: Findings, names: dict[str, str]) -> dict[str, str]:
-    """Put the reference's sign before its name, if it is among the names of arms."""
+    """Put a sign before the reference's name, where there are other arms."""
+    if not findings.others:
+        return names
     sign = findings.reference.name
     return {name: f"\N{BLACK DIAMOND} {text}" if name == sign else text
             for name, text in names.items()}  # fmt: skip
@@ -108,10 +116,10 @@ def write_below(figure: Figure, keys: Sequence[Key], notes: Sequence[str]) -> No
         names = [key.text for key in keys]
         columns = max(1, min(len(keys), int((width - 0.1) / (inches(names, SIZE) + 0.5))))
         middle = room
-        room += 0.2 * -(-len(keys) // columns) + 0.12
+        room += 0.178 * -(-len(keys) // columns) + 0.1
     total = height + room
     figure.set_size_inches(width, total)
-    figure.get_layout_engine().set(rect=(0, room / total, 1, height / total))
+    figure.set_layout_engine("constrained", rect=(0, room / total, 1, height / total), **_GAPS)
     if lines:
         style = {"va": "bottom", "fontsize": SIZE, "color": MUTED, "linespacing": 1.25, **VERBATIM}
         figure.text(0.1 / width, at / total, "\n".join(lines), in_layout=False, **style)
@@ -131,6 +139,8 @@ def write_at_points(
     figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]], *, radius: float = 5
 ) -> None:
     """Write beside points, up and left if there is room, and nothing where there is none.
+
+    A text never stands nearer to another point than to its own.
 
     Args:
         figure: complete but for these texts, since places in it are measured.
@@ -154,7 +164,9 @@ def write_at_points(
             inside = panel.containsx(box.x0) and panel.containsx(box.x1)
             inside = inside and panel.containsy(box.y0) and panel.containsy(box.y1)
             hit = any(box.overlaps(other) for k, other in enumerate(taken) if k != i)
-            if text and inside and not hit:
+            middle = (left + wide / 2, below + high / 2)
+            own = int(np.hypot(*(centres - middle).T).argmin()) == i
+            if text and inside and own and not hit:
                 axes.annotate(
                     text, (x, y), (right * gap / pixel, up * gap / pixel),
                     textcoords="offset points", fontsize=SIZE, color=INK, in_layout=False,

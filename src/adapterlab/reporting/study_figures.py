@@ -34,7 +34,8 @@ FIGURES: dict[str, tuple[str, Callable[[Findings], Figure | None]]] = {
     ),
     "pareto": (
         "Accuracy on the test split against what it costs; bars are 95% intervals. Arms on a "
-        "front, the stepped line, have a number: no other arm has a better mean for less.",
+        "front, the stepped line, have a number, if there is room: no other arm has a better mean "
+        "for less.",
         pareto_figure,
     ),
     "classes": (

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -46,10 +45,10 @@ def costs(step: float, *, packed: bool = False) -> dict[str, float]:
     }
 
 
-def many(n: int, seeds: int, name: Callable[[int], str], classes: int) -> Findings:
+def many(n: int, seeds: int, name: str, classes: int) -> Findings:
     made = [
         Made(
-            name(i),
+            name.format(strategy=STRATEGIES[i % 6], i=i),
             0.6 + 0.3 * i / n,
             seeds,
             params={"adapter.rank": str(2 ** (i % 4)), "adapter.alpha": str(1 + i // 4)},
@@ -58,6 +57,11 @@ def many(n: int, seeds: int, name: Callable[[int], str], classes: int) -> Findin
         for i in range(n)
     ]
     return study(*made, classes=[f"some class {i}" for i in range(classes)])
+
+
+@pytest.fixture(scope="module")
+def findings(request: pytest.FixtureRequest) -> Findings:
+    return many(*request.param)
 
 
 def drawn(figure: Figure | None) -> Figure:
@@ -85,13 +89,14 @@ def marks(axes: Axes, size: float) -> list[tuple[float, float]]:
 @pytest.mark.parametrize(
     "findings",
     [
-        many(1, 1, lambda i: "full", 3),
-        many(2, 2, lambda i: f"{STRATEGIES[i]} $x_{i}$", 30),
-        many(12, 3, lambda i: f"{STRATEGIES[i % 6]} {'a long option=0.001 ' * 5}{i}", 12),
-        many(12, 3, lambda i: f"lora {'W' * 60}{i}", 2),
-        many(40, 3, lambda i: f"{STRATEGIES[i % 6]} alpha={i} rank=8", 40),
+        (1, 1, "{strategy}", 3),
+        (2, 2, "{strategy} $x_{i}$", 30),
+        (12, 3, "{strategy} " + "a long option=0.001 " * 5 + "{i}", 12),
+        (12, 3, "lora " + "W" * 60 + "{i}", 2),
+        (40, 3, "{strategy} alpha={i} rank=8", 40),
     ],
     ids=["one arm", "two arms", "long names", "wide names", "forty arms"],
+    indirect=True,
 )
 @pytest.mark.parametrize("stem", FIGURES)
 def test_texts_are_whole_and_apart(stem: str, findings: Findings) -> None:
@@ -348,6 +353,16 @@ def test_time_alone_and_in_packs_never_share_a_front() -> None:
     assert "training time in packs (dashed front)" in notes
 
 
+def test_an_arm_of_runs_alone_and_in_packs_is_left_out_of_time() -> None:
+    mixed = study(Made("full", metrics=costs(4)), Made("lora", metrics=costs(1)))
+    (lora,) = [arm for arm in mixed.arms if arm.name == "lora"]
+    del lora.figures["cost/train_seconds"]
+    figure = drawn(pareto_figure(mixed))
+    assert len(marks(figure.axes[2], 7)) == 1
+    note = "training time of a run (s): not measured alike in all runs of 1 of 2 arms."
+    assert note in texts(figure)
+
+
 def test_what_was_measured_on_two_machines_is_left_out() -> None:
     arms = [Made(s, metrics=costs(i), tags={"hardware.id": s}) for i, s in enumerate("ab")]
     figure = drawn(pareto_figure(study(*arms)))
@@ -379,7 +394,7 @@ def test_a_study_without_mistakes_has_no_hardest_class() -> None:
 
 
 def test_classes_and_arms_beyond_thirty_are_counted() -> None:
-    figure = drawn(classes_figure(many(40, 1, lambda i: f"lora rank={i}", 45)))
+    figure = drawn(classes_figure(many(40, 1, "lora rank={i}", 45)))
     (mapped,) = figure.axes[0].collections
     assert mapped.get_array().shape == (30, 30)
     notes = texts(figure)

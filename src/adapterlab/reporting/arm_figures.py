@@ -173,7 +173,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
         notes.append(f"{missing} of {len(findings.arms)} arms: not measured on the source task.")
     write_below(figure, keys, notes)
     points = [(lost[arm.name].mean, arm.accuracy.mean, str(numbers[arm.name])) for arm in arms]
-    write_at_points(figure, axes, points)
+    write_at_points(figure, {axes: points})
     return figure
 
 

@@ -39,8 +39,8 @@ class _Cost:
 
     Attributes:
         label: of the axis, with the unit.
-        alone, packed: the metrics of runs alone, and in packs; the same for what packs do not
-            change.
+        alone, packed: the metrics of runs alone, and in packs; None for what packs do not change,
+            or measure as a whole.
         write: a value as text.
         base: of a log axis; None: only if the values are far apart.
         measured: whether it depends on the machine.
@@ -94,6 +94,9 @@ def pareto_figure(findings: Findings) -> Figure | None:
         why = _left_out(cost, findings.arms)
         if why is None:
             costs.append(cost)
+            if missing := len(findings.arms) - len(_means(cost, findings.arms)):
+                of = f"{missing} of {len(findings.arms)} arms"
+                notes.append(f"{cost.label}: not measured alike in all runs of {of}.")
         else:
             notes.append(f"Not drawn: {cost.label}: {why}.")
     if not costs:
@@ -115,16 +118,17 @@ def pareto_figure(findings: Findings) -> Figure | None:
     panels[0].yaxis.set_major_formatter(percent)
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     labelled = [arm for arm in findings.arms if any(arm.name in front for front in fronts)]
-    write_below(
-        figure, _keys(findings, costs, labelled, styles), [*reference_note(findings), *notes]
-    )
-    for axes, cost, front in zip(panels, costs, fronts, strict=False):
-        points = [
+    keys = _keys(findings, costs, labelled, styles)
+    write_below(figure, keys, [*reference_note(findings), *notes])
+    points = {
+        axes: [
             (_placed(cost, found[0].mean, findings.arms), arm.accuracy.mean,
              str(numbers[arm.name]) if arm.name in front else "")
             for arm in findings.arms if (found := cost.of(arm)) is not None
-        ]  # fmt: skip
-        write_at_points(figure, axes, points)
+        ]
+        for axes, cost, front in zip(panels, costs, fronts, strict=False)
+    }  # fmt: skip
+    write_at_points(figure, points)
     return figure
 
 
@@ -133,7 +137,7 @@ def _left_out(cost: _Cost, arms: Sequence[ArmFindings]) -> str | None:
     found = [cost.of(arm) for arm in arms]
     machines = {run.tags.get("hardware.id") for arm in arms for run in arm.arm.runs}
     if cost.alone == "cost/peak_memory_mib" and None in found:
-        packed = sum(arm.figure("cost/pack_peak_memory_mib") is not None for arm in arms)
+        packed = sum(bool(arm.arm.values("cost/pack_peak_memory_mib")) for arm in arms)
         if packed:
             return f"{packed} of {len(arms)} arms ran in packs, measured as a whole"
     if all(one is None for one in found):
@@ -171,13 +175,8 @@ def _draw(
         if len(best) > 1:
             x = [_placed(cost, group[i][1].mean, arms) for i in best]
             y = [group[i][0].accuracy.mean for i in best]
-            style: dict[str, Any] = {
-                "color": MUTED,
-                "lw": 1.1,
-                "ls": "--" if packed else "-",
-                "zorder": 1,
-            }
-            axes.plot(x, y, drawstyle="steps-post", **style)
+            dashes = "--" if packed else "-"
+            axes.plot(x, y, drawstyle="steps-post", color=MUTED, lw=1.1, ls=dashes, zorder=1)
     _scale(axes, cost, arms)
     return fronts
 

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ OCHRE = "#8A7A00"
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, OCHRE)
 _GAPS = {"w_pad": 0.08, "h_pad": 0.06}
+_RADIUS = 5
+"""Of a dot that something is written beside, in points."""
+
 MARKERS = "osD^vPX"
 
 
@@ -136,7 +139,7 @@ def write_below(figure: Figure, keys: Sequence[Key], notes: Sequence[str]) -> No
 
 
 def write_at_points(
-    figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]], *, radius: float = 5
+    figure: Figure, panels: Mapping[Axes, Sequence[tuple[float, float, str]]]
 ) -> None:
     """Write beside points, up and left if there is room, and nothing where there is none.
 
@@ -144,18 +147,22 @@ def write_at_points(
 
     Args:
         figure: complete but for these texts, since places in it are measured.
-        axes: one of its panels.
-        points: x and y in data coordinates, and what to write there; "" only takes its place.
-        radius: of the dots, in points.
+        panels: for each, all points: x and y in data coordinates, and what to write there; ""
+            only takes its place.
     """
     figure.draw_without_rendering()
-    pixel = figure.dpi / 72
+    for axes, points in panels.items():
+        _write_at_points(axes, points, figure.dpi)
+
+
+def _write_at_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: float) -> None:
+    pixel = dpi / 72
     panel = axes.get_window_extent()
     centres = axes.transData.transform([(x, y) for x, y, _ in points])
-    reach = radius * pixel
+    reach = _RADIUS * pixel
     taken = [Bbox.from_extents(x - reach, y - reach, x + reach, y + reach) for x, y in centres]
     for i, (x, y, text) in enumerate(points):
-        wide, high = inches([text], SIZE) * figure.dpi, 1.25 * SIZE * pixel
+        wide, high = inches([text], SIZE) * dpi, 1.25 * SIZE * pixel
         for right, up in ((-1, 1), (1, -1), (1, 1), (-1, -1), (0, 1), (0, -1), (-1, 0), (1, 0)):
             gap = reach * (1.0 if right and up else 1.3)
             left = centres[i][0] + right * gap - wide * (1 - right) / 2

@@ -171,8 +171,8 @@ def _write_at_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi
             inside = panel.containsx(box.x0) and panel.containsx(box.x1)
             inside = inside and panel.containsy(box.y0) and panel.containsy(box.y1)
             hit = any(box.overlaps(other) for k, other in enumerate(taken) if k != i)
-            middle = (left + wide / 2, below + high / 2)
-            own = int(np.hypot(*(centres - middle).T).argmin()) == i
+            away = np.hypot(*(centres - np.clip(centres, box.min, box.max)).T)
+            own = away[i] <= away.min() + 0.01
             if text and inside and own and not hit:
                 axes.annotate(
                     text, (x, y), (right * gap / pixel, up * gap / pixel),

@@ -27,9 +27,10 @@ FIGURES: dict[str, tuple[str, Callable[[Findings], Figure | None]]] = {
         curves_figure,
     ),
     "rank_alpha": (
-        "Mean accuracy on the test split by rank and alpha. The outlined cell is the best on "
-        "validation, which the test split has no part in; an asterisk marks cells that differ "
-        "from it, by the tests of the verdicts, corrected (Holm) over the cells of a panel.",
+        "Mean accuracy on the test split by rank and alpha; a line with 95% intervals where one of "
+        "the two varies alone. The outlined cell is the best on validation, which the test split "
+        "has no part in; an asterisk marks cells that differ from it, by the tests of the "
+        "verdicts, corrected (Holm) over the cells of a panel.",
         rank_alpha_figure,
     ),
     "pareto": (

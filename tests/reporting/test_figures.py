@@ -7,13 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 from PIL import Image
 
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.figures import (
-    ArmSummary,
-    comparison_figure,
     confusion_matrix_figure,
     learning_curves_figure,
 )
@@ -28,12 +26,6 @@ HISTORY = {
     "val/accuracy": [(0, 0.3), (1, 0.5), (2, 0.45)],
     "val/macro_f1": [(0, 0.1), (1, 0.2), (2, 0.3)],
 }
-
-ARMS = (
-    ArmSummary("head", target=(0.60, 0.64), source=(0.97, 0.95), trainable=650),
-    ArmSummary("full", target=(0.93, 0.95), source=(0.30, 0.32), trainable=101_770),
-    ArmSummary("dora", target=(0.90,), source=(), trainable=5_138),
-)
 
 
 def labels(ticks: list[Text]) -> list[str]:
@@ -184,94 +176,11 @@ def test_a_metric_without_a_curve_is_said_to_be_missing() -> None:
     assert texts(loss) == []
 
 
-# Comparison
-
-
-def test_comparison_is_sorted_by_target_accuracy_with_the_best_on_top() -> None:
-    target, source = comparison_figure(ARMS).axes
-    assert labels(target.get_yticklabels()) == ["full", "dora", "head"]
-    assert target.yaxis_inverted()
-    assert source.yaxis_inverted()
-
-
-def test_comparison_draws_every_seed_and_their_mean() -> None:
-    target, source = comparison_figure(ARMS).axes
-
-    def dots(axes: Axes, size: float) -> list[tuple[int, float]]:
-        """All (row, accuracy) drawn at one size, without the rules of the rows."""
-        lines = [line for line in axes.lines if line.get_markersize() == size]
-        points = [line.get_xydata() for line in lines if line.get_marker() == "o"]
-        return [(int(y), round(x, 9)) for x, y in np.concatenate(points)]
-
-    mean, seed = 9, 4
-    assert dots(target, mean) == [(0, 0.94), (1, 0.90), (2, 0.62)]
-    assert dots(target, seed) == [(0, 0.93), (0, 0.95), (2, 0.60), (2, 0.64)]
-    assert dots(source, mean) == [(0, 0.31), (2, 0.96)]
-    assert dots(source, seed) == [(0, 0.30), (0, 0.32), (2, 0.97), (2, 0.95)]
-
-
-def test_comparison_writes_means_and_trainable_parameters_beside_their_arm() -> None:
-    target, source = comparison_figure(ARMS).axes
-
-    def written(axes: Axes, side: int) -> dict[int, str]:
-        return {
-            round(text.xy[1]): text.get_text()
-            for text in axes.texts
-            if isinstance(text, Annotation) and text.xy[0] == side
-        }
-
-    assert written(target, 1) == {0: "94.0%", 1: "90.0%", 2: "62.0%"}
-    assert written(source, 1) == {0: "31.0%", 2: "96.0%"}
-    assert written(target, 0) == {
-        0: "101,770 trainable parameters",
-        1: "5,138 trainable parameters",
-        2: "650 trainable parameters",
-    }
-
-
-def test_source_accuracy_that_was_not_measured_is_said_to_be_missing() -> None:
-    _, source = comparison_figure(ARMS).axes
-    missing = [text for text in source.texts if text.get_text() == "not measured"]
-    assert [text.get_position()[1] for text in missing] == [1]
-
-    _, source = comparison_figure(ARMS[2:]).axes
-    assert texts(source) == ["not measured"]
-    assert list(source.get_xticks()) == []
-
-
-def test_comparison_says_what_its_dots_are() -> None:
-    assert comparison_figure(ARMS).get_supxlabel().startswith("large dots: mean over seeds")
-    assert comparison_figure(ARMS[2:]).get_supxlabel().startswith("one seed for each arm")
-
-
-def test_perfect_accuracy_does_not_stretch_the_axis_beyond_100_percent() -> None:
-    target, _ = comparison_figure([ArmSummary("full", (1.0,), (), 10)]).axes
-    assert target.get_xlim()[1] < 1.01
-    assert all(dot.get_clip_on() is False for dot in target.lines if dot.get_marker() == "o")
-
-
-def test_names_counts_and_means_do_not_overlap() -> None:
-    figure = comparison_figure(ARMS)
-    figure.draw_without_rendering()
-    target, source = figure.axes
-    beside = [*target.texts, *source.texts, *target.get_yticklabels()]
-    boxes = [text.get_window_extent() for text in beside]
-    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[i + 1 :])
-
-
-def test_comparison_needs_rows_and_target_accuracies() -> None:
-    with pytest.raises(ValueError, match="no arms"):
-        comparison_figure([])
-    with pytest.raises(ValueError, match="no target accuracy for: lora"):
-        comparison_figure([*ARMS, ArmSummary("lora", (), (), 1)])
-
-
 def test_dollar_signs_in_names_are_not_formulas() -> None:
     name = r"$\nosuchcommand$"
     for figure in (
         confusion_matrix_figure(np.eye(1, dtype=int), [name], name),
         learning_curves_figure(HISTORY, name),
-        comparison_figure([ArmSummary(name, (0.5,), (), 1)]),
     ):
         figure.draw_without_rendering()
 
@@ -284,9 +193,8 @@ def test_dollar_signs_in_names_are_not_formulas() -> None:
     [
         lambda: confusion_matrix_figure(COUNTS, ANIMALS, "t"),
         lambda: learning_curves_figure(HISTORY, "t", best_epoch=1),
-        lambda: comparison_figure(ARMS),
     ],
-    ids=["confusion_matrix", "learning_curves", "comparison"],
+    ids=["confusion_matrix", "learning_curves"],
 )
 def test_save_writes_the_same_png_at_150_dpi_every_time(draw, tmp_path: Path) -> None:
     save(draw(), tmp_path / "one.png")
@@ -307,7 +215,6 @@ def test_save_cuts_empty_margins(tmp_path: Path) -> None:
 
 
 def test_no_figure_touches_pyplot() -> None:
-    comparison_figure(ARMS)
     confusion_matrix_figure(COUNTS, ANIMALS, "")
     learning_curves_figure(HISTORY, "")
     assert plt.get_fignums() == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
+from synthetic import Made, study
 
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting import words
@@ -20,7 +21,6 @@ from adapterlab.reporting.tables import (
     runs_csv,
     write_csv,
 )
-from synthetic import Made, study
 
 NASTY = "<script>alert('x')</script> *a* | b_c $5"
 
@@ -86,8 +86,12 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
         Made("dora rank=4", params={"adapter.rank": "4"}, metrics={"params/trainable": 120.0}),
         Made("lora rank=9", params={"adapter.rank": "9"}),
         *(
-            Made(name, params={"adapter.rank": rank}, tags={"budget": "1%"},
-                 metrics={"budget/near": near})  # fmt: skip
+            Made(
+                name,
+                params={"adapter.rank": rank},
+                tags={"budget": "1%"},
+                metrics={"budget/near": near},
+            )  # fmt: skip
             for name, rank, near in (("lora rank=7", "7", 0.99), ("dora rank=6", "6", 0.97))
         ),
     )

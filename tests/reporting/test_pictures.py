@@ -15,8 +15,6 @@ from PIL import Image
 from adapterlab.evidence.mistakes import WrongAnswer, hardest_first, misclassification_shares
 from adapterlab.reporting.canvas import _Renderer, save
 from adapterlab.reporting.figures import (
-    ArmSummary,
-    comparison_figure,
     confusion_matrix_figure,
     learning_curves_figure,
 )
@@ -87,13 +85,6 @@ def test_texts_of_curves_are_whole_and_apart(scale: float, epochs: int) -> None:
     accuracy = [(epoch, 0.912345 - 1e-4 / (1 + epoch)) for epoch in range(epochs)]
     history = {"train/loss": loss, "val/accuracy": accuracy}
     assert_whole_and_apart(learning_curves_figure(history, TITLE, best_epoch=0))
-
-
-@pytest.mark.parametrize("name", ["full", "n" * 40, "n" * 160])
-def test_texts_of_a_comparison_are_whole(name: str) -> None:
-    figure = comparison_figure([ArmSummary(name, (0.9, 0.8), (0.7,), 101_770)])
-    canvas = Bbox.from_bounds(0, 0, *figure.bbox.size)
-    assert all(canvas.containsx(box.x0) and canvas.containsx(box.x1) for _, box in written(figure))
 
 
 def assert_whole_and_apart(figure: Figure) -> None:

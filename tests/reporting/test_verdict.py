@@ -3,10 +3,10 @@
 import re
 
 import pytest
+from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.verdict import verdict
-from synthetic import Made, study
 
 COST = {"params/total": 101_770.0}
 
@@ -48,11 +48,16 @@ def test_one_arm_is_better_than_all() -> None:
         study(arm("lora", 0.9, 8_586), arm("full", 0.6, 101_770), arm("head", 0.5, 1_290))
     )
     assert "lora is better than full and head" in differs
-    assert advice == "Take lora, which trains 8,586 parameters, 8.44% of the model's: all others are worse."
+    assert (
+        advice
+        == "Take lora, which trains 8,586 parameters, 8.44% of the model's: all others are worse."
+    )
 
 
 def test_a_tie_that_costs_more_changes_nothing() -> None:
-    _, _, advice = verdict(study(arm("lora", 0.8, 8_586, validation=0.9), arm("full", 0.8, 101_770)))
+    _, _, advice = verdict(
+        study(arm("lora", 0.8, 8_586, validation=0.9), arm("full", 0.8, 101_770))
+    )
     assert advice.startswith("Take lora, which trains 8,586 parameters")
     assert advice.endswith("no arm tied with it trains fewer.")
 

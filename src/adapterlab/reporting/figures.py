@@ -6,8 +6,6 @@ Universal Design" (2008), which people with any common colour vision tell apart.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -41,23 +39,6 @@ _LINES = {
     "train": {"label": "training", "color": BLUE, "linestyle": "-", "marker": "o"},
     "val": {"label": "validation", "color": VERMILION, "linestyle": "--", "marker": "s"},
 }
-
-
-@dataclass(frozen=True)
-class ArmSummary:
-    """One arm as `comparison_figure` draws it.
-
-    Attributes:
-        name: the strategy, with what sets it apart, such as ``lora rank 8``.
-        target: accuracy on the target test split, a share from 0 to 1 for each seed.
-        source: accuracy on the source task after adaptation, likewise; empty: not measured.
-        trainable: the number of trainable parameters, head included.
-    """
-
-    name: str
-    target: tuple[float, ...]
-    source: tuple[float, ...]
-    trainable: int
 
 
 def confusion_matrix_figure(
@@ -122,7 +103,7 @@ def confusion_matrix_figure(
         style["fontsize"] = min(9.0, 1.4 * cell_points / len(str(matrix.max())))
         colours = np.asarray(image.to_rgba(shares))
         for (row, column), count in np.ndenumerate(matrix):
-            axes.text(column, row, str(count), color=_legible_on(colours[row, column]), **style)
+            axes.text(column, row, str(count), color=legible_on(colours[row, column]), **style)
     return figure
 
 
@@ -152,51 +133,10 @@ def learning_curves_figure(
     accuracy.set_ylabel("accuracy", color=INK)
     if accuracy.lines:
         accuracy.yaxis.set_major_formatter(percent)
-        accuracy.set_ylim(*_within_shares(accuracy.get_ylim()))
+        accuracy.set_ylim(*within_shares(accuracy.get_ylim()))
     for axes in (loss, accuracy):
         draw_scale(axes.xaxis)
         draw_scale(axes.yaxis)
-    return figure
-
-
-def comparison_figure(rows: Sequence[ArmSummary]) -> Figure:
-    """Draw arms by accuracy on the target task, beside what they kept of the source task.
-
-    The best arm on the target is on top. The large dot is the mean over seeds, also written at
-    the right; the small dots under it are the seeds. Trainable parameters stand under the name
-    of the arm.
-
-    Raises:
-        ValueError: if there are no rows, or a row has no target accuracy.
-    """
-    if not rows:
-        raise ValueError("no arms to compare")
-    unmeasured = [row.name for row in rows if not row.target]
-    if unmeasured:
-        raise ValueError(f"no target accuracy for: {', '.join(unmeasured)}")
-    ranked = sorted(rows, key=lambda row: fmean(row.target), reverse=True)
-
-    names = [row.name for row in ranked]
-    size = max(9, 6.5 + inches(names, 10)), 1.5 + 0.55 * len(rows)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
-    target, source = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.04})
-    _draw_dots(target, [row.target for row in ranked], BLUE)
-    _draw_dots(source, [row.source for row in ranked], GREEN)
-    _title(target, "accuracy on the target task")
-    _title(source, "accuracy kept on the source task")
-    target.set_ylim(len(ranked) - 0.5, -0.5)
-    target.set_yticks(range(len(ranked)), names, fontsize=10, va="bottom", **VERBATIM)
-    for y, row in enumerate(ranked):
-        trainable = f"{row.trainable:,} trainable parameters"
-        write_beside(target, 0, y + 0.04, trainable, va="top", ha="right", fontsize=8, color=MUTED)
-    replicated = any(len(row.target) > 1 for row in ranked)
-    figure.supxlabel(
-        "large dots: mean over seeds; small dots: the seeds"
-        if replicated
-        else "one seed for each arm: the spread between seeds is not known",
-        fontsize=8.5,
-        color=MUTED,
-    )
     return figure
 
 
@@ -230,34 +170,6 @@ def _draw_curves(
     # `_Scale` writes no factor or offset of all numbers.
     axes.ticklabel_format(style="plain", useOffset=False)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-
-
-def _draw_dots(axes: Axes, arms: Sequence[Sequence[float]], colour: str) -> None:
-    """Draw one row of dots for each arm, the first on top."""
-    plain(axes, grid="x")
-    axes.tick_params(axis="y", length=0, pad=6)
-    axes.set_xlabel("share of the test split", color=INK)
-    for y, seeds in enumerate(arms):
-        axes.axhline(y, color=RULE, linewidth=0.8, zorder=0)
-        if not seeds:
-            _write_missing(axes, y)
-            continue
-        mean = fmean(seeds)
-        axes.plot([mean], [y], "o", color=colour, markersize=9, clip_on=False)
-        if len(seeds) > 1:
-            # Under the mean, not behind it: seeds that agree would be hidden.
-            below = [y + 0.24] * len(seeds)
-            axes.plot(
-                seeds, below, "o", color=colour, alpha=0.6, markersize=4, mew=0, clip_on=False
-            )
-        write_beside(axes, 1, y, f"{mean:.1%}", va="center", fontsize=10, color=INK)
-    if not any(arms):
-        axes.set_xticks([])
-        return
-    axes.margins(x=0.08)
-    axes.set_xlim(*_within_shares(axes.get_xlim()))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(percent)
 
 
 def write_beside(axes: Axes, side: Literal[0, 1], y: float, text: str, **style: Any) -> None:
@@ -307,12 +219,12 @@ def percent(share: float, _: float | None) -> str:
     return f"{100 * share:.4g}%"
 
 
-def _within_shares(limits: tuple[float, float]) -> tuple[float, float]:
+def within_shares(limits: tuple[float, float]) -> tuple[float, float]:
     """Cut an axis to 0 to 1, with room for half a line at both ends."""
     return max(limits[0], -0.005), min(limits[1], 1.005)
 
 
-def _legible_on(rgba: npt.NDArray[np.floating[Any]]) -> str:
+def legible_on(rgba: npt.NDArray[np.floating[Any]]) -> str:
     """Choose dark or white text, whichever contrasts more by WCAG 2's relative luminance."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3]]
     luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

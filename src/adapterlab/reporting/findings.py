@@ -155,7 +155,7 @@ def find(client: Any, study: str, arms: Sequence[Arm], reference: str | None) ->
     best = max(read, key=lambda one: one.selection.mean)
     leader = best if reference is None else read[names.index(reference)]
     others = [one for one in read if one is not leader]
-    comparisons = compare_with(_replicates(leader), [_replicates(one) for one in others])
+    comparisons = compare_with(replicates(leader), [replicates(one) for one in others])
     by_name = {comparison.a: comparison for comparison in comparisons}
     compared = [_compared(one, by_name.get(one.name)) for one in read]
     ranked = sorted(compared, key=lambda one: (-one.accuracy.mean, one.name))
@@ -219,7 +219,8 @@ def _alike(a: Answers, b: Answers) -> bool:
     return a.classes == b.classes and np.array_equal(a.labels, b.labels)
 
 
-def _replicates(one: ArmFindings) -> Replicates:
+def replicates(one: ArmFindings) -> Replicates:
+    """Return an arm's runs as `compare_with` takes them."""
     seeds = tuple(run.seed for run in one.arm.runs)
     correct = None if one.answers is None else one.answers.correct
     return Replicates(one.name, seeds, one.accuracy.values, correct)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from adapterlab.reporting.canvas import save
 from adapterlab.reporting.findings import Findings, find
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.study import Run, arms_of, read_runs
@@ -123,7 +124,7 @@ def _draw(findings: Findings, folder: Path) -> list[Picture]:
             continue
         svg = svg_of(figure)
         (folder / f"{stem}.svg").write_bytes(svg)
-        figure.savefig(folder / f"{stem}.png", dpi=150)
+        save(figure, folder / f"{stem}.png")
         pictures.append(Picture(stem, title, caption, svg))
     return pictures
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from adapterlab.errors import AdapterLabError
@@ -48,11 +47,6 @@ class Arm:
     def values(self, metric: str) -> tuple[float, ...]:
         """Return a metric of every run that has it."""
         return tuple(run.metrics[metric] for run in self.runs if metric in run.metrics)
-
-    def mean(self, metric: str) -> float | None:
-        """Return a metric's mean over the runs, None where it was not measured."""
-        values = self.values(metric)
-        return fmean(values) if values else None
 
 
 def read_runs(client: Any, study: str, experiment: str) -> list[Run]:

@@ -1,10 +1,72 @@
-"""The pictures of a study's report."""
+"""The figures of a study's report, in its order."""
 
 from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
+from adapterlab.reporting.arm_figures import accuracy_figure, curves_figure, forgetting_figure
+from adapterlab.reporting.class_figures import (
+    calibration_figure,
+    classes_figure,
+    confusion_figure,
+)
+from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.rank_figures import rank_alpha_figure
 
-FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {}
-"""Title, caption and function by file name, in the order of the report."""
+FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
+    "accuracy": (
+        "Accuracy",
+        "Accuracy on the test split: large marks are means over seeds, small dots the seeds, bars "
+        "95% intervals of the mean. The line and the band are the reference's; at the right stand "
+        "the mean and the verdict on the arm, which overlapping bars cannot replace.",
+        accuracy_figure,
+    ),
+    "curves": (
+        "Training",
+        "Training loss, and the validation metric that runs were selected on, by epoch. Lines are "
+        "means over seeds and end where the first seed stopped; bands are the range over seeds.",
+        curves_figure,
+    ),
+    "rank_alpha": (
+        "Rank and alpha",
+        "Mean accuracy on the test split by rank and alpha; a line with 95% intervals where one of "
+        "the two varies alone. The outlined cell is the best on validation, which the test split "
+        "has no part in; an asterisk marks cells that differ from it, by the tests of the "
+        "verdicts, corrected (Holm) over the cells of a panel.",
+        rank_alpha_figure,
+    ),
+    "pareto": (
+        "Accuracy and cost",
+        "Accuracy on the test split against what it costs; bars are 95% intervals. Arms on a "
+        "front, the stepped line, have a number, if there is room: no other arm has a better mean "
+        "for less.",
+        pareto_figure,
+    ),
+    "classes": (
+        "Hardest classes",
+        "Share of each true class's test examples that is wrong, over all seeds. Arms are rows, "
+        "the most accurate on top; classes are columns, the hardest on the left.",
+        classes_figure,
+    ),
+    "confusion": (
+        "Confusions",
+        "What each true class (rows) is taken for (columns), by the reference and the best other "
+        "arms. The diagonal is what is right; shades of small shares are drawn apart.",
+        confusion_figure,
+    ),
+    "calibration": (
+        "Calibration",
+        "Accuracy of the answers by their confidence, all seeds together. Below the diagonal, a "
+        "model is surer than it is right; ECE, the expected calibration error, is the mean "
+        "distance, over seeds with its 95% interval.",
+        calibration_figure,
+    ),
+    "forgetting": (
+        "Learned and forgotten",
+        "Accuracy on the target against accuracy lost on the source task by adaptation; bars are "
+        "95% intervals. Up and to the left is better.",
+        forgetting_figure,
+    ),
+}
+"""By file stem: a title, what is drawn and how to read it, and what draws it (None: nothing)."""

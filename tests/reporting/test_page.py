@@ -91,7 +91,7 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
                 params={"adapter.rank": rank},
                 tags={"budget": "1%"},
                 metrics={"budget/near": near},
-            )  # fmt: skip
+            )
             for name, rank, near in (("lora rank=7", "7", 0.99), ("dora rank=6", "6", 0.97))
         ),
     )

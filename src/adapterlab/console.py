@@ -79,13 +79,6 @@ def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:
         yield (f"{pattern} ({len(alike)})" if len(alike) > 1 else alike[0].name), alike
 
 
-_IN_SHORT = (
-    *("arm", "seeds", "test accuracy", "difference", "verdict"),
-    *("kept on source", "trained parameters", "seconds alone", "seconds in a pack"),
-)
-"""The columns of a report's table that a terminal has room for."""
-
-
 def print_result(result: RunResult, ui: str) -> None:
     """Print the summary of a run and where to look next."""
     metrics = result.metrics
@@ -203,14 +196,12 @@ def print_export(export: "Export") -> None:
 def print_report(report: "Report") -> None:
     """Print a study's verdict, its table in short, what to know about it, and where the page is."""
     findings = report.findings
-    full = report.table()
-    kept = [number for number, name in enumerate(full.header) if name in _IN_SHORT]
     table = Table(title=f"Study {findings.study}", title_justify="left")
-    for number in kept:
-        left = full.header[number] in ("arm", "verdict")
-        table.add_column(full.header[number], justify="left" if left else "right")
-    for row in full.rows:
-        table.add_row(*(row[number] for number in kept))
+    short = report.table()
+    for name in short.header:
+        table.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
+    for row in short.rows:
+        table.add_row(*row)
     console.print(table, markup=False)
     for sentence in report.page.verdict:
         _print_text(sentence)

@@ -17,6 +17,7 @@ from adapterlab.reporting.tables import (
     Table,
     arms_csv,
     arms_table,
+    costs_table,
     matched_tables,
     runs_csv,
     write_csv,
@@ -53,14 +54,14 @@ def test_figures_as_people_read_them() -> None:
 
 def test_a_column_that_nobody_has_is_left_out() -> None:
     alone = {"cost/train_seconds": 2.0}
-    table = arms_table(study(Made("full", 0.9, metrics=alone), Made("head", 0.5)))
+    table = costs_table(study(Made("full", 0.9, metrics=alone), Made("head", 0.5)))
     assert "seconds alone" in table.header
     assert "seconds in a pack" not in table.header
     assert rows(table)["head"]["seconds alone"] == "not measured"
 
 
 def test_seconds_alone_and_in_packs_share_no_column() -> None:
-    table = arms_table(
+    table = costs_table(
         study(
             Made("full", 0.9, metrics={"cost/train_seconds": 20.0}),
             Made("lora", 0.9, metrics={"cost/lane_seconds": 2.0}),
@@ -97,10 +98,11 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
     )
     equal_rank, equal_budget = matched_tables(findings)
     assert equal_rank.title == "Equal rank"
+    assert "of the budget" not in equal_rank.header
     assert {row[:2] for row in equal_rank.rows} == {
         ("rank 4", "lora rank=4"), ("rank 4", "dora rank=4"),
     }  # fmt: skip
-    assert {(row[0], row[1], row[4]) for row in equal_budget.rows} == {
+    assert {(row[0], row[1], row[5]) for row in equal_budget.rows} == {
         ("budget 1%", "lora rank=7", "99.0%"), ("budget 1%", "dora rank=6", "97.0%"),
     }  # fmt: skip
     assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []

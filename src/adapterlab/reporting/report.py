@@ -18,8 +18,10 @@ from adapterlab.reporting.tables import (
     Table,
     arms_csv,
     arms_table,
+    costs_table,
     matched_tables,
     runs_csv,
+    short_table,
     write_csv,
 )
 from adapterlab.reporting.verdict import verdict
@@ -59,8 +61,8 @@ class Report:
         return None if self.folder is None else self.folder / "report.html"
 
     def table(self) -> Table:
-        """Return one row an arm, the best on the test split first."""
-        return self.page.tables[0]
+        """Return one row an arm, the best on the test split first, in short."""
+        return short_table(self.findings)
 
 
 def parse_request(values: Any) -> Request:
@@ -134,7 +136,7 @@ def _page(findings: Findings) -> Page:
         study=findings.study,
         about=_about(findings),
         verdict=verdict(findings),
-        tables=[arms_table(findings), *matched_tables(findings)],
+        tables=[arms_table(findings), costs_table(findings), *matched_tables(findings)],
         pictures=(),
         notes=_notes(findings),
         facts=_facts(findings),

@@ -1,7 +1,7 @@
 """The tables of a report, as text cells: for the terminal, a page, and a spreadsheet."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,38 +38,65 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def arms_table(findings: Findings) -> Table:
-    """Return one row an arm, best mean on the test split first: what it is worth, what it costs.
+EVIDENCE: Mapping[str, Cell] = {
+    "seeds": lambda arm: str(len(arm.accuracy.values)),
+    "test accuracy": lambda arm: mean_and_half(arm.accuracy),
+    "verdict": lambda arm: verdict_of(arm),
+    "difference": lambda arm: _difference(arm),
+    "p (Holm)": lambda arm: "" if not arm.comparison else p_value(arm.comparison.p_adjusted),
+    "could have seen": lambda arm: _detectable(arm),
+    "validation": lambda arm: mean_and_half(arm.figure("best/val_accuracy")),
+}
+COSTS: Mapping[str, Cell] = {
+    "kept on source": lambda arm: mean_and_half(arm.figure("source/accuracy_after")),
+    "trained parameters": lambda arm: _whole(arm, "params/trainable"),
+    "of the model": lambda arm: _of_the_model(arm),
+    "adapter": lambda arm: _bytes(arm),
+    "seconds alone": lambda arm: _seconds(arm, "cost/train_seconds"),
+    "seconds in a pack": lambda arm: _seconds(arm, "cost/lane_seconds"),
+}
+_SHORT = (
+    *("seeds", "test accuracy", "verdict", "difference"),
+    *("kept on source", "trained parameters", "seconds alone", "seconds in a pack"),
+)
 
-    A column that no arm has a figure for is left out. The base as it is, where its head fits the
-    target's classes, comes last.
+
+def arms_table(findings: Findings) -> Table:
+    """Return one row an arm, best mean on the test split first: what it is worth, how surely.
+
+    The base as it is, where its head fits the target's classes, comes last.
     """
-    columns: dict[str, Cell] = {
-        "seeds": lambda arm: str(len(arm.accuracy.values)),
-        "test accuracy": lambda arm: mean_and_half(arm.accuracy),
-        "validation": lambda arm: mean_and_half(arm.figure("best/val_accuracy")),
-        "difference": _difference,
-        "p (Holm)": lambda arm: "" if not arm.comparison else p_value(arm.comparison.p_adjusted),
-        "could have seen": _detectable,
-        "verdict": verdict_of,
-        "kept on source": lambda arm: mean_and_half(arm.figure("source/accuracy_after")),
-        "trained parameters": lambda arm: _whole(arm, "params/trainable"),
-        "adapter": _bytes,
-        "seconds alone": lambda arm: _seconds(arm, "cost/train_seconds"),
-        "seconds in a pack": lambda arm: _seconds(arm, "cost/lane_seconds"),
-    }
+    return _table("Arms", findings, EVIDENCE)
+
+
+def costs_table(findings: Findings) -> Table:
+    """Return one row an arm: what it forgets, trains and takes.
+
+    A column that no arm has a figure for is left out.
+    """
+    return _table("Costs", findings, COSTS)
+
+
+def short_table(findings: Findings) -> Table:
+    """Return the columns that a terminal has room for."""
+    both = {**EVIDENCE, **COSTS}
+    return _table("Arms", findings, {name: both[name] for name in _SHORT})
+
+
+def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table:
     filled = {
         name: cell
         for name, cell in columns.items()
         if any(cell(arm) not in ("", NOT_MEASURED) for arm in findings.arms)
     }
     rows = [(arm.name, *(cell(arm) for cell in filled.values())) for arm in findings.arms]
-    if zero := {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}:
+    zero = {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}
+    if zero and "test accuracy" in filled:
         # It was not trained, so nothing but its accuracy is known, and it takes part in no test.
         accuracy = " or ".join(sorted(percent(value) for value in zero))
         only = {"test accuracy": accuracy, "verdict": "not trained"}
         rows.append(("zero-shot: the base as it is", *(only.get(name, "") for name in filled)))
-    return Table("Arms", ("arm", *filled), tuple(rows))
+    return Table(title, ("arm", *filled), tuple(rows))
 
 
 def matched_tables(findings: Findings) -> list[Table]:
@@ -93,8 +120,10 @@ def matched_tables(findings: Findings) -> list[Table]:
             for arm in arms
         ]
         if rows:
-            header = ("", "arm", "test accuracy", "trained parameters", "of the budget", "verdict")
-            tables.append(Table(title, header, tuple(rows)))
+            header = ("", "arm", "test accuracy", "verdict", "trained parameters", "of the budget")
+            width = len(header) if any(row[-1] for row in rows) else len(header) - 1
+            cut = tuple(row[:width] for row in rows)
+            tables.append(Table(title, header[:width], cut))
     return tables
 
 
@@ -178,6 +207,11 @@ def _whole(arm: ArmFindings, name: str) -> str:
     return NOT_MEASURED if figure is None else f"{figure.mean:,.0f}"
 
 
+def _of_the_model(arm: ArmFindings) -> str:
+    trained, total = arm.figure("params/trainable"), arm.figure("params/total")
+    return NOT_MEASURED if trained is None or total is None else percent(trained.mean / total.mean)
+
+
 def _bytes(arm: ArmFindings) -> str:
     figure = arm.figure("cost/adapter_bytes")
     return NOT_MEASURED if figure is None else size(figure.mean)
@@ -197,7 +231,7 @@ def _matched(arm: ArmFindings) -> tuple[str, ...]:
     return (
         arm.name,
         mean_and_half(arm.accuracy),
+        verdict_of(arm),
         _whole(arm, "params/trainable"),
         "" if near is None else f"{near.mean:.1%}",
-        verdict_of(arm),
     )

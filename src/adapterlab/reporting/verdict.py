@@ -121,4 +121,6 @@ def _trainable(arm: ArmFindings) -> float:
 
 def _share_of_model(arm: ArmFindings) -> str:
     total = arm.figure("params/total")
-    return "" if total is None else f", {_trainable(arm) / total.mean:.2%} of the model's"
+    if total is None or _trainable(arm) == total.mean:
+        return ""
+    return f", {_trainable(arm) / total.mean:.2%} of the model's"

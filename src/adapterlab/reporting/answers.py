@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +57,10 @@ History = Mapping[int, Mapping[str, float]]
 """Metrics by epoch."""
 
 
-def read_answers(client: Any, runs: Sequence[Run]) -> tuple[Answers | None, str]:
+def read_answers(runs: Sequence[Run]) -> tuple[Answers | None, str]:
     """Read the predictions of an arm's runs.
 
     Args:
-        client: an MLflow client.
         runs: of one arm.
 
     Returns:
@@ -70,7 +68,7 @@ def read_answers(client: Any, runs: Sequence[Run]) -> tuple[Answers | None, str]
     """
     read = []
     for run in runs:
-        path = _artifact(client, run, PREDICTIONS)
+        path = _artifact(run, PREDICTIONS)
         if path is None:
             return None, f"the run of seed {run.seed} kept no predictions"
         read.append(_read(path))
@@ -86,21 +84,22 @@ def read_answers(client: Any, runs: Sequence[Run]) -> tuple[Answers | None, str]
     return answers, ""
 
 
-def read_history(client: Any, run: Run) -> History:
+def read_history(run: Run) -> History:
     """Read what a run reported by epoch; nothing if it kept no result."""
-    path = _artifact(client, run, RESULT)
+    path = _artifact(run, RESULT)
     if path is None:
         return {}
     history = json.loads(path.read_text()).get("history", {})
     return {int(epoch): metrics for epoch, metrics in history.items()}
 
 
-def _artifact(client: Any, run: Run, name: str) -> Path | None:
+def _artifact(run: Run, name: str) -> Path | None:
     """Return where a run's file is, downloaded if it is far away; None if there is none."""
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        path = Path(client.download_artifacts(run.run_id, name))
+        path = Path(download_artifacts(artifact_uri=f"{run.artifacts}/{name}"))
     except (MlflowException, OSError):
         return None
     return path if path.is_file() else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -124,14 +123,13 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(tuple(values), mean, deviation, t_interval(values))
 
 
-def find(client: Any, study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
+def find(study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
     """Read what the arms' runs left, and compare the arms.
 
     The reference is the arm with the best mean on validation, which the test split has no part
     in: chosen by its own figures, an arm would look better than it is.
 
     Args:
-        client: an MLflow client.
         study: its name.
         arms: at least one.
         reference: name of the arm to compare with; None for the best on validation.
@@ -143,10 +141,10 @@ def find(client: Any, study: str, arms: Sequence[Arm], reference: str | None) ->
     gaps: list[str] = []
     read = []
     for arm in arms:
-        answers, why = read_answers(client, arm.runs)
+        answers, why = read_answers(arm.runs)
         if answers is None:
             gaps.append(f"{arm.name}: not tested over test examples, because {why}")
-        read.append(_findings(client, arm, select_on, answers))
+        read.append(_findings(arm, select_on, answers))
     read = _on_the_same_examples(read, gaps)
     read = sorted(read, key=lambda one: one.name)
     names = [one.name for one in read]
@@ -169,7 +167,7 @@ def find(client: Any, study: str, arms: Sequence[Arm], reference: str | None) ->
     )
 
 
-def _findings(client: Any, arm: Arm, select_on: str, answers: Answers | None) -> ArmFindings:
+def _findings(arm: Arm, select_on: str, answers: Answers | None) -> ArmFindings:
     shared = set.intersection(*(set(run.metrics) for run in arm.runs))
     figures = {name: estimate(arm.values(name)) for name in sorted(shared)}
     selected = arm.values(f"best/val_{select_on}")
@@ -180,7 +178,7 @@ def _findings(client: Any, arm: Arm, select_on: str, answers: Answers | None) ->
         figures={name: figure for name, figure in figures.items() if figure is not None},
         selection=selection,
         answers=answers,
-        curves=_curves([read_history(client, run) for run in arm.runs]),
+        curves=_curves([read_history(run) for run in arm.runs]),
     )
 
 

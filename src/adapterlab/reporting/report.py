@@ -106,7 +106,7 @@ def read_report(request: Request) -> Report:
 def _read(request: Request) -> tuple[Report, Any]:
     client = connect(request.tracking_uri, _mlruns(request))
     runs = read_runs(client, request.study, request.experiment)
-    findings = find(client, request.study, arms_of(runs), request.reference)
+    findings = find(request.study, arms_of(runs), request.reference)
     return Report(findings=findings, page=_page(findings)), client
 
 

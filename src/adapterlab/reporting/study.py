@@ -22,7 +22,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: what it was, and what it measured."""
+    """One finished run: what it was, what it measured, and where its files are."""
 
     run_id: str
     arm: str
@@ -30,6 +30,7 @@ class Run:
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
+    artifacts: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
             tags=dict(raw.data.tags),
             params=dict(raw.data.params),
             metrics=dict(raw.data.metrics),
+            artifacts=raw.info.artifact_uri,
         )
         latest.setdefault(raw.data.tags["config_hash"], run)
     if not latest:

@@ -276,7 +276,8 @@ def as_process(*overrides: str) -> Study:
     """Do so in a process of its own, which sets up its store as well."""
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
         program = cli.CONF.parent / "src" / "train.py"
-        took = rivals.process(program, "-m", f"root={root}", "study=benchmark", *overrides)
+        own = ("-m", f"root={root}", "study=benchmark", "report=false")
+        took = rivals.process(program, *own, *overrides)
         return finished(Path(root), "benchmark", took.whole)
 
 
@@ -298,7 +299,7 @@ def new_root() -> Iterator[Path]:
 def command(root: Path, *overrides: str, study: str = "benchmark") -> Study:
     """Run the program `src/train.py -m` in this process; a mistake in it ends the benchmark."""
     said = io.StringIO()
-    sys.argv = ["train.py", "-m", f"root={root}", f"study={study}", *overrides]
+    sys.argv = ["train.py", "-m", f"root={root}", f"study={study}", "report=false", *overrides]
     try:
         with redirect_stdout(said), redirect_stderr(said):
             start = time.perf_counter()

@@ -7,6 +7,7 @@ import pytest
 
 from adapterlab import cli
 from adapterlab.errors import ConfigError
+from adapterlab.runs import config_hash
 from lab import Outcome, compose
 
 RunCli = Callable[..., Outcome]
@@ -292,3 +293,10 @@ def test_fast_dev_run_is_two_batches_of_everything(tmp_path: Path) -> None:
 def test_a_mistake_in_python_is_an_exception(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="epochs=0"):
         compose(tmp_path, "epochs=0")
+
+
+def test_a_limit_of_none_leaves_a_split_whole(tmp_path: Path) -> None:
+    named = compose(tmp_path, "limit={train: 400, validation: null, test: null}")
+    assert named.limit == {"train": 400}
+    assert config_hash(named) == config_hash(compose(tmp_path, "limit={train: 400}"))
+    assert compose(tmp_path, "limit={train: null}").limit is None

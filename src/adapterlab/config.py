@@ -24,13 +24,13 @@ Target = dict[str, Any]
 
 SplitName = Literal["train", "validation", "test"]
 
-Limits = Annotated[dict[SplitName, Count], Field(min_length=1)]
+Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
 
 Limit = Annotated[
     Annotated[Count, Tag("every")] | Annotated[Limits, Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
 ]
-"""At most so many examples: of every split, or of each that is named."""
+"""At most so many examples: of every split, or of each that is named; None leaves one whole."""
 
 BASES = "bases"
 """The study that runs which train a base model belong to."""

@@ -16,6 +16,7 @@ from adapterlab.config import (
     CheckpointBase,
     Config,
     FileName,
+    SplitName,
     Target,
     TrainedBase,
 )
@@ -77,7 +78,7 @@ def from_container(values: Any) -> Config:
             f"data set {config.dataset.name} names no source for its base: set base.source=NAME "
             "(a data set), base=checkpoint base.path=FILE, base=pretrained or base=scratch"
         )
-    config = _with_one_validation_split(config)
+    config = _with_one_validation_split(_with_limits_that_count(config))
     return _shortened(config) if config.fast_dev_run else config
 
 
@@ -169,6 +170,16 @@ def _require_one_kind(config: Config) -> None:
             f"base.source={source.name} holds {source.kind}s and dataset={config.dataset.name} "
             f"{kind}s; allowed: a source of {kind}s, such as {EXAMPLES[kind][0]}"
         )
+
+
+def _with_limits_that_count(config: Config) -> Config:
+    """Leave limits of None out, so that a run that names them is the run that does not."""
+    if not isinstance(config.limit, dict):
+        return config
+    limits: dict[SplitName, int | None] = {
+        split: limit for split, limit in config.limit.items() if limit is not None
+    }
+    return replace(config, limit=limits or None)
 
 
 def _with_one_validation_split(config: Config) -> Config:

@@ -55,6 +55,20 @@ def test_arms_are_named_by_what_tells_them_apart() -> None:
     ) == ["lora optimizer.lr=0.1", "lora optimizer.lr=1"]
 
 
+def test_a_label_stands_for_many_options() -> None:
+    many = [
+        {"adapter__init": init, "adapter__scaling": scaling, "adapter__alpha": alpha}
+        for init, scaling, alpha in (("kaiming", "alpha", 1), ("gaussian", "alpha_over_rank", 2))
+    ]
+    labelled = [
+        a_run(name, adapter__label=name, **options)
+        for name, options in zip(("lora-mine", "lora-yours"), many, strict=True)
+    ]
+    assert names(*labelled) == ["lora-mine", "lora-yours"]
+    alike = [a_run(name, adapter__label="lora", **o) for name, o in zip("ab", many, strict=True)]
+    assert names(*alike)[0] == "lora alpha=1 init=kaiming scaling=alpha"
+
+
 def test_how_a_run_was_kept_tells_nothing_apart() -> None:
     kept = [
         {"resume": "True", "root": "/a", "hardware__threads": "1", "tracking__uri": "None"},

@@ -97,6 +97,8 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
 def _name(run: Run, arms: Sequence[Run]) -> str:
     """Return the strategy, and the options in which its arms differ: ``lora rank=4``.
 
+    Where these are many and every arm has a label of its own, that is the name.
+
     Args:
         run: any of the arm's.
         arms: one run of every arm.
@@ -119,6 +121,11 @@ def _name(run: Run, arms: Sequence[Run]) -> str:
             parts.append("from scratch")
         elif len(kinds - {"scratch"}) > 1:
             parts.append(f"base={run.params['base.kind']}")
+    label = run.params.get("adapter.label")
+    labels = {other.params.get("adapter.label") for other in peers}
+    # What an experiment calls its arms says more than a list of all in which they differ.
+    if len(parts) > 2 and label is not None and len(labels) == len(peers):
+        return label
     return " ".join([strategy, *parts])
 
 

@@ -73,9 +73,15 @@ def _advice(findings: Findings) -> str:
         return f"Take {cheapest.name}, which trains {cost}: all others are worse."
     if cheapest is reference:
         return f"Take {cheapest.name}, which trains {cost}: no arm tied with it trains fewer."
+    one = cheapest.comparison
+    assert one is not None
+    doubt = "How much worse it may be is not known"
+    if one.interval is not None:
+        worst = max(0.0, -100 * one.interval.low)
+        doubt = f"It may be worse than {reference.name} by up to {worst:.2f} points (95% interval)"
     return (
-        f"Of the arms not told apart, {cheapest.name} trains the fewest parameters: {cost}. Take "
-        "it, unless a difference this small would matter to you; then add seeds."
+        f"Of the arms not told apart, {cheapest.name} trains the fewest parameters: {cost}. "
+        f"{doubt}; if that is too much, add seeds."
     )
 
 

@@ -22,7 +22,6 @@ minilm: install  ## Add a small pretrained text encoder, for model=minilm withou
 
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo
-	$(BIN)/python scripts/report.py study=demo
 
 report: install  ## Write a study's report: make report STUDY=demo
 	$(BIN)/python scripts/report.py study=$(or $(STUDY),demo)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from adapterlab.reporting.findings import Findings, find
+from adapterlab.errors import ConfigError, allowed
+from adapterlab.reporting.findings import ArmFindings, Findings, find
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.study import Run, arms_of, read_runs
 from adapterlab.reporting.study_figures import FIGURES
@@ -59,6 +61,34 @@ class Report:
         """Return one row an arm, the best on the test split first."""
         return arms_table(self.findings)
 
+    def arm(self, name: str) -> ArmFindings:
+        """Return what was found on one arm.
+
+        Raises:
+            ConfigError: there is no arm of this name.
+        """
+        arms = {arm.name: arm for arm in self.findings.arms}
+        if name not in arms:
+            raise ConfigError(f"{name} is no arm; {allowed(name, arms)}")
+        return arms[name]
+
+    def picture(self, stem: str) -> Path:
+        """Return a figure's file, such as that of ``accuracy``.
+
+        Raises:
+            ConfigError: the report has no such figure.
+        """
+        drawn = {path.stem: path for path in sorted((self.folder / "figures").glob("*.png"))}
+        if stem not in drawn:
+            raise ConfigError(f"{stem} is no figure of this study; {allowed(stem, drawn)}")
+        return drawn[stem]
+
+    def _repr_html_(self) -> str:
+        """Return verdict, table and notes as a notebook shows them."""
+        verdict = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.verdict)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"{verdict}{self.table()._repr_html_()}<ul>{notes}</ul>"
+
 
 def parse_request(values: Any) -> Request:
     """Check the options of a report.
@@ -88,7 +118,12 @@ def make_report(request: Request) -> Report:
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
     write_csv(runs_csv(findings), folder / "runs.csv")
     write_csv(arms_csv(findings), folder / "arms.csv")
-    log_report(client, request.study, request.experiment, folder, page.verdict)
+    names = {
+        run.run_id: (arm.name, f"{arm.name}, seed {run.seed}")
+        for arm in findings.arms
+        for run in arm.arm.runs
+    }
+    log_report(client, request.study, request.experiment, folder, page.verdict, names)
     return Report(
         findings=findings,
         verdict=verdict(findings),

@@ -118,8 +118,9 @@ def make_report(request: Request) -> Report:
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
     write_csv(runs_csv(findings), folder / "runs.csv")
     write_csv(arms_csv(findings), folder / "arms.csv")
+    # MLflow's table of runs shows some twenty characters of a name.
     names = {
-        run.run_id: (arm.name, f"{arm.name}, seed {run.seed}")
+        run.run_id: (arm.name, f"{arm.name.replace('optimizer.', '')} seed {run.seed}")
         for arm in findings.arms
         for run in arm.arm.runs
     }

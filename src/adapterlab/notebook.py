@@ -1,5 +1,7 @@
 """What the notebooks call: the report of a study, by the options of its command line."""
 
+import warnings
+
 import hydra
 from omegaconf import OmegaConf
 
@@ -20,4 +22,7 @@ def report(study: str, *options: str) -> Report:
     """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("report", [f"study={study}", *options])
-    return make_report(parse_request(OmegaConf.to_container(composed, resolve=True)))
+    with warnings.catch_warnings():
+        # MLflow brings tqdm, which would have progress bars that notebooks can draw.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        return make_report(parse_request(OmegaConf.to_container(composed, resolve=True)))

@@ -1,7 +1,7 @@
 """The report of a study: what it says for sure, written as pages, tables and pictures."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Report:
         html: the page to open.
     """
 
-    findings: Findings
+    findings: Findings = field(repr=False)
     verdict: tuple[str, str, str]
     notes: tuple[str, ...]
     folder: Path

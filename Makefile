@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm demo report test lint format ui clean constraints
+.PHONY: help install minilm demo report notebooks test lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ demo: install  ## Adapt a digit classifier to rotated digits with four strategie
 report: install  ## Write a study's report: make report STUDY=demo
 	$(BIN)/python scripts/report.py study=$(or $(STUDY),demo)
 
+notebooks: install  ## Execute the notebooks; with their outputs they lie in mlruns/notebooks
+	mkdir -p $(ROOT)/mlruns/notebooks
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter execute --output="$(ROOT)/mlruns/notebooks/{notebook_name}.ipynb" notebooks/*.ipynb
+
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -39,6 +43,7 @@ format: install  ## Format the code
 	$(BIN)/ruff format .
 
 ui: install  ## Browse the runs in MLflow's UI, on port 5000
+	@echo 'Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning'
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(ROOT)/mlruns/mlflow.db
 
 clean:  ## Remove caches and build products; runs in mlruns/ and .venv stay

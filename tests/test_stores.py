@@ -1,14 +1,6 @@
 """Where MLflow's store is: under the root, behind a server, and shared by several processes."""
 
 import multiprocessing
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +11,7 @@ from mlflow import MlflowClient
 from adapterlab import cli, pipeline
 from adapterlab.config import Config
 from adapterlab.tracking import default_uri, tracked
-from lab import Outcome, compose, environment, tiny
+from lab import Outcome, compose, mlflow_process, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -89,42 +81,12 @@ def test_an_experiment_of_another_name(lab_root: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A tracking server on the loopback address, with a store of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
-            *("--port", str(port), "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ],
-        cwd=folder,
-        env=environment(tmp_path, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while not _answers(uri):
-            assert process.poll() is None, "the server stopped"
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.2)
+    store = ("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}")
+    kept = ("--artifacts-destination", str(folder / "artifacts"))
+    with mlflow_process(tmp_path, "server", *store, *kept, cwd=folder) as uri:
         yield uri
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _answers(uri: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @pytest.mark.slow

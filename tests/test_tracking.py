@@ -16,6 +16,7 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.evaluation import evaluate_saved, parse_request
 from adapterlab.hardware import fingerprint
 from adapterlab.parsing import from_container, to_container
+from adapterlab.reporting.report import Request, make_report
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
 from adapterlab.tracking import connect, default_uri, flattened
 from lab import compose, tiny
@@ -74,6 +75,8 @@ def test_tags_say_what_runs_are_found_by(logged: tuple[Config, RunResult, Any]) 
     assert tags["base"].startswith("trained on digits (")
     assert saved.info.status == "FINISHED"
     assert len(tags.get("git_commit", 40 * "0").rstrip("+")) == 40
+    (data,) = (used.dataset for used in saved.inputs.dataset_inputs)
+    assert (data.name, data.digest) == ("digits_rotated", result.data_hash)
 
 
 def test_a_metric_an_epoch(logged: tuple[Config, RunResult, Any], lab_root: Path) -> None:
@@ -147,6 +150,29 @@ def test_the_base_is_an_mlflow_run_too(
     assert base.data.tags["dataset"] == "digits"
     assert "study" not in run.data.tags
     assert base.info.status == run.info.status == "FINISHED"
+
+
+def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
+    rates = ("0.01", "0.02")
+    common = ("tracking=mlflow", "study=rates", "epochs=1", "limit=32", "base=scratch")
+    results = [pipeline.run(tiny(lab_root, *common, f"optimizer.lr={rate}")) for rate in rates]
+    report = make_report(
+        Request(study="rates", reference=None, experiment="adapterlab", tracking_uri=None,
+                root=str(lab_root))
+    )  # fmt: skip
+    client = client_of(lab_root)
+    saved = [client.get_run(result.run_id) for result in results]
+    assert [run.info.run_name for run in saved] == ["lora lr=0.01 seed 0", "lora lr=0.02 seed 0"]
+    assert [run.data.tags["arm_name"] for run in saved] == [
+        f"lora optimizer.lr={rate}" for rate in rates
+    ]
+    study = client.get_run(saved[0].data.tags["mlflow.parentRunId"])
+    link, *verdict = study.data.tags["mlflow.note.content"].split("\n\n")
+    assert tuple(verdict) == report.verdict
+    page = f"{study.info.experiment_id}/runs/{study.info.run_id}/artifacts/report/report.html"
+    assert page in link
+    assert "report.html" in [Path(item.path).name for item in client.list_artifacts(
+        study.info.run_id, "report")]  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["folder", "mlflow"])

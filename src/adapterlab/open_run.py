@@ -201,6 +201,8 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     if config.tuning is not None:
         tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
         tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
+    # What MLflow shows as the source of a run; it would show nothing without a name.
+    tags |= {"mlflow.source.name": "adapterlab-train", "mlflow.source.type": "LOCAL"}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
     commit = git_commit()
     if commit is not None:
@@ -210,6 +212,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
 
 def _log_start(config: Config, tags: dict[str, str], tracker: Tracker) -> None:
     tracker.log(params=flattened(to_container(config)), tags=tags)
+    tracker.data(tags["dataset"], tags["data_hash"])
 
 
 def _log_end(

@@ -40,6 +40,9 @@ class Tracker(Protocol):
     ) -> None:
         """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones."""
 
+    def data(self, name: str, digest: str) -> None:
+        """Name the data set that the run reads, and the hash of what is in it."""
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run."""
 
@@ -57,6 +60,9 @@ class NoTracker:
         metrics: Mapping[str, float] = NOTHING,
         step: int = 0,
     ) -> None:
+        """Do nothing."""
+
+    def data(self, name: str, digest: str) -> None:
         """Do nothing."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -102,6 +108,14 @@ class MLflowTracker:
                 metrics=[Metric(key, value, now, step) for key, value in metrics.items()],
             )
 
+    def data(self, name: str, digest: str) -> None:
+        """Log it as the run's data set, which MLflow's tables show and group by."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        data = Dataset(name, digest, source_type="adapterlab", source=json.dumps({"name": name}))
+        with undisturbed():
+            self.client.log_inputs(self.run_id, [DatasetInput(data)])
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts."""
         with undisturbed():
@@ -109,23 +123,44 @@ class MLflowTracker:
 
 
 def log_report(
-    client: Any, study: str, experiment: str, folder: Path, verdict: Sequence[str]
+    client: Any,
+    study: str,
+    experiment: str,
+    folder: Path,
+    verdict: Sequence[str],
+    names: Mapping[str, tuple[str, str]],
 ) -> None:
     """Keep a study's report with the run that stands for the study, and its verdict as the note.
 
-    A study whose runs have no such parent keeps its report in the folder alone.
+    Only now is it known in what the arms differ, so only now can runs be named by it. A study whose
+    runs have no parent keeps its report in the folder alone.
+
+    Args:
+        client: an MLflow client.
+        study: its name.
+        experiment: name of the MLflow experiment.
+        folder: of the report.
+        verdict: sentences.
+        names: arm and new name of every run, by run id.
     """
+    from mlflow.entities import RunTag
+
     found = client.get_experiment_by_name(experiment)
     query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
     parents = client.search_runs([found.experiment_id], query, max_results=1)
-    if not parents:
-        return
-    run_id = parents[0].info.run_id
     with undisturbed():
+        for run_id, (arm, name) in names.items():
+            tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
+            client.log_batch(run_id, tags=tags)
+        if not parents:
+            return
+        run_id = parents[0].info.run_id
         client.log_artifacts(run_id, str(folder), "report")
-        link = f"#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/report/report.html"
-        note = "\n\n".join([*verdict, f"[Open the report]({link}), under Artifacts."])
-        client.set_tag(run_id, "mlflow.note.content", note)
+        # The page folds a long note, so the link comes first. It opens in a new tab, in which
+        # MLflow would otherwise show the menu for traces of language models.
+        page = f"#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/report/report.html"
+        link = f"[Open the report]({page}?workflowType=machine_learning)"
+        client.set_tag(run_id, "mlflow.note.content", "\n\n".join([link, *verdict]))
 
 
 def default_uri(mlruns: Path) -> str:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from adapterlab.reporting.findings import ArmFindings, Findings
@@ -36,6 +37,13 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        header = "".join(f"<th>{escape(name)}</th>" for name in self.header)
+        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
 
 
 EVIDENCE: Mapping[str, Cell] = {

@@ -1,0 +1,28 @@
+"""What the notebooks call: the report of a study, by the options of its command line."""
+
+import warnings
+
+import hydra
+from omegaconf import OmegaConf
+
+from adapterlab.cli import CONF
+from adapterlab.reporting.report import Report, make_report, parse_request
+
+
+def report(study: str, *options: str) -> Report:
+    """Do what ``python scripts/report.py study=NAME`` does, and return the report.
+
+    Args:
+        study: its name.
+        options: further ones as on the command line, such as ``reference=lora``.
+
+    Raises:
+        AdapterLabError: the study has no finished runs.
+        ConfigError: the reference is none of its arms.
+    """
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra.compose("report", [f"study={study}", *options])
+    with warnings.catch_warnings():
+        # MLflow brings tqdm, which would have progress bars that notebooks can draw.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        return make_report(parse_request(OmegaConf.to_container(composed, resolve=True)))

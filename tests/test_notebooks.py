@@ -1,0 +1,96 @@
+"""The notebooks run from top to bottom on a fresh root, and are kept without what they put out."""
+
+import ast
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from adapterlab.reporting.study_figures import FIGURES
+from lab import CHECKOUT
+
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+
+STAND_INS = """
+from matplotlib.figure import Figure
+from adapterlab.reporting.study_figures import FIGURES
+for stem in ("accuracy", "forgetting", "rank_alpha", "pareto", "classes"):
+    FIGURES[stem] = (stem, "", lambda findings: Figure(figsize=(1, 1)))
+"""
+"""For figures that the report does not have yet."""
+
+SHOWN = {
+    "01_first_comparison": (
+        *("in a pack of 3", "On the test split, ", "<td>head</td>", "<td>worse</td>"),
+        *("<td>tie</td>", "learning rate, 0.003"),
+    ),
+    "02_rank_and_alpha": (
+        *("What is trained together", "What digits_rotated-mlp-lora-r4-a16-seed0 trains"),
+        *("in a pack of 18", "On the test split, ", "<td>lora alpha=16 rank=4</td>"),
+    ),
+    "03_read_the_evidence": (
+        *("<td>full</td>", "Verdict.WORSE", "PairedT(", "PairedBootstrap(", "McNemar("),
+        *("(3, 360) seeds, test examples", "'head': ", "could have seen: ", "taken for"),
+        *("<iframe", "report.html"),
+    ),
+}
+"""What a reader must find in each."""
+
+PICTURES = {"01_first_comparison": 2, "02_rank_and_alpha": 2, "03_read_the_evidence": 1}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared, as a reader's is: the last notebook takes up the study of the first, or trains it."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_runs_and_shows_what_the_text_speaks_of(
+    path: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERLAB_ROOT", str(root))
+    monkeypatch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    notebook = nbformat.read(path, as_version=4)
+    if not FIGURES:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(STAND_INS))
+    folder = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=180, kernel_name="python3", resources=folder).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    seen = "\n".join(text for output in outputs for text in _texts(output))
+    assert [text for text in SHOWN[path.stem] if text not in seen] == []
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == PICTURES[path.stem]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_kept_without_outputs_and_has_no_logic_of_its_own(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert cell.metadata == {}
+        if cell.cell_type != "code":
+            continue
+        assert (cell.outputs, cell.execution_count) == ([], None)
+        assert len(cell.source.splitlines()) <= 8
+        if not cell.source.startswith("%%"):
+            defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+            assert not any(isinstance(node, defined) for node in ast.walk(ast.parse(cell.source)))
+
+
+def test_every_notebook_has_its_expectations() -> None:
+    assert [path.stem for path in NOTEBOOKS] == list(SHOWN) == list(PICTURES)
+
+
+def _texts(output: Any) -> list[str]:
+    """Everything that an output says, as a terminal or as a page."""
+    data = output.get("data", {})
+    return [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")]

@@ -10,18 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from adapterlab.reporting.study_figures import FIGURES
 from lab import CHECKOUT
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
-
-STAND_INS = """
-from matplotlib.figure import Figure
-from adapterlab.reporting.study_figures import FIGURES
-for stem in ("accuracy", "forgetting", "rank_alpha", "pareto", "classes"):
-    FIGURES[stem] = (stem, "", lambda findings: Figure(figsize=(1, 1)))
-"""
-"""For figures that the report does not have yet."""
 
 SHOWN = {
     "01_first_comparison": (
@@ -59,8 +50,6 @@ def test_every_cell_runs_and_shows_what_the_text_speaks_of(
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(path, as_version=4)
-    if not FIGURES:
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(STAND_INS))
     folder = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=180, kernel_name="python3", resources=folder).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]

@@ -18,7 +18,8 @@ from adapterlab.hardware import fingerprint
 from adapterlab.parsing import from_container, to_container
 from adapterlab.reporting.report import Request, make_report
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
-from adapterlab.tracking import connect, default_uri, flattened
+from adapterlab.trackers import flattened
+from adapterlab.tracking import connect, default_uri
 from lab import compose, tiny
 
 OVERRIDES = (
@@ -168,7 +169,7 @@ def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
     ]
     study = client.get_run(saved[0].data.tags["mlflow.parentRunId"])
     link, *verdict = study.data.tags["mlflow.note.content"].split("\n\n")
-    assert tuple(verdict) == report.verdict
+    assert tuple(verdict) == report.page.verdict
     page = f"{study.info.experiment_id}/runs/{study.info.run_id}/artifacts/report/report.html"
     assert page in link
     assert "report.html" in [Path(item.path).name for item in client.list_artifacts(

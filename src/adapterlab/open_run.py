@@ -16,7 +16,8 @@ from adapterlab.predictions import Predictions
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import git_commit
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
-from adapterlab.tracking import Tracker, flattened, is_logged, tracked
+from adapterlab.trackers import Tracker, flattened
+from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.fit import Training
 from adapterlab.training.prefix import Prefix
 

@@ -4,17 +4,17 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from adapterlab.interrupts import undisturbed
 
 NOTHING: Mapping[str, Any] = {}
 
 
-class Tracker(Protocol):
-    """Takes what a run reports."""
+class Tracker:
+    """Takes what a run reports. This one keeps nothing: `tracking=none`, the folder is enough."""
 
-    run_id: str | None
+    run_id: str | None = None
 
     def log(
         self,
@@ -33,29 +33,7 @@ class Tracker(Protocol):
         """Keep a file with the run."""
 
 
-class NoTracker:
-    """Tracks nothing: `tracking=none`, for a run whose folder is enough."""
-
-    run_id: str | None = None
-
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] = NOTHING,
-        tags: Mapping[str, str] = NOTHING,
-        metrics: Mapping[str, float] = NOTHING,
-        step: int = 0,
-    ) -> None:
-        """Do nothing."""
-
-    def data(self, name: str, digest: str) -> None:
-        """Do nothing."""
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Do nothing."""
-
-
-class MLflowTracker:
+class MLflowTracker(Tracker):
     """Writes to one MLflow run.
 
     Args:
@@ -67,7 +45,7 @@ class MLflowTracker:
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client = client
-        self.run_id: str | None = run_id
+        self.run_id = run_id
 
     def log(
         self,

@@ -89,10 +89,11 @@ class Report:
         return drawn[stem]
 
     def _repr_html_(self) -> str:
-        """Return verdict, table and notes as a notebook shows them."""
+        """Return verdict, tables of evidence and costs, and notes as a notebook shows them."""
         verdict = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.page.verdict)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.page.notes)
-        return f"{verdict}{self.table()._repr_html_()}<ul>{notes}</ul>"
+        tables = "".join(table._repr_html_() for table in self.page.tables[:2])
+        return f"{verdict}{tables}<ul>{notes}</ul>"
 
 
 def parse_request(values: Any) -> Request:

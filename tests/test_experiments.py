@@ -26,6 +26,9 @@ from lab import compose
 
 EXPERIMENT = cli.CONF / "experiment"
 NAMES = [str(p.relative_to(EXPERIMENT).with_suffix("")) for p in sorted(EXPERIMENT.rglob("*.yaml"))]
+NEEDS_MINILM = pytest.mark.skipif(
+    find_spec(MINILM_PACKAGE) is None, reason="MiniLM is not installed"
+)
 ON_THE_HUB = [name for name in NAMES if "distilbert" in name or "roberta" in name]
 
 HUB: dict[str, PretrainedConfig] = {
@@ -83,13 +86,16 @@ def sweep(name: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.filterwarnings("ignore:rank .* is above its smaller side")
 class TestEachPreset:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize(
+        "name",
+        [pytest.param(n, marks=NEEDS_MINILM if n.endswith("_text") else ()) for n in NAMES],
+    )
     def test_every_arm_can_be_carried_out(self, name: str, counted: Checked) -> None:
         jobs = {tuple(o for o in job if not o.startswith("seed=")) for job in sweep(name)}
         for job in {(), *jobs}:  # with and without -m
             assert counted(f"experiment={name}", *job).trainable > 0, job
 
-    @pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM is not installed")
+    @NEEDS_MINILM
     @pytest.mark.parametrize("name", ON_THE_HUB)
     def test_minilm_can_take_the_place_of_a_model_of_the_hub(
         self, name: str, counted: Checked

@@ -55,8 +55,9 @@ class DoRALinear(LoRALinear):
     def weight_norm(self) -> Tensor:
         """Return ‖W + s · B A‖ of each row (column), without ever forming W + s · B A."""
         norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
-        W, A, B = self.base.weight, self.lora_A, self.lora_B
-        return root(norm_sq(W, A, B, self.scale, self.base_norm_sq))
+        return root(
+            norm_sq(self.base.weight, self.lora_A, self.scale * self.lora_B, self.base_norm_sq)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -127,34 +128,24 @@ def check_magnitude(magnitude: Magnitude) -> None:
 
 
 def norm_sq_of_rows(
-    W: Tensor,
-    A: Tensor,
-    B: Tensor,
-    s: float | Tensor,
-    W_norm_sq: Tensor,
-    W_A: Tensor | None = None,
+    W: Tensor, A: Tensor, B: Tensor, W_norm_sq: Tensor, W_A: Tensor | None = None
 ) -> Tensor:
-    """Return the squared norms of the rows of W + s · B A, in factored form.
+    """Return the squared norms of the rows of W + B A, in factored form; B is scaled already.
 
-    ‖W‖² + 2s Σ B∘(W Aᵀ) + s² Σ (B (A Aᵀ))∘B, with ‖W‖² given, and W Aᵀ if it is known.
+    ‖W‖² + Σ B∘(2 W Aᵀ + B (A Aᵀ)), with ‖W‖² given, and W Aᵀ if it is known.
 
-    Shapes: W [d_out, d_in], A [..., rank, d_in], B and W Aᵀ [..., d_out, rank], s a number or
-    [..., 1], norms [..., d_out].
+    Shapes: W [d_out, d_in], A [..., rank, d_in], B and W Aᵀ [..., d_out, rank], norms [..., d_out].
     """
     with full_precision(W.device):
-        cross = (B * (F.linear(A, W).mT if W_A is None else W_A)).sum(-1)
-        square = ((B @ (A @ A.mT)) * B).sum(-1)
-        return W_norm_sq + 2 * s * cross + s**2 * square
+        if W_A is None:
+            W_A = F.linear(A, W).mT
+        return W_norm_sq + (B * torch.add(B @ (A @ A.mT), W_A, alpha=2)).sum(-1)
 
 
-def norm_sq_of_columns(
-    W: Tensor, A: Tensor, B: Tensor, s: float | Tensor, W_norm_sq: Tensor
-) -> Tensor:
-    """Return the squared norms of the columns of W + s · B A: the roles of A and B exchanged."""
+def norm_sq_of_columns(W: Tensor, A: Tensor, B: Tensor, W_norm_sq: Tensor) -> Tensor:
+    """Return the squared norms of the columns of W + B A: the roles of A and B exchanged."""
     with full_precision(W.device):
-        cross = (A * (B.mT @ W)).sum(-2)
-        square = (((B.mT @ B) @ A) * A).sum(-2)
-        return W_norm_sq + 2 * s * cross + s**2 * square
+        return W_norm_sq + (A * torch.add((B.mT @ B) @ A, B.mT @ W, alpha=2)).sum(-2)
 
 
 def root(norm_sq: Tensor) -> Tensor:

@@ -189,19 +189,20 @@ class LaneLoRALinear(LaneModule):
             joined = padded.index_copy(0, self.places, joined)
         return joined.view(self.lanes.count, -1, joined.shape[-1])
 
-    def update(self, x: Tensor) -> Tensor:
-        """Return s · B A dropout(x), ``[K, B·..., d_out]``."""
+    def update(self, x: Tensor, B: Tensor) -> Tensor:
+        """Return B A dropout(x), ``[K, B·..., d_out]``; B is scaled already."""
         x = self.dropout(x)
         down = self.lanes.linear_joined(x, self.lora_A, self.stacks["lora_A"].shapes)
         if down is None:
             down = self.lanes.linear(x, self.padded(self.lora_A))
         else:
             down = self.padded(down).mT
-        return down @ (self.scale * self.lora_B).mT
+        return down @ B.mT
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        return self.lanes.join(self.lanes.flat(self.base(x)) + self.update(x), x)
+        update = self.update(x, self.scale * self.lora_B)
+        return self.lanes.join(self.lanes.flat(self.base(x)) + update, x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
@@ -242,24 +243,24 @@ class LaneDoRALinear(LaneLoRALinear):
         return *super().signature(module), cast(DoRALinear, module).over_output
 
     @torch.no_grad()
-    def weight_norm(self) -> Tensor:
-        """Return ‖W + s · B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
-        W, scale, A = self.base.weight, self.scale[..., 0], self.padded(self.lora_A)
+    def weight_norm(self, B: Tensor) -> Tensor:
+        """Return ‖W + B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
+        W, A = self.base.weight, self.padded(self.lora_A)
         if not self.over_output:
-            return root(norm_sq_of_columns(W, A, self.lora_B, scale, self.base_norm_sq))
+            return root(norm_sq_of_columns(W, A, B, self.base_norm_sq))
         with full_precision(W.device):
             # Most of the work, so without the padding.
             W_A = self.padded(F.linear(self.lora_A, W)).mT
-        return root(norm_sq_of_rows(W, A, self.lora_B, scale, self.base_norm_sq, W_A))
+        return root(norm_sq_of_rows(W, A, B, self.base_norm_sq, W_A))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        lanes = self.lanes
-        rescale = (self.magnitude / self.weight_norm())[:, None]
+        lanes, B = self.lanes, self.scale * self.lora_B
+        rescale = (self.magnitude / self.weight_norm(B))[:, None]
         if not self.over_output:
             scaled = lanes.join(rescale * lanes.flat(x), x)
-            return lanes.join(lanes.flat(self.base(scaled)) + self.update(scaled), x)
-        y = rescale * (lanes.flat(F.linear(x, self.base.weight)) + self.update(x))
+            return lanes.join(lanes.flat(self.base(scaled)) + self.update(scaled, B), x)
+        y = rescale * (lanes.flat(F.linear(x, self.base.weight)) + self.update(x, B))
         return lanes.join(y if self.base.bias is None else y + self.base.bias, x)
 
 

@@ -76,6 +76,7 @@ class PackedModel(nn.Module):
             replace_module(self.model, name, COUNTERPARTS[type(module)](of_lanes, self.lanes))
         self._randomness = LaneRandomness(self.lanes)
         self._depth = frozen_depth(models[0])
+        self._draws = draws(self.model)
 
     def forward(self, inputs: Any, rows: int, *, together: bool = False) -> Tensor:
         """Return the logits of all lanes, ``[K, B, classes]``.
@@ -86,7 +87,7 @@ class PackedModel(nn.Module):
             together: all lanes read the same rows, ``[B, ...]``, as they do in evaluation.
         """
         self.lanes.begin(rows, together=together)
-        random = self.training and (not self._is_chain or draws(self.model))
+        random = self.training and (not self._is_chain or self._draws)
         with self._randomness if random else nullcontext():
             logits = self.model(self._for_lanes(inputs))
         return self.lanes.split(logits)
@@ -126,6 +127,7 @@ class PackedModel(nn.Module):
         """
         device = next(self.parameters()).device
         self._randomness.reseed(model_seeds, device)
+        self._draws = draws(self.model)
         dropouts = [m for m in self.model.modules() if isinstance(m, LaneDropout)]
         for lane, seed in enumerate(adapter_seeds):
             generator = torch.Generator().manual_seed(seed)

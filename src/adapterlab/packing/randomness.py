@@ -103,12 +103,12 @@ class LaneRandomness(TorchFunctionMode):
 
 
 def draws(model: nn.Module) -> bool:
-    """Say whether a model's own dropout may draw while it is in its present mode.
+    """Say whether a model's own dropout draws while it trains.
 
     Only a module of torch's own dropout is seen; a model of `transformers` may draw in attention
     that has none, and is always taken to draw while any of it trains.
     """
-    return any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in model.modules())
+    return any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
 
 
 def _get_state(device: torch.device) -> Tensor:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+_MOST_WAITING = 2**22
+"""Logits that wait to be counted, at most."""
+
 
 class LaneTally(nn.Module):
     """Sums over the batches of an epoch for several lanes, kept on the device until it ends.
@@ -18,6 +21,7 @@ class LaneTally(nn.Module):
     def __init__(self, num_classes: int, lanes: int) -> None:
         super().__init__()
         self.num_classes, self.lanes = num_classes, lanes
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         sizes = {"confusion": lanes * num_classes**2, "loss_sum": lanes}
         for name, size in sizes.items():
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64), persistent=False)
@@ -25,16 +29,31 @@ class LaneTally(nn.Module):
         first_rows = torch.arange(lanes)[:, None] * num_classes
         self.register_buffer("first_rows", first_rows, persistent=False)
 
-    @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Count a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
+        """Take a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
+        self._waiting.append((logits.detach(), labels, loss.detach()))
+        # Counted together, many small batches cost little more than one.
+        if len(self._waiting) * logits.numel() >= _MOST_WAITING or len(self._waiting) >= 32:
+            self.count()
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Count the batches that wait."""
+        if not self._waiting:
+            return
+        all_logits, all_labels, losses = zip(*self._waiting, strict=True)
+        self._waiting = []
+        logits, labels = torch.cat(all_logits, 1), torch.cat(all_labels, 1)
         cells = (self.first_rows + labels) * self.num_classes + logits.argmax(-1)
         ones = torch.ones(cells.numel(), dtype=torch.float64, device=cells.device)
         self.confusion.index_add_(0, cells.flatten(), ones)
-        self.loss_sum += loss.detach() * labels.shape[-1]
+        sizes = [own.shape[-1] for own in all_labels]
+        by_batch = torch.stack(losses).to(torch.float64)
+        self.loss_sum += by_batch.new_tensor(sizes) @ by_batch
 
     def compute(self) -> list[dict[str, float]]:
         """Return each lane's loss, accuracy and macro-F1, see `Tally`."""
+        self.count()
         counts = self.confusion.view(self.lanes, self.num_classes, self.num_classes)
         hits, total = counts.diagonal(dim1=1, dim2=2), counts.sum((1, 2))
         f1 = 2 * hits / (counts.sum(1) + counts.sum(2)).clamp_min(1)
@@ -48,6 +67,7 @@ class LaneTally(nn.Module):
 
     def reset(self) -> None:
         """Start an epoch."""
+        self._waiting = []
         self.confusion.zero_()
         self.loss_sum.zero_()
 
@@ -66,6 +86,7 @@ class Tally(nn.Module):
     @property
     def confusion(self) -> Tensor:
         """Counts, [C²]."""
+        self._lanes.count()
         return self._lanes.confusion
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:

@@ -58,14 +58,12 @@ def write_files(
 
 
 def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
-    """Yield the files that are kept with the MLflow run, and the artifact folder of each."""
+    """Yield the files and folders that are kept with the MLflow run, and where each goes there."""
     yield folder.config, None
     yield folder.result, None
     yield folder.adapter, "adapter"
     yield folder.predictions, "predictions"
-    for path, where in ((folder.figures, "figures"), (folder.mistakes, "mistakes")):
-        for file in sorted(path.iterdir()):
-            yield file, where
+    yield folder.figures, "figures"
+    yield folder.mistakes, "mistakes"
     if folder.peft.is_dir():
-        for file in sorted(folder.peft.iterdir()):
-            yield file, "peft"
+        yield folder.peft, "peft"

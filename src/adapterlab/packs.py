@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import Any
 
 from adapterlab.assembly import Assembly, assemble, source_data
-from adapterlab.building import check
 from adapterlab.config import Config
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.errors import AdapterLabError
@@ -134,7 +133,6 @@ class _Pack:
             try:
                 with stack:
                     stack.enter_context(folder.lock(wait=False))
-                    check(config)
                     keep, finished = found(config, folder, self.read)
                     if finished is not None:
                         self.outcomes[number] = finished

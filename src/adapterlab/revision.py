@@ -1,11 +1,16 @@
 """Which state of this code a run was made with."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def git_commit() -> str | None:
-    """Return the commit that this code is at, with ``+`` when files differ; None outside git."""
+    """Return the commit that this code is at, with ``+`` when files differ; None outside git.
+
+    Asked once a process: what was loaded is what computes, whatever becomes of the files.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         # An installed wheel may lie in some other project's checkout.

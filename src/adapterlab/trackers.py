@@ -30,7 +30,7 @@ class Tracker:
         """Name the data set that the run reads, and the hash of what is in it."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a file with the run."""
+        """Keep a file with the run, or all that is in a folder."""
 
 
 class MLflowTracker(Tracker):
@@ -81,9 +81,10 @@ class MLflowTracker(Tracker):
             self.client.log_inputs(self.run_id, [DatasetInput(data)])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file to the run's artifacts."""
+        """Copy a file, or all that is in a folder, to the run's artifacts."""
+        log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         with undisturbed():
-            self.client.log_artifact(self.run_id, str(path), folder)
+            log(self.run_id, str(path), folder)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

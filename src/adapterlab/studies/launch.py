@@ -40,10 +40,11 @@ Compose = Callable[[DictConfig, Sequence[str]], DictConfig]
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: what Hydra composed, and what it means."""
+    """One job of a sweep: what Hydra composed, the part of it that is not Hydra's, its meaning."""
 
     overrides: tuple[str, ...]
     composed: DictConfig
+    own: DictConfig
     config: Config
 
     def __str__(self) -> str:
@@ -266,7 +267,8 @@ def _composed(
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:
-        return Job(tuple(overrides), composed, parse_solved(_without_hydra(composed), data, said))
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        return Job(tuple(overrides), composed, own, parse_solved(own, data, said))
     finally:
         HydraConfig.instance().cfg = before
 
@@ -274,7 +276,7 @@ def _composed(
 def _job_return(job: Job, outcome: Any) -> JobReturn:
     returned = JobReturn()
     returned.overrides = list(job.overrides)
-    returned.cfg = _without_hydra(job.composed)
+    returned.cfg = job.own
     returned.hydra_cfg = OmegaConf.masked_copy(job.composed, ["hydra"])
     returned.task_name = job.composed.hydra.job.name
     returned.working_dir = str(Path.cwd())
@@ -284,10 +286,6 @@ def _job_return(job: Job, outcome: Any) -> JobReturn:
     value = outcome.metrics[f"best/val_{job.config.select_on}"]
     returned.return_value, returned.status = value, JobStatus.COMPLETED
     return returned
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def _first_line(error: BaseException) -> str:

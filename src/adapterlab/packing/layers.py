@@ -235,6 +235,7 @@ class LaneDoRALinear(LaneLoRALinear):
     def __init__(self, modules: Sequence[DoRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
         self.over_output = modules[0].over_output
+        self._room: Tensor | None = None
         self.register_buffer("base_norm_sq", modules[0].base_norm_sq, persistent=False)
 
     @classmethod
@@ -245,13 +246,27 @@ class LaneDoRALinear(LaneLoRALinear):
     @torch.no_grad()
     def weight_norm(self, B: Tensor) -> Tensor:
         """Return ‖W + B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
-        W, A = self.base.weight, self.padded(self.lora_A)
+        W, A = self.base.weight, self._padded_once()
         if not self.over_output:
             return root(norm_sq_of_columns(W, A, B, self.base_norm_sq))
         with full_precision(W.device):
             # Most of the work, so without the padding.
             W_A = self.padded(F.linear(self.lora_A, W)).mT
         return root(norm_sq_of_rows(W, A, B, self.base_norm_sq, W_A))
+
+    def _padded_once(self) -> Tensor:
+        """Return A padded, for what needs no gradient: in memory that every step uses again."""
+        if self.places is None:
+            return self.padded(self.lora_A)
+        rows, width = self.lanes.count * self.lora_B.shape[-1], self.lora_A.shape[-1]
+        room = self._room
+        fits = room is not None and (room.shape, room.dtype, room.device) == (
+            (rows, width), self.lora_A.dtype, self.lora_A.device,
+        )  # fmt: skip
+        # What inference mode has made cannot be written to outside of it.
+        if room is None or not fits or room.is_inference():
+            self._room = room = self.lora_A.new_zeros(rows, width)
+        return room.index_copy_(0, self.places, self.lora_A).view(self.lanes.count, -1, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -260,8 +275,9 @@ class LaneDoRALinear(LaneLoRALinear):
         if not self.over_output:
             scaled = lanes.join(rescale * lanes.flat(x), x)
             return lanes.join(lanes.flat(self.base(scaled)) + self.update(scaled, B), x)
-        y = rescale * (lanes.flat(F.linear(x, self.base.weight)) + self.update(x, B))
-        return lanes.join(y if self.base.bias is None else y + self.base.bias, x)
+        y = lanes.flat(F.linear(x, self.base.weight)) + self.update(x, B)
+        bias = self.base.bias
+        return lanes.join(rescale * y if bias is None else torch.addcmul(bias, rescale, y), x)
 
 
 COUNTERPARTS: dict[type[nn.Module], type[LaneModule]] = {

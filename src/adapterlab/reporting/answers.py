@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.reporting.study import Run
 
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
@@ -40,9 +41,8 @@ class Answers:
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts ``[C, C]`` over all runs, true class by predicted class."""
-        size = len(self.classes)
-        pairs = self.labels.astype(np.int64) * size + self.predicted
-        return np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
+        labels = np.tile(self.labels, len(self.predicted))
+        return confusion_matrix(labels, self.predicted.ravel(), len(self.classes))
 
     def wrong_by_class(self) -> Floats:
         """Return the share of each class's examples that is wrong, ``[C]``; nan without any."""

@@ -1,7 +1,7 @@
 """What a study has found: every arm with its uncertainty, and each compared with a reference."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.verdicts import Comparison, Replicates, compare_with
 from adapterlab.reporting.answers import Answers, read_answers, read_history
-from adapterlab.reporting.study import Arm
+from adapterlab.reporting.study import Arm, Run
 
 ACCURACY = "test/accuracy"
 
@@ -110,6 +110,11 @@ class Findings:
     gaps: tuple[str, ...]
 
     @property
+    def runs(self) -> list[Run]:
+        """The runs of all arms."""
+        return [run for arm in self.arms for run in arm.arm.runs]
+
+    @property
     def others(self) -> tuple[ArmFindings, ...]:
         """All arms but the reference."""
         return tuple(arm for arm in self.arms if arm is not self.reference)
@@ -155,7 +160,7 @@ def find(study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
     others = [one for one in read if one is not leader]
     comparisons = compare_with(replicates(leader), [replicates(one) for one in others])
     by_name = {comparison.a: comparison for comparison in comparisons}
-    compared = [_compared(one, by_name.get(one.name)) for one in read]
+    compared = [replace(one, comparison=by_name.get(one.name)) for one in read]
     ranked = sorted(compared, key=lambda one: (-one.accuracy.mean, one.name))
     return Findings(
         study=study,
@@ -208,7 +213,7 @@ def _on_the_same_examples(arms: list[ArmFindings], gaps: list[str]) -> list[ArmF
         if first is not None and answers is not None and not _alike(answers, first):
             gaps.append(f"{arm.name}: not tested over test examples, which are others than those "
                         f"of {arms[0].name}")  # fmt: skip
-            arm = ArmFindings(arm.arm, arm.figures, arm.selection, None, arm.curves)
+            arm = replace(arm, answers=None)
         kept.append(arm)
     return kept
 
@@ -222,7 +227,3 @@ def replicates(one: ArmFindings) -> Replicates:
     seeds = tuple(run.seed for run in one.arm.runs)
     correct = None if one.answers is None else one.answers.correct
     return Replicates(one.name, seeds, one.accuracy.values, correct)
-
-
-def _compared(one: ArmFindings, comparison: Comparison | None) -> ArmFindings:
-    return ArmFindings(one.arm, one.figures, one.selection, one.answers, one.curves, comparison)

@@ -9,7 +9,7 @@ from adapterlab.reporting.words import counted, percent
 
 def about(findings: Findings) -> str:
     """Return in a line what was compared."""
-    runs = [run for arm in findings.arms for run in arm.arm.runs]
+    runs = findings.runs
     models = "/".join(dict.fromkeys(run.tags.get("model", "?") for run in runs))
     datasets = "/".join(dict.fromkeys(run.tags.get("dataset", "?") for run in runs))
     of = f"{counted(len(findings.arms), 'arm')}, {counted(len(runs), 'run')}"
@@ -21,7 +21,7 @@ def about(findings: Findings) -> str:
 def notes(findings: Findings) -> list[str]:
     """Return what a reader of the tables must know."""
     arms = findings.arms
-    runs = [run for arm in arms for run in arm.arm.runs]
+    runs = findings.runs
     said = []
     if all(len(arm.arm.runs) == 1 for arm in arms):
         said.append("one seed an arm says nothing about the spread between seeds")
@@ -65,7 +65,7 @@ def _missing(runs: Sequence[Run]) -> list[str]:
 
 def _on_rates(findings: Findings) -> list[str]:
     """Say how learning rates were chosen: it decides what a comparison is worth."""
-    runs = [run for arm in findings.arms for run in arm.arm.runs]
+    runs = findings.runs
     tuned = [run for run in runs if "tuned.study" in run.tags]
     if len(tuned) == len(runs):
         studies = "/".join(dict.fromkeys(run.tags["tuned.study"] for run in runs))
@@ -87,7 +87,7 @@ def _on_rates(findings: Findings) -> list[str]:
 
 def facts(findings: Findings) -> list[tuple[str, str]]:
     """Return the circumstances, as names and values."""
-    runs = [run for arm in findings.arms for run in arm.arm.runs]
+    runs = findings.runs
     wanted = {
         "data set": "dataset",
         "model": "model",

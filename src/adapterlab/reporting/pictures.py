@@ -37,7 +37,7 @@ class PicturesBeside(Pictures):
 
     def __init__(self) -> None:
         self._asked: list[tuple[Any, MakeFigure, Path]] = []
-        self._submit(_load)  # while this process does other things
+        _executor()
 
     def draw(self, make: MakeFigure, path: Path) -> None:
         """Have a figure drawn."""
@@ -92,4 +92,6 @@ def _executor() -> Any:
     # the one that loky and joblib reuse: a launcher may be at work with that.
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(max_workers=1, timeout=60)
+    executor = ProcessPoolExecutor(max_workers=1, timeout=60)
+    executor.submit(_load)  # while this process does other things
+    return executor

@@ -21,11 +21,10 @@ from adapterlab.config import Config
 from adapterlab.console import memory, print_line, print_packs
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
-from adapterlab.loading import RunData, load_data
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.studies.planning import PlannedPack, plan_packs
-from adapterlab.studies.processes import Work, carry_out, data_key
+from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
 
 log = logging.getLogger(__name__)
@@ -96,24 +95,6 @@ def launch(
         context.callbacks.on_job_end(config=job.composed, job_return=returned)
         returns.append(returned)
     return returns
-
-
-class ReadOnce:
-    """The data of runs, read once for all that read the same."""
-
-    def __init__(self) -> None:
-        self._read: dict[str, RunData] = {}
-
-    def __call__(self, config: Config) -> RunData:
-        """Return the data of a run."""
-        key = data_key(config)
-        if key not in self._read:
-            self._read[key] = load_data(config)
-        return self._read[key]
-
-    def if_read(self, config: Config) -> RunData | None:
-        """Return the data of a run; None if they have not been read."""
-        return self._read.get(data_key(config))
 
 
 class _Study:

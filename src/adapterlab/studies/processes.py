@@ -16,7 +16,7 @@ from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, RunLostError
-from adapterlab.loading import RunData
+from adapterlab.loading import RunData, load_data
 from adapterlab.runs import RunFolder
 from adapterlab.tracking import mark_lost
 
@@ -191,16 +191,8 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     cli.set_up_output()
     logging.getLogger("adapterlab").setLevel(logging.WARNING)
     import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
-    from adapterlab.loading import load_data
 
-    me = os.getpid()
-    read: dict[str, RunData] = {}
-
-    def data(config: Config) -> RunData:
-        key = data_key(config)
-        if key not in read:
-            read[key] = load_data(config)
-        return read[key]
+    me, data = os.getpid(), ReadOnce()
 
     def moved(number: int, runs: float) -> None:
         if os.getppid() != parent:
@@ -229,6 +221,24 @@ def _stop(*_: object) -> None:
 def data_key(config: Config) -> str:
     """Return what decides which files a run reads."""
     return repr((config.dataset, config.source, config.data_dir, config.root))
+
+
+class ReadOnce:
+    """The data of runs, read once for all that read the same."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, RunData] = {}
+
+    def __call__(self, config: Config) -> RunData:
+        """Return the data of a run."""
+        key = data_key(config)
+        if key not in self._read:
+            self._read[key] = load_data(config)
+        return self._read[key]
+
+    def if_read(self, config: Config) -> RunData | None:
+        """Return the data of a run; None if they have not been read."""
+        return self._read.get(data_key(config))
 
 
 def _sendable(outcome: Any) -> Any:

@@ -11,21 +11,17 @@ from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitDataModule
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements
-from adapterlab.parsing import to_container
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import git_commit
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
-from adapterlab.trackers import Tracker, flattened
+from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.fit import Training
 from adapterlab.training.prefix import Prefix
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
-
-IDENTITY: tuple[str, ...] = ("config_hash", "kind", "study")
-"""Tags by which a run is found again that was killed before its id was written down."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +146,10 @@ def open_run(
     """
     tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
-    identity = {name: tags[name] for name in IDENTITY if name in tags}
-    with tracked(
-        config, run_name(config), run_id, identity=identity, resume=config.resume
-    ) as tracker:
+    with tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker:
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         folder.remember_mlflow_run(tracker.run_id)
-        _log_start(config, tags, tracker)
+        tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
         yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn)
 
@@ -165,9 +158,9 @@ def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult
     """Return a finished run's result, logged to MLflow if the store does not have it."""
     if is_logged(config, result.run_id):
         return result
-    with tracked(config, result.name, result.run_id) as tracker:
+    with tracked(config, result.name, result.run_id, tags=result.tags) as tracker:
         folder.remember_mlflow_run(tracker.run_id)
-        _log_start(config, result.tags, tracker)
+        tracker.data(result.tags["dataset"], result.tags["data_hash"])
         for epoch, metrics in result.history.items():
             tracker.log(metrics=metrics, step=epoch)
         result = replace(result, run_id=tracker.run_id)
@@ -209,11 +202,6 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     if commit is not None:
         tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
     return {key: value for key, value in tags.items() if value}
-
-
-def _log_start(config: Config, tags: dict[str, str], tracker: Tracker) -> None:
-    tracker.log(params=flattened(to_container(config)), tags=tags)
-    tracker.data(tags["dataset"], tags["data_hash"])
 
 
 def _log_end(

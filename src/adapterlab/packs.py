@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -260,11 +261,14 @@ class _Pack:
                 own["lane_seconds"] = (lane.training.seconds + prefix.seconds / size, "")
             with self._each_for_itself(lane):
                 taken[lane.number] = lane.opened.take(lane.training, test, prefix, own, source)
-        # A process that draws pictures began with the first lane: what it is not at is done here.
-        for lane in reversed(self.lanes.copy()):
-            assert lane.opened is not None
+        waiting = deque((lane, lane.opened) for lane in self.lanes if lane.opened is not None)
+        while waiting:
+            # A process that draws pictures began with the first lane: what it has not come to is
+            # done here, from the last lane on, so that both are at work to the end.
+            first_is_drawn = waiting[0][1].pictures.drawn()
+            lane, opened = waiting.popleft() if first_is_drawn else waiting.pop()
             with self._each_for_itself(lane):
-                result = lane.opened.conclude(taken[lane.number])
+                result = opened.conclude(taken[lane.number])
                 self.lanes.remove(lane)
                 lane.stack.close()
                 self.outcomes[lane.number] = result

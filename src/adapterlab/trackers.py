@@ -55,13 +55,12 @@ class MLflowTracker(Tracker):
         metrics: Mapping[str, float] = NOTHING,
         step: int = 0,
     ) -> None:
-        """Log in one transaction; MLflow refuses to change a parameter that is there."""
+        """Log in one call, but for more parameters than MLflow takes at once."""
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
         with undisturbed():
-            known = self.client.get_run(self.run_id).data.params if params else {}
-            new = [Param(key, str(value)) for key, value in params.items() if key not in known]
+            new = [Param(key, str(value)) for key, value in params.items()]
             while len(new) > self.PARAMS_PER_CALL:
                 self.client.log_batch(self.run_id, params=new[: self.PARAMS_PER_CALL])
                 new = new[self.PARAMS_PER_CALL :]

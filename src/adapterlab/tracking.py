@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from filelock import FileLock
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
-from adapterlab.trackers import MLflowTracker, Tracker
+from adapterlab.parsing import to_container
+from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
+
+IDENTITY = ("config_hash", "kind", "study")
+"""Tags by which a run is found again that was killed before its id was written down."""
 
 
 def log_report(
@@ -79,17 +84,22 @@ def connect(uri: str | None, mlruns: Path) -> Any:
         AdapterLabError: no store answers at `uri`.
     """
     quieten()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
     if uri is not None and not is_local(uri):
         return _reach(uri)
+    return _open_store(uri or default_uri(mlruns), mlruns)
+
+
+@lru_cache(maxsize=8)
+def _open_store(uri: str, mlruns: Path) -> Any:
+    """Return a client for a store on this machine, the same for all runs of a process."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     mlruns.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(mlruns / ".mlflow.lock"):
-            client = MlflowClient(uri or default_uri(mlruns))
+            client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).splitlines()[0]
@@ -157,10 +167,12 @@ def tracked(
     name: str,
     run_id: str | None = None,
     *,
-    identity: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
     resume: bool = False,
 ) -> Iterator[Tracker]:
     """Open a run's tracker and see that the run does not outlive its process as RUNNING.
+
+    The run has its tags from its first moment, and its configuration as parameters.
 
     An exception marks it FAILED, with the error's first line as the tag `error`; an interrupt
     (Ctrl-C, SIGTERM) marks it KILLED.
@@ -169,7 +181,7 @@ def tracked(
         config: of the run.
         name: the run's name.
         run_id: the MLflow run to go on with, when resuming.
-        identity: tags that a run has from its first moment, by which it is found again.
+        tags: of the run.
         resume: go on with the run of this identity, if `run_id` is not known: a process may have
             been killed between creating the run and writing down its id.
     """
@@ -178,9 +190,12 @@ def tracked(
         return
     with undisturbed():
         client = connect(config.tracking.uri, config.mlruns)
-        run_id = _opened(client, config, name, run_id, identity or {}, resume=resume)
+        run_id, known = _opened(client, config, name, run_id, tags or {}, resume=resume)
     tracker = MLflowTracker(client, run_id)
     try:
+        # MLflow refuses to change a parameter that is there.
+        params = flattened(to_container(config))
+        tracker.log(params={key: value for key, value in params.items() if key not in known})
         yield tracker
     except BaseException as error:
         # The error itself matters more than a store that cannot take the news.
@@ -214,24 +229,27 @@ def _opened(
     config: Config,
     name: str,
     run_id: str | None,
-    identity: Mapping[str, str],
+    tags: Mapping[str, str],
     *,
     resume: bool,
-) -> str:
-    """Return the run to go on with, running again, or a new one; see `tracked`."""
+) -> tuple[str, Mapping[str, str]]:
+    """Return the run to go on with, running again, or a new one, and the parameters it has."""
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
+        identity = {name: tags[name] for name in IDENTITY if name in tags}
         run_id = _found(client, experiment, identity) if resume and identity else None
     if run_id is None:
-        parent = _parent_run_id(client, experiment, config)
-        tags = dict(identity)
-        if parent is not None:
-            tags["mlflow.parentRunId"] = parent
-        return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+        own = dict(tags)
+        if config.study is not None:
+            lock = config.mlruns / ".mlflow.lock"
+            own["mlflow.parentRunId"] = _study_run_id(client, experiment, config.study, lock)
+        return str(client.create_run(experiment, run_name=name, tags=own).info.run_id), {}
     client.update_run(run_id, status="RUNNING")
-    if "error" in client.get_run(run_id).data.tags:
+    before = client.get_run(run_id).data
+    if "error" in before.tags:
         client.delete_tag(run_id, "error")
-    return run_id
+    MLflowTracker(client, run_id).log(tags=tags)
+    return run_id, before.params
 
 
 def _is_there(client: Any, run_id: str) -> bool:
@@ -257,19 +275,18 @@ def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str 
     return None
 
 
-def _parent_run_id(client: Any, experiment_id: str, config: Config) -> str | None:
-    """Return the run that stands for the study, made by whichever of its runs comes first."""
-    if config.study is None:
-        return None
-    query = f"tags.study = '{config.study}' and tags.kind = 'study'"
-    with FileLock(config.mlruns / ".mlflow.lock"):
+@lru_cache(maxsize=8)
+def _study_run_id(client: Any, experiment_id: str, study: str, lock: Path) -> str:
+    """Return the run that stands for a study, made by whichever of its runs comes first."""
+    query = f"tags.study = '{study}' and tags.kind = 'study'"
+    with FileLock(lock):
         found = client.search_runs([experiment_id], query, max_results=1)
         if found:
             if found[0].info.status != "FINISHED":  # its process was killed in between
                 client.update_run(found[0].info.run_id, status="FINISHED")
             return str(found[0].info.run_id)
-        tags = {"study": config.study, "kind": "study"}
-        run_id = client.create_run(experiment_id, run_name=config.study, tags=tags).info.run_id
+        tags = {"study": study, "kind": "study"}
+        run_id = client.create_run(experiment_id, run_name=study, tags=tags).info.run_id
         client.update_run(run_id, status="FINISHED")
     return str(run_id)
 

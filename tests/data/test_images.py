@@ -218,6 +218,20 @@ class TestWithATrainer:
             assert_same(resumed.seen["train", epoch], whole.seen["train", epoch])
 
 
+@pytest.mark.parametrize("settings", [{}, {"crop": 2, "flip": True}, {"workers": 1}])
+def test_orders_side_by_side_are_the_batches_of_each(settings: dict[str, Any]) -> None:
+    data = module(**settings)
+    seeds = (data.order_seed, data.order_seed + 1, 7)
+    for epoch in range(2):
+        each = [list(data.in_order(seed).training_batches(epoch)) for seed in seeds]
+        joint = [
+            Batch(torch.cat([b.inputs for b in batches]), torch.cat([b.labels for b in batches]))
+            for batches in zip(*each, strict=True)
+        ]
+        assert_same(list(data.side_by_side(seeds, epoch)), joint)
+        assert_same(list(data.side_by_side(seeds[:1], epoch)), each[0])
+
+
 def test_augmentation_is_a_function_of_the_batch_alone() -> None:
     data = module(crop=2, flip=True)
     train = data.splits["train"]

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,30 @@ def test_class_absent_from_the_labels_has_no_recall_but_counts_in_macro_f1() -> 
     metrics = classification_metrics(logits, np.array([0, 1]), ANIMALS)
     assert "recall/frog" not in metrics
     assert metrics["macro_f1"] == pytest.approx(2 / 3)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(2, 12), st.integers(0, 2**32 - 1))
+def test_shares_and_counts_are_those_of_sklearn(n: int, classes: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    labels, logits = draw.integers(0, classes, n), draw.normal(size=(n, classes)).round(1)
+    metrics = classification_metrics(logits, labels, [str(i) for i in range(classes)])
+
+    columns, said = np.arange(classes), logits.argmax(axis=1)
+    assert metrics["accuracy"] == sklearn.metrics.accuracy_score(labels, said)
+    assert metrics["macro_f1"] == pytest.approx(
+        sklearn.metrics.f1_score(labels, said, labels=columns, average="macro", zero_division=0),
+        rel=1e-12,
+    )
+    recalls = sklearn.metrics.recall_score(
+        labels, said, labels=columns, average=None, zero_division=np.nan
+    )
+    known = {f"recall/{i}": recall for i, recall in enumerate(recalls) if not np.isnan(recall)}
+    assert {key: metrics[key] for key in metrics if key.startswith("recall/")} == known
+    assert np.array_equal(
+        confusion_matrix(labels, said, classes),
+        sklearn.metrics.confusion_matrix(labels, said, labels=columns),
+    )
 
 
 def test_ties_go_to_the_lowest_class() -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -102,6 +102,14 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
         """The batches of an epoch, counted from 0, as a Trainer would draw them."""
         yield from self._on_device("train", self._shuffled(epoch), device)
 
+    def side_by_side(
+        self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        """The batches of an epoch in several orders, the rows of one order after the other's."""
+        streams = (self.in_order(seed).training_batches(epoch, device) for seed in order_seeds)
+        for batches in zip(*streams, strict=True):
+            yield _joined(batches)
+
     @property
     def steps(self) -> int:
         """Training batches of an epoch."""
@@ -143,6 +151,9 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
             cuts = self._loader(split, draws)
         else:  # what a DataLoader does around a batch takes longer than to cut it from memory
             cuts = map(self._dataset(split).__getitem__, draws)
+        yield from self._moved(cuts, device)
+
+    def _moved(self, cuts: Iterable[Any], device: torch.device | str) -> Iterator[Batch]:
         for cut in cuts:
             moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
             yield cast(Batch, self.on_after_batch_transfer(moved, 0))
@@ -161,3 +172,12 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # else every pass would draw from the global one
         )
+
+
+def _joined(batches: Sequence[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+    inputs = [batch.inputs for batch in batches]
+    assert not isinstance(inputs[0], Mapping), "texts of two orders differ in their lengths"
+    labels = torch.cat([batch.labels for batch in batches])
+    return batches[0]._replace(inputs=torch.cat(inputs), labels=labels)

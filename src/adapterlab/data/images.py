@@ -152,6 +152,21 @@ class ImageDataModule(SplitDataModule[ImageSplit, Batch]):
             images = self.augment(images, generator)
         return Batch(self.normalize(images).to(self.dtype), batch.labels)
 
+    def side_by_side(
+        self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        """The batches of an epoch in several orders, the rows of one order after the other's."""
+        if self.augment.active or self.workers or self.pin_memory:
+            yield from super().side_by_side(order_seeds, epoch, device)
+            return
+        # One cut for all orders takes a fraction of the time of one for each.
+        orders = (self.in_order(seed)._shuffled(epoch) for seed in order_seeds)
+        draws = (
+            Draw(torch.cat([draw.indices for draw in side_by_side]), None)
+            for side_by_side in zip(*orders, strict=True)
+        )
+        yield from self._moved(map(self._dataset("train").__getitem__, draws), device)
+
     def order(self, split: SplitName) -> Tensor:
         """The rows of a split as :meth:`batches` yields them: in file order, int64 ``[N]``."""
         self._require(split)

@@ -132,6 +132,17 @@ class Lanes:
         y = self.split(y).flatten(1, -2)
         return y if y.shape[0] in (1, self.count) else self._per_lane(y)
 
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add rows, ``[K·B, ..., d]`` or shared, to ``[K, B·..., d]``.
+
+        Shared rows are read where they are: to give every lane its own takes longer than to add.
+        """
+        per_stream = self._lanes_per_stream()
+        if not self.is_shared(x) or self.stream_count == 1 or per_stream is None:
+            return self.flat(x) + y
+        rows = self.split(x).flatten(1, -2)[:, None]
+        return (rows + y.view(-1, per_stream, *y.shape[1:])).flatten(0, 1)
+
     def _per_lane(self, x: Tensor) -> Tensor:
         """``[G, ...]`` to ``[K, ...]``."""
         if x.shape[0] == 1:

@@ -202,7 +202,7 @@ class LaneLoRALinear(LaneModule):
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         update = self.update(x, self.scale * self.lora_B)
-        return self.lanes.join(self.lanes.flat(self.base(x)) + update, x)
+        return self.lanes.join(self.lanes.add(self.base(x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
@@ -274,8 +274,8 @@ class LaneDoRALinear(LaneLoRALinear):
         rescale = (self.magnitude / self.weight_norm(B))[:, None]
         if not self.over_output:
             scaled = lanes.join(rescale * lanes.flat(x), x)
-            return lanes.join(lanes.flat(self.base(scaled)) + self.update(scaled, B), x)
-        y = lanes.flat(F.linear(x, self.base.weight)) + self.update(x, B)
+            return lanes.join(lanes.add(self.base(scaled), self.update(scaled, B)), x)
+        y = lanes.add(F.linear(x, self.base.weight), self.update(x, B))
         bias = self.base.bias
         return lanes.join(rescale * y if bias is None else torch.addcmul(bias, rescale, y), x)
 

@@ -101,6 +101,40 @@ def draw_scale(axis: XAxis | YAxis, names: Mapping[int, str] | None = None) -> N
     axis.axes.add_artist(_Scale(axis))
 
 
+def write_in(axes: Axes, texts: Iterable[tuple[float, float, str, str]], points: float) -> None:
+    """Write texts in one size, each centred at its x and y in data coordinates, in its colour."""
+    axes.add_artist(Texts(axes, list(texts), FontProperties(size=points)))
+
+
+class Texts(Artist):
+    """Draws many short texts; matplotlib takes longer to lay each out than to draw it.
+
+    Attributes:
+        texts: x and y in data coordinates, the text and its colour.
+    """
+
+    zorder = 3
+
+    def __init__(
+        self, axes: Axes, texts: list[tuple[float, float, str, str]], font: FontProperties
+    ) -> None:
+        super().__init__()
+        self.texts = texts
+        self._axes, self._font = axes, font
+
+    def draw(self, renderer: Any) -> None:
+        """Draw all texts."""
+        places = self._axes.transData.transform([text[:2] for text in self.texts])
+        measure = renderer.get_text_width_height_descent
+        _, height, descent = measure("lp", self._font, False)
+        baselines = renderer.height - places[:, 1] + height / 2 - descent
+        pen = renderer.new_gc()
+        for x, y, (_, _, text, colour) in zip(places[:, 0], baselines, self.texts, strict=True):
+            pen.set_foreground(colour)
+            width, _, _ = measure(text, self._font, False)
+            renderer.draw_text(pen, x - width / 2, y, text, self._font, 0)
+
+
 class _Scale(Artist):
     """Draws an axis with a single tick, whose lines stand in all places, and the axis's label.
 

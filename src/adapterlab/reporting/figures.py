@@ -25,6 +25,7 @@ from adapterlab.reporting.canvas import (
     inches,
     panel,
     show,
+    write_in,
 )
 
 BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -99,11 +100,13 @@ def confusion_matrix_figure(
     draw_scale(bar.ax.yaxis)
 
     if n <= _CELLS_WITH_COUNTS:
-        style: dict[str, Any] = {"ha": "center", "va": "center", **VERBATIM}
-        style["fontsize"] = min(9.0, 1.4 * cell_points / len(str(matrix.max())))
+        points = min(9.0, 1.4 * cell_points / len(str(matrix.max())))
         colours = np.asarray(image.to_rgba(shares))
-        for (row, column), count in np.ndenumerate(matrix):
-            axes.text(column, row, str(count), color=legible_on(colours[row, column]), **style)
+        cells = (
+            (column, row, str(count), legible_on(colours[row, column]))
+            for (row, column), count in np.ndenumerate(matrix)
+        )
+        write_in(axes, cells, points)
     return figure
 
 

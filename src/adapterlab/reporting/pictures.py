@@ -24,6 +24,10 @@ class Pictures:
         """
         paint(make, path)
 
+    def drawn(self) -> bool:
+        """Say whether `wait` would find nothing left to do."""
+        return True
+
     def wait(self) -> None:
         """Return when all pictures that were asked for are written."""
 
@@ -42,6 +46,10 @@ class PicturesBeside(Pictures):
     def draw(self, make: MakeFigure, path: Path) -> None:
         """Have a figure drawn."""
         self._asked.append((self._submit(paint, make, path), make, path))
+
+    def drawn(self) -> bool:
+        """Say whether `wait` would find nothing left to do."""
+        return all(future is not None and future.done() for future, _, _ in self._asked)
 
     def wait(self) -> None:
         """Return when all pictures that were asked for are written.

@@ -25,6 +25,7 @@ class SweepComposer:
         self._loader = loader
         self._checked: dict[tuple[str, ...], DictConfig] = {}
         self._before: dict[tuple[str, ...], tuple[list[Override], DictConfig]] = {}
+        self._parsed: dict[str, Override] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -46,7 +47,9 @@ class SweepComposer:
         return self._compose(master_config, key)
 
     def _compose(self, master_config: DictConfig, lines: tuple[str, ...]) -> DictConfig:
-        overrides = OverridesParser.create().parse_overrides(list(lines))
+        new = [line for line in lines if line not in self._parsed]
+        self._parsed |= zip(new, OverridesParser.create().parse_overrides(new), strict=True)
+        overrides = [self._parsed[line] for line in lines]
         # Jobs that are alike in this are alike in all that they take from conf/.
         alike = tuple(
             override.key_or_group if self._is_value(override) else str(override.input_line)

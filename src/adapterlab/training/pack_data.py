@@ -1,8 +1,8 @@
 """Batches for a pack: what its lanes read at a time, one stream of data after the other."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from adapterlab.data.batches import SplitDataModule
-from adapterlab.training.classifier import LabelledBatch
 
 CHUNK = 32
 """Batches that one call of `training_step` trains on: what Lightning does around it costs time."""
@@ -79,9 +78,9 @@ class PackData(pl.LightningDataModule):
 
     def epoch(self, epoch: int) -> Iterator[PackBatch]:
         """Yield the training batches of an epoch, counted from 0."""
-        drawn = (stream.training_batches(epoch, self.device) for stream in self.streams)
-        for batches in zip(*drawn, strict=True):
-            yield _joined(cast(Sequence[LabelledBatch], batches))
+        seeds = [stream.order_seed for stream in self.streams]
+        for batch in self.streams[0].side_by_side(seeds, epoch, self.device):
+            yield PackBatch(batch.inputs, batch.labels.view(len(seeds), -1))
 
 
 class _Chunk(Iterator[PackBatch]):
@@ -110,11 +109,3 @@ class _Chunks:
         batches = self.data.epoch(self.data.first_epoch + trainer.current_epoch)
         for _ in range(len(self)):
             yield _Chunk(batches)
-
-
-def _joined(batches: Sequence[LabelledBatch]) -> PackBatch:
-    if len(batches) == 1:
-        return PackBatch(batches[0].inputs, batches[0].labels[None])
-    inputs = [batch.inputs for batch in batches]
-    assert not isinstance(inputs[0], Mapping), "texts of two orders differ in their lengths"
-    return PackBatch(torch.cat(inputs), torch.stack([batch.labels for batch in batches]))

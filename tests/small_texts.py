@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from adapterlab.adapters import AdaptedModel
-from adapterlab.data.text import TextDataModule
+from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.prefix import Prefix, use_frozen_prefix
@@ -117,7 +117,7 @@ def texts(rows: int, seed: int) -> TokenizedSplit:
     return TokenizedSplit(tokens.int(), offsets, labels, LONGEST, 0, 0)
 
 
-def data(model: TransformerClassifier, **changes: Any) -> TextDataModule:
+def data(model: TransformerClassifier, **changes: Any) -> TextBatches:
     """Make batches of random texts, padded as the model has it."""
     arguments: dict[str, Any] = {
         "train": texts(50, 0),
@@ -129,7 +129,7 @@ def data(model: TransformerClassifier, **changes: Any) -> TextDataModule:
         "pad_token_id": model.model.config.pad_token_id or 0,
         "eval_batch_size": 6,
     }
-    return TextDataModule(**(arguments | changes))
+    return TextBatches(**(arguments | changes))
 
 
 def padded(model: TransformerClassifier, rows: int = 6) -> dict[str, Tensor]:
@@ -137,7 +137,7 @@ def padded(model: TransformerClassifier, rows: int = 6) -> dict[str, Tensor]:
     return next(data(model, eval_batch_size=rows).batches("test")).inputs
 
 
-def prefix(adapted: AdaptedModel, module: TextDataModule, cache: Path, **changes: Any) -> Prefix:
+def prefix(adapted: AdaptedModel, module: TextBatches, cache: Path, **changes: Any) -> Prefix:
     """Use the frozen prefix of a small model in a training of three epochs."""
     options: dict[str, Any] = {
         "max_gib": 1.0,

@@ -18,7 +18,8 @@ from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
 from adapterlab.pipeline import run
 from adapterlab.runs import RunResult
-from adapterlab.training.fit import Training, fit
+from adapterlab.training.fit import fit
+from adapterlab.training.outcome import Training
 from lab import ONE_THREAD, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -20,7 +20,8 @@ from adapterlab.config import Config
 from adapterlab.errors import CheckpointError
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.training.classifier import Classifier
-from adapterlab.training.fit import Training, fit
+from adapterlab.training.fit import fit
+from adapterlab.training.outcome import Training
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -11,14 +11,10 @@ not; a machine that does other work at the same time spoils both.
 """
 
 import argparse
-import io
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +22,10 @@ from typing import NamedTuple
 import hydra
 import rivals
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
+from commands import Study, as_process, command, new_root, study, values, without_prefix
 from rich.console import Console
 from rich.table import Table
-from rivals import TRAINING, WHOLE, Row, Took, race, show
+from rivals import TRAINING, WHOLE, Row, race, show
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -40,7 +35,6 @@ from adapterlab.data.batches import SplitName
 from adapterlab.errors import AdapterLabError
 from adapterlab.parsing import parse
 from adapterlab.pipeline import run
-from adapterlab.runs import RunFolder, RunResult
 from adapterlab.tracking import connect
 
 GRID = (
@@ -69,18 +63,12 @@ OPERATORS = {
 """What torch's operators are for, by how their names begin."""
 
 
-@dataclass(frozen=True)
-class Study(Took):
-    """What a command took; its training is that of all packs and runs alone, with validation."""
-
-    results: tuple[RunResult, ...]
-
-
 class Images(NamedTuple):
-    """A data set of images: a study on it, its options, and the same for rivals."""
+    """A data set of images: a study on it, its options, its cache, and the same for rivals."""
 
     study: Callable[..., Study]
     overrides: tuple[str, ...]
+    cache: Path
     task: rivals.Task
 
 
@@ -172,7 +160,7 @@ class Benchmark:
         ours = partial(images.study, *LORA, *self.packed)
         theirs = partial(rivals.lightning, images.task, "lora")
         rows = self.race("8 LoRA lanes", ours, theirs, [(TRAINING, TRAINING, 0.12)])
-        process = partial(as_process, *images.overrides, *LORA, *self.packed)
+        process = partial(as_process, *images.overrides, *LORA, *self.packed, cache=images.cache)
         script = partial(rivals.process, rivals.__file__, task)
         rows += self.race("8 LoRA lanes, two processes", process, script, [(WHOLE, WHOLE, 0.30)])
         show(ON_FASHION, rows, "packed", "Lightning and PEFT")
@@ -233,8 +221,9 @@ class Benchmark:
             command(root, *own, "adapter=head", "pack=always", *self.packed)
             (base,) = (root / "mlruns" / "runs" / "bases").glob("*/adapter.safetensors")
             own = (*own, "base=checkpoint", f"base.path={base}", "base.head=new")
-            on_it = partial(study, *own, cache=root / "mlruns" / "cache")
-            self._images[data] = Images(on_it, own, task := task_of(root, own))
+            cache = root / "mlruns" / "cache"
+            on_it = partial(study, *own, cache=cache)
+            self._images[data] = Images(on_it, own, cache, task := task_of(root, own))
             for rival in (rivals.bare_loop, rivals.lightning):
                 rival(task.first(640), "lora")  # what is run first is slower
         return self._images[data]
@@ -262,70 +251,6 @@ def task_of(root: Path, overrides: tuple[str, ...]) -> rivals.Task:
         config.optimizer.lr,
         config.optimizer.weight_decay,
     )
-
-
-def study(*overrides: str, cache: Path | None = None) -> Study:
-    """Carry out a multirun under a root of its own; decoded images are found in a cache folder."""
-    with new_root() as root:
-        if cache is not None:
-            (root / "mlruns" / "cache").symlink_to(cache)
-        return command(root, *overrides)
-
-
-def as_process(*overrides: str) -> Study:
-    """Do so in a process of its own, which sets up its store as well."""
-    with tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
-        program = cli.CONF.parent / "src" / "train.py"
-        own = ("-m", f"root={root}", "study=benchmark", "report=false")
-        took = rivals.process(program, *own, *overrides)
-        return finished(Path(root), "benchmark", took.whole)
-
-
-def without_prefix(root: Path, *overrides: str) -> Study:
-    """Carry out a multirun that finds bases, but no frozen prefix."""
-    for kept in (root / "mlruns" / "cache").glob("prefix-*"):
-        kept.unlink()
-    return command(root, *overrides)
-
-
-@contextmanager
-def new_root() -> Iterator[Path]:
-    """Make a root with an empty MLflow store."""
-    with tempfile.TemporaryDirectory(prefix="adapterlab-") as folder:
-        connect(None, Path(folder) / "mlruns")
-        yield Path(folder)
-
-
-def command(root: Path, *overrides: str, study: str = "benchmark") -> Study:
-    """Run the program `src/train.py -m` in this process; a mistake in it ends the benchmark."""
-    said = io.StringIO()
-    sys.argv = ["train.py", "-m", f"root={root}", f"study={study}", "report=false", *overrides]
-    try:
-        with redirect_stdout(said), redirect_stderr(said):
-            start = time.perf_counter()
-            cli.train()
-            seconds = time.perf_counter() - start
-    except SystemExit:
-        lines = said.getvalue().splitlines()
-        errors = (line for line in lines if line.startswith(("error: ", "failed: ")))
-        sys.exit(next(errors, "error: a study ended early"))
-    finally:
-        GlobalHydra.instance().clear()
-        HydraConfig.instance().cfg = None
-    return finished(root, study, seconds)
-
-
-def finished(root: Path, study: str, seconds: float) -> Study:
-    """Return what has finished of a study."""
-    folders = sorted((root / "mlruns" / "runs" / study).iterdir())
-    results = tuple(result for folder in folders if (result := RunFolder(folder).finished()))
-    packs = set(values(results, "cost/pack_seconds"))
-    return Study(seconds, sum(packs) + sum(values(results, "cost/train_seconds")), results)
-
-
-def values(results: Sequence[RunResult], metric: str) -> list[float]:
-    """Return a metric of all runs that have it."""
-    return [result.metrics[metric] for result in results if metric in result.metrics]
 
 
 def where_time_goes(*overrides: str) -> None:

@@ -15,7 +15,7 @@ from adapterlab.reporting.figures import confusion_matrix_figure, learning_curve
 from adapterlab.reporting.mistakes import write_mistakes
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.runs import RunFolder, run_name
-from adapterlab.training.fit import Training
+from adapterlab.training.outcome import Training
 
 log = logging.getLogger(__name__)
 

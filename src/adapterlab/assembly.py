@@ -16,7 +16,7 @@ from adapterlab.building import (
     sketch,
 )
 from adapterlab.config import BASES, Config
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import CheckpointError
 from adapterlab.hardware import weights_dtype
@@ -42,7 +42,7 @@ class Assembly:
 
     read: RunData
     inputs: Inputs
-    data: SplitDataModule[Any, Any]
+    data: SplitBatches[Any, Any]
     examples: ImageSplit | TextSplit
     base: BaseWeights
     adapted: AdaptedModel
@@ -75,7 +75,7 @@ def assemble(
     inputs = make_inputs(config, read, shape, model) if like is None else like.inputs
     if like is None:
         _require_same_vocabulary(config, base, inputs)
-        data = inputs.data_module(config, config.dataset, read.target)
+        data = inputs.batches(config, config.dataset, read.target)
     else:
         data = like.data.in_order(config.order_seed)
     model.to(weights_dtype(config.hardware.precision))
@@ -116,7 +116,7 @@ def _notes(
     config: Config,
     read: RunData,
     inputs: Inputs,
-    data: SplitDataModule[Any, Any],
+    data: SplitBatches[Any, Any],
     base: BaseWeights,
 ) -> tuple[str, ...]:
     """Return what a reader of the figures should know, each thing once."""
@@ -163,9 +163,9 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     return body
 
 
-def source_data(config: Config, assembly: Assembly) -> SplitDataModule[Any, Any]:
+def source_data(config: Config, assembly: Assembly) -> SplitBatches[Any, Any]:
     """Return the source task's data as the model takes it."""
     dataset, splits = assembly.base.dataset, assembly.read.source
     assert dataset is not None
     assert splits is not None
-    return assembly.inputs.data_module(config, dataset, splits)
+    return assembly.inputs.batches(config, dataset, splits)

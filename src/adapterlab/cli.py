@@ -30,6 +30,7 @@ from omegaconf.errors import (
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.garbage import seldom_collected
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
 from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
@@ -53,6 +54,7 @@ def default_root() -> str:
 CONF = find_conf()
 
 
+@seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     try:
@@ -63,11 +65,13 @@ def train() -> None:
             _print_study(started.pop())
 
 
+@seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
     _main(_evaluate)
 
 
+@seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
     _main(_export)

@@ -13,7 +13,7 @@ from torch import nn
 
 from adapterlab.adapters import merge
 from adapterlab.config import CheckpointBase, Config, Count, NotNegative
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import choose_device
 from adapterlab.model_card import model_card
@@ -149,7 +149,7 @@ def export_saved(request: Request) -> Export:
 
 
 def compare(
-    adapted: nn.Module, written: nn.Module, data: SplitDataModule[Any, Any], device: torch.device
+    adapted: nn.Module, written: nn.Module, data: SplitBatches[Any, Any], device: torch.device
 ) -> Agreement:
     """Compare the logits of two models on a validation split, in evaluation mode."""
     wanted = predict(adapted, data, "validation", device).logits

@@ -18,6 +18,9 @@ from adapterlab.errors import ConfigError, allowed
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)
 
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What the mixed precisions cast to."""
+
 _CPUINFO = Path("/proc/cpuinfo")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")

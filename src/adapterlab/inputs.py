@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from adapterlab.config import Config, Dataset, ImageDataset, SplitName, TextDataset
-from adapterlab.data.batches import SplitDataModule
-from adapterlab.data.images import ImageDataModule
-from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, limited
-from adapterlab.data.text import TextDataModule
+from adapterlab.data.batches import SplitBatches
+from adapterlab.data.images import ImageBatches
+from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
+from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
 from adapterlab.hardware import resolve_accelerator, weights_dtype
@@ -33,14 +33,14 @@ class ImageInputs:
     shape: Shape
     vocabulary: None = None
 
-    def data_module(
+    def batches(
         self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitDataModule[Any, Any]:
+    ) -> SplitBatches[Any, Any]:
         """Make batches of a data set's images, brought to the shape."""
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
         train, validation, test = run_splits(config, dataset, splits_to_shape(splits, self.shape))
-        return ImageDataModule(
+        return ImageBatches(
             train=train,
             validation=validation,
             test=test,
@@ -75,9 +75,9 @@ class TextInputs:
         """A hash of the tokenizer, without which the model's weights mean nothing."""
         return tokenizer_hash(self.tokenizer)
 
-    def data_module(
+    def batches(
         self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitDataModule[Any, Any]:
+    ) -> SplitBatches[Any, Any]:
         """Tokenise a data set and make batches of it."""
         assert isinstance(dataset, TextDataset)
         assert isinstance(splits, TextSplits)
@@ -89,7 +89,7 @@ class TextInputs:
                 strict=True,
             )
         )
-        return TextDataModule(
+        return TextBatches(
             train=train,
             validation=validation,
             test=test,
@@ -156,7 +156,8 @@ def within_limit(config: Config, split: S, name: SplitName) -> S:
 
 def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
     """Return training, validation and test split, each limited where that was asked for."""
-    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed)
+    cut = partial(kept_cut, config.mlruns / "cache")
+    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed, cut)
     return (
         within_limit(config, train, "train"),
         within_limit(config, validation, "validation"),

@@ -9,9 +9,9 @@ import torch
 from adapterlab.adapters.budget import in_parameters
 from adapterlab.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.config import Config
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.predictions import Predictions, predict
-from adapterlab.training.fit import Training
+from adapterlab.training.outcome import Training
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Measurements:
         config: Config,
         assembly: Assembly,
         device: torch.device,
-        data: SplitDataModule[Any, Any] | None = None,
+        data: SplitBatches[Any, Any] | None = None,
     ) -> None:
         """Measure what is left of the source task: accuracy on its test split before and after.
 

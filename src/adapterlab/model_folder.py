@@ -13,7 +13,7 @@ from torch import nn
 
 from adapterlab.building import make_model
 from adapterlab.config import Config, ImageDataset, ScratchBase, TextDataset
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import AdapterLabError
@@ -45,7 +45,7 @@ class ModelFolder(ABC):
 
     config: Config
     target: AnySplits
-    data: SplitDataModule[Any, Any]
+    data: SplitBatches[Any, Any]
 
     @abstractmethod
     def write(self, merged: nn.Module, folder: Path) -> None:
@@ -64,7 +64,7 @@ class ModelFolder(ABC):
         """
 
     @abstractmethod
-    def first(self, rows: int) -> SplitDataModule[Any, Any]:
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
         """Return the batches with no more than the first rows of the validation split."""
 
     @abstractmethod
@@ -151,7 +151,7 @@ class TextModelFolder(ModelFolder):
                 f"{len(texts)} texts, such as {wrong[0][:40]!r}"
             )
 
-    def first(self, rows: int) -> SplitDataModule[Any, Any]:
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
         """Cut the tokens off after the last row."""
         split: TokenizedSplit = self.data.splits["validation"]
         offsets = split.offsets[: rows + 1]
@@ -205,7 +205,7 @@ class ImageModelFolder(ModelFolder):
     def check_inputs(self, folder: Path, rows: int) -> None:
         """Do nothing: how images are normalised is a handful of numbers in `config.json`."""
 
-    def first(self, rows: int) -> SplitDataModule[Any, Any]:
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
         """Take the first images."""
         split: ImageSplit = self.data.splits["validation"]
         return _with_validation(self.data, split.select(torch.arange(rows)))
@@ -228,7 +228,7 @@ class ImageModelFolder(ModelFolder):
         return weights_dtype(self.config.hardware.precision)
 
 
-def _with_validation(data: SplitDataModule[Any, Any], split: Any) -> SplitDataModule[Any, Any]:
+def _with_validation(data: SplitBatches[Any, Any], split: Any) -> SplitBatches[Any, Any]:
     """Return the same batches over another validation split, and over no other."""
     changed = copy.copy(data)
     changed.splits = {"validation": split}

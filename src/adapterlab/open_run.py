@@ -8,7 +8,7 @@ from typing import Any
 from adapterlab.artifacts import artifacts, write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements
 from adapterlab.predictions import Predictions
@@ -17,7 +17,7 @@ from adapterlab.revision import git_commit
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
-from adapterlab.training.fit import Training
+from adapterlab.training.outcome import Training
 from adapterlab.training.prefix import Prefix
 
 Costs = Mapping[str, tuple[float | None, str]]
@@ -71,7 +71,7 @@ class OpenRun:
         test: Predictions,
         prefix: Prefix,
         costs: Costs,
-        source: SplitDataModule[Any, Any] | None = None,
+        source: SplitBatches[Any, Any] | None = None,
     ) -> RunResult:
         """Take all figures and write all files; pictures may come later, until `conclude`.
 

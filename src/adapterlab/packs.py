@@ -12,7 +12,7 @@ from typing import Any
 
 from adapterlab.assembly import Assembly, assemble, source_data
 from adapterlab.config import Config
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import PeakMemory, choose_device
 from adapterlab.loading import RunData, load_data
@@ -24,9 +24,8 @@ from adapterlab.pipeline import found, frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.reporting.pictures import PicturesBeside
 from adapterlab.runs import RunFolder, RunResult, run_name
-from adapterlab.training.classifier import TrainingDivergedError
-from adapterlab.training.fit import Training, last_checkpoint
 from adapterlab.training.lane import LaneTask, SavedLane, load_lane
+from adapterlab.training.outcome import Training, TrainingDivergedError, last_checkpoint
 from adapterlab.training.packed_fit import fit_pack
 from adapterlab.training.prefix import Prefix
 
@@ -217,12 +216,10 @@ class _Pack:
         """Train what is not trained yet; return the seconds and the samples a second."""
         seconds, rate = 0.0, None
         for lanes in _equally_far(self.lanes):
-            seeds = sorted({lane.config.order_seed for lane in lanes})
             share = 1 / (lanes[0].config.epochs * lanes[0].assembly.data.steps)
             training = fit_pack(
                 [_task(lane) for lane in lanes],
-                [lanes[0].assembly.data.in_order(seed) for seed in seeds],
-                [seeds.index(lane.config.order_seed) for lane in lanes],
+                lanes[0].assembly.data,
                 saved=[lane.saved for lane in lanes],
                 num_classes=len(lanes[0].assembly.data.classes),
                 device=self.device,
@@ -248,7 +245,7 @@ class _Pack:
     ) -> None:
         """Write what every lane leaves."""
         first = self.lanes[0]
-        source: SplitDataModule[Any, Any] | None = None
+        source: SplitBatches[Any, Any] | None = None
         if why_no_source(first.config, first.assembly) is None:
             source = source_data(first.config, first.assembly)
         taken: dict[int, RunResult] = {}

@@ -7,14 +7,14 @@ from dataclasses import replace
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.building import check
 from adapterlab.config import BASES, Config
-from adapterlab.data.text import TextDataModule
+from adapterlab.data.text import TextBatches
 from adapterlab.hardware import Device, PeakMemory, choose_device
 from adapterlab.loading import RunData, load_data
 from adapterlab.open_run import Costs, OpenRun, log_again, open_run
 from adapterlab.predictions import Predictions, predict
 from adapterlab.runs import RunFolder, RunResult, run_name
-from adapterlab.training.fit import Training, fit
 from adapterlab.training.lane import LaneTask, load_lane
+from adapterlab.training.outcome import Training
 from adapterlab.training.packed_fit import fit_pack
 from adapterlab.training.prefix import Prefix, use_frozen_prefix
 
@@ -85,6 +85,8 @@ def _train(run: OpenRun) -> Training:
     classes = len(assembly.data.classes)
     saved = load_lane(run.folder.checkpoints)
     if saved is None:
+        from adapterlab.training.fit import fit  # loads Lightning, which packs do without
+
         return fit(
             config,
             assembly.adapted,
@@ -98,8 +100,7 @@ def _train(run: OpenRun) -> Training:
     task = LaneTask(config, assembly.adapted, run.folder.checkpoints, run.report)
     pack = fit_pack(
         [task],
-        [assembly.data],
-        [0],
+        assembly.data,
         saved=[saved],
         num_classes=classes,
         device=run.device,
@@ -110,7 +111,7 @@ def _train(run: OpenRun) -> Training:
 def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
     """Compute what the frozen first layers make of the texts, where that is exact."""
     data, prefix = assembly.data, Prefix(0, "", seconds=0.0, gib=0.0, first_token_only=False)
-    if not isinstance(data, TextDataModule):
+    if not isinstance(data, TextBatches):
         return replace(prefix, why="layers of an MLP are computed faster than they are read")
     if config.hardware.frozen_prefix == "never":
         prefix = replace(prefix, why="hardware.frozen_prefix=never")

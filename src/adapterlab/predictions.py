@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from adapterlab.data.batches import SplitDataModule, SplitName
+from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
 from adapterlab.packing import PackedModel
 
@@ -54,7 +54,7 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, data: SplitDataModule[Any, Any], split: SplitName, device: torch.device
+    model: nn.Module, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
 ) -> Predictions:
     """Run a model over a split, in evaluation mode; the result is in the split's order.
 
@@ -67,7 +67,7 @@ def predict(
 
 @torch.inference_mode()
 def predict_pack(
-    pack: PackedModel, data: SplitDataModule[Any, Any], split: SplitName, device: torch.device
+    pack: PackedModel, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
 ) -> list[Predictions]:
     """Do as `predict` for every lane of a pack; frozen layers that lanes share run once."""
 
@@ -80,7 +80,7 @@ def predict_pack(
 def _predict(
     model: nn.Module,
     call: Callable[[Any], Tensor],
-    data: SplitDataModule[Any, Any],
+    data: SplitBatches[Any, Any],
     split: SplitName,
     device: torch.device,
 ) -> list[Predictions]:

@@ -5,7 +5,7 @@ torchvision::nms does not exist``, and torchmetrics and Lightning die with it. T
 torchvision's data sets only, which need none of its compiled operators: declaring the two missing
 ones is enough. On healthy installs importing this module imports torchvision and does nothing else.
 
-Import it before Lightning.
+Import it before anything that meets torchvision: Lightning, transformers, torchvision itself.
 """
 
 import importlib

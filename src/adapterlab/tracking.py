@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from adapterlab.beside import cores, submit
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
@@ -105,6 +106,17 @@ def _open_store(uri: str, mlruns: Path) -> Any:
         first_line = str(error).splitlines()[0]
         raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
     return client
+
+
+def set_up_beside(mlruns: Path) -> None:
+    """Have the store in `mlruns`, if it is new, set up by a process beside this one."""
+    if not (mlruns / "mlflow.db").exists() and cores() > 1:
+        submit(set_up, mlruns)
+
+
+def set_up(mlruns: Path) -> None:
+    """Set up the store in `mlruns`, unless that has been done."""
+    connect(None, mlruns)
 
 
 def is_local(uri: str | None) -> bool:

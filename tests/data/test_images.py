@@ -3,15 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adapterlab.data import ImageSplit
-from adapterlab.data.images import Batch, ImageDataModule, OrderedDraws, RawBatch, ShuffledDraws
+from adapterlab.data.images import Batch, ImageBatches, OrderedDraws, RawBatch, ShuffledDraws
 from adapterlab.errors import ConfigError
+from adapterlab.training.lightning import pl
+from adapterlab.training.lightning_data import LightningData
 
 
 def split(n: int, seed: int) -> ImageSplit:
@@ -21,7 +22,7 @@ def split(n: int, seed: int) -> ImageSplit:
     return ImageSplit(images, torch.arange(n))
 
 
-def module(**changes: Any) -> ImageDataModule:
+def module(**changes: Any) -> ImageBatches:
     arguments: dict[str, Any] = {
         "train": split(50, 0),
         "validation": split(20, 1),
@@ -33,7 +34,7 @@ def module(**changes: Any) -> ImageDataModule:
         "order_seed": 7,
         "eval_batch_size": 8,
     }
-    return ImageDataModule(**(arguments | changes))
+    return ImageBatches(**(arguments | changes))
 
 
 class Recorder(pl.LightningModule):
@@ -172,14 +173,14 @@ class TestWithATrainer:
     def test_evaluation_batches_are_those_without_a_trainer(self, tmp_path: Path) -> None:
         data, model = module(crop=2, flip=True), Recorder()
         runner = trainer(tmp_path, max_epochs=1)
-        runner.fit(model, data)
-        runner.test(model, data, verbose=False)
+        runner.fit(model, LightningData(data))
+        runner.test(model, LightningData(data), verbose=False)
         assert_same(model.seen["validation", 0], list(data.batches("validation")))
         assert_same(model.seen["test", 1], list(data.batches("test")))
 
     def test_training_batches_are_shuffled_anew_each_epoch(self, tmp_path: Path) -> None:
         data, model = module(), Recorder()
-        trainer(tmp_path, max_epochs=3, limit_val_batches=0).fit(model, data)
+        trainer(tmp_path, max_epochs=3, limit_val_batches=0).fit(model, LightningData(data))
         orders = set()
         for epoch in range(3):
             batches = model.seen["train", epoch]
@@ -193,7 +194,7 @@ class TestWithATrainer:
 
     def test_only_training_batches_are_augmented(self, tmp_path: Path) -> None:
         data, model = module(crop=2, flip=True), Recorder()
-        trainer(tmp_path, max_epochs=1).fit(model, data)
+        trainer(tmp_path, max_epochs=1).fit(model, LightningData(data))
         batch = model.seen["train", 0][0]
         plain = data.normalize(data.splits["train"].images[batch.labels])
         changed = (batch.inputs != plain).flatten(1).any(dim=1)
@@ -205,13 +206,15 @@ class TestWithATrainer:
     ) -> None:
         settings = {"crop": 2, "flip": True}
         whole = Recorder()
-        trainer(tmp_path, max_epochs=4).fit(whole, module(**settings))
+        trainer(tmp_path, max_epochs=4).fit(whole, LightningData(module(**settings)))
         first = trainer(tmp_path, max_epochs=2)
-        first.fit(Recorder(), module(**settings))
+        first.fit(Recorder(), LightningData(module(**settings)))
         first.save_checkpoint(tmp_path / "half.ckpt")
         resumed = Recorder()
         trainer(tmp_path, max_epochs=4).fit(
-            resumed, module(**settings, workers=workers), ckpt_path=tmp_path / "half.ckpt"
+            resumed,
+            LightningData(module(**settings, workers=workers)),
+            ckpt_path=tmp_path / "half.ckpt",
         )
         assert {epoch for stage, epoch in resumed.seen if stage == "train"} == {2, 3}
         for epoch in (2, 3):
@@ -236,10 +239,10 @@ def test_augmentation_is_a_function_of_the_batch_alone() -> None:
     data = module(crop=2, flip=True)
     train = data.splits["train"]
     raw = RawBatch(train.images[:8], train.labels[:8], seed=11)
-    first = data.on_after_batch_transfer(raw, 0)
+    first = data.prepared(raw)
     torch.rand(5)
-    assert_same([first], [data.on_after_batch_transfer(raw, 0)])
-    other = data.on_after_batch_transfer(raw._replace(seed=12), 0)
+    assert_same([first], [data.prepared(raw)])
+    other = data.prepared(raw._replace(seed=12))
     assert not torch.equal(first.inputs, other.inputs)
 
 

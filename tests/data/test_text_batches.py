@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +13,12 @@ from torch import Tensor, nn
 from adapterlab.data import limited
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.hub_text import hub_text
-from adapterlab.data.text import OrderedByLength, ShuffledByLength, TextBatch, TextDataModule
+from adapterlab.data.text import OrderedByLength, ShuffledByLength, TextBatch, TextBatches
 from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.data.tokens import TokenizedSplit, tokenize
 from adapterlab.errors import ConfigError
+from adapterlab.training.lightning import pl
+from adapterlab.training.lightning_data import LightningData
 
 PAD = 0
 MAX_LENGTH = 40
@@ -34,7 +35,7 @@ def split(n: int, seed: int) -> TokenizedSplit:
     return TokenizedSplit(torch.cat(rows).int(), offsets, torch.arange(n), MAX_LENGTH, 0, 0)
 
 
-def module(**changes: Any) -> TextDataModule:
+def module(**changes: Any) -> TextBatches:
     arguments: dict[str, Any] = {
         "train": split(203, 0),
         "validation": split(20, 1),
@@ -45,7 +46,7 @@ def module(**changes: Any) -> TextDataModule:
         "pad_token_id": PAD,
         "eval_batch_size": 4,
     }
-    return TextDataModule(**(arguments | changes))
+    return TextBatches(**(arguments | changes))
 
 
 def rows_of(batch: TextBatch) -> list[list[int]]:
@@ -209,7 +210,7 @@ class TestWithoutATrainer:
     ) -> None:
         data = module(**options)
         split = data.splits[name]
-        for batches in (list(data.batches(name)), list(data.train_dataloader())):
+        for batches in (list(data.batches(name)), list(data.loader("train"))):
             for batch in batches:
                 for row, label, tokens in zip(
                     batch.rows.tolist(), batch.labels.tolist(), rows_of(batch), strict=True
@@ -242,9 +243,9 @@ class TestWithoutATrainer:
     def test_the_share_is_that_of_the_batches(self) -> None:
         data = module()
         for name, batches in (
-            ("train", data.train_dataloader()),
-            ("validation", data.val_dataloader()),
-            ("test", data.test_dataloader()),
+            ("train", data.loader("train")),
+            ("validation", data.loader("validation")),
+            ("test", data.loader("test")),
         ):
             masks = [batch.inputs["attention_mask"] for batch in batches]
             share = sum(mask.numel() for mask in masks) / sum(int(mask.sum()) for mask in masks)
@@ -267,14 +268,14 @@ class TestWithATrainer:
     def test_evaluation_batches_are_those_without_a_trainer(self, tmp_path: Path) -> None:
         data, model = module(), Recorder()
         runner = trainer(tmp_path, max_epochs=1)
-        runner.fit(model, data)
-        runner.test(model, data, verbose=False)
+        runner.fit(model, LightningData(data))
+        runner.test(model, LightningData(data), verbose=False)
         assert_same(model.seen["validation", 0], list(data.batches("validation")))
         assert_same(model.seen["test", 1], list(data.batches("test")))
 
     def test_training_batches_are_shuffled_anew_each_epoch(self, tmp_path: Path) -> None:
         data, model = module(), Recorder()
-        trainer(tmp_path, max_epochs=3, limit_val_batches=0).fit(model, data)
+        trainer(tmp_path, max_epochs=3, limit_val_batches=0).fit(model, LightningData(data))
         orders = set()
         for epoch in range(3):
             rows = torch.cat([batch.rows for batch in model.seen["train", epoch]])
@@ -287,13 +288,15 @@ class TestWithATrainer:
         self, tmp_path: Path, workers: int
     ) -> None:
         whole = Recorder()
-        trainer(tmp_path, max_epochs=4).fit(whole, module())
+        trainer(tmp_path, max_epochs=4).fit(whole, LightningData(module()))
         first = trainer(tmp_path, max_epochs=2)
-        first.fit(Recorder(), module())
+        first.fit(Recorder(), LightningData(module()))
         first.save_checkpoint(tmp_path / "half.ckpt")
         resumed = Recorder()
         data = module(workers=workers)
-        trainer(tmp_path, max_epochs=4).fit(resumed, data, ckpt_path=tmp_path / "half.ckpt")
+        trainer(tmp_path, max_epochs=4).fit(
+            resumed, LightningData(data), ckpt_path=tmp_path / "half.ckpt"
+        )
         assert {epoch for stage, epoch in resumed.seen if stage == "train"} == {2, 3}
         for epoch in (2, 3):
             assert_same(resumed.seen["train", epoch], whole.seen["train", epoch])

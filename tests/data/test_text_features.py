@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapterlab.data.text import TextDataModule, TokenFeatures
+from adapterlab.data.text import TextBatches, TokenFeatures
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import ConfigError
 
@@ -18,7 +18,7 @@ def split(truncated: int = 0) -> TokenizedSplit:
     return TokenizedSplit(tokens, OFFSETS, torch.tensor([1, 0, 2]), 4, truncated, 3 * truncated)
 
 
-def module(**changes: Any) -> TextDataModule:
+def module(**changes: Any) -> TextBatches:
     arguments: dict[str, Any] = {
         "train": split(2),
         "validation": split(),
@@ -29,7 +29,7 @@ def module(**changes: Any) -> TextDataModule:
         "pad_token_id": 3,
         "eval_batch_size": 2,
     }
-    return TextDataModule(**(arguments | changes))
+    return TextBatches(**(arguments | changes))
 
 
 def by_token() -> TokenFeatures:
@@ -82,7 +82,7 @@ class TestAttached:
         data = module(workers=workers)
         data.attach("train", by_token())
         rows = []
-        for batch in data.train_dataloader():
+        for batch in data.loader("train"):
             rows.extend(batch.rows.tolist())
             for row, states, mask in zip(
                 batch.rows, batch.inputs["hidden_states"], batch.inputs["attention_mask"],

@@ -15,12 +15,13 @@ from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Full, Head, LoRA
 from adapterlab.config import Config
-from adapterlab.data.images import ImageDataModule
+from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
 from adapterlab.hardware import Device
 from adapterlab.models import MLP
-from adapterlab.training.classifier import Tally, TrainingDivergedError
-from adapterlab.training.fit import Training, fit
+from adapterlab.training.fit import fit
+from adapterlab.training.outcome import Training, TrainingDivergedError
+from adapterlab.training.tally import Tally
 from lab import tiny
 
 CPU = Device("cpu", torch.device("cpu"), "32-true")
@@ -38,8 +39,8 @@ def images(rows: int, seed: int, noise: float = 0.0) -> ImageSplit:
     return ImageSplit(torch.tensor(pixels, dtype=torch.uint8), torch.tensor(labels))
 
 
-def data(noise: float = 0.0, batch_size: int = 16) -> ImageDataModule:
-    return ImageDataModule(
+def data(noise: float = 0.0, batch_size: int = 16) -> ImageBatches:
+    return ImageBatches(
         train=images(48, 0, noise),
         validation=images(40, 1, noise),
         test=images(30, 2),
@@ -62,7 +63,7 @@ def train(tmp_path: Path) -> Fit:
     def run(
         *overrides: str,
         adapted: AdaptedModel | None = None,
-        module: ImageDataModule | None = None,
+        module: ImageBatches | None = None,
         report: Callable[[int, Mapping[str, float]], None] = lambda epoch, metrics: None,
         folder: str = "checkpoints",
     ) -> tuple[Training, AdaptedModel]:

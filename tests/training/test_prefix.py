@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.config import Adam
-from adapterlab.data.text import TextDataModule, TokenFeatures, cut
+from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models import MLP
 from adapterlab.models.hub import bert_tiny
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.classifier import Classifier
+from adapterlab.training.lightning_data import LightningData
 from adapterlab.training.prefix import frozen_depth
 from small_texts import CLASSES, VOCABULARY, WIDTH, data, encoder, prefix, texts
 
@@ -39,14 +40,14 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def train(
-    adapted: AdaptedModel, module: TextDataModule, *, epochs: int = 3
+    adapted: AdaptedModel, module: TextBatches, *, epochs: int = 3
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Take SGD steps over all batches; return the losses and what was trained.
 
     Adam would make whole steps of rounding where that is all of a gradient (a key's bias).
     """
     optimizer = torch.optim.SGD(adapted.trainable().values(), lr=0.05, momentum=0.9)
-    loader = module.train_dataloader()
+    loader = module.loader("train")
     adapted.train()
     losses = []
     for epoch in range(epochs):
@@ -173,7 +174,7 @@ class TestTraining:
                 enable_model_summary=False,
                 enable_checkpointing=False,
                 num_sanity_val_steps=0,
-            ).fit(classifier, module)
+            ).fit(classifier, LightningData(module))
             histories.append(classifier.history)
         for epoch in (1, 2):
             for name in ("train/loss", "val/loss"):
@@ -192,7 +193,7 @@ class TestOff:
 
     @staticmethod
     def why(
-        adapted: AdaptedModel, cache: Path, module: TextDataModule | None = None, **changes: Any
+        adapted: AdaptedModel, cache: Path, module: TextBatches | None = None, **changes: Any
     ) -> str:
         model = adapted.model if isinstance(adapted.model, TransformerClassifier) else encoder()
         module = module or data(model)

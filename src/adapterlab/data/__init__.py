@@ -6,7 +6,6 @@ whole batches, ``tokenizer`` and ``tokens`` what becomes of texts, and ``batches
 to make.
 """
 
-from adapterlab import torchvision_compat  # noqa: F401  (before anything that meets torchvision)
 from adapterlab.data.splits import (
     ImageSplit,
     ImageSplits,

@@ -1,11 +1,10 @@
-"""What image and text data modules share: three splits, their order, and the loaders over them."""
+"""What batches of images and of texts share: three splits, their order, and loops over them."""
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -20,7 +19,7 @@ Split = TypeVar("Split", ImageSplit, TokenizedSplit)
 Batch = TypeVar("Batch")
 
 
-class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
+class SplitBatches(ABC, Generic[Split, Batch]):
     """Training, validation and test batches of a data set that is in memory.
 
     Training batches are shuffled anew each epoch, as a function of ``(order_seed, epoch)`` alone;
@@ -54,7 +53,6 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
@@ -75,19 +73,19 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
         other.order_seed = order_seed
         return other
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches of the training split."""
-        # Workers fetch ahead, before Lightning sets the epoch of a resumed run.
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        return self._loader("train", self._shuffled(epoch))
+    def loader(self, split: SplitName, epoch: int = 0) -> DataLoader[Any]:
+        """Batches as they are cut from memory, to be moved to a device and then prepared.
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The validation split in its fixed order."""
-        return self._loader("validation", self._ordered("validation"))
+        Args:
+            split: training batches are shuffled, all others in their fixed order.
+            epoch: of the training batches, counted from 0.
+        """
+        draws = self._shuffled(epoch) if split == "train" else self._ordered(split)
+        return self._loader(split, draws)
 
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The official test split in its fixed order."""
-        return self._loader("test", self._ordered("test"))
+    def prepared(self, cut: Any) -> Batch:
+        """What a model sees of a batch, which is on its device by now."""
+        return cast(Batch, cut)
 
     def batches(self, split: SplitName, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """A split in its fixed order, as a model sees it in evaluation, without a Trainer.
@@ -155,8 +153,7 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
 
     def _moved(self, cuts: Iterable[Any], device: torch.device | str) -> Iterator[Batch]:
         for cut in cuts:
-            moved = self.transfer_batch_to_device(cut, torch.device(device), 0)
-            yield cast(Batch, self.on_after_batch_transfer(moved, 0))
+            yield self.prepared(cut if str(device) == "cpu" else _on(cut, device))
 
     def _require(self, split: str) -> None:
         if split not in self.splits:
@@ -172,6 +169,17 @@ class SplitDataModule(pl.LightningDataModule, ABC, Generic[Split, Batch]):
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # else every pass would draw from the global one
         )
+
+
+def _on(value: Any, device: torch.device | str) -> Any:
+    """Move the tensors of a batch; pinned memory is copied while other things go on."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: _on(item, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_on(item, device) for item in value))
+    return value
 
 
 def _joined(batches: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from adapterlab.data.batches import SplitDataModule, SplitName
+from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 from adapterlab.seeding import stream
@@ -106,7 +106,7 @@ class _InMemory(Dataset[RawBatch]):
         return RawBatch(images, labels, draw.seed)
 
 
-class ImageDataModule(SplitDataModule[ImageSplit, Batch]):
+class ImageBatches(SplitBatches[ImageSplit, Batch]):
     """Training, validation and test batches of an image data set.
 
     Training batches are shuffled and augmented; all other batches are in file order, unaugmented,
@@ -121,7 +121,7 @@ class ImageDataModule(SplitDataModule[ImageSplit, Batch]):
         flip: mirror training images with probability one half.
         eval_batch_size: rows per batch in evaluation.
         dtype: of the normalised images.
-        arguments: see :class:`~adapterlab.data.batches.SplitDataModule`.
+        arguments: see :class:`~adapterlab.data.batches.SplitBatches`.
 
     Raises:
         ConfigError: an argument outside its domain, or statistics that do not fit the channels.
@@ -144,13 +144,13 @@ class ImageDataModule(SplitDataModule[ImageSplit, Batch]):
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
 
-    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
+    def prepared(self, cut: RawBatch) -> Batch:
         """Augment (training batches only) and normalise a batch where it now lies."""
-        images = batch.images
-        if batch.seed is not None and self.augment.active:
-            generator = torch.Generator(images.device).manual_seed(batch.seed)
+        images = cut.images
+        if cut.seed is not None and self.augment.active:
+            generator = torch.Generator(images.device).manual_seed(cut.seed)
             images = self.augment(images, generator)
-        return Batch(self.normalize(images).to(self.dtype), batch.labels)
+        return Batch(self.normalize(images).to(self.dtype), cut.labels)
 
     def side_by_side(
         self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"

@@ -1,14 +1,17 @@
 """What a data set is: its official splits, whole, in memory."""
 
-from collections.abc import Iterable, Sized
+import hashlib
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from adapterlab.data.stored import Entry, stored
 from adapterlab.errors import ConfigError, DataError
 
 
@@ -182,6 +185,10 @@ class TextSplits(Splits[TextSplit]):
     """A data set of texts as published; see :class:`Splits`."""
 
 
+Cut = Callable[[Tensor, float, int], tuple[Tensor, Tensor]]
+"""Cuts rows in two by their labels; see :func:`stratified_cut`."""
+
+
 def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Cut rows in two so that each class keeps its share; both parts in the original order.
 
@@ -207,6 +214,8 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, 
             f"class {label} has only 1 example, which cannot be in two splits; "
             "allowed: at least 2 of each class"
         )
+    from sklearn.model_selection import train_test_split  # which takes a second, see `kept_cut`
+
     try:
         first, second = train_test_split(
             np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels.numpy()
@@ -219,7 +228,22 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, 
     return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
 
 
-def hold_out(splits: Splits[S], fraction: float, seed: int) -> tuple[S, S]:
+def kept_cut(cache: Path, labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Cut rows as :func:`stratified_cut` does, once; the cut is kept in a cache folder."""
+    digest = hashlib.sha256(labels.contiguous().numpy().data).hexdigest()
+    key = [digest, fraction, seed, version("scikit-learn")]
+
+    def build() -> Entry:
+        first, second = stratified_cut(labels, fraction, seed)
+        return Entry({"first": first, "second": second}, {})
+
+    rows = stored(cache, "cut", key, build).tensors
+    return rows["first"], rows["second"]
+
+
+def hold_out(
+    splits: Splits[S], fraction: float, seed: int, cut: Cut = stratified_cut
+) -> tuple[S, S]:
     """Training and validation split; the official test split takes no part.
 
     An official validation split is used as it is; otherwise ``fraction`` of the training rows is
@@ -229,6 +253,7 @@ def hold_out(splits: Splits[S], fraction: float, seed: int) -> tuple[S, S]:
         splits: the data set.
         fraction: share of the training rows that go to validation, between 0 and 1.
         seed: the cut's own seed, which stays fixed while the runs' seeds vary.
+        cut: makes the cut.
 
     Raises:
         ConfigError: a fraction outside of (0, 1).
@@ -236,7 +261,7 @@ def hold_out(splits: Splits[S], fraction: float, seed: int) -> tuple[S, S]:
     """
     if splits.validation is not None:
         return splits.train, splits.validation
-    train, validation = stratified_cut(splits.train.labels, fraction, seed)
+    train, validation = cut(splits.train.labels, fraction, seed)
     return splits.train.select(train), splits.train.select(validation)
 
 

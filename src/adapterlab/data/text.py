@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from adapterlab.data.batches import SplitDataModule, SplitName
+from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import ConfigError
 from adapterlab.seeding import stream
@@ -160,7 +160,7 @@ class _InMemory(Dataset[TextBatch]):
         return cut(self.split, rows, **self.options)
 
 
-class TextDataModule(SplitDataModule[TokenizedSplit, TextBatch]):
+class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
     """Training, validation and test batches of a text data set.
 
     Training batches are shuffled anew each epoch; all others come in one fixed order, longest
@@ -175,7 +175,7 @@ class TextDataModule(SplitDataModule[TokenizedSplit, TextBatch]):
             random rows and the others follow the file.
         pad_to_max: pad every batch to ``max_length``, for comparison and for compiled models.
         eval_batch_size: rows per batch in evaluation.
-        arguments: see :class:`~adapterlab.data.batches.SplitDataModule`.
+        arguments: see :class:`~adapterlab.data.batches.SplitBatches`.
 
     Raises:
         ConfigError: an argument outside its domain.

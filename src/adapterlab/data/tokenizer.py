@@ -8,6 +8,11 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
+
+import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+
+# isort: split
+
 from transformers import PreTrainedTokenizerFast
 
 from adapterlab.errors import ConfigError

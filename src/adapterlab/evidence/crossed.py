@@ -2,7 +2,7 @@
 
 from math import inf, sqrt
 
-from scipy import stats
+from scipy import special
 
 
 def crossed_p(
@@ -30,4 +30,4 @@ def crossed_p(
     if variance == 0:
         return 1.0 if difference == 0 else 0.0
     total_freedom = freedom * (variance / seeds_error**2) ** 2 if seeds_error else inf
-    return 2 * float(stats.t.sf(abs(difference) / sqrt(variance), total_freedom))
+    return 2 * float(special.stdtr(total_freedom, -abs(difference) / sqrt(variance)))

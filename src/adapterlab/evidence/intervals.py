@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from adapterlab.evidence.arrays import Floats
 
@@ -99,7 +99,7 @@ def bootstrap_interval(
 
 def t_around(centre: float, error: float, freedom: float, *, level: float) -> Interval:
     """Student's interval of a given centre, standard error and degrees of freedom."""
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error
     return Interval(centre - reach, centre + reach)
 
 

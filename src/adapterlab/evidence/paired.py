@@ -6,7 +6,7 @@ from math import gcd, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.intervals import (
@@ -123,7 +123,7 @@ def mcnemar(correct_a: Booleans, correct_b: Booleans) -> McNemar:
         raise ValueError(f"answers of shape {correct_a.shape}; expected [N], those of one seed")
     a, b = _seeds_by_examples(correct_a, correct_b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    lesser_tail = float(stats.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5))
+    lesser_tail = float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5))
     return McNemar(only_a, only_b, min(1.0, 2 * lesser_tail))
 
 
@@ -288,7 +288,7 @@ def welch_t(
 def _p_of_t(difference: float, error: float, freedom: float) -> float:
     if error == 0:
         return 1.0 if difference == 0 else 0.0
-    return 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return 2 * float(special.stdtr(freedom, -abs(difference) / error))
 
 
 def _without_rounding(figure: float, x: Floats, y: Floats) -> float:

@@ -3,7 +3,7 @@
 from math import hypot, sqrt
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from adapterlab.evidence.intervals import check_level
 
@@ -93,4 +93,6 @@ def smallest_detectable_shift(
     high = 1.0
     while missing_power(high) > 0:
         high *= 2
+    from scipy import optimize  # which studies of one seed do without
+
     return total * float(optimize.brentq(missing_power, 0.0, high, xtol=1e-9))

@@ -1,12 +1,13 @@
 """Who draws the pictures of a run: this process, or one beside it while this one computes."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from adapterlab.beside import submit
 from adapterlab.reporting.canvas import save
 
 MakeFigure = Callable[[], Figure]
@@ -35,17 +36,16 @@ class Pictures:
 class PicturesBeside(Pictures):
     """The pictures of one run, drawn by a process beside this one.
 
-    The process is started once, serves all runs, and ends when it has had nothing to do for a
-    minute. If it dies, what it has not drawn is drawn here.
+    The process serves all runs. If it dies, what it has not drawn is drawn here.
     """
 
     def __init__(self) -> None:
         self._asked: list[tuple[Any, MakeFigure, Path]] = []
-        _executor()
+        _get_ready()
 
     def draw(self, make: MakeFigure, path: Path) -> None:
         """Have a figure drawn."""
-        self._asked.append((self._submit(paint, make, path), make, path))
+        self._asked.append((submit(paint, make, path), make, path))
 
     def drawn(self) -> bool:
         """Say whether `wait` would find nothing left to do."""
@@ -74,32 +74,17 @@ class PicturesBeside(Pictures):
                 paint(make, path)
         self._asked = []
 
-    def _submit(self, function: Callable[..., None], *arguments: Any) -> Any:
-        """Return a future, None if the process has died."""
-        from concurrent.futures.process import BrokenProcessPool
-
-        try:
-            return _executor().submit(function, *arguments)
-        except BrokenProcessPool:
-            _executor.cache_clear()  # the next run's are drawn by a new one
-            return None
-
 
 def paint(make: MakeFigure, path: Path) -> None:
     """Make a figure and write it as PNG."""
     save(make(), path)
 
 
+@cache
+def _get_ready() -> None:
+    """Have the process beside load what it needs while this one does other things."""
+    submit(_load)
+
+
 def _load() -> None:
     """Do nothing: to unpickle this function has loaded all that drawing needs."""
-
-
-@lru_cache(maxsize=1)
-def _executor() -> Any:
-    # Not one of the standard library: its processes begin by importing the main program anew. Nor
-    # the one that loky and joblib reuse: a launcher may be at work with that.
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    executor = ProcessPoolExecutor(max_workers=1, timeout=60)
-    executor.submit(_load)  # while this process does other things
-    return executor

@@ -15,7 +15,6 @@ from adapterlab.reporting.findings import ArmFindings, Findings, find
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.study import arms_of, read_runs
-from adapterlab.reporting.study_figures import FIGURES
 from adapterlab.reporting.tables import (
     Table,
     arms_csv,
@@ -153,6 +152,8 @@ def _mlruns(request: Request) -> Path:
 
 def _draw(findings: Findings, folder: Path) -> list[Picture]:
     """Draw what the study has, as SVG for the page and as PNG beside it."""
+    from adapterlab.reporting.study_figures import FIGURES  # which a printed table does without
+
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()

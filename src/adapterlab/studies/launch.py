@@ -1,7 +1,6 @@
 """The packed launcher: all jobs of a sweep composed, grouped into packs, and carried out."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adapterlab.beside import cores
 from adapterlab.budgets import parse_solved
 from adapterlab.building import check
 from adapterlab.config import Config
@@ -207,7 +207,7 @@ class _Study:
         first = self.jobs[packs[0].jobs[0]].config.hardware
         if resolve_accelerator(first.accelerator) == "gpu":
             return 0  # one device, and its memory is planned for one pack
-        processes = self.processes or _cores() // (first.threads or 1)
+        processes = self.processes or cores() // (first.threads or 1)
         gib = max(pack.gib for pack in packs)
         fit = int(MEMORY_SHARE * psutil.virtual_memory().available / 2**30 / max(gib, 1.0))
         return max(min(processes, len(packs), fit) - 1, 0)
@@ -220,18 +220,11 @@ class _Study:
                 replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
                 for c in configs
             ]
-        return Work(tuple(configs), pack.packed, core_is_free=helpers + 1 < _cores())
+        return Work(tuple(configs), pack.packed, core_is_free=helpers + 1 < cores())
 
     @property
     def _name(self) -> str:
         return self.jobs[0].config.study or "study"
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _composed(

@@ -2,25 +2,19 @@
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from tqdm.auto import tqdm
 
-from adapterlab.training.classifier import LabelledBatch
+from adapterlab.training.lightning import pl
+from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, last_checkpoint, now
 
 log = logging.getLogger(__name__)
 
-WARM_UP_STEPS = 10
-"""Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""
 
-
-class Stopping(EarlyStopping):
+class Stopping(pl.callbacks.EarlyStopping):
     """Early stopping that stands: a run that had stopped trains no further when it is resumed."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -29,19 +23,17 @@ class Stopping(EarlyStopping):
             trainer.should_stop = True
 
 
-class Checkpoints(ModelCheckpoint):
+class Checkpoints(pl.callbacks.ModelCheckpoint):
     """The best epoch's checkpoint, and every epoch the last one, to go on from.
 
     With `save_last`, Lightning 2.6 writes the last one only together with a new best. It also
     forgets what was best when the folder has been moved while a run was interrupted.
     """
 
-    LAST = "last.ckpt"
-
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save both, the last one last: it says which is best."""
         super().on_train_epoch_end(trainer, module)
-        trainer.save_checkpoint(Path(str(self.dirpath)) / self.LAST)
+        trainer.save_checkpoint(last_checkpoint(Path(str(self.dirpath))))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best so far, in the folder as it is called now."""
@@ -60,14 +52,7 @@ class Checkpoints(ModelCheckpoint):
         )
 
 
-def now(module: pl.LightningModule) -> float:
-    """Return the time in seconds when all that was asked of the module's device is done."""
-    if module.device.type == "cuda":
-        torch.cuda.synchronize(module.device)
-    return time.perf_counter()
-
-
-class Throughput(Callback):
+class Throughput(pl.Callback):
     """Measure training samples a second, without warm-up and without validation.
 
     Attributes:
@@ -96,7 +81,7 @@ class Throughput(Callback):
     ) -> None:
         """Start the clock after the warm-up, and after each pause."""
         if self._since is None and self._steps >= WARM_UP_STEPS:
-            self._since = now(module)
+            self._since = now(module.device)
 
     def on_train_batch_end(
         self,
@@ -112,11 +97,11 @@ class Throughput(Callback):
             return
         self._samples += len(batch.labels)
         if trainer.is_last_batch:
-            self._seconds += now(module) - self._since
+            self._seconds += now(module.device) - self._since
             self._since = None
 
 
-class Progress(Callback):
+class Progress(pl.Callback):
     """One bar over all steps on a terminal; elsewhere a line for a few of the epochs.
 
     Args:

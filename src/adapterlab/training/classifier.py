@@ -1,55 +1,19 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.config import SGD, Adam
-from adapterlab.errors import AdapterLabError
 from adapterlab.seeding import stream
+from adapterlab.training.lightning import pl
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
+from adapterlab.training.outcome import LabelledBatch, Report, require_finite
 from adapterlab.training.tally import Tally
-
-Report = Callable[[int, Mapping[str, float]], None]
-"""Takes the number of an epoch, from 1, and its metrics."""
-
-
-class LabelledBatch(Protocol):
-    """What a data module yields: inputs for the model, and labels [batch]."""
-
-    @property
-    def inputs(self) -> Any:
-        """What the model is called with."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Class indices, [batch]."""
-
-
-class TrainingDivergedError(AdapterLabError):
-    """The training loss is no longer a number."""
-
-    exit_code = 1
-
-
-def require_finite(metrics: Mapping[str, float], epoch: int, options: SGD | Adam) -> None:
-    """Refuse to go on from an epoch whose losses are no numbers.
-
-    Raises:
-        TrainingDivergedError: they are not.
-    """
-    for name in ("train/loss", "val/loss"):
-        if not math.isfinite(metrics[name]):
-            raise TrainingDivergedError(
-                f"{name} is {metrics[name]} in epoch {epoch}; try a lower optimizer.lr than "
-                f"{options.lr:g}, or optimizer.clip_norm"
-            )
 
 
 class Classifier(pl.LightningModule):

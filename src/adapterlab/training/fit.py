@@ -6,51 +6,28 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
+from adapterlab.data.batches import SplitBatches
 from adapterlab.errors import CheckpointError
 from adapterlab.hardware import Device
 from adapterlab.seeding import stream
 from adapterlab.training.callbacks import Checkpoints, Progress, Stopping, Throughput
-from adapterlab.training.classifier import Classifier, Report
-
-
-@dataclass(frozen=True)
-class Training:
-    """What came of a training.
-
-    Attributes:
-        history: metrics by epoch, from 1.
-        best_epoch: the epoch whose parameters the model has now.
-        seconds: wall time of the training, validation included.
-        samples_per_second: without warm-up and validation; None where it was not measured.
-        why: the reason then.
-    """
-
-    history: dict[int, dict[str, float]]
-    best_epoch: int
-    seconds: float
-    samples_per_second: float | None
-    why: str
-
-
-def last_checkpoint(folder: Path) -> Path:
-    """Return the checkpoint in `folder` that a training goes on from."""
-    return folder / Checkpoints.LAST
+from adapterlab.training.classifier import Classifier
+from adapterlab.training.lightning import pl
+from adapterlab.training.lightning_data import LightningData
+from adapterlab.training.outcome import Report, Training, last_checkpoint
 
 
 def fit(
     config: Config,
     model: AdaptedModel,
-    data: pl.LightningDataModule,
+    data: SplitBatches[Any, Any],
     *,
     num_classes: int,
     title: str,
@@ -99,7 +76,7 @@ def fit(
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [progress, throughput, checkpoints]
+    callbacks: list[pl.Callback] = [progress, throughput, checkpoints]
     if config.early_stopping is not None:
         stopping = Stopping(
             monitor, mode=mode, patience=config.early_stopping, check_on_train_epoch_end=True
@@ -115,7 +92,7 @@ def fit(
     last = _whole(last_checkpoint(folder))
     start = time.perf_counter()
     with interrupts():
-        trainer.fit(module, data, ckpt_path=last, weights_only=False)
+        trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=False)
     seconds = time.perf_counter() - start
     best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"], strict=False)
@@ -187,6 +164,5 @@ def quieten() -> None:
         ".*is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
         ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
-        ".*training_step` returned `None`.*",  # a pack takes its steps itself
     ):
         warnings.filterwarnings("ignore", message)

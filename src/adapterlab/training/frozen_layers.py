@@ -17,10 +17,10 @@ from torch import Tensor
 from adapterlab.adapters.base import hash_weights
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
 from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.hardware import AUTOCAST
 from adapterlab.models.transformer import TransformerClassifier
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
 
 
@@ -50,7 +50,7 @@ class FrozenLayers:
 
     def __call__(self, batch: TextBatch) -> Tensor:
         """Return their output, [batch, tokens, hidden]."""
-        dtype = _AUTOCAST.get(self.precision)
+        dtype = AUTOCAST.get(self.precision)
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
             return self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.errors import CheckpointError
-from adapterlab.training.classifier import Report, TrainingDivergedError, require_finite
+from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
 
 
 @dataclass(frozen=True)

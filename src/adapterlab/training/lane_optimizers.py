@@ -106,7 +106,7 @@ class LaneOptimizer:
                 ]
             groups.append({"params": of_run, **arguments(self.options[run.start])})
         fused = parameters[0].device.type in ("cpu", "cuda")
-        self.torch = optimizer_class(self.options[0])(groups, fused=fused)
+        self.torch = optimizer_class(self.options[0].name)(groups, fused=fused)
 
     @torch.no_grad()
     def _clip(self) -> None:
@@ -160,7 +160,7 @@ class _Plateau:
     """A lane's own schedule that follows its validation loss; constant where it has none."""
 
     def __init__(self, options: SGD | Adam) -> None:
-        self._rate = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=options.lr)
+        self._rate = optimizer_class("sgd")([nn.Parameter(torch.zeros(()))], lr=options.lr)
         self._schedule: ReduceLROnPlateau | None = make_plateau(self._rate, options)
 
     @property

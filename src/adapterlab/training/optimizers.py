@@ -1,7 +1,9 @@
 """Optimizers and learning-rate schedules from their options."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,19 +14,33 @@ from adapterlab.config import SGD, Adam
 
 PLATEAU_FACTOR = 0.1
 
+_CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], options: SGD | Adam
 ) -> torch.optim.Optimizer:
     """Return the optimizer; weight decay applies to every parameter it is given."""
-    return optimizer_class(options)(parameters, **arguments(options))
+    return optimizer_class(options.name)(parameters, **arguments(options))
 
 
-def optimizer_class(options: SGD | Adam) -> Callable[..., torch.optim.Optimizer]:
-    """Return torch's class of an optimizer."""
-    if isinstance(options, SGD):
-        return torch.optim.SGD
-    return torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+@cache
+def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
+    """Return torch's class of an optimizer, but for what loads torch's compiler.
+
+    torch keeps its compiler out of these methods by loading it at the first call, which takes as
+    long as a small model trains; nothing here compiles an optimizer.
+    """
+    original = _CLASSES[name]
+    plain = {
+        "add_param_group": inspect.unwrap(original.add_param_group),
+        "step": torch.no_grad()(inspect.unwrap(original.step)),
+    }
+    return type(original.__name__, (original,), plain)
 
 
 def arguments(options: SGD | Adam) -> dict[str, Any]:

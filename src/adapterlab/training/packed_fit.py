@@ -1,18 +1,16 @@
-"""Training a pack with Lightning's Trainer."""
+"""Training a pack, and what comes of it."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapterlab.data.batches import SplitDataModule
+from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device
 from adapterlab.packing import PackedModel
-from adapterlab.training.classifier import TrainingDivergedError
-from adapterlab.training.fit import Training, interrupts, make_trainer, quieten
 from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane
-from adapterlab.training.pack_data import PackData
-from adapterlab.training.packed_classifier import OnStep, PackedClassifier
+from adapterlab.training.outcome import Training, TrainingDivergedError
+from adapterlab.training.pack_trainer import OnStep, PackTrainer
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class PackTraining:
 
 def fit_pack(
     tasks: Sequence[LaneTask],
-    data: Sequence[SplitDataModule[Any, Any]],
-    streams: Sequence[int],
+    data: SplitBatches[Any, Any],
     *,
     saved: Sequence[SavedLane | None],
     num_classes: int,
@@ -57,9 +54,9 @@ def fit_pack(
     A lane that has ended, or whose loss is no longer a number, leaves the others alone.
 
     Args:
-        tasks: the lanes; see `adapterlab.packing.signature` for what they must have in common.
-        data: a data module for each order of training batches.
-        streams: which of them each lane reads, in ascending order.
+        tasks: the lanes, in ascending order of their order seeds; see
+            `adapterlab.packing.signature` for what they must have in common.
+        data: of any of them.
         saved: what each lane goes on from; all have come equally far.
         num_classes: of the target task.
         device: where to compute.
@@ -69,55 +66,27 @@ def fit_pack(
     active = [i for i, lane in enumerate(progress) if not lane.has_ended(tasks[i].config)]
     seconds, rate = 0.0, None
     if active:
-        read = sorted({streams[i] for i in active})
-        seconds, rate = _train(
+        start = time.perf_counter()
+        seeds = [tasks[i].config.order_seed for i in active]
+        orders = sorted(set(seeds))
+        pack = PackedModel([tasks[i].model for i in active], [orders.index(s) for s in seeds])
+        going_on = [one for i in active if (one := saved[i]) is not None]
+        for number, lane in enumerate(going_on):
+            pack.load_lane(number, lane.state)
+        trainer = PackTrainer(
+            pack.to(device.torch).train(),
             [tasks[i] for i in active],
-            [data[stream] for stream in read],
-            [read.index(streams[i]) for i in active],
             [progress[i] for i in active],
-            [saved[i] for i in active],
-            num_classes,
-            device,
-            on_step,
+            data,
+            num_classes=num_classes,
+            device=device,
+            optimizer_states=[lane.optimizer for lane in going_on],
+            on_step=on_step,
         )
+        trainer.train()
+        seconds, rate = time.perf_counter() - start, trainer.samples_per_second
     outcomes = [_outcome(task, lane) for task, lane in zip(tasks, progress, strict=True)]
     return PackTraining(outcomes, seconds, rate)
-
-
-def _train(
-    tasks: Sequence[LaneTask],
-    data: Sequence[SplitDataModule[Any, Any]],
-    streams: Sequence[int],
-    progress: Sequence[LaneProgress],
-    saved: Sequence[SavedLane | None],
-    num_classes: int,
-    device: Device,
-    on_step: OnStep,
-) -> tuple[float, float | None]:
-    """Train lanes that have not ended; return the seconds, and the samples a second."""
-    quieten()
-    pack = PackedModel([task.model for task in tasks], streams)
-    for number, lane in enumerate(saved):
-        if lane is not None:
-            pack.load_lane(number, lane.state)
-    pack.to(device.torch)
-    first = progress[0].epochs
-    module = PackedClassifier(
-        pack,
-        tasks,
-        progress,
-        num_classes,
-        data[0].steps,
-        [lane.optimizer for lane in saved if lane],
-        on_step,
-    )
-    epochs = tasks[0].config.epochs - first
-    trainer = make_trainer(device, max_epochs=epochs, enable_checkpointing=False)
-    start = time.perf_counter()
-    with interrupts():
-        trainer.fit(module, datamodule=PackData(data, first, device.torch))
-    seconds = time.perf_counter() - start
-    return seconds, module.samples / module.sampling_seconds if module.samples else None
 
 
 def _outcome(task: LaneTask, progress: LaneProgress) -> Training | TrainingDivergedError:

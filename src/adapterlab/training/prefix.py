@@ -20,7 +20,7 @@ from torch import Tensor
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.data.batches import SplitName
-from adapterlab.data.text import TextBatch, TextDataModule, TokenFeatures, cut
+from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.frozen_layers import FrozenLayers, on_device
@@ -65,7 +65,7 @@ class _OffError(Exception):
 
 def use_frozen_prefix(
     adapted: AdaptedModel,
-    data: TextDataModule,
+    data: TextBatches,
     *,
     cache: Path,
     max_gib: float,
@@ -122,9 +122,7 @@ def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> Froz
     return FrozenLayers(model, depth, device, precision)
 
 
-def _try_out(
-    adapted: AdaptedModel, layers: FrozenLayers, data: TextDataModule, epochs: int
-) -> bool:
+def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
     """Compare a batch's logits and gradients with those from features of its texts one by one.
 
     Returns:
@@ -209,7 +207,7 @@ def _difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
 
 def _attach(
     layers: FrozenLayers,
-    data: TextDataModule,
+    data: TextBatches,
     first_only: bool,
     cache: Path,
     max_gib: float,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -50,6 +51,11 @@ class PackedLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Carry out a batch of jobs."""
+        own = self.config
+        if own.tracking.enabled and own.tracking.uri is None and not own.plan:
+            from adapterlab.tracking import set_up_beside
+
+            set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.studies.launch import launch
 
         return launch(

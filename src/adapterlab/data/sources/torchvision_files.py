@@ -8,15 +8,14 @@ import pickle
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.idx import find_idx, read_idx_split
-from adapterlab.data.sources.parquet import image_parquet
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.data.transforms import splits_to_shape
 from adapterlab.errors import DataError
@@ -64,7 +63,7 @@ def mnist(context: LoadContext) -> ImageSplits:
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
     home = "Yann LeCun's MNIST database (yann.lecun.com/exdb/mnist)"
-    return _idx_data_set("mnist", context, datasets.MNIST, _DIGITS, home)
+    return _idx_data_set("mnist", context, "MNIST", _DIGITS, home)
 
 
 def fashion_mnist(context: LoadContext) -> ImageSplits:
@@ -76,7 +75,7 @@ def fashion_mnist(context: LoadContext) -> ImageSplits:
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
     home = "github.com/zalandoresearch/fashion-mnist"
-    return _idx_data_set("fashion_mnist", context, datasets.FashionMNIST, _GARMENTS, home)
+    return _idx_data_set("fashion_mnist", context, "FashionMNIST", _GARMENTS, home)
 
 
 def cifar10(context: LoadContext) -> ImageSplits:
@@ -88,18 +87,21 @@ def cifar10(context: LoadContext) -> ImageSplits:
     Raises:
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
-    checksums = dict(datasets.CIFAR10.train_list + datasets.CIFAR10.test_list)
-    folder = datasets.CIFAR10.base_folder
+    published = _published("CIFAR10")
+    checksums = dict(published.train_list + published.test_list)
+    folder = published.base_folder
     for place in context.search:
         if all((place / folder / name).is_file() for name in checksums):
-            return _cifar_batches(place / folder, context)
+            return _cifar_batches(place / folder, published, context)
         if all((place / "cifar10" / f"{name}.parquet").is_file() for name in ("train", "test")):
+            from adapterlab.data.sources.parquet import image_parquet  # loads `datasets`
+
             splits = image_parquet(context, place / "cifar10", classes=_CIFAR10_CLASSES)
             note = "cifar10 was read from parquet: its pixels cannot be checked against the md5"
             return _sizes_checked("cifar10", splits.with_notes(note), 50_000, 10_000)
     try:
         batches = download(
-            lambda root: datasets.CIFAR10(root, download=True),
+            lambda root: published(root, download=True),
             context.download,
             folder,
             [*checksums],
@@ -109,17 +111,17 @@ def cifar10(context: LoadContext) -> ImageSplits:
         raise _missing(
             "cifar10", wanted, context, "cs.toronto.edu/~kriz/cifar.html", error
         ) from error
-    return _cifar_batches(batches, context)
+    return _cifar_batches(batches, published, context)
 
 
 def _idx_data_set(
     name: str,
     context: LoadContext,
-    published: type[datasets.MNIST],
+    published: str,
     classes: tuple[str, ...],
     home: str,
 ) -> ImageSplits:
-    folder = f"{published.__name__}/raw"
+    folder = f"{published}/raw"
     for place in (place / folder for place in context.search):
         if all(find_idx(place, file) for file in _IDX_FILES):
             raw = place
@@ -127,7 +129,10 @@ def _idx_data_set(
     else:
         try:
             raw = download(
-                lambda root: published(root, download=True), context.download, folder, _IDX_FILES
+                lambda root: _published(published)(root, download=True),
+                context.download,
+                folder,
+                _IDX_FILES,
             )
         except DataError as error:
             wanted = f"{folder}/{{{','.join(_IDX_FILES)}}}, unpacked or .gz"
@@ -141,8 +146,16 @@ def _idx_data_set(
     return splits_to_shape(_sizes_checked(name, splits, 60_000, 10_000), context.shape)
 
 
-def _cifar_batches(folder: Path, context: LoadContext) -> ImageSplits:
-    published = datasets.CIFAR10
+def _published(name: str) -> Any:
+    """Return torchvision's class of a data set."""
+    from torchvision import datasets
+
+    import adapterlab.torchvision_compat  # noqa: F401  # first; together they take a second
+
+    return getattr(datasets, name)
+
+
+def _cifar_batches(folder: Path, published: Any, context: LoadContext) -> ImageSplits:
     splits = ImageSplits(
         train=_read_batches((folder / name, md5) for name, md5 in published.train_list),
         test=_read_batches((folder / name, md5) for name, md5 in published.test_list),

@@ -1,0 +1,55 @@
+"""A process beside this one, for work that it need not wait for."""
+
+import atexit
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any
+
+IDLE_SECONDS = 60
+"""After which the process ends; it is started again when there is more to do."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any] | None":
+    """Have a function of a module called in the process beside; it is started if need be.
+
+    Returns:
+        What will come of it; None if the process has died, and the next call starts another.
+    """
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        future: Future[Any] = _executor().submit(function, *arguments)
+    except BrokenProcessPool:
+        _executor.cache_clear()
+        return None
+    _asked.add(future)
+    future.add_done_callback(_asked.discard)
+    return future
+
+
+_asked: set[Future[Any]] = set()
+
+
+@lru_cache(maxsize=1)
+def _executor() -> Any:
+    # Not one of the standard library: its processes begin by importing the main program anew. Nor
+    # the one that loky and joblib reuse: a launcher may be at work with that.
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS)
+
+    def end() -> None:
+        # To unload what an idle process has imported takes most of a second.
+        executor.shutdown(kill_workers=not _asked)
+
+    atexit.register(end)
+    return executor

@@ -1,5 +1,6 @@
 """The command line as people meet it: in a process of its own, from any folder."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,24 @@ def test_a_strategy_is_checked_without_lightning(tmp_path: Path) -> None:
     assert result.stderr.startswith("error: adapter.rank=0")
     loaded = result.stdout.rpartition("loaded:")[2].split()
     assert not {"pytorch_lightning", "transformers", "mlflow"} & set(loaded)
+
+
+def test_a_pack_is_trained_without_what_takes_long_to_load(tmp_path: Path) -> None:
+    own = [option for option in TINY if not option.startswith("base.")]
+    sweep = ["hydra/launcher=packed", "adapter.rank=1,2", "base=scratch", "adapter.head=train"]
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", PROBE, "-m", *own, *sweep],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        timeout=120,
+    )
+    assert "its share in a pack of 2" in result.stdout
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", result.stderr, re.MULTILINE))
+    assert "torch" in loaded
+    slow = {"pytorch_lightning", "torchvision", "transformers", "datasets", "torch._dynamo"}
+    assert not slow & loaded
 
 
 def test_help_says_what_can_be_set(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_every_strategy_runs_and_is_evaluated_again(
             seen["adapted"] = model
         return fit(config, model, *args, **options)
 
-    monkeypatch.setattr("adapterlab.pipeline.fit", watched)
+    monkeypatch.setattr("adapterlab.training.fit.fit", watched)
     result = run(tiny(lab_root, f"adapter={strategy}", "study=strategies"))
 
     adapted, before = seen["adapted"], seen["before"]

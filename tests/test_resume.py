@@ -68,7 +68,7 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
             trainings.append(training)
         return training
 
-    monkeypatch.setattr(pipeline, "fit", watched)
+    monkeypatch.setattr("adapterlab.training.fit.fit", watched)
     return trainings
 
 
@@ -84,7 +84,7 @@ def interrupted(config: Config, *, epoch: int) -> None:
         return fit(*args, report=stopping, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "fit", cut)
+        patch.setattr("adapterlab.training.fit.fit", cut)
         with pytest.raises(PowerCutError):
             pipeline.run(config)
 

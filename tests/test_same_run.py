@@ -11,12 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from adapterlab import pipeline
 from adapterlab.bases import base_run
 from adapterlab.config import Config, TrainedBase
 from adapterlab.pipeline import run
 from adapterlab.runs import RunFolder, config_hash
 from adapterlab.tracking import default_uri
+from adapterlab.training.fit import fit
 from lab import TINY, Outcome, compose, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -26,13 +26,12 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collects the data set of every training."""
     titles: list[str] = []
-    fit = pipeline.fit
 
     def noted(config: Config, *arguments: object, **options: object) -> object:
         titles.append(config.dataset.name)
         return fit(config, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "fit", noted)
+    monkeypatch.setattr("adapterlab.training.fit.fit", noted)
     return titles
 
 

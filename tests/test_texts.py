@@ -287,7 +287,9 @@ def test_a_resumed_run_computes_nothing_twice(
 ) -> None:
     config = small(lab_root, reviews, "adapter=head", "seed=4", "resume=true")
     first = run(config)
-    monkeypatch.setattr(pipeline, "fit", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr(
+        "adapterlab.training.fit.fit", lambda *_, **__: pytest.fail("it was trained again")
+    )
     assert run(config).metrics == first.metrics
 
 

@@ -223,7 +223,7 @@ def test_without_tracking_there_is_no_store(
     monkeypatch.setattr(tracking, "connect", lambda *_: pytest.fail("it connected"))
     result = pipeline.run(tiny(tmp_path, "tracking=none", "base=scratch", "adapter=head"))
     assert result.run_id is None
-    assert sorted(path.name for path in (tmp_path / "mlruns").iterdir()) == ["runs"]
+    assert sorted(path.name for path in (tmp_path / "mlruns").iterdir()) == ["cache", "runs"]
 
 
 def test_a_run_that_was_not_tracked_is_tracked_when_it_is_resumed_elsewhere(

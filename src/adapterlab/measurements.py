@@ -40,20 +40,10 @@ class Measurements:
         for name in ("loss", "accuracy", "macro_f1"):
             self.add("best", {f"val_{name}": best[f"val/{name}"]})
 
-    def add_before(self, config: Config, assembly: Assembly, device: torch.device) -> None:
-        """Measure the base as it is on the target's test split: the zero-shot control.
-
-        Args:
-            config: of the run.
-            assembly: of the run.
-            device: where to compute.
-        """
+    def add_before(self, assembly: Assembly, base: "OfTheBase") -> None:
+        """Add the zero-shot control: the base as it is on the target's test split."""
         why = why_no_zero_shot(assembly)
-        value = None
-        if why is None:
-            base = base_model(config, assembly, len(assembly.data.classes))
-            value = predict(base, assembly.data, "test", device).metrics()["accuracy"]
-        self.add_or_say("target/accuracy_before", value, why or "")
+        self.add_or_say("target/accuracy_before", base.accuracy_before, why or "")
 
     def add_data(self, assembly: Assembly) -> None:
         """Add what the model is spared or denied of the data: padding, truncation."""
@@ -80,7 +70,7 @@ class Measurements:
         config: Config,
         assembly: Assembly,
         device: torch.device,
-        data: SplitBatches[Any, Any] | None = None,
+        base: "OfTheBase",
     ) -> None:
         """Measure what is left of the source task: accuracy on its test split before and after.
 
@@ -88,17 +78,46 @@ class Measurements:
             config: of the run.
             assembly: of the run, trained.
             device: where to compute.
-            data: of the source task, if it has been made before.
+            base: with the source task's data.
         """
         why = why_no_source(config, assembly)
         if why is not None:
             for name in ("source/accuracy_before", "source/accuracy_after"):
                 self.missing[name] = why
             return
-        data = data or source_data(config, assembly)
-        after = predict(source_model(config, assembly), data, "test", device)
+        assert base.source is not None
+        after = predict(source_model(config, assembly), base.source, "test", device)
         self.values["source/accuracy_after"] = after.metrics()["accuracy"]
         self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")
+
+
+@dataclass(frozen=True)
+class OfTheBase:
+    """What is known of a base before it is adapted, the same for all runs over it.
+
+    Attributes:
+        accuracy_before: on the target's test split; None without zero-shot control.
+        source: the source task's data; None without one.
+    """
+
+    accuracy_before: float | None
+    source: SplitBatches[Any, Any] | None
+
+    @classmethod
+    def of(cls, config: Config, assembly: Assembly, device: torch.device) -> "OfTheBase":
+        """Measure and read it.
+
+        Args:
+            config: of one of the runs.
+            assembly: of that run.
+            device: where to compute.
+        """
+        before = None
+        if why_no_zero_shot(assembly) is None:
+            base = base_model(config, assembly, len(assembly.data.classes))
+            before = predict(base, assembly.data, "test", device).metrics()["accuracy"]
+        has_source = why_no_source(config, assembly) is None
+        return cls(before, source_data(config, assembly) if has_source else None)
 
 
 def why_no_zero_shot(assembly: Assembly) -> str | None:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from adapterlab.artifacts import artifacts, write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
-from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device, PeakMemory, fingerprint
-from adapterlab.measurements import Measurements
+from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import git_commit
@@ -71,7 +69,7 @@ class OpenRun:
         test: Predictions,
         prefix: Prefix,
         costs: Costs,
-        source: SplitBatches[Any, Any] | None = None,
+        base: OfTheBase | None = None,
     ) -> RunResult:
         """Take all figures and write all files; pictures may come later, until `conclude`.
 
@@ -80,7 +78,7 @@ class OpenRun:
             test: on the test split.
             prefix: whether there was a frozen one.
             costs: of training and testing.
-            source: the source task's data, if they have been made before.
+            base: what is known of it, if that has been found out before.
         """
         config, assembly, folder = self.config, self.assembly, self.folder
         measured = Measurements()
@@ -91,8 +89,9 @@ class OpenRun:
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
-        measured.add_before(config, assembly, self.device.torch)
-        measured.add_source(config, assembly, self.device.torch, source)
+        base = base or OfTheBase.of(config, assembly, self.device.torch)
+        measured.add_before(assembly, base)
+        measured.add_source(config, assembly, self.device.torch, base)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, folder, self.pictures)

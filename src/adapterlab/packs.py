@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
-from adapterlab.assembly import Assembly, assemble, source_data
+from adapterlab.assembly import Assembly, assemble
 from adapterlab.config import Config
-from adapterlab.data.batches import SplitBatches
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import PeakMemory, choose_device
 from adapterlab.loading import RunData, load_data
-from adapterlab.measurements import why_no_source
+from adapterlab.measurements import OfTheBase
 from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen
 from adapterlab.packing.trial import take_rows, try_out
@@ -245,9 +243,7 @@ class _Pack:
     ) -> None:
         """Write what every lane leaves."""
         first = self.lanes[0]
-        source: SplitBatches[Any, Any] | None = None
-        if why_no_source(first.config, first.assembly) is None:
-            source = source_data(first.config, first.assembly)
+        base = OfTheBase.of(first.config, first.assembly, self.device.torch)
         taken: dict[int, RunResult] = {}
         for lane, test in zip(list(self.lanes), tests, strict=True):
             assert lane.opened is not None
@@ -257,7 +253,7 @@ class _Pack:
             if not resumed:
                 own["lane_seconds"] = (lane.training.seconds + prefix.seconds / size, "")
             with self._each_for_itself(lane):
-                taken[lane.number] = lane.opened.take(lane.training, test, prefix, own, source)
+                taken[lane.number] = lane.opened.take(lane.training, test, prefix, own, base)
         waiting = deque((lane, lane.opened) for lane in self.lanes if lane.opened is not None)
         while waiting:
             # A process that draws pictures began with the first lane: what it has not come to is

@@ -2,8 +2,8 @@
 
 ``splits`` says what a data set is, ``sources`` where it comes from, ``transforms`` what is done to
 whole batches, ``tokenizer`` and ``tokens`` what becomes of texts, and ``batches``, ``images`` and
-``text`` (the files here that know Lightning) feed a Trainer. ``stored`` keeps on disk what is slow
-to make.
+``text`` cut the batches of a training. ``stored`` keeps on disk what is slow to make. Nothing here
+knows Lightning, which takes long to load; `training.lightning_data` hands batches to its Trainer.
 """
 
 from adapterlab.data.splits import (

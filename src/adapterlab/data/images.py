@@ -1,4 +1,4 @@
-"""Feeds image splits to a Lightning Trainer, or to a plain loop, in whole batches.
+"""Cuts image splits into whole batches.
 
 The images stay one uint8 tensor. A batch is cut from it by an index tensor, moved to the device,
 and only there augmented and normalised.
@@ -110,9 +110,9 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
     """Training, validation and test batches of an image data set.
 
     Training batches are shuffled and augmented; all other batches are in file order, unaugmented,
-    and of one size, so that evaluating twice adds up the same numbers in the same order. With a
-    Trainer, batches are :class:`RawBatch` until they are on the device and :class:`Batch` from
-    there on; without one, :meth:`batches` yields the latter.
+    and of one size, so that evaluating twice adds up the same numbers in the same order. Batches
+    of :meth:`loader` are :class:`RawBatch`, and :class:`Batch` once they are on their device and
+    :meth:`prepared`; :meth:`batches` yields the latter.
 
     Args:
         mean: of the pixels in [0, 1], per channel (see :class:`Normalize`).

@@ -1,4 +1,4 @@
-"""Feeds tokenised texts to a Lightning Trainer, or to a plain loop, in batches of like length.
+"""Cuts tokenised texts into batches of like length.
 
 The tokens stay one ragged int32 tensor. A batch is cut from it by an index tensor and padded to
 its own longest text; texts of like length share a batch, so that little of it is padding.

@@ -26,6 +26,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapterlab.reporting.pictures.paint", lambda make, path: path.touch())
     # Another process would draw them after all.
     monkeypatch.setattr("adapterlab.packs.PicturesBeside", Pictures)
+    monkeypatch.setattr("adapterlab.packs.get_ready", lambda: None)
 
 
 @pytest.fixture

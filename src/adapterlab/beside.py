@@ -1,11 +1,12 @@
 """A process beside this one, for work that it need not wait for."""
 
-import atexit
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
+
+from adapterlab.garbage import collect_seldom
 
 IDLE_SECONDS = 60
 """After which the process ends; it is started again when there is more to do."""
@@ -31,12 +32,7 @@ def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any] | None
     except BrokenProcessPool:
         _executor.cache_clear()
         return None
-    _asked.add(future)
-    future.add_done_callback(_asked.discard)
     return future
-
-
-_asked: set[Future[Any]] = set()
 
 
 @lru_cache(maxsize=1)
@@ -45,11 +41,4 @@ def _executor() -> Any:
     # the one that loky and joblib reuse: a launcher may be at work with that.
     from joblib.externals.loky import ProcessPoolExecutor
 
-    executor = ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS)
-
-    def end() -> None:
-        # To unload what an idle process has imported takes most of a second.
-        executor.shutdown(kill_workers=not _asked)
-
-    atexit.register(end)
-    return executor
+    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=collect_seldom)

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def seldom_collected() -> Iterator[None]:
+def collect_seldom() -> None:
     """Look for garbage seldom: among all that is imported and stays, a search takes long.
 
-    At its end Python would look three times.
+    At its end, Python would look three times.
     """
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
+    gc.set_threshold(50_000, *gc.get_threshold()[1:])
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Do so for as long as a command takes."""
     before = gc.get_threshold()
-    gc.set_threshold(50_000, *before[1:])
+    collect_seldom()
     try:
         yield
     finally:

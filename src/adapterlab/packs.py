@@ -20,7 +20,7 @@ from adapterlab.packing import CannotPackError, PackedModel, share_frozen
 from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.pipeline import found, frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
-from adapterlab.reporting.pictures import PicturesBeside
+from adapterlab.reporting.pictures import PicturesBeside, get_ready
 from adapterlab.runs import RunFolder, RunResult, run_name
 from adapterlab.training.lane import LaneTask, SavedLane, load_lane
 from adapterlab.training.outcome import Training, TrainingDivergedError, last_checkpoint
@@ -156,6 +156,8 @@ class _Pack:
         if not self.lanes:
             return
         size = len(self.lanes)
+        if self.beside:
+            get_ready()
         for lane in self.lanes:
             lane.opened = lane.stack.enter_context(
                 open_run(

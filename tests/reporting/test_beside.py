@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from adapterlab.reporting.figures import learning_curves_figure
-from adapterlab.reporting.pictures import Pictures, PicturesBeside
+from adapterlab.reporting.pictures import Pictures, PicturesBeside, get_ready
 
 CURVES = {"train/loss": [(1, 0.9), (2, 0.5)], "val/loss": [(1, 0.8), (2, 0.6)]}
 MAKE = partial(learning_curves_figure, CURVES, "a run", best_epoch=2)
@@ -28,9 +28,11 @@ def this_process_only(parent: int) -> Figure:
 
 
 def test_they_are_the_same_files(tmp_path: Path) -> None:
+    get_ready()
     pictures = PicturesBeside()
     draw(pictures, tmp_path / "beside", count=6)
     pictures.wait()
+    assert pictures.drawn()
     draw(Pictures(), tmp_path / "here", count=1)
     expected = (tmp_path / "here" / "0.png").read_bytes()
     assert [path.read_bytes() for path in (tmp_path / "beside").iterdir()] == [expected] * 6

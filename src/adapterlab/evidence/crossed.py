@@ -1,6 +1,6 @@
 """A difference over new seeds and new test examples at once."""
 
-from math import inf, sqrt
+from math import sqrt
 
 from scipy import special
 
@@ -29,5 +29,7 @@ def crossed_p(
     variance = seeds_error**2 + examples_error**2
     if variance == 0:
         return 1.0 if difference == 0 else 0.0
-    total_freedom = freedom * (variance / seeds_error**2) ** 2 if seeds_error else inf
-    return 2 * float(special.stdtr(total_freedom, -abs(difference) / sqrt(variance)))
+    statistic = -abs(difference) / sqrt(variance)
+    if not seeds_error:
+        return 2 * float(special.ndtr(statistic))
+    return 2 * float(special.stdtr(freedom * (variance / seeds_error**2) ** 2, statistic))

@@ -1,7 +1,6 @@
 """Who draws the pictures of a run: this process, or one beside it while this one computes."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,6 @@ class PicturesBeside(Pictures):
 
     def __init__(self) -> None:
         self._asked: list[tuple[Any, MakeFigure, Path]] = []
-        _get_ready()
 
     def draw(self, make: MakeFigure, path: Path) -> None:
         """Have a figure drawn."""
@@ -80,9 +78,8 @@ def paint(make: MakeFigure, path: Path) -> None:
     save(make(), path)
 
 
-@cache
-def _get_ready() -> None:
-    """Have the process beside load what it needs while this one does other things."""
+def get_ready() -> None:
+    """Have the process beside load what it needs to draw while this one does other things."""
     submit(_load)
 
 

@@ -137,11 +137,28 @@ class Lanes:
 
         Shared rows are read where they are: to give every lane its own takes longer than to add.
         """
+        rows, y = self._aligned(x, y)
+        return (rows + y).view(self.count, *y.shape[-2:])
+
+    def scaled(self, x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+        """Return scale_k · x + bias, ``[K, B·..., d]``, of rows that are each lane's or shared.
+
+        Args:
+            x: ``[K·B, ..., d]``, or shared.
+            scale: ``[K, 1, d]``.
+            bias: ``[d]``.
+        """
+        rows, scale = self._aligned(x, scale)
+        y = scale * rows if bias is None else torch.addcmul(bias, scale, rows)
+        return y.view(self.count, *y.shape[-2:])
+
+    def _aligned(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """View rows and ``[K, ...]`` so that they broadcast, without rows for each lane."""
         per_stream = self._lanes_per_stream()
         if not self.is_shared(x) or self.stream_count == 1 or per_stream is None:
-            return self.flat(x) + y
+            return self.flat(x), y
         rows = self.split(x).flatten(1, -2)[:, None]
-        return (rows + y.view(-1, per_stream, *y.shape[1:])).flatten(0, 1)
+        return rows, y.view(-1, per_stream, *y.shape[1:])
 
     def _per_lane(self, x: Tensor) -> Tensor:
         """``[G, ...]`` to ``[K, ...]``."""

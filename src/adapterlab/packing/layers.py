@@ -189,19 +189,17 @@ class LaneLoRALinear(LaneModule):
             joined = padded.index_copy(0, self.places, joined)
         return joined.view(self.lanes.count, -1, joined.shape[-1])
 
-    def update(self, x: Tensor, B: Tensor) -> Tensor:
-        """Return B A dropout(x), ``[K, B·..., d_out]``; B is scaled already."""
+    def down(self, x: Tensor) -> Tensor:
+        """Return A dropout(x), ``[K, B·..., R]``."""
         x = self.dropout(x)
         down = self.lanes.linear_joined(x, self.lora_A, self.stacks["lora_A"].shapes)
         if down is None:
-            down = self.lanes.linear(x, self.padded(self.lora_A))
-        else:
-            down = self.padded(down).mT
-        return down @ B.mT
+            return self.lanes.linear(x, self.padded(self.lora_A))
+        return self.padded(down).mT
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        update = self.update(x, self.scale * self.lora_B)
+        update = self.down(x) @ (self.scale * self.lora_B).mT
         return self.lanes.join(self.lanes.add(self.base(x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
@@ -274,10 +272,13 @@ class LaneDoRALinear(LaneLoRALinear):
         rescale = (self.magnitude / self.weight_norm(B))[:, None]
         if not self.over_output:
             scaled = lanes.join(rescale * lanes.flat(x), x)
-            return lanes.join(lanes.add(self.base(scaled), self.update(scaled, B)), x)
-        y = lanes.add(F.linear(x, self.base.weight), self.update(x, B))
-        bias = self.base.bias
-        return lanes.join(rescale * y if bias is None else torch.addcmul(bias, rescale, y), x)
+            return lanes.join(lanes.add(self.base(scaled), self.down(scaled) @ B.mT), x)
+        # B is rescaled rather than what it makes of the rows: it is smaller.
+        y = lanes.scaled(F.linear(x, self.base.weight), rescale, self.base.bias)
+        down, B = self.down(x), rescale.mT * B
+        if torch.is_autocast_enabled(x.device.type):  # which leaves products in place as they are
+            return lanes.join(y + down @ B.mT, x)
+        return lanes.join(y.baddbmm_(down, B.mT), x)
 
 
 COUNTERPARTS: dict[type[nn.Module], type[LaneModule]] = {

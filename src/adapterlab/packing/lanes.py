@@ -138,7 +138,7 @@ class Lanes:
         Shared rows are read where they are: to give every lane its own takes longer than to add.
         """
         rows, y = self._aligned(x, y)
-        return (rows + y).view(self.count, *y.shape[-2:])
+        return self._of_lanes(rows + y)
 
     def scaled(self, x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
         """Return scale_k · x + bias, ``[K, B·..., d]``, of rows that are each lane's or shared.
@@ -150,7 +150,11 @@ class Lanes:
         """
         rows, scale = self._aligned(x, scale)
         y = scale * rows if bias is None else torch.addcmul(bias, scale, rows)
-        return y.view(self.count, *y.shape[-2:])
+        return self._of_lanes(y)
+
+    def _of_lanes(self, y: Tensor) -> Tensor:
+        # No view where there is nothing to change: autograd copies what is written to through one.
+        return y if y.ndim == 3 else y.flatten(0, 1)
 
     def _aligned(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """View rows and ``[K, ...]`` so that they broadcast, without rows for each lane."""

@@ -254,7 +254,9 @@ def _cost(result: RunResult) -> str:
     if lane_seconds is not None:
         return f"{lane_seconds:.1f} s, its share in a pack of {result.tags['pack_size']}"
     if seconds is None:
-        return f"not measured: {result.missing['cost/train_seconds']}"
+        missing = result.missing
+        why = missing.get("cost/lane_seconds", missing["cost/train_seconds"])
+        return f"seconds not measured: {why}"
     rate = result.metrics.get("cost/samples_per_second")
     prefix = result.metrics.get("cost/prefix_seconds", 0.0)
     parts = [f"{seconds:.1f} s"]

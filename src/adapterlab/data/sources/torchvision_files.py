@@ -148,9 +148,10 @@ def _idx_data_set(
 
 def _published(name: str) -> Any:
     """Return torchvision's class of a data set."""
-    from torchvision import datasets
-
     import adapterlab.torchvision_compat  # noqa: F401  # first; together they take a second
+
+    # isort: split
+    from torchvision import datasets
 
     return getattr(datasets, name)
 

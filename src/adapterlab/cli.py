@@ -34,6 +34,7 @@ from adapterlab.garbage import seldom_collected
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
 from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
+from adapterlab.tracking import default_uri
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 GOES_ON = "resume=true goes on from the last epoch"
@@ -77,6 +78,7 @@ def export() -> None:
     _main(_export)
 
 
+@seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
     _main(_report)
@@ -195,9 +197,7 @@ def _plan(config: Config) -> None:
 
 
 def _ui(config: Config) -> str:
-    if config.tracking.uri is not None:
-        return config.tracking.uri
-    return f"mlflow ui --backend-store-uri sqlite:///{config.mlruns / 'mlflow.db'}"
+    return config.tracking.uri or f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
 def _main(command: Callable[[], Any]) -> None:

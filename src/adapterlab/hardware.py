@@ -3,11 +3,12 @@
 import hashlib
 import platform
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import psutil
 import torch
@@ -18,8 +19,7 @@ from adapterlab.errors import ConfigError, allowed
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)
 
-AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""What the mixed precisions cast to."""
+_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -31,6 +31,12 @@ _KIB_PER_MIB = 2**10
 def weights_dtype(precision: str) -> torch.dtype:
     """Return the type of the weights under a Trainer's precision; the mixed ones only autocast."""
     return torch.float64 if precision == "64-true" else torch.float32
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Compute as a Trainer of this precision does around a step."""
+    dtype = _MIXED.get(precision)
+    return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
 def resolve_accelerator(accelerator: str) -> str:

@@ -202,12 +202,16 @@ def tracked(
         return
     with undisturbed():
         client = connect(config.tracking.uri, config.mlruns)
-        run_id, known = _opened(client, config, name, run_id, tags or {}, resume=resume)
+        opened = _opened(client, config, name, run_id, tags or {}, resume=resume)
+    run_id, known = opened.info.run_id, opened.data
     tracker = MLflowTracker(client, run_id)
     try:
-        # MLflow refuses to change a parameter that is there.
         params = flattened(to_container(config))
-        tracker.log(params={key: value for key, value in params.items() if key not in known})
+        tracker.log(
+            # MLflow refuses to change a parameter that is there.
+            params={key: value for key, value in params.items() if key not in known.params},
+            tags={k: value for k, value in (tags or {}).items() if known.tags.get(k) != value},
+        )
         yield tracker
     except BaseException as error:
         # The error itself matters more than a store that cannot take the news.
@@ -244,8 +248,8 @@ def _opened(
     tags: Mapping[str, str],
     *,
     resume: bool,
-) -> tuple[str, Mapping[str, str]]:
-    """Return the run to go on with, running again, or a new one, and the parameters it has."""
+) -> Any:
+    """Return the run to go on with, running again, or a new one; see `tracked`."""
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
@@ -255,13 +259,12 @@ def _opened(
         if config.study is not None:
             lock = config.mlruns / ".mlflow.lock"
             own["mlflow.parentRunId"] = _study_run_id(client, experiment, config.study, lock)
-        return str(client.create_run(experiment, run_name=name, tags=own).info.run_id), {}
+        return client.create_run(experiment, run_name=name, tags=own)
     client.update_run(run_id, status="RUNNING")
-    before = client.get_run(run_id).data
-    if "error" in before.tags:
+    run = client.get_run(run_id)
+    if "error" in run.data.tags:
         client.delete_tag(run_id, "error")
-    MLflowTracker(client, run_id).log(tags=tags)
-    return run_id, before.params
+    return run
 
 
 def _is_there(client: Any, run_id: str) -> bool:

@@ -153,7 +153,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
 
     def _moved(self, cuts: Iterable[Any], device: torch.device | str) -> Iterator[Batch]:
         for cut in cuts:
-            yield self.prepared(cut if str(device) == "cpu" else _on(cut, device))
+            yield self.prepared(cut if str(device) == "cpu" else on_device(cut, device))
 
     def _require(self, split: str) -> None:
         if split not in self.splits:
@@ -171,14 +171,14 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         )
 
 
-def _on(value: Any, device: torch.device | str) -> Any:
+def on_device(value: Any, device: torch.device | str) -> Any:
     """Move the tensors of a batch; pinned memory is copied while other things go on."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):
-        return {key: _on(item, device) for key, item in value.items()}
+        return {key: on_device(item, device) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_on(item, device) for item in value))
+        return type(value)(*(on_device(item, device) for item in value))
     return value
 
 

@@ -3,11 +3,8 @@
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,21 +12,14 @@ from rich.progress import track
 from torch import Tensor
 
 from adapterlab.adapters.base import hash_weights
+from adapterlab.data.batches import on_device
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.hardware import AUTOCAST
+from adapterlab.hardware import autocast
 from adapterlab.models.transformer import TransformerClassifier
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
 _OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
-
-
-def on_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move a batch's inputs."""
-    return {
-        name: value.to(device) if isinstance(value, Tensor) else value
-        for name, value in inputs.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -50,8 +40,7 @@ class FrozenLayers:
 
     def __call__(self, batch: TextBatch) -> Tensor:
         """Return their output, [batch, tokens, hidden]."""
-        dtype = AUTOCAST.get(self.precision)
-        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+        with autocast(self.device, self.precision):
             return self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
 
     @torch.inference_mode()

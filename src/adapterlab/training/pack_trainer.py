@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.data.batches import SplitBatches
-from adapterlab.hardware import AUTOCAST, Device
+from adapterlab.hardware import Device, autocast
 from adapterlab.packing import PackedModel
 from adapterlab.seeding import stream
 from adapterlab.training.lane import LaneProgress, LaneTask, save_lane
@@ -108,7 +107,7 @@ class PackTrainer:
 
     def _step(self, inputs: Any, labels: Tensor, tally: LaneTally) -> None:
         """Train on a batch of every stream; labels are the lanes', ``[K, B]``."""
-        with self._precision():
+        with autocast(self.device.torch, self.device.precision):
             logits = self.pack(inputs, labels.shape[1])
             losses = _losses(logits, labels, self.tasks[0].config.label_smoothing)
         tally.add(logits, labels, losses)
@@ -123,7 +122,7 @@ class PackTrainer:
         batch: LabelledBatch
         for batch in self.data.batches("validation", self.device.torch):
             labels = batch.labels.expand(self.pack.count, -1)
-            with self._precision():
+            with autocast(self.device.torch, self.device.precision):
                 logits = self.pack(batch.inputs, len(batch.labels), together=True)
                 losses = _losses(logits, labels)
             tally.add(logits, labels, losses)
@@ -161,11 +160,6 @@ class PackTrainer:
 
     def _tally(self) -> LaneTally:
         return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        """Compute as Lightning's precision of this name does."""
-        dtype = AUTOCAST.get(self.device.precision)
-        return torch.autocast(self.device.torch.type, dtype) if dtype else nullcontext()
 
 
 def _losses(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.data.batches import SplitName
+from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.transformer import TransformerClassifier
-from adapterlab.training.frozen_layers import FrozenLayers, on_device
+from adapterlab.training.frozen_layers import FrozenLayers
 from adapterlab.training.prefix_files import is_whole, kept, make_room
 
 _GIB = 2**30

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.errors import NothingFinishedError
 from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.verdicts import Comparison, Replicates, compare_with
 from adapterlab.reporting.answers import Answers, read_answers, read_history
+from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run
 
 ACCURACY = "test/accuracy"
@@ -140,10 +141,14 @@ def find(study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
         reference: name of the arm to compare with; None for the best on validation.
 
     Raises:
-        ConfigError: there is no arm of the name `reference`.
+        ConfigError: `reference` means no arm, or several.
+        NothingFinishedError: no run has finished.
     """
+    gaps = [f"{arm.name}: none of its runs has finished" for arm in arms if not arm.runs]
+    arms = [arm for arm in arms if arm.runs]
+    if not arms:
+        raise NothingFinishedError(f"study={study}: none of its runs has finished")
     select_on = arms[0].runs[0].params.get("select_on", "accuracy")
-    gaps: list[str] = []
     read = []
     for arm in arms:
         answers, why = read_answers(arm.runs)
@@ -153,10 +158,9 @@ def find(study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
     read = _on_the_same_examples(read, gaps)
     read = sorted(read, key=lambda one: one.name)
     names = [one.name for one in read]
-    if reference is not None and reference not in names:
-        raise ConfigError(f"reference={reference} is no arm; {allowed(reference, names)}")
-    best = max(read, key=lambda one: one.selection.mean)
-    leader = best if reference is None else read[names.index(reference)]
+    leader = max(read, key=lambda one: one.selection.mean)
+    if reference is not None:
+        leader = read[names.index(find_arm(arms, reference).name)]
     others = [one for one in read if one is not leader]
     comparisons = compare_with(replicates(leader), [replicates(one) for one in others])
     by_name = {comparison.a: comparison for comparison in comparisons}
@@ -224,6 +228,6 @@ def _alike(a: Answers, b: Answers) -> bool:
 
 def replicates(one: ArmFindings) -> Replicates:
     """Return an arm's runs as `compare_with` takes them."""
-    seeds = tuple(run.seed for run in one.arm.runs)
+    seeds = tuple(r.init + 10**9 * (r.order + 10**9 * r.cut) for r in one.arm.replicates)
     correct = None if one.answers is None else one.answers.correct
     return Replicates(one.name, seeds, one.accuracy.values, correct)

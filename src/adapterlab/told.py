@@ -7,7 +7,7 @@ options that a multirun varies, and those of the strategy, are what people call 
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -31,22 +31,24 @@ METHOD = ("arm", "adapter", "optimizer")
 """Groups of options that make an arm's name even where nothing varies."""
 
 
-def varied_by(config: Any) -> list[str]:
-    """Return the options that a multirun varies.
+def varied_by(config: Any) -> dict[str, list[str]]:
+    """Return the options that a multirun varies, and their values as they were written.
+
+    Hydra writes 1e-3 as 0.001 when it hands it to a job.
 
     Args:
         config: of the sweep, with Hydra's own part.
     """
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
-    keys = _swept(config.hydra.overrides.task)
+    # The tuned sweeper's.
+    varied: dict[str, list[str]] = {str(key): [] for key in sweeper.get("tune") or ()}
+    for arm in sweeper.get("arms") or ():
+        varied |= {_key(override): [] for override in shlex.split(str(arm))}
     params = sweeper.get("params")
     if isinstance(params, Mapping):  # values of Optuna's may be more than text
-        keys += _swept(f"{key}={value}" for key, value in params.items())
-    for arm in sweeper.get("arms") or ():  # the tuned sweeper's
-        keys += [_key(override) for override in shlex.split(str(arm))]
-    keys += [str(key) for key in sweeper.get("tune") or ()]
-    return sorted(set(keys))
+        varied |= _swept(f"{key}={value}" for key, value in params.items())
+    return varied | _swept(config.hydra.overrides.task)
 
 
 def remember_varied(config: Any) -> None:
@@ -64,34 +66,52 @@ def told(tuning: Tuning | None) -> Told | None:
         return None
     hydra = HydraConfig.get()
     last = {_key(override): override for override in hydra.overrides.task}
-    options = {key: o for key, o in sorted(last.items()) if not _within(key, UNNAMED)}
-    varied: set[str] | None = None
+    varied: dict[str, list[str]] | None = None
     if hydra.mode is RunMode.MULTIRUN:
-        varied = set(json.loads(os.environ.get(VARIED_VARIABLE, "[]")))
+        varied = json.loads(os.environ.get(VARIED_VARIABLE, "{}"))
+    options = {
+        key: _as_written(override, (varied or {}).get(key, ()))
+        for key, override in sorted(last.items())
+        if not _within(key, UNNAMED)
+    }
     chosen = set(tuning.chosen) if tuning is not None else set()
     naming = [o for key, o in options.items() if key not in chosen and _names(key, varied)]
     return Told(options=list(options.values()), naming=naming)
 
 
-def _names(key: str, varied: set[str] | None) -> bool:
+def _names(key: str, varied: Collection[str] | None) -> bool:
     """Say whether an option makes an arm's name; `varied` is None for a run of its own."""
     if varied is None:
         return _within(key, METHOD)
     return key in varied or _within(key, ("adapter",)) or key == "arm"
 
 
-def _swept(overrides: Iterable[str]) -> list[str]:
+def _swept(overrides: Iterable[str]) -> dict[str, list[str]]:
     parser = OverridesParser.create()
-    keys = []
+    values = {}
     for text in overrides:
         try:
-            override = parser.parse_override(text)
+            swept = parser.parse_override(text).is_sweep_override()
         except OverrideParseException:  # whoever carries it out says so, or takes it otherwise
-            keys.append(_key(text))
-            continue
-        if override.is_sweep_override():
-            keys.append(_key(text))
-    return keys
+            swept = True
+        if swept:
+            values[_key(text)] = [v.strip() for v in text.partition("=")[2].split(",")]
+    return values
+
+
+def _as_written(override: str, written: Iterable[str]) -> str:
+    """Return an override with its number as it was written, where that is known."""
+    option, equals, value = override.partition("=")
+    number = _number(value)
+    same = (text for text in written if number is not None and _number(text) == number)
+    return f"{option}{equals}{next(same, value)}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _key(override: str) -> str:

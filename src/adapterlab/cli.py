@@ -27,6 +27,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from adapterlab.arguments import REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
@@ -34,6 +35,7 @@ from adapterlab.garbage import seldom_collected
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
 from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
+from adapterlab.told import VARIED_VARIABLE
 from adapterlab.tracking import default_uri
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -61,7 +63,8 @@ def train() -> None:
     try:
         _main(_train)
     finally:
-        os.environ.pop(STUDY_VARIABLE, None)  # a later multirun has a name of its own
+        for variable in (STUDY_VARIABLE, VARIED_VARIABLE):
+            os.environ.pop(variable, None)  # a later multirun has a name of its own
         while started:
             _print_study(started.pop())
 
@@ -132,9 +135,10 @@ def _export(cfg: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
 def _report(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         from adapterlab.reporting.report import make_report, parse_request
 
+        values["experiment"] = values.pop(REPORT_EXPERIMENT)
         study = make_report(parse_request(values))
     from adapterlab.console import print_report
 
@@ -204,7 +208,7 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    sys.argv[1:] = [expand_home(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [for_hydra(argument, of_report=command is _report) for argument in sys.argv[1:]]
     # An exception, so that the run is marked as killed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():
@@ -240,12 +244,6 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
         _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; " + GOES_ON, INTERRUPTED)
-
-
-def expand_home(argument: str) -> str:
-    """Write ``path=~/images`` in full; a shell leaves a tilde inside a word alone."""
-    option, equals, value = argument.partition("=")
-    return f"{option}{equals}{Path(value).expanduser()}" if value.startswith("~/") else argument
 
 
 def explain(error: BaseException) -> str:

@@ -261,6 +261,19 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Told:
+    """What a run was told on its command line.
+
+    Attributes:
+        options: overrides, in the order of their names, without bookkeeping and seeds.
+        naming: those of them by which people tell its arm from others.
+    """
+
+    options: list[str]
+    naming: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
     """One run. See conf/train.yaml for what each option means."""
 
@@ -290,6 +303,7 @@ class Config:
     data_dir: str | None
     budget: Count | str | None = None
     tuning: Tuning | None = None
+    told: Told | None = None
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

@@ -1,5 +1,6 @@
 """A run that is under way: its folder, its MLflow run, and what it ends with."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -188,7 +189,13 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "memory_kind": PeakMemory(device.accelerator).kind,
         "data_notes": "; ".join(assembly.notes),
         "data_hash": assembly.read.hash,
+        "test_hash": assembly.read.test_hash(assembly.examples),
     }
+    if config.told is not None and config.study != BASES:
+        tags |= {
+            "options": shlex.join(config.told.options),
+            "arm_options": shlex.join(config.told.naming) or "none",
+        }
     if config.budget is not None:
         tags["budget"] = str(config.budget)
     if config.tuning is not None:

@@ -13,6 +13,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.told import remember_varied
+
 STUDY_VARIABLE = "ADAPTERLAB_STUDY"
 """The environment variable that hands a derived name to every process of a study."""
 
@@ -51,6 +53,7 @@ class StudyCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Derive the name from the overrides, so that the same command finds its study again."""
+        remember_varied(config)
         if config.study is None:
             overrides = list(config.hydra.overrides.task)
             params = OmegaConf.select(config, "hydra.sweeper.params")

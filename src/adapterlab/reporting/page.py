@@ -17,17 +17,17 @@ from adapterlab.reporting.tables import Table
 from adapterlab.reporting.words import NOT_MEASURED
 
 READING: Mapping[str, str] = {
-    "test accuracy": "mean over seeds, on the test split; ± is half the width of its 95% interval.",
+    "may be best": "whether the best arm may be this one.",
     "letters": "arms that share a letter are not told apart.",
-    "may be best": "whether no other arm was shown to be better.",
-    "runs": "how many finished, of those that were started.",
-    "difference": "to the reference, in percentage points, with its 95% interval.",
-    "p (Holm)": "of the difference, corrected for all comparisons of the table.",
-    "could have seen": "a true difference of so many points would have been found by 80 in 100 "
-    "studies like this one. A smaller one would be missed more often, so a tie is no proof of "
-    "equality.",
+    "runs": "how many finished, of those that should have.",
+    "test": "mean over seeds on the test split, with its 95% interval.",
+    "difference": "to the reference, with an interval that is corrected for all comparisons.",
+    "p": "of the difference, corrected for all comparisons.",
+    "would have found": "a true difference of this size is found by 80 in 100 studies like this "
+    "one. Smaller ones are missed more often: that two arms are not told apart does not make them "
+    "equal.",
 }
-"""What columns of the table of arms mean."""
+"""What columns of the table of arms mean, by their names or the first word of these."""
 
 _NAMES = 26
 """Characters of an arm's name that stand in one line, as far as the name has so many."""
@@ -143,7 +143,8 @@ def _template() -> jinja2.Template:
 def _reading(tables: Sequence[Table]) -> list[str]:
     """Say what the columns of the first table mean, as far as names do not."""
     shown = tables[0].header if tables else ()
-    return [f"{name}: {meaning}" for name, meaning in READING.items() if name in shown]
+    meanings = ((name, READING.get(name) or READING.get(name.split(" ")[0])) for name in shown)
+    return [f"{name}: {meaning}" for name, meaning in meanings if meaning]
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:

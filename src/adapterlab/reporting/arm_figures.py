@@ -92,11 +92,9 @@ def accuracy_figure(findings: Findings) -> Figure:
         axes.plot([accuracy.mean], [y], **{**style, **look})
         at = 0.08
         for texts, width in beside:
-            text = texts[y]
-            place = {"xy": (1, y), "xycoords": axes.get_yaxis_transform(), "color": INK}
             axes.annotate(
-                text, xytext=(72 * at, 0), textcoords="offset points", va="center",
-                fontsize=SIZE, annotation_clip=False, **place, **VERBATIM,
+                texts[y], (1, y), (72 * at, 0), axes.get_yaxis_transform(), "offset points",
+                va="center", fontsize=SIZE, color=INK, annotation_clip=False, **VERBATIM,
             )  # fmt: skip
             at += width
     axes.set_xlabel("accuracy on the test split", color=INK)
@@ -248,7 +246,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     if across[0] <= 0 <= across[1]:
         axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
     near = zero_shot is not None and up[0] <= zero_shot <= up[1]
-    if near:
+    if zero_shot is not None and near:
         axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
     axes.set_xlabel("accuracy lost on the source task (percentage points)", color=INK)
     axes.set_ylabel("accuracy on the target's test split", color=INK)

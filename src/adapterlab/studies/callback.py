@@ -13,6 +13,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.study_run import begin_multirun
+
 STUDY_VARIABLE = "ADAPTERLAB_STUDY"
 """The environment variable that hands a derived name to every process of a study."""
 
@@ -32,9 +34,10 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class StartedStudy:
-    """A study that a multirun of this process has started."""
+    """A study that a multirun of this process has started; `multirun` is the latter's name."""
 
     name: str
+    multirun: str
     root: str
     tracking_uri: str | None
     tracked: bool
@@ -66,6 +69,7 @@ class StudyCallback(Callback):
             started.append(
                 StartedStudy(
                     name=config.study,
+                    multirun=begin_multirun(),
                     root=config.root,
                     tracking_uri=config.tracking.uri,
                     tracked=config.tracking.enabled,

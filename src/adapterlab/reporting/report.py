@@ -14,16 +14,14 @@ from adapterlab.reporting.canvas import save
 from adapterlab.reporting.findings import ArmFindings, Findings, find
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
+from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, runs_table, write_csv
 from adapterlab.reporting.study import arms_of, read_runs
 from adapterlab.reporting.tables import (
     Table,
-    arms_csv,
     arms_table,
     costs_table,
     matched_tables,
-    runs_csv,
     short_table,
-    write_csv,
 )
 from adapterlab.reporting.verdict import verdict
 from adapterlab.study_run import log_report
@@ -118,7 +116,7 @@ def make_report(request: Request) -> Report:
     page = replace(report.page, pictures=_draw(findings, folder / "figures"))
     (folder / "report.html").write_text(as_html(page), encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
-    write_csv(page.runs, folder / "runs.csv")
+    write_csv(runs_csv(findings), folder / "runs.csv")
     write_csv(arms_csv(findings), folder / "arms.csv")
     names = _new_names(findings)
     metrics = _metrics(findings)
@@ -199,5 +197,5 @@ def _page(findings: Findings) -> Page:
         pictures=(),
         notes=notes(findings),
         facts=facts(findings),
-        runs=runs_csv(findings),
+        runs=runs_table(findings),
     )

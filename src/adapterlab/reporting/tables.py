@@ -1,13 +1,10 @@
-"""The tables of a report, as text cells: for the terminal, a page, and a spreadsheet."""
+"""The tables of a report, as text cells: for the terminal and a page."""
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.study import NO_NAMES, within
 from adapterlab.reporting.words import (
     NOT_MEASURED,
     mean_and_half,
@@ -133,59 +130,6 @@ def matched_tables(findings: Findings) -> list[Table]:
             cut = tuple(row[:width] for row in rows)
             tables.append(Table(title, header[:width], cut))
     return tables
-
-
-def write_csv(table: Table, path: Path) -> None:
-    """Write a table for a spreadsheet."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([table.header, *table.rows])
-
-
-def arms_csv(findings: Findings) -> Table:
-    """Return every figure of every arm in full precision, with its spread and its comparison."""
-    names = sorted({name for arm in findings.arms for name in arm.figures})
-    figures = [f"{name}{part}" for name in names for part in ("", ".sd", ".low", ".high")]
-    compared = (
-        *("difference", "difference.low", "difference.high", "p_seeds", "p_examples", "p_both"),
-        *("p", "p_adjusted", "effect", "smallest_detectable"),
-    )
-    rows = []
-    for arm in findings.arms:
-        cells: list[object] = [arm.name, arm.strategy, len(arm.arm.runs), verdict_of(arm)]
-        one = arm.comparison
-        if one is None:
-            cells += [None] * len(compared)
-        else:
-            ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
-            cells += [one.difference, *ends, one.p_seeds, one.p_examples, one.p_both]
-            cells += [one.p, one.p_adjusted, one.effect, one.smallest_detectable]
-        for name in names:
-            figure = arm.figure(name)
-            if figure is None:
-                cells += [None] * 4
-            else:
-                interval = figure.interval
-                ends = (interval.low, interval.high) if interval else (None, None)
-                cells += [figure.mean, figure.deviation, *ends]
-        rows.append(tuple("" if cell is None else str(cell) for cell in cells))
-    return Table("Arms", ("arm", "strategy", "runs", "verdict", *compared, *figures), tuple(rows))
-
-
-def runs_csv(findings: Findings) -> Table:
-    """Return every run: its options where they differ, and all its final metrics."""
-    runs = [(arm.name, run) for arm in findings.arms for run in arm.arm.runs]
-    keys = sorted({key for _, run in runs for key in run.params if not within(key, NO_NAMES)})
-    varied = [key for key in keys if len({run.params.get(key) for _, run in runs}) > 1]
-    metrics = sorted({name for _, run in runs for name in run.metrics})
-    rows = [
-        (
-            *(run.run_id, name, run.tags["strategy"], str(run.seed)),
-            *(run.params.get(key, "") for key in varied),
-            *(str(run.metrics.get(metric, "")) for metric in metrics),
-        )
-        for name, run in runs
-    ]
-    return Table("Runs", ("run_id", "arm", "strategy", "seed", *varied, *metrics), tuple(rows))
 
 
 def verdict_of(arm: ArmFindings) -> str:

@@ -32,13 +32,15 @@ from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.garbage import seldom_collected
+from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
-from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
+from adapterlab.studies.callback import STUDY_VARIABLE, started
+from adapterlab.study_run import MULTIRUN_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
 from adapterlab.tracking import default_uri
 
-USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"
 
 
@@ -60,13 +62,20 @@ CONF = find_conf()
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
+    ended_by: BaseException | None = None
     try:
         _main(_train)
+    except BaseException as error:
+        ended_by = error
+        raise
     finally:
-        for variable in (STUDY_VARIABLE, VARIED_VARIABLE):
-            os.environ.pop(variable, None)  # a later multirun has a name of its own
+        # A later multirun has its own.
+        for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
+            os.environ.pop(variable, None)
         while started:
-            _print_study(started.pop())
+            from adapterlab.studies.ending import end_study
+
+            end_study(started.pop(), ended_by)
 
 
 @seldom_collected()
@@ -162,28 +171,6 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.pipeline import run
 
     return run(config, data)
-
-
-def _print_study(study: StartedStudy) -> None:
-    """Print the table of a study, also of one in which runs have failed."""
-    from adapterlab.console import print_report
-    from adapterlab.reporting.report import Request, make_report, read_report
-
-    if not study.tracked:
-        folder = Path(study.root) / "mlruns" / "runs" / study.name
-        print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
-        return
-    request = Request(
-        study=study.name,
-        reference=None,
-        experiment=study.experiment,
-        tracking_uri=study.tracking_uri,
-        root=study.root,
-    )
-    try:
-        print_report(make_report(request) if study.report else read_report(request))
-    except AdapterLabError as error:  # no run has finished; why has been said
-        logging.getLogger(__name__).debug("no table: %s", error)
 
 
 def _plan(config: Config) -> None:

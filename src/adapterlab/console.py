@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from adapterlab.durations import duration
 from adapterlab.runs import RunResult
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -252,16 +253,16 @@ def _cost(result: RunResult) -> str:
     seconds = result.metrics.get("cost/train_seconds")
     lane_seconds = result.metrics.get("cost/lane_seconds")
     if lane_seconds is not None:
-        return f"{lane_seconds:.1f} s, its share in a pack of {result.tags['pack_size']}"
+        return f"{duration(lane_seconds)}, its share in a pack of {result.tags['pack_size']}"
     if seconds is None:
         missing = result.missing
         why = missing.get("cost/lane_seconds", missing["cost/train_seconds"])
         return f"seconds not measured: {why}"
     rate = result.metrics.get("cost/samples_per_second")
     prefix = result.metrics.get("cost/prefix_seconds", 0.0)
-    parts = [f"{seconds:.1f} s"]
-    if prefix >= 0.05:
-        parts.append(f"{prefix:.1f} s of them for the frozen prefix")
+    parts = [duration(seconds)]
+    if prefix > 0:
+        parts.append(f"{duration(prefix)} of them for the frozen prefix")
     if rate is not None:
         parts.append(f"{number(rate)} samples/s" + (" after it" if len(parts) > 1 else ""))
     return ", ".join(parts)

@@ -12,7 +12,7 @@ from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.pictures import Pictures
-from adapterlab.revision import git_commit
+from adapterlab.revision import source_tags
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
@@ -201,12 +201,8 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     if config.tuning is not None:
         tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
         tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
-    # What MLflow shows as the source of a run; it would show nothing without a name.
-    tags |= {"mlflow.source.name": "adapterlab-train", "mlflow.source.type": "LOCAL"}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
-    commit = git_commit()
-    if commit is not None:
-        tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
+    tags |= source_tags()
     return {key: value for key, value in tags.items() if value}
 
 

@@ -1,10 +1,8 @@
 """The pages and tables of a report."""
 
 import base64
-import csv
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -17,12 +15,9 @@ from adapterlab.reporting.findings import estimate
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.tables import (
     Table,
-    arms_csv,
     arms_table,
     costs_table,
     matched_tables,
-    runs_csv,
-    write_csv,
 )
 
 NASTY = "<script>alert('x')</script> *a* | b_c $5"
@@ -108,30 +103,6 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
         ("budget 1%", "lora rank=7", "99.0%"), ("budget 1%", "dora rank=6", "97.0%"),
     }  # fmt: skip
     assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []
-
-
-def test_tables_for_a_spreadsheet_have_all_digits(tmp_path: Path) -> None:
-    findings = study(
-        Made("full", 0.9, params={"epochs": "3", "optimizer.lr": "0.1"}),
-        Made("head", 0.5, params={"epochs": "3", "optimizer.lr": "0.2"}),
-    )
-    write_csv(runs_csv(findings), tmp_path / "runs.csv")
-    with (tmp_path / "runs.csv").open() as file:
-        read = list(csv.DictReader(file))
-    assert len(read) == 6
-    assert "epochs" not in read[0]  # all have the same
-    assert {(row["arm"], row["optimizer.lr"]) for row in read} == {("full", "0.1"), ("head", "0.2")}
-    (full,) = [arm for arm in findings.arms if arm.name == "full"]
-    kept = tuple(float(row["test/accuracy"]) for row in read if row["arm"] == "full")
-    assert kept == full.accuracy.values
-    write_csv(arms_csv(findings), tmp_path / "arms.csv")
-    with (tmp_path / "arms.csv").open() as file:
-        arms = {row["arm"]: row for row in csv.DictReader(file)}
-    assert float(arms["full"]["test/accuracy"]) == full.accuracy.mean
-    assert float(arms["full"]["test/accuracy.sd"]) == full.accuracy.deviation
-    assert arms["full"]["verdict"] == "reference"
-    assert arms["full"]["p"] == ""
-    assert 0 < float(arms["head"]["p_adjusted"]) < 0.05
 
 
 @pytest.fixture

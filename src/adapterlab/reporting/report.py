@@ -14,19 +14,18 @@ from adapterlab.reporting.canvas import save
 from adapterlab.reporting.findings import ArmFindings, Findings, find
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
+from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, runs_table, write_csv
 from adapterlab.reporting.study import arms_of, read_runs
 from adapterlab.reporting.tables import (
     Table,
-    arms_csv,
     arms_table,
     costs_table,
     matched_tables,
-    runs_csv,
     short_table,
-    write_csv,
 )
 from adapterlab.reporting.verdict import verdict
-from adapterlab.tracking import connect, log_report
+from adapterlab.study_run import log_report
+from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
 
 
@@ -117,15 +116,11 @@ def make_report(request: Request) -> Report:
     page = replace(report.page, pictures=_draw(findings, folder / "figures"))
     (folder / "report.html").write_text(as_html(page), encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
-    write_csv(page.runs, folder / "runs.csv")
+    write_csv(runs_csv(findings), folder / "runs.csv")
     write_csv(arms_csv(findings), folder / "arms.csv")
-    # MLflow's table of runs shows some twenty characters of a name.
-    names = {
-        run.run_id: (arm.name, f"{arm.name.replace('optimizer.', '')} seed {run.seed}")
-        for arm in findings.arms
-        for run in arm.arm.runs
-    }
-    log_report(client, request.study, request.experiment, folder, page.verdict, names)
+    names = _new_names(findings)
+    metrics = _metrics(findings)
+    log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
     return Report(findings=findings, page=page, folder=folder)
 
 
@@ -144,6 +139,30 @@ def _read(request: Request) -> tuple[Report, Any]:
     runs = read_runs(client, request.study, request.experiment)
     findings = find(request.study, arms_of(runs), request.reference)
     return Report(findings=findings, page=_page(findings)), client
+
+
+def _new_names(findings: Findings) -> dict[str, tuple[str, str]]:
+    """Return arm and name of the runs that MLflow has under other ones; renaming takes its time."""
+    names = {}
+    for arm in findings.arms:
+        for run in arm.arm.runs:
+            # MLflow's table of runs shows some twenty characters of a name.
+            name = f"{arm.name.replace('optimizer.', '')} seed {run.seed}"
+            if (run.tags.get("arm_name"), run.tags.get("mlflow.runName")) != (arm.name, name):
+                names[run.run_id] = (arm.name, name)
+    return names
+
+
+def _metrics(findings: Findings) -> dict[str, float]:
+    """Return the figures of the study's own run, under ``study/`` in MLflow."""
+    best = findings.reference.accuracy
+    metrics = {"runs": len(findings.runs), "arms": len(findings.arms), "best_accuracy": best.mean}
+    if best.interval is not None:
+        metrics |= {
+            "best_accuracy_low": best.interval.low,
+            "best_accuracy_high": best.interval.high,
+        }
+    return metrics
 
 
 def _mlruns(request: Request) -> Path:
@@ -178,5 +197,5 @@ def _page(findings: Findings) -> Page:
         pictures=(),
         notes=notes(findings),
         facts=facts(findings),
-        runs=runs_csv(findings),
+        runs=runs_table(findings),
     )

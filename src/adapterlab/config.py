@@ -253,11 +253,15 @@ class Tuning:
         study: of the runs that they were chosen among.
         trials: such runs of this run's arm.
         chosen: the options, and their values.
+        key: of this run's arm, whatever is tried with it.
+        grid: of what was tried; both are None in configurations from before they were kept.
     """
 
     study: FileName
     trials: Count
     chosen: dict[str, Any]
+    key: str | None = None
+    grid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -18,6 +18,7 @@ from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
 from adapterlab.training.prefix import Prefix
+from adapterlab.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
@@ -199,8 +200,10 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     if config.budget is not None:
         tags["budget"] = str(config.budget)
     if config.tuning is not None:
-        tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
-        tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
+        how = config.tuning
+        tags |= {tuned(STUDY): how.study, tuned(TRIALS): str(how.trials)}
+        tags |= {tuned(KEY): how.key or "", tuned(GRID): how.grid or ""}
+        tags |= {tuned(option): str(value) for option, value in how.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
     tags |= source_tags()
     return {key: value for key, value in tags.items() if value}

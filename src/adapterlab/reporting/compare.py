@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.errors import ConfigError
 from adapterlab.evidence.contributions import higher_is_better, known, unit
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.shares import share_interval
@@ -27,7 +27,7 @@ from adapterlab.reporting.findings import (
     Question,
     estimate,
 )
-from adapterlab.reporting.naming import find_arm
+from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status
 
 
@@ -56,26 +56,23 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
 
     Args:
         study: its name.
-        arms: of one data set, at least one.
+        arms: of one data set, of at least one of which a run has finished.
         question: what is compared, and how.
 
     Raises:
         ConfigError: the reference is none of the arms, or the metric is none.
-        AdapterLabError: no run has finished.
     """
     finished = [arm for arm in arms if arm.runs]
-    if not finished:
-        raise AdapterLabError(f"study={study}: no run has finished: {_why_not(arms)}")
     first = finished[0].runs[0]
     select_on = first.params.get("select_on", "accuracy")
     read = sorted((_read(arm, select_on, question) for arm in finished), key=lambda r: r.one.name)
     chosen = None
     if question.reference is not None:
-        named = find_arm(question.reference, list(arms))
+        named = find_arm(arms, question.reference)
         chosen = next((r for r in read if r.one.name == named.name), None)
         if chosen is None:
             raise ConfigError(
-                f"reference={question.reference} has no finished run: {_why_not([named])}"
+                f"reference={question.reference} has no finished run: {why_not([named])}"
             )
     group, gaps = _comparable(read, chosen)
     leader = chosen or max(group, key=lambda r: r.one.selection.mean)
@@ -125,9 +122,7 @@ def _examples(arm: Arm, answers: Answers | None) -> str:
 
 def _comparable(read: Sequence[_Read], chosen: _Read | None) -> tuple[list[_Read], list[str]]:
     """Return the arms that are compared, and say of the others why not."""
-    gaps = [
-        f"{r.one.name} is compared with no arm: {r.why}" for r in read if r.values is None
-    ]
+    gaps = [f"{r.one.name} is compared with no arm: {r.why}" for r in read if r.values is None]
     having = [r for r in read if r.values is not None]
     if chosen is not None:
         examples = chosen.examples
@@ -272,7 +267,7 @@ def _curves(histories: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str,
     }
 
 
-def _why_not(arms: Sequence[Arm]) -> str:
+def why_not(arms: Sequence[Arm]) -> str:
     """Say what came of runs that did not finish."""
     lost = [run for arm in arms for run in arm.lost]
     counts = {

@@ -10,8 +10,8 @@ from adapterlab.reporting.tables import Table, verdict_of
 from adapterlab.runs import BOOKKEEPING, SEEDS
 
 COMPARED = (
-    *("difference", "difference.low", "difference.high", "p_seeds", "p_examples", "p_both"),
-    *("p", "p_adjusted", "effect", "smallest_detectable"),
+    *("difference", "difference.low", "difference.high"),
+    *("p", "p_adjusted", "smallest_detectable"),
 )
 """Columns of an arm's comparison with the reference."""
 
@@ -34,23 +34,28 @@ def runs_table(findings: Findings) -> Table:
 
 
 def runs_csv(findings: Findings) -> Table:
-    """Return every run: options that differ, all its final metrics, and options that all share."""
-    return _runs(findings, *_options(findings.runs, _KEPT_APART))
+    """Return every run: options that differ, all its final metrics, and options that all share.
+
+    Runs that did not finish are in it as well, with what came of them and why.
+    """
+    runs = [run for arm in findings.all_arms for run in (*arm.runs, *arm.lost)]
+    return _runs(findings, *_options(runs, _KEPT_APART))
 
 
 def _runs(findings: Findings, varied: Sequence[str], shared: Sequence[str]) -> Table:
-    runs = [(arm.name, run) for arm in findings.arms for run in arm.arm.runs]
+    runs = [(arm.name, run) for arm in findings.all_arms for run in (*arm.runs, *arm.lost)]
     metrics = sorted({name for _, run in runs for name in run.metrics})
     rows = [
         (
-            *(run.run_id, name, run.tags["strategy"], str(run.seed)),
+            *(run.run_id, name, run.strategy, str(run.replicate), str(run.status), run.reason),
             *(run.params.get(key, "") for key in varied),
             *(str(run.metrics.get(metric, "")) for metric in metrics),
-            *(run.params[key] for key in shared),
+            *(run.params.get(key, "") for key in shared),
         )
         for name, run in runs
     ]
-    header = ("run_id", "arm", "strategy", "seed", *varied, *metrics, *shared)
+    header = ("run_id", "arm", "strategy", "replicate", "status", "reason")
+    header += (*varied, *metrics, *shared)
     return Table("Runs", header, tuple(rows))
 
 
@@ -64,14 +69,27 @@ def arms_csv(findings: Findings) -> Table:
     varied, shared = _options(findings.runs, (*_KEPT_APART, *SEEDS))
     rows = []
     for arm in findings.arms:
-        cells: list[object] = [arm.name, arm.strategy, len(arm.arm.runs), verdict_of(arm)]
+        cells: list[object] = [arm.name, arm.strategy, len(arm.arm.runs), arm.arm.tried]
+        cells += [verdict_of(arm), arm.letters, arm.may_be_best]
         cells += [_same(arm, key) for key in varied]
         cells += _comparison(arm)
         for name in names:
             cells += _figure(arm, name)
         cells += [_same(arm, key) for key in shared]
         rows.append(tuple("" if cell is None else str(cell) for cell in cells))
-    header = ("arm", "strategy", "runs", "verdict", *varied, *COMPARED, *figures, *shared)
+    header = (
+        "arm",
+        "strategy",
+        "runs",
+        "tried",
+        "verdict",
+        "letters",
+        "may_be_best",
+        *varied,
+        *COMPARED,
+        *figures,
+        *shared,
+    )
     return Table("Arms", header, tuple(rows))
 
 
@@ -93,8 +111,7 @@ def _comparison(arm: ArmFindings) -> list[object]:
     if one is None:
         return [None] * len(COMPARED)
     ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
-    tests = (one.p_seeds, one.p_examples, one.p_both, one.p, one.p_adjusted)
-    return [one.difference, *ends, *tests, one.effect, one.smallest_detectable]
+    return [one.difference, *ends, one.p, one.p_adjusted, one.smallest_detectable]
 
 
 def _figure(arm: ArmFindings, name: str) -> list[object]:

@@ -175,9 +175,7 @@ def _lost(findings: Findings) -> str:
     parts = []
     for arm in arms:
         statuses = [status for status in Status if status is not Status.FINISHED]
-        how = ", ".join(
-            f"{arm.count(status)} {status}" for status in statuses if arm.count(status)
-        )
+        how = ", ".join(f"{arm.count(status)} {status}" for status in statuses if arm.count(status))
         parts.append(f"{arm.name} ({how} of {arm.tried})")
     count = sum(len(arm.lost) for arm in arms)
     return (

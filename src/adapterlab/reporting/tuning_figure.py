@@ -1,6 +1,6 @@
 """What tuning found: validation by what was tried, and what more tries were worth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ from adapterlab.reporting.sheets import (
 from adapterlab.reporting.tuning_study import ArmTuning, Setting, TuningFindings
 
 _KEY_WIDTH = 3.2
+_ARMS_WITH_BANDS = 2
 _LOG_FROM = 8.0
 """Ratio of the largest to the smallest number from which a logarithmic scale is used."""
 
@@ -45,7 +46,7 @@ def tuning_figure(findings: TuningFindings) -> Figure | None:
     _draw_scores(by_value, arms, places)
     _draw_curves(by_number, arms)
     _label(by_value, findings, places, names, crowded=crowded)
-    by_number.set_xlabel("settings tried, in any order", color=INK)
+    by_number.set_xlabel("settings tried, in random order", color=INK)
     by_number.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     by_number.set_title("expected best", fontsize=10, color=INK, loc="left")
     by_value.set_title("every setting", fontsize=10, color=INK, loc="left")
@@ -66,6 +67,8 @@ def _notes(findings: TuningFindings, arms: Sequence[ArmTuning]) -> list[str]:
     seeds = {len(arm.seeds) for arm in arms}
     if max(seeds) > 1:
         notes[0] += f" Bars: ± a standard deviation over {'/'.join(map(str, sorted(seeds)))} seeds."
+    if len(arms) <= _ARMS_WITH_BANDS:
+        notes.append("Bands: the best so far in 80% of all orders.")
     if failed := sum(score is None for arm in arms for score in arm.scores):
         notes.append(f"Settings with a run that failed are not drawn ({failed} in all).")
     lost = [arm.name for arm in arms if arm.chosen is None]
@@ -76,20 +79,27 @@ def _notes(findings: TuningFindings, arms: Sequence[ArmTuning]) -> list[str]:
         setting = ", ".join(_written(value) for value in findings.shared[regret.place])
         cost = regret.means[regret.place] or 0.0
         much = f"{cost:.4f}" if findings.minimize else f"{100 * cost:.2f} points"
+        options = " and ".join(findings.options)
         notes.append(
-            f"One {' and '.join(findings.options)} for all arms would cost them {much} of "
-            f"validation {findings.metric} on average, at {setting}."
+            f"One {options} for all arms would cost them {much} of validation {findings.metric} on "
+            f"average, at {setting}."
+            if cost
+            else f"{options} {setting} is the best of every arm."
         )
     return notes
 
 
 def _places(settings: Sequence[Setting]) -> dict[Setting, float]:
     """Return where each setting stands: a single number at itself, others in a row."""
-    numbers = sorted(one for one in settings if len(one) == 1 and isinstance(one[0], float))
-    if len(numbers) == len(settings):
-        return {one: float(one[0]) for one in numbers}
+    if _in_order(settings):
+        return {one: float(one[0]) for one in sorted(settings)}
     ordered = sorted(settings, key=lambda one: [_rank(value) for value in one])
     return {one: float(n) for n, one in enumerate(ordered)}
+
+
+def _in_order(settings: Iterable[Setting]) -> bool:
+    """Say whether settings are numbers of one option, which a line may join."""
+    return all(len(one) == 1 and isinstance(one[0], float) for one in settings)
 
 
 def _rank(value: float | str) -> tuple[bool, float, str]:
@@ -110,13 +120,14 @@ def _draw_scores(axes: Axes, arms: Sequence[ArmTuning], places: dict[Setting, fl
         if not points:
             continue
         x, y = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(x, y, **style, mfc=PAPER, zorder=3)
+        axes.plot(x, y, **style | ({} if _in_order(places) else {"ls": ""}), mfc=PAPER, zorder=3)
         for at, score, spread, chosen in points:
             if spread is not None:
                 ends = [score - spread, score + spread]
                 axes.plot([at, at], ends, lw=1.2, color=style["color"], zorder=2)
             if chosen:
-                axes.plot(at, score, **{**style, "ls": "", "ms": 8.5}, mfc=style["color"], zorder=4)
+                filled = {**style, "ls": "", "ms": 9, "mec": PAPER, "mew": 0.8}
+                axes.plot(at, score, **filled, zorder=4)
 
 
 def _draw_curves(axes: Axes, arms: Sequence[ArmTuning]) -> None:
@@ -126,6 +137,10 @@ def _draw_curves(axes: Axes, arms: Sequence[ArmTuning]) -> None:
         points = [(point.n, point.mean) for point in arm.curve if point.mean is not None]
         if points:
             axes.plot(*zip(*points, strict=True), **_style(n), mfc=PAPER, zorder=3)
+        ranges = [(p.n, p.low, p.high) for p in arm.curve if p.low is not None]
+        if len(arms) <= _ARMS_WITH_BANDS and ranges:
+            band = {"color": _style(n)["color"], "alpha": 0.12, "lw": 0}
+            axes.fill_between(*zip(*ranges, strict=True), **band, zorder=1)
 
 
 def _label(
@@ -138,10 +153,9 @@ def _label(
 ) -> None:
     at = list(places.values())
     scale = ""
-    if len(findings.options) == 1 and all(isinstance(one[0], float) for one in places):
-        if min(at) > 0 and max(at) / min(at) >= _LOG_FROM:
-            axes.set_xscale("log")
-            scale = " (logarithmic scale)"
+    if _in_order(places) and min(at) > 0 and max(at) / min(at) >= _LOG_FROM:
+        axes.set_xscale("log")
+        scale = " (logarithmic scale)"
     axes.set_xticks(at, names)
     axes.minorticks_off()
     room = WIDTH * 0.5 / len(names)

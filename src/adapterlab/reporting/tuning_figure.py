@@ -68,7 +68,7 @@ def _notes(findings: TuningFindings, arms: Sequence[ArmTuning]) -> list[str]:
     if max(seeds) > 1:
         notes[0] += f" Bars: ± a standard deviation over {'/'.join(map(str, sorted(seeds)))} seeds."
     if len(arms) <= _ARMS_WITH_BANDS:
-        notes.append("Bands: the best so far in 80% of all orders.")
+        notes.append("Bands: the best so far in at least 80% of all orders.")
     if failed := sum(score is None for arm in arms for score in arm.scores):
         notes.append(f"Settings with a run that failed are not drawn ({failed} in all).")
     lost = [arm.name for arm in arms if arm.chosen is None]

@@ -1,5 +1,6 @@
 """What sweepers get of jobs that failed; Optuna among them, if nothing finishes."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +34,14 @@ def test_looking_at_a_failed_job_raises_and_writes_nothing(
     ],
 )
 def test_a_sweep_of_optuna_in_which_everything_diverges_ends_in_one_line(
-    tolerated: str, last: str, lab_root: Path, run_cli: Callable[..., Outcome]
+    tolerated: str,
+    last: str,
+    lab_root: Path,
+    run_cli: Callable[..., Outcome],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Optuna's own would write to what was stderr in the test before.
+    monkeypatch.setattr(logging.getLogger("optuna"), "handlers", [])
     options = [option for option in TINY if not option.startswith("optimizer.lr")]
     outcome = run_cli(
         "-m", "hydra/launcher=packed", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -137,10 +138,15 @@ def _draw_curves(axes: Axes, arms: Sequence[ArmTuning]) -> None:
         points = [(point.n, point.mean) for point in arm.curve if point.mean is not None]
         if points:
             axes.plot(*zip(*points, strict=True), **_style(n), mfc=PAPER, zorder=3)
-        ranges = [(p.n, p.low, p.high) for p in arm.curve if p.low is not None]
+        ranges = [
+            (point.n, point.low, point.high)
+            for point in arm.curve
+            if point.low is not None and point.high is not None
+        ]
         if len(arms) <= _ARMS_WITH_BANDS and ranges:
-            band = {"color": _style(n)["color"], "alpha": 0.12, "lw": 0}
-            axes.fill_between(*zip(*ranges, strict=True), **band, zorder=1)
+            tried, low, high = np.array(ranges).T
+            band: dict[str, Any] = {"color": _style(n)["color"], "alpha": 0.12, "lw": 0}
+            axes.fill_between(tried, low, high, **band, zorder=1)
 
 
 def _label(

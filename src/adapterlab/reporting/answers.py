@@ -2,19 +2,38 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from adapterlab.errors import ConfigError
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.contributions import SOURCE, contributions, known
 from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.reporting.study import Run
 
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
+SOURCE_PREDICTIONS = "predictions/source_predictions.parquet"
 """Where a run's artifacts have them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A metric of an arm's S runs, as contributions of N test examples.
+
+    Attributes:
+        metric: its name, as in `adapterlab.evidence.contributions`.
+        values: ``[S, N]``; their mean over examples is each run's score.
+        labels: ``[N]``, the true classes of the examples: those of the target's test split, or of
+            the source task's for ``source_accuracy``.
+    """
+
+    metric: str
+    values: npt.NDArray[np.float64]
+    labels: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +45,30 @@ class Answers:
         predicted: ``[S, N]``, the classes that the runs said, in the order of the arm's seeds.
         confidence: ``[S, N]``, the probabilities of these, by the softmax of the logits.
         classes: the class names.
+        read: metrics whose contributions were asked for, by name.
     """
 
     labels: Integers
     predicted: Integers
     confidence: Floats
     classes: tuple[str, ...]
+    read: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def correct(self) -> Booleans:
         """Whether each answer is right, ``[S, N]``."""
         right: Booleans = self.predicted == self.labels
         return right
+
+    def values(self, metric: str) -> Values:
+        """Return a metric as contributions of the examples: accuracy, or one that was read.
+
+        Raises:
+            KeyError: it was not asked for when the answers were read, or a run did not keep it.
+        """
+        if metric == "accuracy":
+            return Values(metric, self.correct.astype(np.float64), self.labels)
+        return self.read[metric]
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts ``[C, C]`` over all runs, true class by predicted class."""
@@ -57,31 +88,45 @@ History = Mapping[int, Mapping[str, float]]
 """Metrics by epoch."""
 
 
-def read_answers(runs: Sequence[Run]) -> tuple[Answers | None, str]:
-    """Read the predictions of an arm's runs.
+def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers | None, str]:
+    """Read the predictions of an arm's runs, and what a metric is made of.
+
+    Logits are read run by run and not kept.
 
     Args:
         runs: of one arm.
+        metric: one of `adapterlab.evidence.contributions`, whose contributions `Answers.values`
+            then has.
 
     Returns:
-        The answers; or None, and why there are none.
+        The answers, and an empty text. Where the metric cannot be had of every run, why, with the
+        answers without it; or with None, where there are no answers either.
+
+    Raises:
+        ConfigError: there is no such metric of these classes.
     """
     read = []
     for run in runs:
         path = _artifact(run, PREDICTIONS)
         if path is None:
             return None, f"the run of seed {run.seed} kept no predictions"
-        read.append(_read(path))
-    labels, _, _, classes = read[0]
-    if any(len(one[0]) != len(labels) or (one[0] != labels).any() for one in read):
+        read.append(_read(path, metric))
+    labels, classes = read[0].labels, read[0].classes
+    if any(not np.array_equal(one.labels, labels) for one in read):
         return None, "its runs were tested on different examples"
     answers = Answers(
         labels=labels,
-        predicted=np.stack([one[1] for one in read]),
-        confidence=np.stack([one[2] for one in read]),
+        predicted=np.stack([one.predicted for one in read]),
+        confidence=np.stack([one.confidence for one in read]),
         classes=classes,
     )
-    return answers, ""
+    if metric == SOURCE:
+        values, why = _read_source(runs)
+    else:
+        why = next((one.why for one in read if one.values is None), "")
+        rows = [one.values for one in read if one.values is not None]
+        values = None if why else Values(metric, np.stack(rows), labels)
+    return answers if values is None else replace(answers, read={metric: values}), why
 
 
 def read_history(run: Run) -> History:
@@ -105,14 +150,57 @@ def _artifact(run: Run, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read(path: Path) -> tuple[Integers, Integers, Floats, tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class _OneRun:
+    """What a run's file of predictions says; no values, and why, where a metric has none."""
+
+    labels: Integers
+    predicted: Integers
+    confidence: Floats
+    classes: tuple[str, ...]
+    values: npt.NDArray[np.float64] | None
+    why: str = ""
+
+
+def _read(path: Path, metric: str) -> _OneRun:
     table = pq.read_table(path)
     labels = table["label"].to_numpy()
     column = table["logits"].combine_chunks()
     logits = column.flatten().to_numpy(zero_copy_only=False).reshape(len(labels), -1)
-    logits = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    predicted = logits.argmax(axis=1)
-    confidence = 1 / np.exp(logits).sum(axis=1)
     metadata = table.schema.metadata or {}
-    classes = metadata.get(b"classes", b"").decode().split("\n")
-    return labels, predicted.astype(np.int32), confidence, tuple(classes)
+    classes = tuple(metadata.get(b"classes", b"").decode().split("\n"))
+    try:
+        known(metric, classes)
+    except ValueError as error:
+        raise ConfigError(f"compare_on={error}") from None
+    values, why = None, ""
+    if metric != SOURCE:
+        try:
+            values = contributions(metric, logits, labels, classes)
+        except ValueError as error:  # a class has too few examples
+            why = str(error)
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return _OneRun(
+        labels=labels,
+        predicted=logits.argmax(axis=1).astype(np.int32),
+        confidence=1 / np.exp(shifted).sum(axis=1),
+        classes=classes,
+        values=values,
+        why=why,
+    )
+
+
+def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
+    """Read what the runs still know of the source task."""
+    labels, correct = [], []
+    for run in runs:
+        path = _artifact(run, SOURCE_PREDICTIONS)
+        if path is None:
+            missing = run.tags.get("missing.source/accuracy_after")
+            return None, missing or f"the run of seed {run.seed} kept no answers to its source task"
+        table = pq.read_table(path)
+        labels.append(table["label"].to_numpy())
+        correct.append(labels[-1] == table["prediction"].to_numpy())
+    if any(not np.array_equal(one, labels[0]) for one in labels):
+        return None, "its runs were tested on different examples of the source task"
+    return Values(SOURCE, np.stack(correct).astype(np.float64), labels[0]), ""

@@ -9,7 +9,7 @@ from adapterlab.errors import ConfigError
 from adapterlab.evidence.contributions import METRICS
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.answers import read_answers
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.study import Replicate, Run
 
 ANIMALS = ("cat", "dog", "frog")
 LABELS = np.arange(30) % 3
@@ -33,11 +33,11 @@ def kept(
     return Run(
         run_id=str(seed),
         arm="a",
-        seed=seed,
         tags=tags,
         params={},
         metrics={},
         artifacts=str(folder / str(seed)),
+        replicate=Replicate(seed, seed),
     )
 
 

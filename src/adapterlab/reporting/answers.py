@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from adapterlab.errors import ConfigError
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
 from adapterlab.evidence.contributions import SOURCE, contributions, known
+from adapterlab.evidence.ensembles import Pool, log_probabilities
 from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.reporting.study import Run
 
@@ -45,6 +46,10 @@ class Answers:
         predicted: ``[S, N]``, the classes that the runs said, in the order of the arm's seeds.
         confidence: ``[S, N]``, the probabilities of these, by the softmax of the logits.
         classes: the class names.
+        log_of_label: ``[S, N]``, logarithms of the probabilities of the true classes; None where
+            they were not read.
+        ensemble: ``[N, C]``, logarithms of the mean of the runs' probabilities, in float32: of
+            all S x N x C probabilities this is what is kept; None where they were not read.
         read: metrics whose contributions were asked for, by name.
     """
 
@@ -52,6 +57,8 @@ class Answers:
     predicted: Integers
     confidence: Floats
     classes: tuple[str, ...]
+    log_of_label: Floats | None = None
+    ensemble: Floats | None = None
     read: Mapping[str, Values] = field(default_factory=dict)
 
     @property
@@ -105,27 +112,31 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     Raises:
         ConfigError: there is no such metric of these classes.
     """
-    read = []
+    read: list[_OneRun] = []
+    pool = Pool()
     for run in runs:
         path = _artifact(run, PREDICTIONS)
         if path is None:
-            return None, f"the run of seed {run.seed} kept no predictions"
-        read.append(_read(path, metric))
-    labels, classes = read[0].labels, read[0].classes
-    if any(not np.array_equal(one.labels, labels) for one in read):
-        return None, "its runs were tested on different examples"
+            return None, f"the run of {run.replicate} kept no predictions"
+        one, log_p = _read(path, metric)
+        if read and not np.array_equal(one.labels, read[0].labels):
+            return None, "its runs were tested on different examples"
+        read.append(one)
+        pool.add(log_p)
     answers = Answers(
-        labels=labels,
+        labels=read[0].labels,
         predicted=np.stack([one.predicted for one in read]),
         confidence=np.stack([one.confidence for one in read]),
-        classes=classes,
+        classes=read[0].classes,
+        log_of_label=np.stack([one.log_of_label for one in read]),
+        ensemble=pool.mean().astype(np.float32),
     )
     if metric == SOURCE:
         values, why = _read_source(runs)
     else:
         why = next((one.why for one in read if one.values is None), "")
         rows = [one.values for one in read if one.values is not None]
-        values = None if why else Values(metric, np.stack(rows), labels)
+        values = None if why else Values(metric, np.stack(rows), read[0].labels)
     return answers if values is None else replace(answers, read={metric: values}), why
 
 
@@ -157,12 +168,14 @@ class _OneRun:
     labels: Integers
     predicted: Integers
     confidence: Floats
+    log_of_label: Floats
     classes: tuple[str, ...]
     values: npt.NDArray[np.float64] | None
     why: str = ""
 
 
-def _read(path: Path, metric: str) -> _OneRun:
+def _read(path: Path, metric: str) -> tuple[_OneRun, npt.NDArray[np.float64]]:
+    """Read what is kept of a run, and its log-probabilities ``[N, C]``, which are not."""
     table = pq.read_table(path)
     labels = table["label"].to_numpy()
     column = table["logits"].combine_chunks()
@@ -179,15 +192,17 @@ def _read(path: Path, metric: str) -> _OneRun:
             values = contributions(metric, logits, labels, classes)
         except ValueError as error:  # a class has too few examples
             why = str(error)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return _OneRun(
+    log_p = log_probabilities(logits)
+    kept = _OneRun(
         labels=labels,
         predicted=logits.argmax(axis=1).astype(np.int32),
-        confidence=1 / np.exp(shifted).sum(axis=1),
+        confidence=np.exp(log_p.max(axis=1)),
+        log_of_label=log_p[np.arange(len(labels)), labels],
         classes=classes,
         values=values,
         why=why,
     )
+    return kept, log_p
 
 
 def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
@@ -197,7 +212,7 @@ def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
         path = _artifact(run, SOURCE_PREDICTIONS)
         if path is None:
             missing = run.tags.get("missing.source/accuracy_after")
-            return None, missing or f"the run of seed {run.seed} kept no answers to its source task"
+            return None, missing or f"the run of {run.replicate} kept no answers to its source task"
         table = pq.read_table(path)
         labels.append(table["label"].to_numpy())
         correct.append(labels[-1] == table["prediction"].to_numpy())

@@ -197,11 +197,13 @@ def test_what_a_report_leaves_with_it(lab_root: Path, multirun: str, tmp_path: P
     client = connect(None, lab_root / "mlruns")
     (tmp_path / "report.html").touch()
     figures = {"runs": 1.0, "arms": 1.0, "best_accuracy": 0.5, "best_accuracy_low": 0.4}
-    log_report(client, "reported", "adapterlab", tmp_path, ["One.", "Two."], {}, figures)
+    log_report(client, "reported", "adapterlab", tmp_path, ["a_b*: one.", "Two."], {}, figures)
     run = end(lab_root, "reported", multirun)
     assert run.data.metrics == {f"study/{name}": value for name, value in figures.items()}
-    first, second = run.data.tags["mlflow.note.content"].split("\n\n")
-    assert first.startswith("One. [Open the report](#/experiments/")
+    first, second = run.data.tags["mlflow.note.content"].split("  \n")
+    page = f"runs/{run.info.run_id}/artifacts/report/report.html?workflowType=machine_learning"
+    assert first.startswith("[Open the report](#/experiments/")
+    assert first.endswith(rf"{page}): a\_b\*: one.")
     assert second == "Two."
     # A figure that a later report lacks does not stay as if it were that one's.
     del figures["best_accuracy_low"]

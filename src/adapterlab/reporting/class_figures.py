@@ -20,7 +20,9 @@ from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.sheets import (
     SIZE,
     WIDTH,
+    across,
     fitted,
+    is_narrow,
     marked,
     reference_note,
     sheet,
@@ -143,17 +145,19 @@ def calibration_figure(findings: Findings) -> Figure | None:
     tested = _multiples(findings)
     if not tested:
         return None
-    columns = min(len(tested), 3)
+    columns = min(len(tested), 2 if is_narrow() else 3)
     rows = -(-len(tested) // columns)
     left, gap = 0.85, 0.45
-    side = min(2.6, (WIDTH - left - 0.2) / columns - gap)
+    side = min(2.6, (across() - left - 0.2) / columns - gap)
     strip, between, block = 0.5, 0.14, side + 1.25
     bins = [reliability(answers.confidence.ravel(), answers.correct.ravel(), bins=_BINS)
             for _, answers in tested]  # fmt: skip
     highest = max(one.count / sum(b.count for b in each) for each in bins for one in each)
-    figure = sheet(0.15 + rows * block, width=max(4.2, left + columns * (side + gap)))
-    across = figure.get_size_inches()[0]
-    titles = _titles(findings, tested, side)
+    figure = sheet(
+        0.15 + rows * block, width=min(across(), max(4.2, left + columns * (side + gap)))
+    )
+    width = figure.get_size_inches()[0]
+    titles = _titles(findings, tested, side + gap)
     # Places by hand: a layout would make panels smaller where there is more to write.
     places: list[tuple[Axes, float, float, float]] = []
     for i, ((arm, _), each) in enumerate(zip(tested, bins, strict=True)):
@@ -170,12 +174,12 @@ def calibration_figure(findings: Findings) -> Figure | None:
             if ece.interval is not None:
                 text += f" ± {100 * ece.interval.half_width:.1f}"
             style: dict[str, Any] = {"ha": "right", "fontsize": SIZE, "color": INK}
-            above.text(0.96, 0.05, f"{text} points", transform=above.transAxes, **style)
+            above.text(0.96, 0.05, text, transform=above.transAxes, **style)
         for axes in (above, below):
             axes.tick_params(labelleft=column == 0)
         above.tick_params(labelbottom=False)
         if column == 0:
-            above.set_ylabel("share that is right", color=INK)
+            above.set_ylabel("share right" if is_narrow() else "share that is right", color=INK)
             below.set_ylabel("answers", color=INK)
             for axes in (above, below):
                 axes.yaxis.set_label_coords(-0.62 / side, 0.5)
@@ -196,7 +200,7 @@ def calibration_figure(findings: Findings) -> Figure | None:
     total = figure.get_size_inches()[1]
     grown = total - before
     for axes, x, top, high in places:
-        axes.set_position((x / across, (before - top - high + grown) / total, side / across,
+        axes.set_position((x / width, (before - top - high + grown) / total, side / width,
                            high / total))  # fmt: skip
     return figure
 

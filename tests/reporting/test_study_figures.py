@@ -120,21 +120,25 @@ def test_texts_are_whole_and_apart(stem: str, findings: Findings) -> None:
     ids=["one arm", "long names", "33 arms"],
     indirect=True,
 )
-@pytest.mark.parametrize("stem", ["accuracy", "curves", "pareto", "calibration", "forgetting"])
+@pytest.mark.parametrize("stem", sorted({*FIGURES} - {"rank_alpha"}))
 def test_figures_for_a_phone_are_narrow_and_whole(stem: str, findings: Findings) -> None:
     wide = drawn(FIGURES[stem][2](findings)).get_size_inches()[0]
-    figure = drawn(narrow_figure(stem, findings))
-    assert figure.get_size_inches()[0] == pytest.approx(4.1)
-    assert drawn(FIGURES[stem][2](findings)).get_size_inches()[0] == wide > 4.1
+    figure = narrow_figure(stem, findings)
+    assert drawn(FIGURES[stem][2](findings)).get_size_inches()[0] == wide >= 4.1
+    if stem == "confusion" and len(findings.arms) == 12:
+        assert figure is None  # 12 classes, whose numbers have no room
+        return
+    assert drawn(figure).get_size_inches()[0] <= 4.1 + 1e-9
+    assert_whole_and_apart(drawn(figure))
+    assert min(text.get_fontsize() for text in drawn(figure).findobj(mpl.text.Text)) >= 9
+
+
+def test_ten_classes_have_a_confusion_on_a_phone() -> None:
+    names = ("ankle boot", "T-shirt/top", "$5", *(f"some class {i}" for i in range(7)))
+    figure = drawn(narrow_figure("confusion", study(*map(Made, STRATEGIES), classes=names)))
+    assert len([axes for axes in figure.axes if axes.get_title()]) == 3
     assert_whole_and_apart(figure)
-    assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) >= 9
-
-
-def test_maps_have_no_form_for_a_phone() -> None:
-    findings = study(Made("full", 0.9), Made("head", 0.7))
-    assert [stem for stem in FIGURES if narrow_figure(stem, findings) is not None] == [
-        *("accuracy", "curves", "calibration")
-    ]
+    assert drawn(narrow_figure("classes", study(Made("full"), classes=names)))
 
 
 def test_names_that_are_cut_alike_are_told_apart() -> None:

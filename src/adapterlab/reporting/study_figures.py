@@ -76,7 +76,10 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
 }
 """By file stem: a title, what is drawn and how to read it, and what draws it (None: nothing)."""
 
-_NARROW = ("accuracy", "curves", "pareto", "calibration", "forgetting")
+_NARROW = (
+    *("accuracy", "curves", "pareto"),
+    *("classes", "confusion", "calibration", "forgetting"),
+)
 """Those that are drawn anew for a narrow window; maps of many cells do not fit one."""
 
 

@@ -20,7 +20,7 @@ def run(accuracy: float, **seeds: int) -> Run:
     params |= {"dataset.validation_seed": "0", "base.seed": "0"}
     params |= {name.replace("_DOT_", "."): str(value) for name, value in seeds.items()}
     params["base.dataset.validation_seed"] = params["dataset.validation_seed"]
-    return Run("id", "arm", 0, {}, params, {"test/accuracy": accuracy})
+    return Run("id", "arm", {}, params, {"test/accuracy": accuracy})
 
 
 STAR = [

@@ -6,8 +6,8 @@ from matplotlib.lines import Line2D
 
 from adapterlab.evidence.tasks import rank_by_task
 from adapterlab.reporting.canvas import INK, VERBATIM
-from adapterlab.reporting.figures import BLACK, BLUE, MUTED, plain, write_beside
-from adapterlab.reporting.sheets import SIZE, Key, fitted, sheet, write_below
+from adapterlab.reporting.figures import BLACK, BLUE, MUTED, plain
+from adapterlab.reporting.sheets import SIZE, Key, fitted, sheet, write_below, write_right
 from adapterlab.reporting.task_tables import TaskFindings
 from adapterlab.reporting.words import counted
 
@@ -30,7 +30,7 @@ def ranks_figure(found: TaskFindings) -> Figure:
         ranks = by_task[y]
         axes.plot(ranks, [y + 0.24] * len(ranks), "o", ms=3.5, mew=0, alpha=0.5, color=BLUE)
         axes.plot([arm.rank], [y], "D" if y == 0 else "o", ms=8, color=BLACK if y == 0 else BLUE)
-        write_beside(axes, 1, y, f"{arm.rank:.2f}", va="center", fontsize=SIZE, color=INK)
+        write_right(axes, y, f"{arm.rank:.2f}")
     bars = _draw_groups(axes, found)
     if not test.too_few:
         axes.plot([1, 1 + test.critical_difference], [-0.75] * 2, "|-", color=INK, lw=1.4, ms=8)

@@ -18,8 +18,8 @@ from adapterlab.evidence.variance import (
     put_together,
 )
 from adapterlab.reporting.canvas import INK
-from adapterlab.reporting.figures import BLUE, plain, write_beside
-from adapterlab.reporting.sheets import SIZE, SKY, Key, sheet, write_below
+from adapterlab.reporting.figures import BLUE, plain
+from adapterlab.reporting.sheets import SKY, Key, sheet, write_below, write_right
 from adapterlab.reporting.study import NO_NAMES, Run, within
 from adapterlab.reporting.tables import Table
 from adapterlab.reporting.words import listed
@@ -120,7 +120,7 @@ def variance_figure(luck: Luck) -> Figure:
         ends = 100 * one.interval.low, 100 * one.interval.high
         axes.plot(ends, (y, y), "|-", color=INK, lw=1.4, ms=8)
         beside = f"{_deviation(one)}  {one.share:.0%}"
-        write_beside(axes, 1, y, beside, va="center", fontsize=SIZE, color=INK)
+        write_right(axes, y, beside)
     axes.set_ylim(len(luck.components) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_yticks(range(len(luck.components)), [one.name for one in luck.components])

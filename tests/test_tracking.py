@@ -115,6 +115,7 @@ def test_files_are_kept_with_the_run(
         "result.json",
         "adapter/adapter.safetensors",
         "predictions/predictions.parquet",
+        "predictions/source_predictions.parquet",
         "figures/confusion_matrix.png",
         "figures/learning_curves.png",
         "mistakes/confidently_wrong.csv",

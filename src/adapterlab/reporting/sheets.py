@@ -187,6 +187,14 @@ def write_below(figure: Figure, keys: Sequence[Key], notes: Sequence[str]) -> No
             text.set(**VERBATIM)
 
 
+def write_right(axes: Axes, y: float, text: str) -> None:
+    """Write outside of a panel, at the right of its line ``y``."""
+    axes.annotate(
+        text, (1, y), (6, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        annotation_clip=False, va="center", fontsize=SIZE, color=INK,
+    )  # fmt: skip
+
+
 def write_at_points(
     figure: Figure, panels: Mapping[Axes, Sequence[tuple[float, float, str]]]
 ) -> None:

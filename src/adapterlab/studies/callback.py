@@ -64,6 +64,8 @@ class StudyCallback(Callback):
             if "arms" in sweeper:  # the tuned sweeper's
                 design = [sweeper.arms, sweeper.tune, sweeper.tuning_seeds, sweeper.seeds]
                 swept["compare"] = ",".join(str(part) for part in design)
+            if "sweeps" in sweeper:  # the union sweeper's
+                swept["union"] = ",".join([*sweeper.sweeps, ""])
             given = {override.partition("=")[0].lstrip("+~") for override in overrides}
             overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]
             os.environ[STUDY_VARIABLE] = study_name(overrides)

@@ -116,8 +116,10 @@ def levels(
 ) -> list[float]:
     """The nominal level of a family-wise test of all pairs at each look of a study.
 
-    The information is taken to grow as the number of seeds does. Where test examples make a part
-    of the error, it grows slower, and the levels are safe (`boundaries`).
+    What is spent goes by n / ``most``. The looks' own time is n - 1, the degrees of freedom: from
+    few seeds, a t has less in common with itself at the look before than a normal z has. By n, two
+    arms that are tested after every seed from 3 to 10 had 5.5% false studies; by n - 1, 5.1%. Where
+    test examples make a part of the error, looks have more in common, and the levels are safe.
 
     With many pairs the looks have less in common than with one: at each look another pair may be
     the most extreme. Each of the M pairs therefore spends level / M, and the family's level at a
@@ -130,7 +132,8 @@ def levels(
     plan is one whose first look was the plan.
 
     Args:
-        looks: seeds an arm at each look that has been made, growing, the present one last.
+        looks: seeds an arm at each look that has been made, growing, at least `FEWEST`, the present
+            one last.
         most: seeds an arm at which the whole level is to be spent.
         level: of the whole study.
         arms: in the family, at least 2.
@@ -140,11 +143,13 @@ def levels(
         ValueError: an argument outside its range.
     """
     check_level(level)
-    if most < 1 or arms < 2:
-        raise ValueError(f"most is {most}, arms is {arms}; expected at least 1 seed and 2 arms")
+    if min(most, arms, *looks) < FEWEST:
+        raise ValueError(
+            f"looks {list(looks)}, most {most}, arms {arms}; expected at least 2 of each"
+        )
     pairs = arms * (arms - 1) // 2
     spent = spent_at(looks, most, level, spending=spending)
-    bounds = _bounds([look / most for look in looks], [share / pairs for share in spent])
+    bounds = _bounds([look - 1 for look in looks], [share / pairs for share in spent])
     return [bound.level * pairs for bound in bounds]
 
 
@@ -205,9 +210,13 @@ def next_look(
         ValueError: no arms, or an argument outside its range.
     """
     check_level(level)
-    if not seeds or min(seeds) < 0 or max(seeds) == 0 or (most is not None and most < 1):
-        raise ValueError(f"seeds {list(seeds)} of most {most}; expected arms, and counts above 0")
+    if not seeds or min(seeds) < 0 or (most is not None and most < FEWEST):
+        raise ValueError(
+            f"seeds {list(seeds)} of most {most}; expected arms, and 2 at most or more"
+        )
     now = tuple(sorted(seeds, reverse=True))
+    if now[0] < FEWEST:
+        return Look(now, level), None
     tested = [look for look in before if look.most >= FEWEST]
     path = _growing([*(look.most for look in tested), max(now)])
     planned = path[0] if most is None else most
@@ -269,7 +278,8 @@ def _check_growing(fractions: Sequence[float]) -> None:
 def _bounds(fractions: Sequence[float], spent: Sequence[float]) -> list[Boundary]:
     """Return the bounds by which the cumulative probabilities ``spent`` are reached."""
     _check_growing(fractions)
-    walk, found, before = _Walk(fractions), [], 0.0
+    walk, before = _Walk(fractions), 0.0
+    found: list[Boundary] = []
     for fraction, total in zip(fractions, spent, strict=True):
         walk.step()
         z = walk.bound(total - before)

@@ -7,9 +7,10 @@ Every arm has normal scores over seeds, with standard deviation 1, and an error 
 that stays the same at all looks. All pairs of arms are tested at each look by Welch's t with both
 errors; the family's critical p is drawn, so that a single look has exactly its level and what is
 seen is the doing of the looks. An arm that is worse than some other leaves the study; pairs with it
-are not tested again. Three rules:
+are not tested again. The rules:
 
     every look at 5%     each look is tested as if it were the only one
+    the last look only   no looks before: a study of a fixed size
     O'Brien-Fleming      the spending function of that type, over the seeds at most
     Pocock               the same, of that type
 
@@ -109,6 +110,7 @@ def rules(looks: Sequence[int], arms: int) -> dict[str, list[float]]:
     most = looks[-1]
     return {
         "every look at 5%": [0.05] * len(looks),
+        "the last look only": [0.0] * (len(looks) - 1) + [0.05],
         "O'Brien-Fleming": levels(looks, most, arms=arms, spending=obrien_fleming),
         "Pocock": levels(looks, most, arms=arms, spending=pocock),
     }
@@ -117,7 +119,7 @@ def rules(looks: Sequence[int], arms: int) -> dict[str, list[float]]:
 def drawn(
     rng: np.random.Generator, setting: Setting, studies: int, most: int
 ) -> tuple[Array, Array]:
-    """Return scores ``[R, K, most]``, the first arm's ahead, and the examples' errors ``[R, K]``."""
+    """Return scores ``[R, K, most]``, the first arm's ahead, and examples' errors ``[R, K]``."""
     scores = rng.standard_normal((studies, setting.arms, most))
     scores[:, 0] += setting.lead
     return scores, setting.examples * rng.standard_normal((studies, setting.arms))
@@ -200,6 +202,7 @@ def carried_out(
 
 def by_hand(rng: np.random.Generator, looks: list[int], studies: int) -> list[str]:
     """Return false studies of two arms that are looked at without a plan, and what is stated."""
+    studies *= 5  # two arms are cheap
     setting = Setting(2, 0.0, 0.0)
     critical = smallest(rng, setting, looks, studies * 4)
     scores, errors = drawn(rng, setting, studies, looks[-1])

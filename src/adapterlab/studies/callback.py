@@ -56,8 +56,9 @@ class StudyCallback(Callback):
             params = OmegaConf.select(config, "hydra.sweeper.params")
             swept = dict(params) if isinstance(params, DictConfig) else {}
             sweeper = config.hydra.sweeper
-            if "arms" in sweeper:  # the tuned sweeper's
-                design = [sweeper.arms, sweeper.tune, sweeper.tuning_seeds, sweeper.seeds]
+            if sweeper.get("arms"):  # of the tuned sweeper, or of the sequential one
+                parts = ("arms", "tune", "tuning_seeds", "seeds")
+                design = [sweeper[part] for part in parts if part in sweeper]
                 swept["compare"] = ",".join(str(part) for part in design)
             given = {override.partition("=")[0].lstrip("+~") for override in overrides}
             overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]

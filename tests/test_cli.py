@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapterlab import cli
+from adapterlab.arguments import expand_home
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, process
 
 HEAVY = ("torch", "pytorch_lightning", "transformers", "mlflow", "sklearn", "matplotlib", "pandas")
@@ -199,8 +200,8 @@ def test_an_exception_that_is_no_mistake_keeps_its_traceback(
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A shell expands none inside a word, and the documentation uses them."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cli.expand_home("dataset.loader.path=~/birds") == f"dataset.loader.path={tmp_path}/birds"
-    assert cli.expand_home("adapter=lora") == "adapter=lora"
+    assert expand_home("dataset.loader.path=~/birds") == f"dataset.loader.path={tmp_path}/birds"
+    assert expand_home("adapter=lora") == "adapter=lora"
 
 
 def test_an_override_that_cannot_be_read_is_one_line(run_cli: Callable[..., Outcome]) -> None:

@@ -3,12 +3,15 @@
 import itertools
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
@@ -22,6 +25,7 @@ from adapterlab.building import check
 from adapterlab.config import Config, TrainedBase
 from adapterlab.models.hub import MINILM_PACKAGE
 from adapterlab.runs import arm_hash, run_name
+from adapterlab.studies.tuning import Design
 from lab import compose
 
 EXPERIMENT = cli.CONF / "experiment"
@@ -67,13 +71,20 @@ def counted(tmp_path: Path, folders: dict[str, Path]) -> Checked:
     return count
 
 
-def sweep(name: str) -> list[tuple[str, ...]]:
-    """Return the overrides of each job that `-m experiment=NAME` starts."""
+def sweeper(name: str) -> DictConfig:
+    """Return the options of the sweeper of `-m experiment=NAME`."""
     with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
         cfg = hydra.compose("train", [f"experiment={name}"], return_hydra_config=True)
-    if "arms" in cfg.hydra.sweeper:  # the tuned sweeper's
-        return [tuple(shlex.split(arm)) for arm in cfg.hydra.sweeper.arms]
-    params = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()]
+    options: DictConfig = cfg.hydra.sweeper
+    return options
+
+
+def sweep(name: str) -> list[tuple[str, ...]]:
+    """Return the overrides of each job that `-m experiment=NAME` starts, without tuned values."""
+    options = sweeper(name)
+    if "arms" in options:  # the tuned sweeper's
+        return [tuple(shlex.split(arm)) for arm in options.arms]
+    params = [f"{key}={value}" for key, value in options.params.items()]
     parsed = OverridesParser.create().parse_overrides(params)
     values = [
         [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()]
@@ -117,6 +128,34 @@ class TestEachPreset:
         assert kinds >= {("full", base), ("head", base), ("lora", base), ("full", "scratch")}
         labels = [run_name(runs[0]) for runs in arms.values()]
         assert len(labels) == len(set(labels)), "names of runs tell the arms apart"
+
+    @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/tuned")])
+    def test_tuned_is_controlled_but_for_the_rates(self, name: str, tmp_path: Path) -> None:
+        controlled = name.replace("/tuned", "/controlled")
+
+        def trained(experiment: str, arm: str) -> dict[str, Any]:
+            config = asdict(compose(tmp_path, f"experiment={experiment}", arm))
+            return {**config, "study": None, "optimizer": {**config["optimizer"], "lr": None}}
+
+        arms = list(dict.fromkeys(job[0] for job in sweep(controlled)))
+        assert {arm for (arm,) in sweep(name)} == set(arms)
+        assert len(sweep(name)) == len(arms)
+        for arm in arms:
+            assert trained(name, arm) == trained(controlled, arm)
+
+    @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/tuned")])
+    def test_the_rates_lie_around_those_of_controlled(self, name: str, tmp_path: Path) -> None:
+        options = sweeper(name)
+        design = Design.of(options.arms, options.tune, options.tuning_seeds, options.seeds)
+        assert design.seeds == (0, 1, 2, 3, 4)
+        assert not {*design.seeds} & {*design.tuning_seeds}
+        (rates,) = design.tune.values()
+        assert list(design.tune) == ["optimizer.lr"]
+        assert 5 <= len(rates) == len(set(rates))
+        for (arm,) in design.arms:
+            controlled = name.replace("/tuned", "/controlled")
+            own = compose(tmp_path, f"experiment={controlled}", arm).optimizer.lr
+            assert rates[0] <= own <= rates[-1], arm
 
     @pytest.mark.parametrize("name", [n for n in NAMES if "/" in n])
     def test_the_study_has_its_name(self, name: str, tmp_path: Path) -> None:

@@ -141,4 +141,6 @@ def test_the_study_shows_its_verdict_and_opens_its_report(
         page.get_by_role("link", name="Open the report").click()
     report = opened.value
     expect(report.frame_locator("iframe").get_by_text(verdict)).to_be_visible()
-    expect(report.frame_locator("iframe").get_by_role("cell", name="lora").first).to_be_visible()
+    expect(
+        report.frame_locator("iframe").get_by_role("rowheader", name="lora").first
+    ).to_be_visible()

@@ -193,6 +193,7 @@ def test_bfloat16_trains_and_is_evaluated_in_full_precision(lab_root: Path) -> N
 def test_every_metric_that_is_promised(lab_root: Path) -> None:
     result = run(tiny(lab_root, "epochs=8", "batch_size=16"))
     promised = {f"test/{name}" for name in ("accuracy", "macro_f1", "nll", "ece", "brier")}
+    promised |= {"test/mcc", "test/balanced_accuracy"}
     promised |= {f"test/recall/{digit}" for digit in range(10)}
     promised |= {"source/accuracy_before", "source/accuracy_after", "target/accuracy_before"}
     promised |= {f"params/{name}" for name in ("adapter", "head", "trainable", "total")}

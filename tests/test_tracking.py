@@ -168,12 +168,18 @@ def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
         f"lora optimizer.lr={rate}" for rate in rates
     ]
     study = client.get_run(saved[0].data.tags["mlflow.parentRunId"])
-    link, *verdict = study.data.tags["mlflow.note.content"].split("\n\n")
-    assert tuple(verdict) == report.page.verdict
+    first, *rest = study.data.tags["mlflow.note.content"].split("\n\n")
+    sentence, link = first.split(" [Open the report]")
+    assert (sentence, *rest) == tuple(report.page.verdict)
     page = f"{study.info.experiment_id}/runs/{study.info.run_id}/artifacts/report/report.html"
     assert page in link
     assert "report.html" in [Path(item.path).name for item in client.list_artifacts(
         study.info.run_id, "report")]  # fmt: skip
+    assert study.data.metrics == {
+        "study/runs": 2,
+        "study/arms": 2,
+        "study/best_accuracy": report.findings.reference.accuracy.mean,
+    }
 
 
 @pytest.mark.parametrize("where", ["folder", "mlflow"])

@@ -27,16 +27,20 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from adapterlab.arguments import REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.garbage import seldom_collected
+from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult, run_name
-from adapterlab.studies.callback import STUDY_VARIABLE, StartedStudy, started
+from adapterlab.studies.callback import STUDY_VARIABLE, started
+from adapterlab.study_run import MULTIRUN_VARIABLE
+from adapterlab.told import VARIED_VARIABLE
 from adapterlab.tracking import default_uri
 
-USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"
 
 
@@ -58,12 +62,20 @@ CONF = find_conf()
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
+    ended_by: BaseException | None = None
     try:
         _main(_train)
+    except BaseException as error:
+        ended_by = error
+        raise
     finally:
-        os.environ.pop(STUDY_VARIABLE, None)  # a later multirun has a name of its own
+        # A later multirun has its own.
+        for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
+            os.environ.pop(variable, None)
         while started:
-            _print_study(started.pop())
+            from adapterlab.studies.ending import end_study
+
+            end_study(started.pop(), ended_by)
 
 
 @seldom_collected()
@@ -132,9 +144,10 @@ def _export(cfg: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
 def _report(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         from adapterlab.reporting.report import make_report, parse_request
 
+        values["experiment"] = values.pop(REPORT_EXPERIMENT)
         study = make_report(parse_request(values))
     from adapterlab.console import print_report
 
@@ -160,28 +173,6 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     return run(config, data)
 
 
-def _print_study(study: StartedStudy) -> None:
-    """Print the table of a study, also of one in which runs have failed."""
-    from adapterlab.console import print_report
-    from adapterlab.reporting.report import Request, make_report, read_report
-
-    if not study.tracked:
-        folder = Path(study.root) / "mlruns" / "runs" / study.name
-        print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
-        return
-    request = Request(
-        study=study.name,
-        reference=None,
-        experiment=study.experiment,
-        tracking_uri=study.tracking_uri,
-        root=study.root,
-    )
-    try:
-        print_report(make_report(request) if study.report else read_report(request))
-    except AdapterLabError as error:  # no run has finished; why has been said
-        logging.getLogger(__name__).debug("no table: %s", error)
-
-
 def _plan(config: Config) -> None:
     from adapterlab.building import check, high_rate
     from adapterlab.console import print_plan
@@ -204,7 +195,7 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    sys.argv[1:] = [expand_home(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [for_hydra(argument, of_report=command is _report) for argument in sys.argv[1:]]
     # An exception, so that the run is marked as killed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():
@@ -240,12 +231,6 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
         _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; " + GOES_ON, INTERRUPTED)
-
-
-def expand_home(argument: str) -> str:
-    """Write ``path=~/images`` in full; a shell leaves a tilde inside a word alone."""
-    option, equals, value = argument.partition("=")
-    return f"{option}{equals}{Path(value).expanduser()}" if value.startswith("~/") else argument
 
 
 def explain(error: BaseException) -> str:

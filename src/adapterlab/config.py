@@ -253,11 +253,28 @@ class Tuning:
         study: of the runs that they were chosen among.
         trials: such runs of this run's arm.
         chosen: the options, and their values.
+        key: of this run's arm, whatever is tried with it.
+        grid: of what was tried; both are None in configurations from before they were kept.
     """
 
     study: FileName
     trials: Count
     chosen: dict[str, Any]
+    key: str | None = None
+    grid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Told:
+    """What a run was told on its command line.
+
+    Attributes:
+        options: overrides, in the order of their names, without bookkeeping and seeds.
+        naming: those of them by which people tell its arm from others.
+    """
+
+    options: list[str]
+    naming: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -290,6 +307,7 @@ class Config:
     data_dir: str | None
     budget: Count | str | None = None
     tuning: Tuning | None = None
+    told: Told | None = None
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

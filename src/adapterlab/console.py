@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from adapterlab.durations import duration
 from adapterlab.runs import RunResult
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -134,6 +135,9 @@ def print_tuning(
     scores: Sequence[Sequence[float | None]],
     chosen: Sequence[int | None],
     metric: str,
+    *,
+    spreads: Sequence[Sequence[float | None]] = (),
+    close: Sequence[Sequence[tuple[int, float, float]]] = (),
 ) -> None:
     """Print what each arm reached on validation with each setting, and the one it is run with.
 
@@ -143,19 +147,43 @@ def print_tuning(
         scores: by arm and setting; None where a run failed.
         chosen: the place of each arm's setting, None where all have failed.
         metric: that was measured.
+        spreads: standard deviations over the tuning seeds, by arm and setting; None where there
+            are none.
+        close: for each arm the settings beside the chosen one that it is not clearly ahead of: the
+            place, the difference and the standard error of that over the tuning seeds.
     """
     options = list(settings[0])
     names = [", ".join(str(value) for value in setting.values()) for setting in settings]
+    spreads = spreads or [[None] * len(row) for row in scores]
+    spread = any(value is not None for row in spreads for value in row)
     title = f"Validation {metric} by {', '.join(options)}"
+    title += "; ±: standard deviation over tuning seeds" if spread else ""
     table = Table("arm", title=title, title_justify="left")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("chosen", justify="right", no_wrap=True)
-    write = "{:.4f}" if metric == "loss" else "{:.2%}"
-    for arm, row, place in zip(arms, scores, chosen, strict=True):
-        cells = ["failed" if score is None else write.format(score) for score in row]
+    loss = metric == "loss"
+    write = "{:.4f}" if loss else "{:.2%}"
+
+    def much(value: float) -> str:
+        return f"{value:.4f}" if loss else f"{100 * value:.2f}"
+
+    for arm, row, deviations, place in zip(arms, scores, spreads, chosen, strict=True):
+        cells = [
+            "failed"
+            if score is None
+            else write.format(score) + ("" if s is None else f" ± {much(s)}")
+            for score, s in zip(row, deviations, strict=True)
+        ]
         table.add_row(arm, *cells, "none" if place is None else names[place])
     console.print(table, markup=False)
+    unit = "" if loss else " points"
+    for arm, place, beside in zip(arms, chosen, close or [()] * len(arms), strict=True):
+        for other, difference, noise in beside if place is not None else ():
+            print(
+                f"{arm}: {names[place or 0]} is ahead of {names[other]} by {much(difference)}"
+                f"{unit}; the standard error of that over tuning seeds is {much(noise)}"
+            )
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -252,16 +280,16 @@ def _cost(result: RunResult) -> str:
     seconds = result.metrics.get("cost/train_seconds")
     lane_seconds = result.metrics.get("cost/lane_seconds")
     if lane_seconds is not None:
-        return f"{lane_seconds:.1f} s, its share in a pack of {result.tags['pack_size']}"
+        return f"{duration(lane_seconds)}, its share in a pack of {result.tags['pack_size']}"
     if seconds is None:
         missing = result.missing
         why = missing.get("cost/lane_seconds", missing["cost/train_seconds"])
         return f"seconds not measured: {why}"
     rate = result.metrics.get("cost/samples_per_second")
     prefix = result.metrics.get("cost/prefix_seconds", 0.0)
-    parts = [f"{seconds:.1f} s"]
-    if prefix >= 0.05:
-        parts.append(f"{prefix:.1f} s of them for the frozen prefix")
+    parts = [duration(seconds)]
+    if prefix > 0:
+        parts.append(f"{duration(prefix)} of them for the frozen prefix")
     if rate is not None:
         parts.append(f"{number(rate)} samples/s" + (" after it" if len(parts) > 1 else ""))
     return ", ".join(parts)

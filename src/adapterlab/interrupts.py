@@ -5,6 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and SIGTERM, as a shell gives them."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from adapterlab.config import Config, Dataset, ImageDataset
 from adapterlab.data.sources import LoadContext
-from adapterlab.data.splits import ImageSplits, TextSplits
+from adapterlab.data.splits import ImageSplit, ImageSplits, TextSplit, TextSplits
 from adapterlab.data.transforms import splits_to_shape
 from adapterlab.errors import ConfigError
 from adapterlab.instantiate import prepared
@@ -22,6 +22,7 @@ class RunData:
 
     target: AnySplits
     source: AnySplits | None = None
+    _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> Shape | None:
@@ -40,6 +41,22 @@ class RunData:
             if splits is not None:
                 splits.update(digest)
         return digest.hexdigest()[:12]
+
+    def test_hash(self, examples: ImageSplit | TextSplit) -> str:
+        """Return 12 hex digits for test examples: inputs, labels, their order, and the classes.
+
+        Runs whose hashes are equal were tested on the same examples.
+
+        Args:
+            examples: of the target's test split, all of them or so many as `limit` leaves; they
+                are hashed once for every such number.
+        """
+        count = len(examples)
+        if count not in self._test_hashes:
+            digest = hashlib.sha256("\n".join(self.target.classes).encode())
+            examples.update(digest)
+            self._test_hashes[count] = digest.hexdigest()[:12]
+        return self._test_hashes[count]
 
 
 def load_data(config: Config) -> RunData:

@@ -1,5 +1,6 @@
 """A run that is under way: its folder, its MLflow run, and what it ends with."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.pictures import Pictures
-from adapterlab.revision import git_commit
+from adapterlab.revision import source_tags
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
 from adapterlab.training.prefix import Prefix
+from adapterlab.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
@@ -188,18 +190,22 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "memory_kind": PeakMemory(device.accelerator).kind,
         "data_notes": "; ".join(assembly.notes),
         "data_hash": assembly.read.hash,
+        "test_hash": assembly.read.test_hash(assembly.examples),
     }
+    if config.told is not None and config.study != BASES:
+        tags |= {
+            "options": shlex.join(config.told.options),
+            "arm_options": shlex.join(config.told.naming) or "none",
+        }
     if config.budget is not None:
         tags["budget"] = str(config.budget)
     if config.tuning is not None:
-        tags |= {"tuned.study": config.tuning.study, "tuned.trials": str(config.tuning.trials)}
-        tags |= {f"tuned.{option}": str(value) for option, value in config.tuning.chosen.items()}
-    # What MLflow shows as the source of a run; it would show nothing without a name.
-    tags |= {"mlflow.source.name": "adapterlab-train", "mlflow.source.type": "LOCAL"}
+        how = config.tuning
+        tags |= {tuned(STUDY): how.study, tuned(TRIALS): str(how.trials)}
+        tags |= {tuned(KEY): how.key or "", tuned(GRID): how.grid or ""}
+        tags |= {tuned(option): str(value) for option, value in how.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
-    commit = git_commit()
-    if commit is not None:
-        tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
+    tags |= source_tags()
     return {key: value for key, value in tags.items() if value}
 
 

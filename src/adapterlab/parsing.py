@@ -21,6 +21,7 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.told import told
 from adapterlab.validation import checked
 
 EXAMPLES = {"image": ("fashion_mnist", "mlp"), "text": ("emotion", "minilm")}
@@ -45,6 +46,7 @@ def parse(cfg: DictConfig) -> Config:
         model=with_folders(config.model, absolute),
         root=absolute(config.root),
         data_dir=config.data_dir and absolute(config.data_dir),
+        told=told(config.tuning),
     )
 
 
@@ -190,13 +192,17 @@ def _with_one_validation_split(config: Config) -> Config:
     base, target = config.base, config.dataset
     if not isinstance(base, TrainedBase) or base.dataset is None:
         return config
-    files = ("_target_", "path", "folder")
-    if any(base.dataset.loader.get(key) != target.loader.get(key) for key in files):
+    if not same_files(base.dataset.loader, target.loader):
         return config
     source = replace(
         base.dataset, validation=target.validation, validation_seed=target.validation_seed
     )
     return replace(config, base=replace(base, dataset=source))
+
+
+def same_files(one: Target, other: Target) -> bool:
+    """Say whether two loaders read the same files."""
+    return all(one.get(key) == other.get(key) for key in ("_target_", "path", "folder"))
 
 
 def _optimizers(config: Config) -> list[tuple[str, SGD | Adam]]:

@@ -26,7 +26,7 @@ class Predictions:
     classes: tuple[str, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Return accuracy, macro_f1, nll, ece, brier and recall/CLASS."""
+        """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on."""
         return classification_metrics(self.logits, self.labels, self.classes)
 
     def confusion(self) -> npt.NDArray[np.int64]:

@@ -24,3 +24,12 @@ def git_commit() -> str | None:
     except OSError:
         return None
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def source_tags() -> dict[str, str]:
+    """Return the tags by which MLflow shows what made a run; without a name it shows nothing."""
+    tags = {"mlflow.source.name": "adapterlab-train", "mlflow.source.type": "LOCAL"}
+    commit = git_commit()
+    if commit is not None:
+        tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
+    return tags

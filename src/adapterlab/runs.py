@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
-from adapterlab.parsing import from_container, to_container, with_folders
+from adapterlab.parsing import from_container, same_files, to_container, with_folders
 
 log = logging.getLogger(__name__)
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
-    *("budget", "tuning", "report"),
+    *("budget", "tuning", "report", "told"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -34,6 +34,9 @@ OFF: dict[str, Any] = {"also_train": []}
 
 SEEDS = ("seed", "init_seed", "order_seed")
 
+USUAL_CUT = 0
+"""The `validation_seed` of all data sets in conf/: arms of runs with that cut keep their hash."""
+
 
 def config_hash(config: Config) -> str:
     """Return 12 hex digits for what a run computes; equal configs give equal hashes anywhere."""
@@ -41,8 +44,15 @@ def config_hash(config: Config) -> str:
 
 
 def arm_hash(config: Config) -> str:
-    """Return 12 hex digits for a run's arm: everything but its seeds."""
+    """Return 12 hex digits for a run's arm: everything but its seeds.
+
+    The seed of the validation cut is one of them, also where the base's training follows it.
+    """
     values = what_it_computes(config)
+    base = values["base"].get("dataset")
+    if base is not None and same_files(base["loader"], values["dataset"]["loader"]):
+        base["validation_seed"] = USUAL_CUT
+    values["dataset"]["validation_seed"] = USUAL_CUT
     return _digest({key: value for key, value in values.items() if key not in SEEDS})
 
 

@@ -5,10 +5,9 @@ plain file store.
 """
 
 import contextlib
-import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any
 from filelock import FileLock
 
 from adapterlab.beside import cores, submit
-from adapterlab.config import Config
+from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
+from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
@@ -28,46 +28,8 @@ log = logging.getLogger(__name__)
 IDENTITY = ("config_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
 
-
-def log_report(
-    client: Any,
-    study: str,
-    experiment: str,
-    folder: Path,
-    verdict: Sequence[str],
-    names: Mapping[str, tuple[str, str]],
-) -> None:
-    """Keep a study's report with the run that stands for the study, and its verdict as the note.
-
-    Only now is it known in what the arms differ, so only now can runs be named by it. A study whose
-    runs have no parent keeps its report in the folder alone.
-
-    Args:
-        client: an MLflow client.
-        study: its name.
-        experiment: name of the MLflow experiment.
-        folder: of the report.
-        verdict: sentences.
-        names: arm and new name of every run, by run id.
-    """
-    from mlflow.entities import RunTag
-
-    found = client.get_experiment_by_name(experiment)
-    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
-    parents = client.search_runs([found.experiment_id], query, max_results=1)
-    with undisturbed():
-        for run_id, (arm, name) in names.items():
-            tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
-            client.log_batch(run_id, tags=tags)
-        if not parents:
-            return
-        run_id = parents[0].info.run_id
-        client.log_artifacts(run_id, str(folder), "report")
-        # The page folds a long note, so the link comes first. It opens in a new tab, in which
-        # MLflow would otherwise show the menu for traces of language models.
-        page = f"#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/report/report.html"
-        link = f"[Open the report]({page}?workflowType=machine_learning)"
-        client.set_tag(run_id, "mlflow.note.content", "\n\n".join([link, *verdict]))
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow shows a run below that of its study."""
 
 
 def default_uri(mlruns: Path) -> str:
@@ -200,26 +162,29 @@ def tracked(
     if not config.tracking.enabled:
         yield Tracker()
         return
-    with undisturbed():
-        client = connect(config.tracking.uri, config.mlruns)
-        opened = _opened(client, config, name, run_id, tags or {}, resume=resume)
-    run_id, known = opened.info.run_id, opened.data
-    tracker = MLflowTracker(client, run_id)
+    client, opened = connect(config.tracking.uri, config.mlruns), None
     try:
+        with undisturbed():
+            opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
+        known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
         params = flattened(to_container(config))
+        own = {**(tags or {}), **parent}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
             params={key: value for key, value in params.items() if key not in known.params},
-            tags={k: value for k, value in (tags or {}).items() if known.tags.get(k) != value},
+            tags={k: value for k, value in own.items() if known.tags.get(k) != value},
         )
         yield tracker
     except BaseException as error:
-        # The error itself matters more than a store that cannot take the news.
-        with contextlib.suppress(Exception), undisturbed():
-            _end_badly(client, run_id, error)
+        if opened is not None:
+            # The error itself matters more than a store that cannot take the news.
+            with contextlib.suppress(Exception), undisturbed():
+                _end_badly(client, opened.info.run_id, error)
+                _end_study_run(client, config, parent, status_after(error))
         raise
     with undisturbed():
-        client.set_terminated(run_id, "FINISHED")
+        client.set_terminated(opened.info.run_id, "FINISHED")
+        _end_study_run(client, config, parent, "FINISHED")
 
 
 def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
@@ -233,11 +198,11 @@ def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
 
 def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
     """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
-    killed = isinstance(error, KeyboardInterrupt | SystemExit)
-    if not killed:
+    status = status_after(error)
+    if status == "FAILED":
         first_line = (str(error).splitlines() or [""])[0]
         client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
-    client.set_terminated(run_id, "KILLED" if killed else "FAILED")
+    client.set_terminated(run_id, status)
 
 
 def _opened(
@@ -248,23 +213,40 @@ def _opened(
     tags: Mapping[str, str],
     *,
     resume: bool,
-) -> Any:
-    """Return the run to go on with, running again, or a new one; see `tracked`."""
+) -> tuple[Any, dict[str, str]]:
+    """Return the run to go on with, running again, or a new one, and the tag of its parent."""
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
         run_id = _found(client, experiment, identity) if resume and identity else None
     if run_id is None:
-        own = dict(tags)
-        if config.study is not None:
-            lock = config.mlruns / ".mlflow.lock"
-            own["mlflow.parentRunId"] = _study_run_id(client, experiment, config.study, lock)
-        return client.create_run(experiment, run_name=name, tags=own)
+        parent = _parent(client, config, experiment)
+        own = {**tags, **parent}
+        return client.create_run(experiment, run_name=name, tags=own), parent
     client.update_run(run_id, status="RUNNING")
     run = client.get_run(run_id)
     if "error" in run.data.tags:
         client.delete_tag(run_id, "error")
-    return run
+    return run, _parent(client, config, run.info.experiment_id)
+
+
+def _parent(client: Any, config: Config, experiment_id: str) -> dict[str, str]:
+    """Return the tag that names the run of a run's study, which is RUNNING; none without one."""
+    if config.study is None:
+        return {}
+    lock, multirun = config.mlruns / ".mlflow.lock", _multirun(config)
+    return {PARENT: open_study_run(client, experiment_id, config.study, lock, multirun)}
+
+
+def _end_study_run(client: Any, config: Config, parent: Mapping[str, str], status: str) -> None:
+    """End the run of the study of a run that was started by itself; a multirun ends its own."""
+    if parent and _multirun(config) is None:
+        client.set_terminated(parent[PARENT], status)
+
+
+def _multirun(config: Config) -> str | None:
+    """Return the multirun that a run is one of; bases are trained by and by, for many studies."""
+    return None if config.study == BASES else current_multirun()
 
 
 def _is_there(client: Any, run_id: str) -> bool:
@@ -288,22 +270,6 @@ def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str 
         if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
             return str(run.info.run_id)
     return None
-
-
-@lru_cache(maxsize=8)
-def _study_run_id(client: Any, experiment_id: str, study: str, lock: Path) -> str:
-    """Return the run that stands for a study, made by whichever of its runs comes first."""
-    query = f"tags.study = '{study}' and tags.kind = 'study'"
-    with FileLock(lock):
-        found = client.search_runs([experiment_id], query, max_results=1)
-        if found:
-            if found[0].info.status != "FINISHED":  # its process was killed in between
-                client.update_run(found[0].info.run_id, status="FINISHED")
-            return str(found[0].info.run_id)
-        tags = {"study": study, "kind": "study"}
-        run_id = client.create_run(experiment_id, run_name=study, tags=tags).info.run_id
-        client.update_run(run_id, status="FINISHED")
-    return str(run_id)
 
 
 def _experiment_id(client: Any, config: Config) -> str:

@@ -1,6 +1,7 @@
 import math
 import posixpath
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from adapterlab.evidence.metrics import (
     classification_metrics,
     confusion_matrix,
     expected_calibration_error,
+    matthews_correlation,
 )
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
@@ -28,6 +30,9 @@ def test_golden_values_by_hand() -> None:
         {
             "accuracy": 3 / 4,
             "macro_f1": (2 / 3 + 2 / 3 + 1) / 3,
+            # 3 of 4 right; true 1, 2, 1 and predicted 2, 1, 1: (3·4 - 5) / √((16 - 6)(16 - 6)).
+            "mcc": 7 / 10,
+            "balanced_accuracy": (1 + 1 / 2 + 1) / 3,
             "nll": -math.log(0.7 * 0.8 * 0.3 * 0.5) / 4,
             # No two confidences share a bin: the mean of |1 - .7|, |1 - .8|, |0 - .6|, |1 - .5|.
             "ece": 1.6 / 4,
@@ -81,6 +86,13 @@ def test_shares_and_counts_are_those_of_sklearn(n: int, classes: int, seed: int)
         sklearn.metrics.f1_score(labels, said, labels=columns, average="macro", zero_division=0),
         rel=1e-12,
     )
+    assert metrics["mcc"] == pytest.approx(
+        sklearn.metrics.matthews_corrcoef(labels, said), rel=1e-12, abs=1e-12
+    )
+    with warnings.catch_warnings():  # it warns of predicted classes that no example has
+        warnings.simplefilter("ignore")
+        balanced = sklearn.metrics.balanced_accuracy_score(labels, said)
+    assert metrics["balanced_accuracy"] == pytest.approx(balanced, rel=1e-12)
     recalls = sklearn.metrics.recall_score(
         labels, said, labels=columns, average=None, zero_division=np.nan
     )
@@ -90,6 +102,19 @@ def test_shares_and_counts_are_those_of_sklearn(n: int, classes: int, seed: int)
         confusion_matrix(labels, said, classes),
         sklearn.metrics.confusion_matrix(labels, said, labels=columns),
     )
+
+
+def test_correlation_of_two_classes_is_matthews_and_does_not_overflow() -> None:
+    # 95 and 90 right, 10 and 5 wrong: (95·90 - 10·5) / √(105·100·95·100).
+    confusion = np.array([[95, 5], [10, 90]])
+    expected = (95 * 90 - 10 * 5) / math.sqrt(105 * 100 * 95 * 100)
+    assert matthews_correlation(confusion) == pytest.approx(expected, rel=1e-14)
+    assert matthews_correlation(confusion * 10**7) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("confusion", [[[5, 0], [5, 0]], [[3, 7], [0, 0]], [[1, 0], [0, 0]]])
+def test_where_all_is_one_class_there_is_no_correlation(confusion: list[list[int]]) -> None:
+    assert matthews_correlation(np.array(confusion)) == 0
 
 
 def test_ties_go_to_the_lowest_class() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from adapterlab.evidence.verdicts import compare_with
 from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.findings import ArmFindings, Curve, Findings, estimate, replicates
-from adapterlab.reporting.study import Arm, Run
+from adapterlab.reporting.study import Arm, Replicate, Run
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _made(
         Run(
             run_id=f"{number}-{seed}",
             arm=str(number),
-            seed=seed,
+            replicate=Replicate(seed, seed),
             tags={"strategy": made.name.split()[0], "hardware.id": "one", **made.tags},
             params=dict(made.params),
             metrics={name: float(values[seed]) for name, values in metrics.items()},

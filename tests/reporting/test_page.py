@@ -1,8 +1,8 @@
 """The pages and tables of a report."""
 
-import csv
+import base64
 import re
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -15,12 +15,9 @@ from adapterlab.reporting.findings import estimate
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.tables import (
     Table,
-    arms_csv,
     arms_table,
     costs_table,
     matched_tables,
-    runs_csv,
-    write_csv,
 )
 
 NASTY = "<script>alert('x')</script> *a* | b_c $5"
@@ -108,30 +105,6 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
     assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []
 
 
-def test_tables_for_a_spreadsheet_have_all_digits(tmp_path: Path) -> None:
-    findings = study(
-        Made("full", 0.9, params={"epochs": "3", "optimizer.lr": "0.1"}),
-        Made("head", 0.5, params={"epochs": "3", "optimizer.lr": "0.2"}),
-    )
-    write_csv(runs_csv(findings), tmp_path / "runs.csv")
-    with (tmp_path / "runs.csv").open() as file:
-        read = list(csv.DictReader(file))
-    assert len(read) == 6
-    assert "epochs" not in read[0]  # all have the same
-    assert {(row["arm"], row["optimizer.lr"]) for row in read} == {("full", "0.1"), ("head", "0.2")}
-    (full,) = [arm for arm in findings.arms if arm.name == "full"]
-    kept = tuple(float(row["test/accuracy"]) for row in read if row["arm"] == "full")
-    assert kept == full.accuracy.values
-    write_csv(arms_csv(findings), tmp_path / "arms.csv")
-    with (tmp_path / "arms.csv").open() as file:
-        arms = {row["arm"]: row for row in csv.DictReader(file)}
-    assert float(arms["full"]["test/accuracy"]) == full.accuracy.mean
-    assert float(arms["full"]["test/accuracy.sd"]) == full.accuracy.deviation
-    assert arms["full"]["verdict"] == "reference"
-    assert arms["full"]["p"] == ""
-    assert 0 < float(arms["head"]["p_adjusted"]) < 0.05
-
-
 @pytest.fixture
 def page() -> Page:
     figure = Figure()
@@ -158,6 +131,53 @@ def test_the_page_needs_no_other_file_and_trusts_no_name(page: Page) -> None:
     assert {anchor for anchor in sources if anchor.startswith("#")} <= {
         f"#{name}" for name in re.findall(r'id="([^"]*)"', html)
     }
+
+
+def test_the_arm_comes_first_and_the_verdict_beside_it(page: Page) -> None:
+    grouped = Table(
+        "Equal rank",
+        ("", "arm", "test accuracy", "verdict"),
+        (("rank 4", "lora", "80.00%", "tie"), ("rank 4", "dora", "81.00%", "reference")),
+    )
+    arms = Table("Arms", ("arm", "seeds", "verdict"), (("full", "3", "tie"),))
+    html = as_html(replace(page, tables=[arms, grouped]))
+    heads = re.findall(r"<thead>(.*?)</thead>", html)
+    assert [re.findall(r">([^<]+)</th>", head) for head in heads] == [
+        ["arm", "verdict", "seeds"],
+        ["arm", "verdict", "test accuracy"],
+        ["run_id"],
+    ]
+    assert html.count("<span>rank 4</span>") == 1
+    text = as_markdown(replace(page, tables=[arms, grouped]))
+    assert "| arm | verdict | seeds |" in text
+    assert "|  | arm | verdict | test accuracy |" in text
+
+
+def test_what_a_column_means_is_said_where_it_stands(page: Page) -> None:
+    arms = Table("Arms", ("arm", "verdict", "letters"), (("full", "tie", "a"),))
+    for text in (as_html(replace(page, tables=[arms])), as_markdown(replace(page, tables=[arms]))):
+        assert "letters: arms that share a letter are not told apart." in text
+        assert "could have seen" not in text
+
+
+def test_tables_and_figures_of_one_title_have_addresses_of_their_own(page: Page) -> None:
+    table = page.tables[0]
+    tables = [replace(table, title=title) for title in ("Accuracy", "<a b>", '"', "Notes")]
+    html = as_html(replace(page, tables=tables))
+    assert re.findall(r'id="([^"]*)"', html) == [
+        *("accuracy", "a-b", "part", "notes-2", "accuracy-2", "notes")
+    ]
+
+
+def test_a_narrow_window_gets_the_narrow_picture(page: Page) -> None:
+    (picture,) = page.pictures
+    wide = as_html(page)
+    assert "<source" not in wide
+    assert "sideways" in wide
+    both = as_html(replace(page, pictures=[replace(picture, narrow=b"<svg>thin</svg>")]))
+    (source,) = re.findall(r'srcset="data:image/svg\+xml;base64,([^"]*)"', both)
+    assert base64.b64decode(source) == b"<svg>thin</svg>"
+    assert "sideways" not in both
 
 
 def test_markdown_says_the_same(page: Page) -> None:

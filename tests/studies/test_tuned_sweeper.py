@@ -11,8 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from mlflow import MlflowClient
 
 from adapterlab.console import print_tuning
-from adapterlab.errors import ConfigError
-from adapterlab.studies.tuning import Design, Score, best, score
+from adapterlab.studies.tuning import Tried
 from adapterlab.tracking import default_uri
 from lab import TINY, Outcome
 
@@ -39,24 +38,6 @@ def runs(root: Path, study: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("scores", "largest", "smallest"),
-    [
-        ([0.1, 0.3, 0.2], 1, 0),
-        ([0.2, 0.3, 0.3], 1, 0),
-        ([0.1, 0.1, 0.1], 0, 0),
-        ([None, 0.0, None], 1, 1),
-        ([None, -2.0, -1.0], 2, 1),
-        ([None, None], None, None),
-    ],
-)
-def test_the_best_is_the_first_of_equals_and_never_a_failure(
-    scores: list[Score], largest: int | None, smallest: int | None
-) -> None:
-    assert best(scores, minimize=False) == largest
-    assert best(scores, minimize=True) == smallest
-
-
-@pytest.mark.parametrize(
     ("values", "mean"),
     [([0.25, 0.75], 0.5), ([0.25, ValueError("diverged")], None), ([0.25, float("nan")], None)],
 )
@@ -69,53 +50,9 @@ def test_a_setting_is_as_good_as_the_mean_of_its_seeds(
         job = JobReturn(status=JobStatus.FAILED if failed else JobStatus.COMPLETED)
         job.return_value = value
         returned.append(job)
-    assert score(returned) == mean
-
-
-def test_every_arm_tries_every_setting_from_the_smallest_on() -> None:
-    tune = {"optimizer.lr": [0.1, 0.001, 0.01], "optimizer.schedule": ["linear", "cosine"]}
-    design = Design.of(["adapter=head"], tune, [1000, 1001], [0])
-    assert design.trials == 12
-    assert [tuple(setting.values()) for setting in design.settings] == [
-        (0.001, "linear"), (0.001, "cosine"), (0.01, "linear"),
-        (0.01, "cosine"), (0.1, "linear"), (0.1, "cosine"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(0.001, ["smallest", "smaller"]), (0.01, []), (0.1, ["largest", "larger"])],
-)
-def test_the_best_at_an_edge_is_said(value: float, said: list[str]) -> None:
-    tune = {"optimizer.lr": [0.001, 0.01, 0.1], "optimizer.schedule": ["linear", "cosine"]}
-    design = Design.of(["adapter=head"], tune, [0], [0])
-    lines = list(design.edges({"optimizer.lr": value, "optimizer.schedule": "linear"}))
-    assert lines == (
-        [f"the best optimizer.lr={value} is the {said[0]} that was tried; try {said[1]} ones too"]
-        if said
-        else []
-    )
-    alone = Design.of(["adapter=head"], {"optimizer.lr": [value]}, [0], [0])
-    assert list(alone.edges({"optimizer.lr": value})) == []
-
-
-@pytest.mark.parametrize(
-    ("arms", "tune", "seeds", "message"),
-    [
-        ([], {"optimizer.lr": [1]}, [0], "hydra.sweeper.arms is empty"),
-        (["adapter=head"], {}, [0], "hydra.sweeper.tune is empty"),
-        (["adapter=head"], {"optimizer.lr": 1}, [0], "optimizer.lr=1 should be a list of values"),
-        (["adapter=head"], {"optimizer.lr": []}, [0], "should be a list of values"),
-        (["adapter=head"], {"optimizer.lr": [1]}, [0, 0], r"seeds=\[0, 0\] should be different"),
-        (["adapter=head"], {"optimizer.lr": [1]}, [], r"seeds=\[\] should be different"),
-        (["adapter=head"], {"optimizer.lr": [1]}, [-1], r"seeds=\[-1\] should be different"),
-    ],
-)
-def test_what_is_no_comparison(
-    arms: list[str], tune: dict[str, Any], seeds: list[int], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Design.of(arms, tune, [1000], seeds)
+    tried = Tried(tuple(returned))
+    assert tried.score == mean
+    assert (tried.reason is None) == (mean is not None)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +67,47 @@ def test_what_is_no_comparison(
         ([], "adapter=head seed=1", "hydra.sweeper.arms: seed=1 is the same for all arms"),
         ([], "adapter=head select_on=loss", "select_on=loss is the same for all arms"),
         ([], "adapter=hedd", "adapter=hedd does not exist; allowed: bitfit"),
+        ([], "adapter=lora adapter.rank=0", "adapter.rank=0 should be"),
+        ([], 'adapter=lora label="x', 'arms: adapter=lora label="x: a quote is not closed'),
+        ([], "adapter", "hydra.sweeper.arms: adapter: adapter is not of the form option=value"),
+        (["hydra.sweeper.seeds=[a]"], "adapter=head", "hydra.sweeper.seeds=['a'] should be diff"),
+        (["hydra.sweeper.tuning_seeds=3"], "adapter=head", "tuning_seeds=3 should be different"),
+        (["hydra.sweeper.tune=3"], "adapter=head", "hydra.sweeper.tune=3 should be lists of val"),
+        (["hydra.sweeper.arms=x"], "adapter=head", "hydra.sweeper.arms=x should be a list of arm"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(
     options: list[str], arm: str, message: str, tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:
-    outcome = run_cli(*sweeper(arm, tune="{optimizer.lr:[0.1]}"), *options)
+    given = {option.partition("=")[0] for option in options}
+    command = sweeper(arm, tune="{optimizer.lr:[0.1]}")
+    kept = [option for option in command if option.partition("=")[0] not in given]
+    outcome = run_cli(*kept, *options)
     assert message in outcome.error
     assert not (tmp_path / "mlruns" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arms", "tune", "message"),
+    [
+        (
+            ("adapter=lora", "adapter=full"),
+            "{adapter.rank:[1,2]}",
+            "hydra.sweeper.tune: the arm adapter=full has no option adapter.rank; leave the arm "
+            "out, or tune what all arms have",
+        ),
+        (
+            ("adapter=lora", "adapter=lora adapter.rank=8"),
+            "{optimizer.lr:[0.1]}",
+            "hydra.sweeper.arms: adapter=lora and adapter=lora adapter.rank=8 are the same runs; "
+            "leave one out",
+        ),
+    ],
+)
+def test_arms_differ_and_have_what_is_tuned(
+    arms: tuple[str, ...], tune: str, message: str, run_cli: Callable[..., Outcome]
+) -> None:
+    assert run_cli(*sweeper(*arms, tune=tune)).error == message
 
 
 @pytest.mark.parametrize(
@@ -160,6 +130,13 @@ def test_each_arm_is_run_with_what_validation_prefers(
 
     tuned, compared = runs(lab_root, f"{study}-tuning"), runs(lab_root, study)
     assert {run.data.params["seed"] for run in tuned} == {"1000"}
+    assert {run.data.tags["trial.arm"] for run in tuned} == {
+        "adapter=head",
+        "adapter=full base=scratch",
+    }
+    assert len({run.data.tags["trial.grid"] for run in (*tuned,)}) == 1
+    for run in tuned:
+        assert run.data.tags["trial.optimizer.lr"] == run.data.params["optimizer.lr"]
     for strategy in ("head", "full"):
         values = {
             float(run.data.params["optimizer.lr"]): run.data.metrics[f"best/val_{metric}"]
@@ -174,9 +151,19 @@ def test_each_arm_is_run_with_what_validation_prefers(
         for run in own:
             assert float(run.data.params["optimizer.lr"]) == preferred
             tags = {k: v for k, v in run.data.tags.items() if k.startswith("tuned.")}
+            assert len(tags.pop("tuned.key")) == 12
+            assert len(tags.pop("tuned.grid")) == 8
+            assert tags.pop("tuned.at")
+            edge = {
+                rates[0]: f"optimizer.lr={rates[0]} is the smallest that was tried",
+                rates[-1]: f"optimizer.lr={rates[-1]} is the largest that was tried",
+            }.get(preferred)
+            assert tags.pop("tuned.edge", None) == edge
             assert tags == {
+                "tuned.arm": "adapter=full base=scratch" if strategy == "full" else "adapter=head",
                 "tuned.study": f"{study}-tuning",
                 "tuned.trials": "3",
+                "tuned.seeds": "1",
                 "tuned.optimizer.lr": str(preferred),
             }
         written = "{:.4f}" if metric == "loss" else "{:.2%}"
@@ -243,12 +230,65 @@ def test_what_diverges_is_worst_and_an_arm_of_nothing_else_is_left_out(
     assert outcome.code == 1, outcome
     assert outcome.err.splitlines()[-1] == (
         "error: all 2 tuning runs failed, so nothing was chosen and compared, for: "
-        f"{FULL} optimizer.lr=1e30"
+        f"{FULL} optimizer.lr=1e30 (train/loss is nan in epoch 1; try a lower optimizer.lr than "
+        "1e+30, or optimizer.clip_norm)"
     )
+    lost = [r for r in runs(lab_root, f"{study}-lost-tuning") if r.info.status == "FAILED"]
+    assert {r.data.tags["trial.arm"] for r in lost} == {f"{FULL} optimizer.lr=1e30"}
+    assert {r.data.tags["trial.optimizer.weight_decay"] for r in lost} == {"0", "0.1"}
     (run,) = runs(lab_root, f"{study}-lost")
     assert run.data.params["optimizer.lr"] == "0.1"
     assert f"Study {study}-lost" in outcome.out
     assert "Traceback" not in outcome.err
+
+
+def test_a_grid_that_changed_marks_what_it_replaces(
+    lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    def carry_out(rates: str) -> dict[float, dict[str, str]]:
+        command = sweeper("adapter=head", tune=f"{{optimizer.lr:{rates}}}", seeds="[0]")
+        options = ("hydra/launcher=packed", "study=regrid", "resume=true", "report=false")
+        outcome = run_cli(*command, *OPTIONS, *options, root=lab_root)
+        assert outcome.code == 0, outcome
+        found = runs(lab_root, "regrid")
+        return {float(run.data.params["optimizer.lr"]): run.data.tags for run in found}
+
+    first = carry_out("[1e-6]")
+    assert "tuned.superseded" not in first[1e-6]
+    second = carry_out("[1e-6,1e-1]")
+    assert second[1e-6]["tuned.superseded"] == "optimizer.lr=0.1"
+    assert second[1e-6]["tuned.grid"] == first[1e-6]["tuned.grid"]
+    assert "tuned.superseded" not in second[1e-1]
+    assert second[1e-1]["tuned.trials"] == "2"
+    third = carry_out("[1e-6]")  # chosen again, without being trained again
+    assert "tuned.superseded" not in third[1e-6]
+    assert third[1e-1]["tuned.superseded"] == "optimizer.lr=1e-06"
+    assert third[1e-6]["tuned.at"] > second[1e-1]["tuned.at"]
+
+
+def test_several_tuning_seeds_show_their_noise(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    command = sweeper("adapter=head", tune="{optimizer.lr:[0.01,0.0101]}", seeds="[0]")
+    seeds = "hydra.sweeper.tuning_seeds=[1000,1001,1002]"
+    outcome = run_cli(*command, seeds, *OPTIONS, "hydra/launcher=packed", "tracking=none")
+    assert outcome.code == 0, outcome
+    assert "±: standard deviation over tuning seeds" in outcome.out
+    assert re.search(r"adapter=head +│ +\d+\.\d\d% ± \d+\.\d\d │", outcome.out)
+    ahead = r"adapter=head: 0\.\d+ is ahead of 0\.\d+ by \d+\.\d\d points; the standard error of"
+    assert re.search(ahead, outcome.out)
+
+
+def test_what_cannot_go_lower_is_at_no_edge(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    tune = "{adapter.rank:[1,2],optimizer.weight_decay:[0,1e-9]}"
+    command = sweeper("adapter=lora optimizer.lr=1e-9", tune=tune, seeds="[0]")
+    outcome = run_cli(*command, *OPTIONS, "hydra/launcher=packed", "tracking=none", "study=edge")
+    assert outcome.code == 0, outcome
+    row = next(line for line in outcome.out.splitlines() if "│ adapter=lora" in line)
+    assert row.split("│")[-2].strip() == "1, 0", row  # all are equal, the first is chosen
+    assert "that was tried" not in outcome.err
 
 
 def test_a_plan_says_both_stages(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:
@@ -260,6 +300,22 @@ def test_a_plan_says_both_stages(tmp_path: Path, run_cli: Callable[..., Outcome]
         assert "then: 2 arms x 2 seeds in study p" in outcome.err
         assert part in outcome.out
     assert not (tmp_path / "mlruns" / "runs").exists()
+
+
+def test_the_noise_of_a_loss_is_written_as_losses_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [{"optimizer.lr": lr} for lr in (0.1, 0.2)]
+    print_tuning(
+        ["adapter=head"], settings, [[1.5, 1.25]], [1], "loss",
+        spreads=[[0.5, 0.25]], close=[[(0, 0.25, 0.375)]],
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert re.search(r"1\.5000 ± 0\.5000 .*1\.2500 ± 0\.2500 .* 0\.2 ", out)
+    assert out.splitlines()[-1] == (
+        "adapter=head: 0.2 is ahead of 0.1 by 0.2500; the standard error of that over tuning "
+        "seeds is 0.3750"
+    )
 
 
 def test_several_options_share_the_table(capsys: pytest.CaptureFixture[str]) -> None:

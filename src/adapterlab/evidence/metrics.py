@@ -25,17 +25,19 @@ def classification_metrics(
 
     Returns:
         ``accuracy``; ``macro_f1``, the mean over all C classes, where a class that is neither
-        present nor predicted counts as 0; ``nll``, the mean negative log-likelihood in nats;
-        ``ece``, see `expected_calibration_error`; ``brier``, the mean over examples of the sum
-        over classes of (p - y)², from 0 to 2 (Brier, 1950, "Verification of forecasts expressed
-        in terms of probability"); and ``recall/<class>`` for every class that has an example. A
-        class absent from the labels has no recall, so its key is left out.
+        present nor predicted counts as 0; ``mcc``, see `matthews_correlation`;
+        ``balanced_accuracy``, the mean recall of the classes that have an example; ``nll``, the
+        mean negative log-likelihood in nats; ``ece``, see `expected_calibration_error`;
+        ``brier``, the mean over examples of the sum over classes of (p - y)², from 0 to 2 (Brier,
+        1950, "Verification of forecasts expressed in terms of probability"); and
+        ``recall/<class>`` for every class that has an example. A class absent from the labels has
+        no recall, so its key is left out.
 
     Raises:
         ValueError: if a logit is not finite, or shapes, labels and classes do not fit together.
     """
-    _check(logits, labels, classes)
-    log_p = _log_softmax(logits.astype(np.float64))
+    check_logits(logits, labels, classes)
+    log_p = log_softmax(logits.astype(np.float64))
     p = np.exp(log_p)
     predictions = logits.argmax(axis=1)
     one_hot = labels[:, None] == np.arange(len(classes))
@@ -47,13 +49,15 @@ def classification_metrics(
     return {
         "accuracy": float(right.sum() / len(labels)),
         "macro_f1": float(f1.mean()),
+        "mcc": matthews_correlation(confusion),
+        "balanced_accuracy": float((right / np.maximum(examples, 1))[examples > 0].mean()),
         # Not sklearn's log_loss: it clips probabilities, which hides how wrong a sure answer is.
         "nll": float(-log_p[one_hot].mean()),
         "ece": expected_calibration_error(p.max(axis=1), predictions == labels),
         "brier": float(np.square(p - one_hot).sum(axis=1).mean()),
     } | {
         f"recall/{name}": float(right[i] / examples[i])
-        for i, name in enumerate(_metric_names(classes))
+        for i, name in enumerate(metric_names(classes))
         if examples[i]
     }
 
@@ -100,13 +104,34 @@ def confusion_matrix(
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def matthews_correlation(confusion: Integers) -> float:
+    """Correlation of predicted and true classes, R_K: Gorodkin, 2004.
+
+    "Comparing two K-category assignments by a K-category correlation coefficient", equation 8.
+    With two classes it is the coefficient of Matthews (1975).
+
+    Args:
+        confusion: counts ``[C, C]``, true class by predicted class.
+
+    Returns:
+        From -1 to 1; 0 where all labels or all predictions are of one class, so that there is
+        nothing to correlate.
+    """
+    n, right = float(confusion.sum()), float(confusion.diagonal().sum())
+    true, said = confusion.sum(axis=1).astype(float), confusion.sum(axis=0).astype(float)
+    spread = (n * n - said @ said) * (n * n - true @ true)
+    return float((right * n - true @ said) / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Logarithms of the softmax of each row, ``[N, C]``."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return log_p
 
 
-def _check(logits: Floats, labels: Integers, classes: Sequence[str]) -> None:
+def check_logits(logits: Floats, labels: Integers, classes: Sequence[str]) -> None:
+    """Refuse what `classification_metrics` cannot score by a ValueError that says why."""
     if logits.ndim != 2 or logits.shape != (len(labels), len(classes)) or len(labels) == 0:
         raise ValueError(
             f"logits of shape {logits.shape} for {len(labels)} labels and {len(classes)} classes; "
@@ -131,7 +156,7 @@ def _check_indices(indices: Integers, n_classes: int, what: str) -> None:
         raise ValueError(f"{what} hold {outside[0]}; expected 0 to {n_classes - 1}")
 
 
-def _metric_names(classes: Sequence[str]) -> list[str]:
+def metric_names(classes: Sequence[str]) -> list[str]:
     """Turn class names into distinct last parts of MLflow metric names, in the same order.
 
     A name that was safe already keeps its form, whichever class comes first. Names that differ

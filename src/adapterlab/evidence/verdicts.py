@@ -1,30 +1,26 @@
-"""Which arms differ: verdicts that hold over seeds and over test examples, as a family."""
+"""Which arms differ: verdicts on all pairs, over runs and over test examples, as one family."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+from scipy import special
 
-from adapterlab.evidence.arrays import Booleans
-from adapterlab.evidence.crossed import crossed_p
+from adapterlab.evidence.detectable import smallest_detectable
+from adapterlab.evidence.family import DRAWS, AllPairs, all_pairs
 from adapterlab.evidence.intervals import Interval, check_level
-from adapterlab.evidence.multiple import holm
-from adapterlab.evidence.paired import (
-    McNemar,
-    PairedBootstrap,
-    PairedT,
-    WelchT,
-    mcnemar,
-    paired_bootstrap,
-    paired_permutation,
-    paired_t,
-    welch_t,
-)
-from adapterlab.evidence.power import smallest_detectable_shift
+from adapterlab.evidence.letters import letters
+from adapterlab.evidence.mcnemar import mcnemar
+from adapterlab.evidence.replicates import Replicates
+from adapterlab.evidence.spread import Spread
 
 MIN_SEEDS = 3
+"""Runs of an arm from which on its spread is estimated."""
+
+MARGIN = 0.005
+"""A difference that does not matter, unless a study says otherwise: half a point."""
 
 
 class Verdict(StrEnum):
@@ -32,207 +28,264 @@ class Verdict(StrEnum):
 
     BETTER = "better"
     WORSE = "worse"
-    TIE = "tie"
+    EQUIVALENT = "equivalent"
+    NOT_WORSE = "not worse"
+    UNDECIDED = "undecided"
+    TRAINED_BETTER = "better as trained"
+    TRAINED_WORSE = "worse as trained"
     TOO_FEW_SEEDS = "too few seeds"
-
-
-@dataclass(frozen=True, eq=False)
-class Replicates:
-    """The runs of one arm, on one test split.
-
-    Attributes:
-        name: the arm's.
-        seeds: S of them, at least 1, all different.
-        scores: test accuracy by seed, S shares from 0 to 1.
-        correct: ``[S, N]``, whether each test example is right, seeds in the order of ``seeds``;
-            None where predictions were not kept.
-
-    Raises:
-        ValueError: what does not fit together, scores that are not those of ``correct`` included.
-    """
-
-    name: str
-    seeds: tuple[int, ...]
-    scores: tuple[float, ...]
-    correct: Booleans | None
-
-    def __post_init__(self) -> None:
-        if not self.seeds or len(self.seeds) != len(self.scores):
-            raise ValueError(
-                f"{self.name}: {len(self.scores)} scores for {len(self.seeds)} seeds; "
-                "expected one a seed, and a seed at least"
-            )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"{self.name}: a seed comes twice in {self.seeds}")
-        if self.correct is None:
-            return
-        if self.correct.dtype != np.bool_ or self.correct.shape[:-1] != (len(self.seeds),):
-            raise ValueError(
-                f"{self.name}: answers of shape {self.correct.shape} and type "
-                f"{self.correct.dtype}; expected bool [{len(self.seeds)}, N]"
-            )
-        if not np.allclose(self.correct.mean(axis=1), self.scores, rtol=0, atol=1e-6):
-            raise ValueError(
-                f"{self.name}: scores {self.scores} are not the accuracies of the answers, "
-                f"{tuple(self.correct.mean(axis=1).tolist())}"
-            )
+    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm a against arm b; all differences are a - b, in accuracy.
+    """Arm a against arm b; all differences are a - b, in the unit of the scores.
 
     Attributes:
         a: name of the arm.
         b: name of the arm it is compared with.
-        difference: mean over the shared seeds if ``paired``, else difference of the means.
-        interval: of the difference over seeds, not corrected for the family; None if a spread
-            cannot be estimated.
-        p_seeds: of the t-test over seeds; None likewise.
-        p_examples: over test examples, the larger of the paired bootstrap's and the permutation
-            test's; None without predictions.
-        p_both: over seeds and test examples at once, see `crossed_p`; None without predictions
-            or a spread over seeds.
-        p: the largest of the three, or ``p_seeds`` without predictions; None if ``verdict`` is
-            `Verdict.TOO_FEW_SEEDS`, for then nothing is tested.
-        p_adjusted: ``p`` by Holm over the family; None where ``p`` is.
-        effect: Cohen's d_z over pairs (over seeds, not examples) if ``paired``, else Cohen's d.
-        smallest_detectable: true difference that would have been found 80% of the time, even as
-            the first of its family: at level / number of tests. None without a spread.
-        mcnemar: one a shared seed, in the order of a's seeds; empty without predictions.
-        seeds: the number of seeds that a and b share.
+        difference: of the means over all of their runs.
+        interval: of the difference, simultaneous over all pairs of the family; None if it was
+            not tested.
+        p: of this pair by itself, over runs and test examples; None likewise.
+        p_adjusted: of this pair in the family; None likewise.
+        smallest_detectable: true difference that a study like this one would have found 80% of
+            the time; None likewise.
+        runs: of a and of b.
         verdict: of a.
-        paired: whether seeds are compared in pairs, or as two samples (Welch).
+        why: why it was not tested; empty if it was.
     """
 
     a: str
     b: str
     difference: float
     interval: Interval | None
-    p_seeds: float | None
-    p_examples: float | None
-    p_both: float | None
     p: float | None
     p_adjusted: float | None
-    effect: float | None
     smallest_detectable: float | None
-    mcnemar: tuple[McNemar, ...]
-    seeds: int
+    runs: tuple[int, int]
     verdict: Verdict
-    paired: bool
+    why: str = ""
 
 
-def compare_with(
-    reference: Replicates, others: Sequence[Replicates], *, level: float = 0.05
-) -> list[Comparison]:
-    """Compare each arm (a) with a reference (b), and decide which ones differ from it.
+@dataclass(frozen=True, eq=False)
+class Family:
+    """The arms of a study that were tested on the same examples, and all that was decided.
 
-    A difference counts only if it holds over seeds (paired t-test), over test examples (paired
-    bootstrap and permutation test), and over both at once (`crossed_p`). The claim is that all
-    these null hypotheses are false, so p is the largest, with no correction between them: an
-    intersection-union test (Berger, 1982, "Multiparameter hypothesis testing and acceptance
-    sampling"). Holm then corrects over all comparisons of the call that are tested.
+    Attributes:
+        arms: in the order in which they were given.
+        level: share of studies with a false difference, at most.
+        margin: a difference that does not matter, in the unit of the scores.
+        higher_is_better: of the scores.
+        control: the arm that was named beforehand, if only pairs with it are compared.
+        tested: places of the arms with at least `MIN_SEEDS` runs.
+        spread: of the tested arms.
+        pairs: of the tested arms.
+    """
 
-    Arms that share fewer than `MIN_SEEDS` seeds are compared over seeds by Welch's test. An arm
-    with fewer than `MIN_SEEDS` seeds gets no test, and takes no part in the correction.
+    arms: tuple[Replicates, ...]
+    level: float
+    margin: float
+    higher_is_better: bool
+    control: str | None
+    tested: tuple[int, ...]
+    spread: Spread | None
+    pairs: AllPairs | None
+
+    def compare(self, a: str, b: str) -> Comparison:
+        """Return what was found on a pair, from the point of view of ``a``.
+
+        Raises:
+            ValueError: one of them is no arm of the family, or both are the same.
+        """
+        i, j = self._place(a), self._place(b)
+        if i == j:
+            raise ValueError(f"{a} is not compared with itself")
+        one, other = self.arms[i], self.arms[j]
+        runs = one.runs, other.runs
+        m = self._pair(i, j)
+        if m is None:
+            difference = float(one.scores.mean() - other.scores.mean())
+            verdict, why = self._untested(one, other)
+            return Comparison(a, b, difference, None, None, None, None, runs, verdict, why)
+        pairs, spread = self.pairs, self.spread
+        assert pairs is not None
+        assert spread is not None
+        place = {arm: at for at, arm in enumerate(self.tested)}
+        turned = pairs.first[m] != place[i]
+        low, high = float(pairs.low[m]), float(pairs.high[m])
+        interval = Interval(-high, -low) if turned else Interval(low, high)
+        sign = -1 if turned else 1
+        return Comparison(
+            a=a,
+            b=b,
+            difference=sign * float(pairs.difference[m]),
+            interval=interval,
+            p=float(pairs.p[m]),
+            p_adjusted=float(pairs.p_adjusted[m]),
+            smallest_detectable=smallest_detectable(
+                spread, place[i], place[j], critical=pairs.critical
+            ),
+            runs=runs,
+            verdict=self._verdict(interval),
+        )
+
+    def share_of_runs(self, a: str, b: str) -> float | None:
+        """Return which part of the variance of a difference is the runs'; None if not tested."""
+        i, j = self._place(a), self._place(b)
+        if self.spread is None or self._pair(i, j) is None:
+            return None
+        return self.spread.share_of_runs(self.tested.index(i), self.tested.index(j))
+
+    @cached_property
+    def letters(self) -> Mapping[str, str]:
+        """Letters by arm: two that share one are not told apart; empty for untested arms."""
+        names = [arm.name for arm in self.arms]
+        found = dict.fromkeys(names, "")
+        if self.pairs is None or self.control is not None:
+            return found
+        sign = 1 if self.higher_is_better else -1
+        order = sorted(self.tested, key=lambda at: -sign * float(self.arms[at].scores.mean()))
+        rank = {self.tested.index(at): n for n, at in enumerate(order)}
+        pairs = self.pairs
+        differs = (pairs.low > 0) | (pairs.high < 0)
+        apart = [
+            (rank[int(i)], rank[int(j)])
+            for i, j, d in zip(pairs.first, pairs.second, differs, strict=True)
+            if d
+        ]
+        given = letters(len(order), apart)
+        return found | {names[at]: given[n] for n, at in enumerate(order)}
+
+    @cached_property
+    def may_be_best(self) -> Mapping[str, bool | None]:
+        """Whether each arm may be the best, see `family.all_pairs`; None if it is not known."""
+        found: dict[str, bool | None] = {arm.name: None for arm in self.arms}
+        if self.pairs is None or self.control is not None:
+            return found
+        for at, may in zip(self.tested, self.pairs.may_be_best, strict=True):
+            found[self.arms[at].name] = bool(may)
+        return found
+
+    def _place(self, name: str) -> int:
+        for place, arm in enumerate(self.arms):
+            if arm.name == name:
+                return place
+        raise ValueError(f"{name} is no arm of this family")
+
+    def _pair(self, i: int, j: int) -> int | None:
+        """Return the place of a pair among those that were tested."""
+        if self.pairs is None or i not in self.tested or j not in self.tested:
+            return None
+        a, b = sorted((self.tested.index(i), self.tested.index(j)))
+        (found,) = np.nonzero((self.pairs.first == a) & (self.pairs.second == b))
+        return int(found[0]) if len(found) else None
+
+    def _verdict(self, interval: Interval) -> Verdict:
+        low, high = interval.low, interval.high
+        if not self.higher_is_better:
+            low, high = -high, -low
+        if low > 0:
+            return Verdict.BETTER
+        if high < 0:
+            return Verdict.WORSE
+        if low > -self.margin:
+            return Verdict.EQUIVALENT if high < self.margin else Verdict.NOT_WORSE
+        return Verdict.UNDECIDED
+
+    def _untested(self, one: Replicates, other: Replicates) -> tuple[Verdict, str]:
+        """Say what is known of arms with too few runs, from the models that were trained."""
+        fewest = min(one.runs, other.runs)
+        if fewest >= MIN_SEEDS:
+            return Verdict.NOT_COMPARABLE, f"only pairs with {self.control} were planned"
+        why = f"{fewest} of the {MIN_SEEDS} seeds that a test takes"
+        count = len(self.arms) * (len(self.arms) - 1) // 2
+        sign = 1 if self.higher_is_better else -1
+        for a, b, verdict in (
+            (one, other, Verdict.TRAINED_BETTER),
+            (other, one, Verdict.TRAINED_WORSE),
+        ):
+            if all(
+                sign * (x.mean() - y.mean()) > 0 and _of_models(x, y) < self.level / count
+                for x in a.values
+                for y in b.values
+            ):
+                return verdict, why
+        return Verdict.TOO_FEW_SEEDS, why
+
+
+def compare_all(
+    arms: Sequence[Replicates],
+    *,
+    level: float = 0.05,
+    margin: float = MARGIN,
+    higher_is_better: bool = True,
+    control: str | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Family:
+    """Compare all pairs of arms that were tested on the same examples.
+
+    A difference counts if its simultaneous interval, see `family.all_pairs`, does not hold 0.
+    What does not count is looked at with the margin: the whole interval within it is
+    *equivalent* (two one-sided tests: Schuirmann, 1987), its lower end within it *not worse* by
+    more than the margin, anything else *undecided*. All of these hold at once, for all pairs.
+
+    An arm with fewer than `MIN_SEEDS` runs takes no part, and changes nothing for the others. If
+    each of its models differs from each of another arm's beyond doubt, in McNemar's exact test
+    corrected for all pairs (Bonferroni), it is better or worse *as trained*: that says nothing
+    about other seeds.
 
     Args:
-        reference: what the others are compared with.
-        others: all arms that are compared with it in one place: Holm corrects over these.
-        level: the share of families with a false verdict is at most this.
-
-    Returns:
-        One comparison an arm, in the order of ``others``.
+        arms: at least one, all names different.
+        level: share of studies with a false difference, at most.
+        margin: in the unit of the scores, above 0.
+        higher_is_better: of the scores.
+        control: an arm that was named before anything was seen; only pairs with it are compared.
+        draws: of studies without a difference, see `family.all_pairs`.
+        seed: of the draws.
 
     Raises:
-        ValueError: predictions of different numbers of examples, or ``level`` out of range.
+        ValueError: different numbers of examples, names that come twice, or an argument out of
+            its range.
     """
     check_level(level)
-    tested = sum(not _too_few(reference, other) for other in others)
-    # Holm asks this of the smallest p; what passes it needs no luck in the other comparisons.
-    strictest = level / max(1, tested)
-    found = [_compare(other, reference, level, strictest) for other in others]
-    adjusted = iter(holm([one.p for one in found if one.p is not None]))
-    return [one if one.p is None else _decide(one, next(adjusted), level) for one in found]
-
-
-def _too_few(a: Replicates, b: Replicates) -> bool:
-    return min(len(a.seeds), len(b.seeds)) < MIN_SEEDS
-
-
-def _compare(a: Replicates, b: Replicates, level: float, strictest: float) -> Comparison:
-    """Everything but what depends on the family."""
-    shared = [seed for seed in a.seeds if seed in b.seeds]
-    # What is too little for a verdict is still shown in pairs, if there are two.
-    paired = len(shared) >= (2 if _too_few(a, b) else MIN_SEEDS)
-    rows_a, rows_b = _rows(a, shared), _rows(b, shared)
-    over_seeds = (
-        paired_t(np.take(a.scores, rows_a), np.take(b.scores, rows_b), level=1 - level)
-        if paired
-        else welch_t(a.scores, b.scores, level=1 - level)
-    )
-    over_examples: PairedBootstrap | None = None
-    p_examples: float | None = None
-    p_both: float | None = None
-    each_seed: tuple[McNemar, ...] = ()
-    if a.correct is not None and b.correct is not None:
-        if a.correct.shape[1] != b.correct.shape[1]:
-            raise ValueError(
-                f"{a.name} has answers to {a.correct.shape[1]} test examples, {b.name} to "
-                f"{b.correct.shape[1]}; expected the same examples"
+    names = [arm.name for arm in arms]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"arms are named {names}; expected different names, one at least")
+    if not 0 < margin < np.inf:
+        raise ValueError(f"margin is {margin}; expected above 0")
+    if control is not None and control not in names:
+        raise ValueError(f"{control} is no arm of {names}")
+    tested = tuple(place for place, arm in enumerate(arms) if arm.runs >= MIN_SEEDS)
+    spread = pairs = None
+    if any(arm.examples != arms[0].examples for arm in arms):
+        Spread.of(arms)  # says which
+    if len(tested) > 1:
+        spread = Spread.of([arms[place] for place in tested])
+        at = tested.index(names.index(control)) if control in _named(arms, tested) else None
+        if control is None or at is not None:
+            pairs = all_pairs(
+                spread,
+                level=level,
+                control=at,
+                higher_is_better=higher_is_better,
+                draws=draws,
+                seed=seed,
             )
-        in_pairs = a.correct[rows_a], b.correct[rows_b]
-        each_seed = tuple(mcnemar(x, y) for x, y in zip(*in_pairs, strict=True))
-        answers = in_pairs if paired else (a.correct, b.correct)
-        over_examples = paired_bootstrap(*answers, level=1 - level)
-        # The bootstrap alone is too lenient near 100%, where few examples decide.
-        p_examples = max(over_examples.p, paired_permutation(*answers))
-        if over_seeds.standard_error is not None and over_seeds.freedom is not None:
-            p_both = crossed_p(
-                over_seeds.difference,
-                seeds_error=over_seeds.standard_error,
-                freedom=over_seeds.freedom,
-                examples_error=over_examples.standard_error,
-            )
-    raw = [p for p in (over_seeds.p, p_examples, p_both) if p is not None]
-    return Comparison(
-        a=a.name,
-        b=b.name,
-        difference=over_seeds.difference,
-        interval=over_seeds.interval,
-        p_seeds=over_seeds.p,
-        p_examples=p_examples,
-        p_both=p_both,
-        p=None if _too_few(a, b) else max(raw),
-        p_adjusted=None,
-        effect=over_seeds.effect,
-        smallest_detectable=_smallest_detectable(over_seeds, over_examples, strictest),
-        mcnemar=each_seed,
-        seeds=len(shared),
-        verdict=Verdict.TOO_FEW_SEEDS,
-        paired=paired,
-    )
+    return Family(tuple(arms), level, margin, higher_is_better, control, tested, spread, pairs)
 
 
-def _decide(one: Comparison, p_adjusted: float, level: float) -> Comparison:
-    verdict = Verdict.TIE
-    if p_adjusted < level:
-        verdict = Verdict.BETTER if one.difference > 0 else Verdict.WORSE
-    return replace(one, p_adjusted=p_adjusted, verdict=verdict)
+def _named(arms: Sequence[Replicates], places: Sequence[int]) -> set[str]:
+    return {arms[place].name for place in places}
 
 
-def _rows(replicates: Replicates, seeds: Sequence[int]) -> npt.NDArray[np.intp]:
-    return np.array([replicates.seeds.index(seed) for seed in seeds], dtype=np.intp)
-
-
-def _smallest_detectable(
-    over_seeds: PairedT | WelchT, over_examples: PairedBootstrap | None, level: float
-) -> float | None:
-    if over_seeds.standard_error is None or over_seeds.freedom is None:
-        return None
-    return smallest_detectable_shift(
-        over_seeds.standard_error,
-        over_seeds.freedom,
-        examples_error=over_examples.standard_error if over_examples else 0.0,
-        level=level,
-    )
+def _of_models(x: np.ndarray, y: np.ndarray) -> float:
+    """Return a two-sided p-value for two trained models, over test examples."""
+    zero_one = ((x == 0) | (x == 1)) & ((y == 0) | (y == 1))
+    if zero_one.all():
+        return mcnemar(x == 1, y == 1).p
+    d = np.asarray(x, np.float64) - y
+    jump = float(np.square(np.square(d)).sum() / max(np.square(d).sum(), 1e-300))
+    error = np.sqrt(np.square(d).sum() + 2 * jump)
+    return 2 * float(special.ndtr(-abs(d.sum()) / error))

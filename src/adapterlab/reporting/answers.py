@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.ensembles import Pool, log_probabilities
 from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.reporting.study import Run
 
@@ -26,12 +27,18 @@ class Answers:
         predicted: ``[S, N]``, the classes that the runs said, in the order of the arm's seeds.
         confidence: ``[S, N]``, the probabilities of these, by the softmax of the logits.
         classes: the class names.
+        log_of_label: ``[S, N]``, logarithms of the probabilities of the true classes; None where
+            they were not read.
+        ensemble: ``[N, C]``, logarithms of the mean of the runs' probabilities, in float32: of
+            all S x N x C probabilities this is what is kept; None where they were not read.
     """
 
     labels: Integers
     predicted: Integers
     confidence: Floats
     classes: tuple[str, ...]
+    log_of_label: Floats | None = None
+    ensemble: Floats | None = None
 
     @property
     def correct(self) -> Booleans:
@@ -66,20 +73,24 @@ def read_answers(runs: Sequence[Run]) -> tuple[Answers | None, str]:
     Returns:
         The answers; or None, and why there are none.
     """
-    read = []
+    read: list[_OneRun] = []
+    pool = Pool()
     for run in runs:
         path = _artifact(run, PREDICTIONS)
         if path is None:
             return None, f"the run of seed {run.seed} kept no predictions"
-        read.append(_read(path))
-    labels, _, _, classes = read[0]
-    if any(len(one[0]) != len(labels) or (one[0] != labels).any() for one in read):
-        return None, "its runs were tested on different examples"
+        one, log_p = _read(path)
+        if read and not np.array_equal(one.labels, read[0].labels):
+            return None, "its runs were tested on different examples"
+        read.append(one)
+        pool.add(log_p)
     answers = Answers(
-        labels=labels,
-        predicted=np.stack([one[1] for one in read]),
-        confidence=np.stack([one[2] for one in read]),
-        classes=classes,
+        labels=read[0].labels,
+        predicted=np.stack([one.predicted for one in read]),
+        confidence=np.stack([one.confidence for one in read]),
+        classes=read[0].classes,
+        log_of_label=np.stack([one.log_of_label for one in read]),
+        ensemble=pool.mean().astype(np.float32),
     )
     return answers, ""
 
@@ -105,14 +116,28 @@ def _artifact(run: Run, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read(path: Path) -> tuple[Integers, Integers, Floats, tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class _OneRun:
+    labels: Integers
+    predicted: Integers
+    confidence: Floats
+    log_of_label: Floats
+    classes: tuple[str, ...]
+
+
+def _read(path: Path) -> tuple[_OneRun, npt.NDArray[np.float64]]:
+    """Read what is kept of a run, and its log-probabilities ``[N, C]``, which are not."""
     table = pq.read_table(path)
     labels = table["label"].to_numpy()
     column = table["logits"].combine_chunks()
     logits = column.flatten().to_numpy(zero_copy_only=False).reshape(len(labels), -1)
-    logits = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    predicted = logits.argmax(axis=1)
-    confidence = 1 / np.exp(logits).sum(axis=1)
+    log_p = log_probabilities(logits)
     metadata = table.schema.metadata or {}
-    classes = metadata.get(b"classes", b"").decode().split("\n")
-    return labels, predicted.astype(np.int32), confidence, tuple(classes)
+    kept = _OneRun(
+        labels=labels,
+        predicted=logits.argmax(axis=1).astype(np.int32),
+        confidence=np.exp(log_p.max(axis=1)),
+        log_of_label=log_p[np.arange(len(labels)), labels],
+        classes=tuple(metadata.get(b"classes", b"").decode().split("\n")),
+    )
+    return kept, log_p

@@ -1,5 +1,6 @@
 """Pictures of the arms of a study: how good they are, how they got there, what they forgot."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adapterlab.reporting.canvas import INK, PAPER, VERBATIM
+from adapterlab.reporting.canvas import INK, PAPER, VERBATIM, inches
 from adapterlab.reporting.figures import (
     BLACK,
     BLUE,
@@ -16,23 +17,32 @@ from adapterlab.reporting.figures import (
     percent,
     plain,
     within_shares,
-    write_beside,
 )
 from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings, estimate
 from adapterlab.reporting.sheets import (
     COLOURS,
     SIZE,
+    WIDTH,
     Key,
     dot,
+    letters,
     looks,
     marked,
+    may_be_best,
     one_seed_each,
     reference_note,
+    runs_lost,
     sheet,
     short_names,
     write_at_points,
     write_below,
 )
+
+_BEST = "*"
+_SEED: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.6, "mec": PAPER, "mew": 0.6}
+_SEED_POINTS = 4.0
+_HEAP_STEP, _HEAP_MOST = 2.6 / 72, 0.4
+"""Inches between marks of a heap, and from the first to the last of one."""
 
 _COLOURED = 8
 _EPOCHS_WITH_MARKERS = 10
@@ -46,50 +56,128 @@ _SCALES = {
 
 
 def accuracy_figure(findings: Findings) -> Figure:
-    """Draw each arm's test accuracy with its 95% t interval, the best mean on top."""
+    """Draw each arm's test accuracy with its 95% interval, the best mean on top.
+
+    Beside it stand the mean, the arm's letters where arms have any, and the verdict on it.
+    """
     arms, reference = findings.arms, findings.reference
-    figure = sheet(0.7 + 0.36 * len(arms))
+    names = short_names(arms, 2.6)
+    beside = _columns(arms, reference)
+    sides = inches(names.values(), SIZE) + sum(width for _, width in beside) + 0.5
+    low, high = _reach(arms)
+    point = 1.1 * (high - low) / (72 * max(WIDTH - sides, 1.5))
+    heaps = [_heaped(arm.accuracy.values, _SEED_POINTS * point) for arm in arms]
+    # Rows as high as the highest heap of seeds needs.
+    highest = max(map(max, heaps))
+    step = min(_HEAP_STEP, _HEAP_MOST / max(highest, 1))
+    pitch = 0.36 + highest * step
+    figure = sheet(0.7 + pitch * len(arms))
     axes = figure.subplots()
     plain(axes, grid="x")
     centre, spread = reference.accuracy.mean, reference.accuracy.interval
     if spread is not None:
         axes.axvspan(spread.low, spread.high, color=BLACK, alpha=0.08, lw=0, zorder=0)
     axes.axvline(centre, color=BLACK, lw=1, zorder=1)
-    for y, arm in enumerate(arms):
-        colour = BLACK if arm is reference else BLUE
-        accuracy = arm.accuracy
-        style: dict[str, Any] = {"color": colour, "clip_on": False}
+    for y, (arm, heap) in enumerate(zip(arms, heaps, strict=True)):
+        look, accuracy = _look(arm, reference), arm.accuracy
+        style: dict[str, Any] = {"color": look["color"], "clip_on": False}
         if accuracy.interval is not None:
             ends = accuracy.interval.low, accuracy.interval.high
-            axes.plot(ends, (y, y), lw=2.2, solid_capstyle="butt", color=colour)
-            # Under the mean, not behind it: seeds that agree would be hidden.
-            below = [y + 0.27] * len(accuracy.values)
-            axes.plot(accuracy.values, below, "o", ms=3.5, mew=0, alpha=0.6, **style)
-        axes.plot([accuracy.mean], [y], "D" if arm is reference else "o", ms=8, **style)
-        verdict = "reference" if arm.comparison is None else arm.comparison.verdict
-        beside = f"{accuracy.mean:.1%}  {verdict}"
-        write_beside(axes, 1, y, beside, va="center", fontsize=SIZE, color=INK)
+            axes.plot(ends, (y, y), lw=2.2, solid_capstyle="butt", color=look["color"])
+        if len(accuracy.values) > 1:
+            # Under the mean, not behind it, and under each other: seeds that agree would be hidden.
+            below = [y + (0.125 + step * level) / pitch for level in heap]
+            seeds = {**_SEED, "color": look["color"], "clip_on": False}
+            axes.plot(accuracy.values, below, **seeds)
+        axes.plot([accuracy.mean], [y], **{**style, **look})
+        at = 0.08
+        for texts, width in beside:
+            axes.annotate(
+                texts[y], (1, y), (72 * at, 0), axes.get_yaxis_transform(), "offset points",
+                va="center", fontsize=SIZE, color=INK, annotation_clip=False, **VERBATIM,
+            )  # fmt: skip
+            at += width
     axes.set_xlabel("accuracy on the test split", color=INK)
-    axes.set_ylim(len(arms) - 0.4, -0.6)
-    names = short_names(arms, 2.6)
+    below_last = (0.18 + highest * step) / pitch
+    axes.set_ylim(len(arms) - 1 + below_last, -0.2 / pitch)
     axes.set_yticks(range(len(arms)), [names[arm.name] for arm in arms], **VERBATIM)
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.05)
-    axes.set_xlim(*within_shares(axes.get_xlim()))
+    axes.set_xlim(*within_shares((low - 0.05 * (high - low), high + 0.05 * (high - low))))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(percent)
-    if one_seed_each(findings):
-        write_below(figure, [], ["One seed for each arm: the spread between seeds is not known."])
-    else:
-        bar = Line2D([], [], color=BLUE, marker="o", ms=8, lw=2.2)
-        seeds = Line2D([], [], color=BLUE, marker="o", ms=3.5, mew=0, alpha=0.6, ls="")
-        mean = Line2D([], [], color=BLACK, marker="D", ms=8, lw=2.2)
-        write_below(
-            figure,
-            [Key(bar, "mean and 95% interval"), Key(seeds, "one seed"), Key(mean, "the reference")],
-            [],
-        )
+    _write_accuracy_key(figure, findings)
     return figure
+
+
+def _write_accuracy_key(figure: Figure, findings: Findings) -> None:
+    arms, reference = findings.arms, findings.reference
+    notes = []
+    bar = Line2D([], [], color=BLUE, marker="o", ms=8, lw=2.2)
+    keys = [Key(bar, "mean and 95% interval")]
+    if any(len(arm.accuracy.values) > 1 for arm in arms):
+        keys.append(Key(Line2D([], [], **{**_SEED, "color": BLUE}), "one seed"))
+    if one_seed_each(findings):
+        keys = [Key(Line2D([], [], color=BLUE, marker="o", ms=8, ls=""), "the one seed")]
+        notes = ["One seed for each arm: the spread between seeds is not known."]
+    if len(arms) > 1:
+        keys.append(Key(Line2D([], [], lw=2.2, **_look(reference, reference)), "the reference"))
+    if any(may_be_best(arm) for arm in arms):
+        star = Line2D([], [], color=BLUE, marker=_BEST, ms=11, ls="")
+        keys.append(Key(star, "may be best"))
+    if any(map(letters, arms)):
+        notes.append("Arms that share a letter are not told apart.")
+    metric = getattr(findings, "compared_on", "accuracy")
+    if metric != "accuracy":
+        notes.append(f"Arms are compared, and marked, by {metric}, which is not drawn here.")
+    write_below(figure, keys, notes)
+
+
+def _look(arm: ArmFindings, reference: ArmFindings) -> dict[str, Any]:
+    """Return the mark of an arm's mean: a star if it may be best, the reference in black."""
+    colour = BLACK if arm is reference else BLUE
+    if may_be_best(arm):
+        return {"color": colour, "marker": _BEST, "ms": 11, "mew": 0}
+    return {"color": colour, "marker": "D" if arm is reference else "o", "ms": 8}
+
+
+def _columns(arms: Sequence[ArmFindings], reference: ArmFindings) -> list[tuple[list[str], float]]:
+    """Return what stands beside arms, in columns, and the inches that each takes."""
+    said = [", ".join(filter(None, (_said(arm, reference), runs_lost(arm)))) for arm in arms]
+    if len(arms) == 1:
+        said = [runs_lost(arm) for arm in arms]
+    columns = [[f"{arm.accuracy.mean:.1%}" for arm in arms], [*map(letters, arms)], said]
+    return [(texts, inches(texts, SIZE) + 0.1) for texts in columns if any(texts)]
+
+
+def _said(arm: ArmFindings, reference: ArmFindings) -> str:
+    if arm is reference:
+        return "reference"
+    return "not compared" if arm.comparison is None else str(arm.comparison.verdict)
+
+
+def _reach(arms: Sequence[ArmFindings]) -> tuple[float, float]:
+    """Return the least and the greatest accuracy that is drawn, a bit apart at least."""
+    drawn = [value for arm in arms for value in arm.accuracy.values]
+    for arm in arms:
+        if (spread := arm.accuracy.interval) is not None:
+            drawn += [max(spread.low, 0.0), min(spread.high, 1.0)]
+    low, high = min(drawn), max(drawn)
+    short = max(0.0, 0.01 - (high - low)) / 2
+    return low - short, high + short
+
+
+def _heaped(values: Sequence[float], apart: float) -> list[int]:
+    """Return the level of each mark, so that none of a level are less than `apart` from each other.
+
+    Levels begin at 0; marks that would lie on each other stand in a heap.
+    """
+    levels = [0] * len(values)
+    last: list[float] = []
+    for i in sorted(range(len(values)), key=lambda i: values[i]):
+        free = (level for level, at in enumerate(last) if values[i] - at >= apart)
+        levels[i] = next(free, len(last))
+        last[levels[i] : levels[i] + 1] = [values[i]]
+    return levels
 
 
 def curves_figure(findings: Findings) -> Figure | None:
@@ -142,9 +230,10 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     plain(axes, grid="both")
     styles = looks(findings)
     before = [level for arm in arms if (level := arm.figure("target/accuracy_before")) is not None]
-    if before:
-        zero_shot = float(np.mean([level.mean for level in before]))
-        axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
+    zero_shot = float(np.mean([level.mean for level in before])) if before else None
+    across, cut_across = _needed([lost[arm.name] for arm in arms], 0.5, near=0.0)
+    up, cut_up = _needed([arm.accuracy for arm in arms], 0.005, near=zero_shot)
+    up = within_shares(up)
     for arm in arms:
         look, mean = styles[arm.strategy], lost[arm.name].mean
         style: dict[str, Any] = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
@@ -153,22 +242,34 @@ def forgetting_figure(findings: Findings) -> Figure | None:
         if (spread := lost[arm.name].interval) is not None:
             axes.plot([spread.low, spread.high], [arm.accuracy.mean] * 2, **style)
         axes.plot([mean], [arm.accuracy.mean], look.marker, color=look.colour, ms=8, mec=PAPER)
-    axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+    # Lines far from all marks would take the room that these need: the key has their values.
+    if across[0] <= 0 <= across[1]:
+        axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+    near = zero_shot is not None and up[0] <= zero_shot <= up[1]
+    if zero_shot is not None and near:
+        axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
     axes.set_xlabel("accuracy lost on the source task (percentage points)", color=INK)
     axes.set_ylabel("accuracy on the target's test split", color=INK)
-    axes.margins(0.08)
-    axes.set_ylim(*within_shares(axes.get_ylim()))
+    axes.set(xlim=across, ylim=up)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.yaxis.set_major_formatter(percent)
     short = marked(findings, short_names(arms, 3.0))
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     keys = [
         Key(dot(styles[arm.strategy]), f"{numbers[arm.name]}  {short[arm.name]}") for arm in arms
     ]
-    if before:
+    notes = reference_note(findings)
+    if near:
         line = Line2D([], [], color=MUTED, lw=1.2, ls=":")
         keys.append(Key(line, "target accuracy before adaptation (zero-shot)"))
+    elif zero_shot is not None:
+        where = "below" if zero_shot < up[0] else "above"
+        notes.append(f"Target accuracy before adaptation (zero-shot): {zero_shot:.1%}, {where} "
+                     "what is drawn.")  # fmt: skip
+    if cut_across or cut_up:
+        notes.append("Bars that reach the edge go on beyond it.")
     missing = len(findings.arms) - len(arms)
-    notes = reference_note(findings)
     if missing:
         notes.append(f"{missing} of {len(findings.arms)} arms: not measured on the source task.")
     write_below(figure, keys, notes)
@@ -187,6 +288,39 @@ def _draw_curve(axes: Axes, curve: Curve, style: dict[str, Any], *, band: bool) 
     if band and len(values) > 1:
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.13, lw=0)
+
+
+def _needed(
+    figures: Sequence[Estimate], least: float, *, near: float | None
+) -> tuple[tuple[float, float], bool]:
+    """Return the part of an axis that marks and their bars need, and whether it cuts off bars.
+
+    Bars of a few seeds can be many times as long as all marks are apart, which then could not be
+    told from each other.
+
+    Args:
+        figures: one a mark.
+        least: half of the part of the axis, at least.
+        near: a value that is drawn as well if half as much room again has it.
+    """
+    means = [figure.mean for figure in figures]
+    bars = [spread for figure in figures if (spread := figure.interval) is not None]
+    low, high = (choose([*means, *(value for figure in figures for value in figure.values)])
+                 for choose in (min, max))  # fmt: skip
+    room = max(high - low, 2 * least)
+    short = max(0.0, 2 * least - (high - low)) / 2
+    ends = low - short, high + short
+    reach = (
+        min([ends[0], *(bar.low for bar in bars)]),
+        max([ends[1], *(bar.high for bar in bars)]),
+    )
+    cut = ends[0] - room / 2, ends[1] + room / 2
+    shown = max(reach[0], cut[0]), min(reach[1], cut[1])
+    with_near = shown if near is None else (min(*shown, near), max(*shown, near))
+    if with_near[1] - with_near[0] > 1.5 * (shown[1] - shown[0]):
+        with_near = shown
+    margin = 0.07 * (with_near[1] - with_near[0])
+    return (with_near[0] - margin, with_near[1] + margin), reach != shown
 
 
 def _lost(arm: ArmFindings) -> Estimate | None:

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from adapterlab.evidence.arrays import Floats
-from adapterlab.evidence.calibration import reliability
+from adapterlab.evidence.calibration import Bin, reliability
 from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.canvas import INK, PAPER, VERBATIM, inches
 from adapterlab.reporting.figures import BLUE, MUTED, RULE, legible_on, percent, plain
@@ -54,7 +54,7 @@ def classes_figure(findings: Findings) -> Figure | None:
     ticks = [fitted(names[i], 1.4) for i in columns]
     labels = short_names([arm for arm, _ in rows], 2.2)
     left = 0.3 + inches(labels.values(), SIZE)
-    cell = min(0.62, (WIDTH - left - 0.9) / len(columns))
+    cell = (WIDTH - left - 0.9) / len(columns)
     sideways = inches(ticks, SIZE) > 0.9 * cell
     below = 0.3 + (inches(ticks, SIZE) if sideways else 0.2)
     figure = sheet(0.75 + below + max(1.0 if cell <= 0.4 else 0.4, 0.27 * len(rows)))
@@ -145,43 +145,66 @@ def calibration_figure(findings: Findings) -> Figure | None:
         return None
     columns = min(len(tested), 3)
     rows = -(-len(tested) // columns)
-    side = min(3.0, (WIDTH - 0.6) / columns - 0.2)
-    figure = sheet(0.4 + rows * (side + 1.1), width=max(4.2, 0.9 + columns * (side + 0.2)))
-    heights = [side, 0.5] * rows
-    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights)
+    left, gap = 0.85, 0.45
+    side = min(2.6, (WIDTH - left - 0.2) / columns - gap)
+    strip, between, block = 0.5, 0.14, side + 1.25
+    bins = [reliability(answers.confidence.ravel(), answers.correct.ravel(), bins=_BINS)
+            for _, answers in tested]  # fmt: skip
+    highest = max(one.count / sum(b.count for b in each) for each in bins for one in each)
+    figure = sheet(0.15 + rows * block, width=max(4.2, left + columns * (side + gap)))
+    across = figure.get_size_inches()[0]
     titles = _titles(findings, tested, side)
-    for i, (arm, answers) in enumerate(tested):
+    # Places by hand: a layout would make panels smaller where there is more to write.
+    places: list[tuple[Axes, float, float, float]] = []
+    for i, ((arm, _), each) in enumerate(zip(tested, bins, strict=True)):
         row, column = divmod(i, columns)
-        above, strip = panels[2 * row : 2 * row + 2, column]
-        _draw_reliability(above, strip, answers)
+        x, top = left + column * (side + gap), 0.3 + row * block
+        above, below = (figure.add_axes((0, k / 2, 1, 0.4), label=f"{i} {k}") for k in (1, 0))
+        places += [(above, x, top, side), (below, x, top + side + between, strip)]
+        _draw_reliability(above, below, each)
+        below.set_ylim(0, highest * 1.05)
+        below.yaxis.set_major_locator(MaxNLocator(nbins=2))
         above.set_title(titles[arm.name], fontsize=SIZE, color=INK, **VERBATIM)
         if (ece := arm.figure("test/ece")) is not None:
             text = f"ECE {100 * ece.mean:.1f}"
             if ece.interval is not None:
                 text += f" ± {100 * ece.interval.half_width:.1f}"
-            # Laid out with it, a panel would make room for it beside itself.
-            style: dict[str, Any] = {"transform": above.transAxes, "in_layout": False}
-            style |= {"ha": "right", "fontsize": SIZE, "color": INK}
-            above.text(0.96, 0.05, f"{text} points", **style)
-        for axes in (above, strip):
+            style: dict[str, Any] = {"ha": "right", "fontsize": SIZE, "color": INK}
+            above.text(0.96, 0.05, f"{text} points", transform=above.transAxes, **style)
+        for axes in (above, below):
             axes.tick_params(labelleft=column == 0)
-        if column == 0:
-            above.set_ylabel("accuracy", color=INK)
-            strip.set_ylabel("share", color=INK)
-        below = i + columns >= len(tested)
         above.tick_params(labelbottom=False)
-        strip.tick_params(labelbottom=below)
-        if below:
-            strip.set_xlabel("confidence", color=INK)
-    for axes in panels[-2:, columns - (rows * columns - len(tested)) :].flat:
-        axes.set_visible(False)
+        if column == 0:
+            above.set_ylabel("share that is right", color=INK)
+            below.set_ylabel("answers", color=INK)
+            for axes in (above, below):
+                axes.yaxis.set_label_coords(-0.62 / side, 0.5)
+        if i + columns >= len(tested):
+            below.set_xlabel("confidence", color=INK)
+        else:
+            below.tick_params(labelbottom=False)
     notes = reference_note(findings)
-    write_below(
-        figure,
-        [],
-        [*notes, f"Strips: share of all answers. Hollow dots: fewer than {_FEW} answers."],
+    shapes = {answers.correct.shape for _, answers in tested}
+    of = f", of {_answers(*shapes.pop())} in all" if len(shapes) == 1 else ""
+    notes.append(
+        f"A dot: the answers whose confidence lies in one of {_BINS} equal ranges{of}; hollow "
+        f"where they are fewer than {_FEW}. The strip below shows their share."
     )
+    before = figure.get_size_inches()[1]
+    write_below(figure, [], notes)
+    figure.set_layout_engine("none")
+    total = figure.get_size_inches()[1]
+    grown = total - before
+    for axes, x, top, high in places:
+        axes.set_position((x / across, (before - top - high + grown) / total, side / across,
+                           high / total))  # fmt: skip
     return figure
+
+
+def _answers(seeds: int, examples: int) -> str:
+    if seeds == 1:
+        return f"{examples:,} answers"
+    return f"{seeds * examples:,} answers ({seeds} seeds, {examples:,} examples)"
 
 
 def _title(shares: Floats, names: Sequence[str]) -> str:
@@ -239,26 +262,24 @@ def _add_bar(
     bar.outline.set_visible(False)
 
 
-def _draw_reliability(above: Axes, strip: Axes, answers: Answers) -> None:
+def _draw_reliability(above: Axes, strip: Axes, bins: Sequence[Bin]) -> None:
     for axes in (above, strip):
         plain(axes, grid="both")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1])
-        axes.xaxis.set_major_formatter(percent)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.25, 0.5, 0.75, 1])
+        axes.set_xticklabels(["0%", "", "50%", "", "100%"])
         axes.yaxis.set_major_formatter(percent)
-    bins = reliability(answers.confidence.ravel(), answers.correct.ravel(), bins=_BINS)
     above.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
     style: dict[str, Any] = {"color": BLUE, "ms": 4, "lw": 1.4, "clip_on": False}
     points = np.array([(one.confidence, one.accuracy) for one in bins if one.count], dtype=float)
     few = np.array([one.count < _FEW for one in bins if one.count])
     for group, line, face in ((~few, "-", BLUE), (few, "", PAPER)):
-        # The layout takes an empty line for one at the corner of the sheet.
         if group.any():
             above.plot(*points[group].T, marker="o", ls=line, mfc=face, **style)
     above.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    shares = [one.count / answers.correct.size for one in bins]
+    total = sum(one.count for one in bins)
+    shares = [one.count / total for one in bins]
     lows = [one.low for one in bins]
     strip.bar(lows, shares, width=1 / _BINS, align="edge", color=BLUE, alpha=0.6, lw=0)
-    strip.set_yticks([0, 1])
 
 
 def _hide_rest(panels: npt.NDArray[Any], used: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from adapterlab.evidence.pareto import pareto_front
@@ -118,8 +117,9 @@ def pareto_figure(findings: Findings) -> Figure | None:
     panels[0].yaxis.set_major_formatter(percent)
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     labelled = [arm for arm in findings.arms if any(arm.name in front for front in fronts)]
-    keys = _keys(findings, costs, labelled, styles)
-    write_below(figure, keys, [*reference_note(findings), *notes])
+    keys = _keys(findings, labelled, styles)
+    notes = [*reference_note(findings), *_time_note(costs, findings.arms), *notes]
+    write_below(figure, keys, notes)
     points = {
         axes: [
             (_placed(cost, found[0].mean, findings.arms), arm.accuracy.mean,
@@ -225,9 +225,8 @@ def _log_ticks(low: float, high: float, base: int) -> list[float]:
 
 
 def _keys(
-    findings: Findings, costs: Sequence[_Cost], labelled: Sequence[ArmFindings],
-    styles: dict[str, Look],
-) -> list[Key]:  # fmt: skip
+    findings: Findings, labelled: Sequence[ArmFindings], styles: dict[str, Look]
+) -> list[Key]:
     short = marked(findings, short_names(labelled, 3.0))
     keys = [
         Key(dot(styles[arm.strategy]), f"{number}  {short[arm.name]}")
@@ -235,15 +234,17 @@ def _keys(
     ]  # fmt: skip
     named = {arm.strategy for arm in labelled}
     bare = sorted({arm.strategy for arm in findings.arms} - named)
-    keys += [Key(dot(styles[name]), f"{name} (on no front)") for name in bare]
-    kinds = {found[1] for cost in costs for arm in findings.arms
-             if cost.packed and (found := cost.of(arm)) is not None}  # fmt: skip
-    if False in kinds:
-        keys.append(Key(_sign(filled=True), "training time alone (solid front)"))
-    if True in kinds:
-        keys.append(Key(_sign(filled=False), "training time in packs (dashed front)"))
+    keys += [Key(dot(styles[name]), f"{name} (beaten at every cost)") for name in bare]
     return keys
 
 
-def _sign(*, filled: bool) -> Line2D:
-    return Line2D([], [], ls="", marker="o", ms=7, mec=MUTED, mfc=MUTED if filled else PAPER)
+def _time_note(costs: Sequence[_Cost], arms: Sequence[ArmFindings]) -> list[str]:
+    """Say how times are told apart, where some were taken alone and some in packs."""
+    kinds = {found[1] for cost in costs for arm in arms
+             if cost.packed and (found := cost.of(arm)) is not None}  # fmt: skip
+    if kinds == {False, True}:
+        return [
+            "Training time: filled marks and solid line, runs that were trained by themselves; "
+            "hollow marks and dashed line, runs that shared a pack."
+        ]
+    return ["Training time: that of runs that shared a pack."] if kinds == {True} else []

@@ -175,19 +175,6 @@ def _draw_curves(
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
-def write_beside(axes: Axes, side: Literal[0, 1], y: float, text: str, **style: Any) -> None:
-    """Write outside the panel, at its left (``side`` 0) or right (1) edge."""
-    axes.annotate(
-        text,
-        xy=(side, y),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(12 * side - 6, 0),
-        textcoords="offset points",
-        annotation_clip=False,
-        **style,
-    )
-
-
 def _write_missing(axes: Axes, y: float) -> None:
     axes.text(
         0.5,

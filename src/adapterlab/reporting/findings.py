@@ -1,16 +1,13 @@
-"""What a study has found: every arm with its uncertainty, and each compared with a reference."""
+"""What is known of a study's arms: every figure with its uncertainty, and what was decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from adapterlab.errors import ConfigError, allowed
 from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
-from adapterlab.evidence.verdicts import Comparison, Replicates, compare_with
-from adapterlab.reporting.answers import Answers, read_answers, read_history
-from adapterlab.reporting.study import Arm, Run
+from adapterlab.evidence.verdicts import Comparison, Family
+from adapterlab.reporting.answers import Answers
+from adapterlab.reporting.study import Arm, Run, Status
 
 ACCURACY = "test/accuracy"
 
@@ -23,7 +20,8 @@ class Estimate:
         values: one a seed.
         mean: of them.
         deviation: sample standard deviation; None for one value.
-        interval: 95% interval of the mean, by Student's t; None for one value.
+        interval: 95% interval of the mean; None where no spread is known. That of an accuracy is
+            over seeds and test examples, that of another figure over seeds (Student's t).
     """
 
     values: tuple[float, ...]
@@ -47,23 +45,29 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class ArmFindings:
-    """All that is known of one arm.
+    """All that is known of one arm of which a run has finished.
 
     Attributes:
-        arm: its runs, in the order of their seeds.
-        figures: every final metric that all of its runs have, by name.
+        arm: its runs.
+        figures: every final metric that all of its finished runs have, by name.
+        score: what arms are compared on, on the test split.
         selection: what its runs were selected by, on validation; higher is better.
         answers: to the test examples; None where they were not kept.
         curves: metrics by epoch, by name.
         comparison: with the reference; None for the reference itself.
+        letters: two arms that share one are not told apart; empty if it was not tested.
+        may_be_best: whether the best arm may be this one; None if that is not known.
     """
 
     arm: Arm
     figures: Mapping[str, Estimate]
+    score: Estimate
     selection: Estimate
     answers: Answers | None
     curves: Mapping[str, Curve]
     comparison: Comparison | None = None
+    letters: str = ""
+    may_be_best: bool | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +77,7 @@ class ArmFindings:
     @property
     def strategy(self) -> str:
         """The way of fine-tuning."""
-        return self.arm.runs[0].tags["strategy"]
+        return self.arm.first.tags["strategy"]
 
     @property
     def accuracy(self) -> Estimate:
@@ -86,144 +90,111 @@ class ArmFindings:
 
     def param(self, name: str) -> str | None:
         """Return an option that all runs of the arm share."""
-        return self.arm.runs[0].params.get(name)
+        return self.arm.first.params.get(name)
+
+    @property
+    def trained(self) -> float:
+        """The number of parameters that it trains; infinite where it was not measured."""
+        figure = self.figure("params/trainable")
+        return float("inf") if figure is None else figure.mean
+
+    @property
+    def diverged(self) -> int:
+        """How many of its runs diverged."""
+        return self.arm.count(Status.DIVERGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a report is asked.
+
+    Attributes:
+        reference: name of the arm to compare with; None for the best on validation.
+        planned: whether the reference was named before any run was seen, so that nothing but
+            comparisons with it counts.
+        compare_on: the metric of the test split that arms are compared on.
+        margin: a difference in that metric that does not matter; None takes the study's own.
+        level: the share of studies with a false difference, at most.
+    """
+
+    reference: str | None = None
+    planned: bool = False
+    compare_on: str = "accuracy"
+    margin: float | None = None
+    level: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """A study's arms, the one with the best mean accuracy on the test split first.
+    """What a study found on one data set: its arms, the one with the best mean score first.
 
     Attributes:
         study: its name.
-        arms: at least one.
-        reference: the arm that all others are compared with.
+        task: the data set.
+        arms: those of which a run has finished, at least one.
+        lost: those of which none has.
+        reference: the arm that the table compares all others with.
         chosen: whether somebody named the reference, rather than validation.
         selected_on: the validation metric that runs were selected on.
+        compared_on: the metric of the test split that is compared.
+        family: all comparisons that were made; None if no arm kept its predictions.
+        margin: a difference that does not matter, in the unit of the score.
         gaps: what could not be done, and why.
     """
 
     study: str
+    task: str
     arms: tuple[ArmFindings, ...]
+    lost: tuple[Arm, ...]
     reference: ArmFindings
     chosen: bool
     selected_on: str
+    compared_on: str
+    family: Family | None
+    margin: float
     gaps: tuple[str, ...]
 
     @property
     def runs(self) -> list[Run]:
-        """The runs of all arms."""
+        """The finished runs of all arms."""
         return [run for arm in self.arms for run in arm.arm.runs]
+
+    @property
+    def all_arms(self) -> list[Arm]:
+        """The arms, those without a finished run last."""
+        return [*(one.arm for one in self.arms), *self.lost]
+
+    @property
+    def tried(self) -> int:
+        """How many runs there are, finished or not."""
+        return sum(arm.tried for arm in self.all_arms)
 
     @property
     def others(self) -> tuple[ArmFindings, ...]:
         """All arms but the reference."""
         return tuple(arm for arm in self.arms if arm is not self.reference)
 
+    @property
+    def best(self) -> tuple[ArmFindings, ...]:
+        """The arms that may be best."""
+        return tuple(arm for arm in self.arms if arm.may_be_best)
 
-def estimate(values: Sequence[float]) -> Estimate | None:
-    """Return mean, deviation and interval of a figure over seeds; None without values."""
+    def compare(self, a: ArmFindings, b: ArmFindings) -> Comparison | None:
+        """Return what was found on two arms; None if they were not in one family."""
+        names = {one.name for one in self.family.arms} if self.family else set()
+        if self.family is None or not {a.name, b.name} <= names:
+            return None
+        return self.family.compare(a.name, b.name)
+
+
+def estimate(values: Sequence[float], interval: Interval | None = None) -> Estimate | None:
+    """Return mean, deviation and interval of a figure over seeds; None without values.
+
+    Args:
+        values: one a seed.
+        interval: of the mean; None for Student's over seeds.
+    """
     if not values:
         return None
     mean, deviation = mean_and_deviation(values)
-    return Estimate(tuple(values), mean, deviation, t_interval(values))
-
-
-def find(study: str, arms: Sequence[Arm], reference: str | None) -> Findings:
-    """Read what the arms' runs left, and compare the arms.
-
-    The reference is the arm with the best mean on validation, which the test split has no part
-    in: chosen by its own figures, an arm would look better than it is.
-
-    Args:
-        study: its name.
-        arms: at least one.
-        reference: name of the arm to compare with; None for the best on validation.
-
-    Raises:
-        ConfigError: there is no arm of the name `reference`.
-    """
-    select_on = arms[0].runs[0].params.get("select_on", "accuracy")
-    gaps: list[str] = []
-    read = []
-    for arm in arms:
-        answers, why = read_answers(arm.runs)
-        if answers is None:
-            gaps.append(f"{arm.name}: not tested over test examples, because {why}")
-        read.append(_findings(arm, select_on, answers))
-    read = _on_the_same_examples(read, gaps)
-    read = sorted(read, key=lambda one: one.name)
-    names = [one.name for one in read]
-    if reference is not None and reference not in names:
-        raise ConfigError(f"reference={reference} is no arm; {allowed(reference, names)}")
-    best = max(read, key=lambda one: one.selection.mean)
-    leader = best if reference is None else read[names.index(reference)]
-    others = [one for one in read if one is not leader]
-    comparisons = compare_with(replicates(leader), [replicates(one) for one in others])
-    by_name = {comparison.a: comparison for comparison in comparisons}
-    compared = [replace(one, comparison=by_name.get(one.name)) for one in read]
-    ranked = sorted(compared, key=lambda one: (-one.accuracy.mean, one.name))
-    return Findings(
-        study=study,
-        arms=tuple(ranked),
-        reference=next(one for one in ranked if one.name == leader.name),
-        chosen=reference is not None,
-        selected_on=select_on,
-        gaps=tuple(gaps),
-    )
-
-
-def _findings(arm: Arm, select_on: str, answers: Answers | None) -> ArmFindings:
-    shared = set.intersection(*(set(run.metrics) for run in arm.runs))
-    figures = {name: estimate(arm.values(name)) for name in sorted(shared)}
-    selected = arm.values(f"best/val_{select_on}")
-    selection = estimate([-value for value in selected] if select_on == "loss" else selected)
-    assert selection is not None
-    return ArmFindings(
-        arm=arm,
-        figures={name: figure for name, figure in figures.items() if figure is not None},
-        selection=selection,
-        answers=answers,
-        curves=_curves([read_history(run) for run in arm.runs]),
-    )
-
-
-def _curves(histories: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Curve]:
-    epochs = sorted({epoch for history in histories for epoch in history})
-    names = sorted({name for history in histories for row in history.values() for name in row})
-    return {
-        name: Curve(
-            tuple(epochs),
-            np.array(
-                [
-                    [history.get(epoch, {}).get(name, np.nan) for epoch in epochs]
-                    for history in histories
-                ]
-            ),
-        )
-        for name in names
-    }
-
-
-def _on_the_same_examples(arms: list[ArmFindings], gaps: list[str]) -> list[ArmFindings]:
-    """Drop the answers of arms that were tested on other examples than the first."""
-    first = next((arm.answers for arm in arms if arm.answers is not None), None)
-    kept = []
-    for arm in arms:
-        answers = arm.answers
-        if first is not None and answers is not None and not _alike(answers, first):
-            gaps.append(f"{arm.name}: not tested over test examples, which are others than those "
-                        f"of {arms[0].name}")  # fmt: skip
-            arm = replace(arm, answers=None)
-        kept.append(arm)
-    return kept
-
-
-def _alike(a: Answers, b: Answers) -> bool:
-    return a.classes == b.classes and np.array_equal(a.labels, b.labels)
-
-
-def replicates(one: ArmFindings) -> Replicates:
-    """Return an arm's runs as `compare_with` takes them."""
-    seeds = tuple(run.seed for run in one.arm.runs)
-    correct = None if one.answers is None else one.answers.correct
-    return Replicates(one.name, seeds, one.accuracy.values, correct)
+    return Estimate(tuple(values), mean, deviation, interval or t_interval(values))

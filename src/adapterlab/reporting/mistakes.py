@@ -1,6 +1,5 @@
 """What a model gets wrong on a split: tables to work with, one page to read, and pictures."""
 
-import csv
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from adapterlab.evidence.mistakes import (
     misclassification_shares,
     wilson_interval,
 )
+from adapterlab.reporting.cells import write_rows
 from adapterlab.reporting.mistake_figures import (
     PICTURES,
     contact_sheet,
@@ -61,7 +61,8 @@ def write_mistakes(
 
     ``per_class.csv`` (hardest class first; an empty share for a class without examples),
     ``confused_pairs.csv`` and ``confidently_wrong.csv`` (with the whole text, if there are texts)
-    hold full precision and the names as they are; ``mistakes.md`` shows the first ten of each;
+    hold full precision, and names and texts as they are, but for a quote before one that a
+    spreadsheet would run (``=1+1``); ``mistakes.md`` shows the first ten of each;
     ``per_class.png`` draws the classes, and for images ``confidently_wrong.png`` the first twenty
     examples. Rows count from 0.
 
@@ -136,9 +137,7 @@ def _write_tables(folder: Path, found: _Mistakes, texts: Sequence[str] | None) -
         "confidently_wrong.csv": [of_answers, *answers],
     }
     for name, rows in tables.items():
-        # The csv module ends lines itself: a translated "\n" would change the texts' own.
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(rows)
+        write_rows(rows, folder / name)
     return [folder / name for name in tables]
 
 

@@ -1,21 +1,28 @@
 """What a reader of a report must know beside its figures."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.study import Run
-from adapterlab.reporting.words import counted, percent
+from adapterlab.reporting.tuning_notes import on_tuning
+from adapterlab.reporting.words import counted, gap, listed, percent
+
+_REASONS = 8
+"""Reasons of runs that did not finish that are written at most; runs.csv has all."""
 
 
 def about(findings: Findings) -> str:
     """Return in a line what was compared."""
     runs = findings.runs
     models = "/".join(dict.fromkeys(run.tags.get("model", "?") for run in runs))
-    datasets = "/".join(dict.fromkeys(run.tags.get("dataset", "?") for run in runs))
-    of = f"{counted(len(findings.arms), 'arm')}, {counted(len(runs), 'run')}"
+    of = f"{counted(len(findings.all_arms), 'arm')}, {counted(findings.tried, 'run')}"
+    if len(runs) < findings.tried:
+        of += f", of which {len(runs)} finished"
     reference = findings.reference.name
     why = "as asked" if findings.chosen else f"best {findings.selected_on} on validation"
-    return f"{models} on {datasets}: {of}. Reference: {reference} ({why})."
+    compared = f"Compared on {findings.compared_on}, margin {_margin(findings)}."
+    return f"{models} on {findings.task}: {of}. Reference: {reference} ({why}). {compared}"
 
 
 def notes(findings: Findings) -> list[str]:
@@ -25,12 +32,15 @@ def notes(findings: Findings) -> list[str]:
     said = []
     if all(len(arm.arm.runs) == 1 for arm in arms):
         said.append("one seed an arm says nothing about the spread between seeds")
-    if not findings.chosen and len(arms) > 1:
+    if findings.selected_on != findings.compared_on:
         said.append(
-            "the reference was chosen on validation, which the test split has no part in; "
-            "validation figures of a chosen arm flatter it"
+            f"epochs were selected by {findings.selected_on} on validation, arms are compared on "
+            f"{findings.compared_on}: arms that were selected by it might come out otherwise"
         )
-    said += _on_rates(findings)
+    said += _uneven(findings)
+    said += sorted({f"{arm.name}: {run.status}: {run.reason}" for arm in findings.all_arms
+                    for run in arm.lost if run.reason})[:_REASONS]  # fmt: skip
+    said += on_tuning(runs)
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
         said.append(
@@ -50,6 +60,23 @@ def notes(findings: Findings) -> list[str]:
     return said
 
 
+def _uneven(findings: Findings) -> list[str]:
+    """Say where means are over different seeds, so that nobody reads them as over the same."""
+    kinds: dict[tuple[Any, ...], list[str]] = {}
+    for arm in findings.arms:
+        replicates = tuple(run.replicate for run in arm.arm.runs)
+        kinds.setdefault(replicates, []).append(arm.name)
+    if len(kinds) < 2:
+        return []
+    return [
+        "means are over each arm's own finished runs, which are not the same for all: "
+        + "; ".join(
+            f"{listed(names)}: {listed([str(one) for one in replicates], 6)}"
+            for replicates, names in kinds.items()
+        )
+    ]
+
+
 def _missing(runs: Sequence[Run]) -> list[str]:
     """Say which figures were not measured, and why."""
     why: dict[tuple[str, int], list[str]] = {}
@@ -63,26 +90,8 @@ def _missing(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _on_rates(findings: Findings) -> list[str]:
-    """Say how learning rates were chosen: it decides what a comparison is worth."""
-    runs = findings.runs
-    tuned = [run for run in runs if "tuned.study" in run.tags]
-    if len(tuned) == len(runs):
-        studies = "/".join(dict.fromkeys(run.tags["tuned.study"] for run in runs))
-        trials = "/".join(dict.fromkeys(run.tags.get("tuned.trials", "?") for run in runs))
-        chosen = (f"{arm.name} {arm.param('optimizer.lr')}" for arm in findings.arms)
-        return [
-            f"learning rates were tuned on validation in study {studies}, {trials} trials an arm: "
-            + ", ".join(chosen)
-        ]
-    rates = {run.params.get("optimizer.lr") for run in runs}
-    strategies = {arm.strategy for arm in findings.arms}
-    if len(rates) == 1 and len(strategies) > 1:
-        return [
-            f"all strategies share one learning rate, {rates.pop()}: tuned for each, they might "
-            "rank otherwise (experiment=compare tunes)"
-        ]
-    return []
+def _margin(findings: Findings) -> str:
+    return gap(findings.margin, findings.compared_on)
 
 
 def facts(findings: Findings) -> list[tuple[str, str]]:

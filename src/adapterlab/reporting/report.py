@@ -1,32 +1,26 @@
 """The report of a study: what it says for sure, written as pages, tables and pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.reporting.canvas import save
-from adapterlab.reporting.findings import ArmFindings, Findings, find
-from adapterlab.reporting.notes import about, facts, notes
+from adapterlab.reporting.content import page_of, study_metrics
+from adapterlab.reporting.findings import ArmFindings, Findings, Question
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
+from adapterlab.reporting.several import find_all
+from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import arms_of, read_runs
-from adapterlab.reporting.tables import (
-    Table,
-    arms_csv,
-    arms_table,
-    costs_table,
-    matched_tables,
-    runs_csv,
-    short_table,
-    write_csv,
-)
-from adapterlab.reporting.verdict import verdict
-from adapterlab.tracking import connect, log_report
+from adapterlab.reporting.tables import Table, short_table
+from adapterlab.study_run import log_report
+from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
 
 
@@ -35,7 +29,10 @@ class Request:
     """Which study to report on; see conf/report.yaml."""
 
     study: str
-    reference: str | None
+    reference: str | None = None
+    planned: bool = False
+    compare_on: str = "accuracy"
+    margin: Annotated[float, Field(gt=0)] | None = None
     experiment: str
     tracking_uri: str | None
     root: str
@@ -46,14 +43,19 @@ class Report:
     """What was found, and what of it was written.
 
     Attributes:
-        findings: about the study's arms.
+        tasks: what was found on each data set, the one with most arms first.
         page: what the report says.
         folder: where the pages, tables and pictures are; None if they were not written.
     """
 
-    findings: Findings = field(repr=False)
+    tasks: tuple[Findings, ...] = field(repr=False)
     page: Page = field(repr=False)
     folder: Path | None = None
+
+    @property
+    def findings(self) -> Findings:
+        """What was found on the data set, or on the first of several."""
+        return self.tasks[0]
 
     @property
     def html(self) -> Path | None:
@@ -109,24 +111,21 @@ def make_report(request: Request) -> Report:
 
     Raises:
         AdapterLabError: it has no finished runs.
-        ConfigError: the reference is none of its arms.
+        ConfigError: the reference is none of its arms, or the metric is none.
     """
     report, client = _read(request)
-    findings = report.findings
+    tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
-    page = replace(report.page, pictures=_draw(findings, folder / "figures"))
+    page = replace(report.page, pictures=_draw(tasks, folder / "figures"))
     (folder / "report.html").write_text(as_html(page), encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
-    write_csv(page.runs, folder / "runs.csv")
-    write_csv(arms_csv(findings), folder / "arms.csv")
-    # MLflow's table of runs shows some twenty characters of a name.
-    names = {
-        run.run_id: (arm.name, f"{arm.name.replace('optimizer.', '')} seed {run.seed}")
-        for arm in findings.arms
-        for run in arm.arm.runs
-    }
-    log_report(client, request.study, request.experiment, folder, page.verdict, names)
-    return Report(findings=findings, page=page, folder=folder)
+    for name, table in (("runs", runs_csv), ("arms", arms_csv)):
+        for task in tasks:
+            suffix = "" if len(tasks) == 1 else f"-{task.task}"
+            write_csv(table(task), folder / f"{name}{suffix}.csv")
+    names, metrics = _new_names(tasks), study_metrics(tasks)
+    log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
+    return Report(tasks=tasks, page=page, folder=folder)
 
 
 def read_report(request: Request) -> Report:
@@ -134,7 +133,7 @@ def read_report(request: Request) -> Report:
 
     Raises:
         AdapterLabError: it has no finished runs.
-        ConfigError: the reference is none of its arms.
+        ConfigError: the reference is none of its arms, or the metric is none.
     """
     return _read(request)[0]
 
@@ -142,15 +141,35 @@ def read_report(request: Request) -> Report:
 def _read(request: Request) -> tuple[Report, Any]:
     client = connect(request.tracking_uri, _mlruns(request))
     runs = read_runs(client, request.study, request.experiment)
-    findings = find(request.study, arms_of(runs), request.reference)
-    return Report(findings=findings, page=_page(findings)), client
+    question = Question(
+        reference=request.reference,
+        planned=request.planned,
+        compare_on=request.compare_on,
+        margin=request.margin,
+    )
+    if request.planned and request.reference is None:
+        raise ConfigError("planned=true needs the reference that was planned: set reference=...")
+    tasks, gaps = find_all(request.study, arms_of(runs), question)
+    return Report(tasks=tasks, page=page_of(tasks, gaps)), client
+
+
+def _new_names(tasks: Sequence[Findings]) -> dict[str, tuple[str, str]]:
+    """Return arm and name of the runs that MLflow has under other ones; renaming takes its time."""
+    names = {}
+    for arm in (arm for task in tasks for arm in task.all_arms):
+        for run in (*arm.runs, *arm.lost):
+            # MLflow's table of runs shows some twenty characters of a name.
+            name = f"{arm.name.replace('optimizer.', '')} {run.replicate}"
+            if (run.tags.get("arm_name"), run.tags.get("mlflow.runName")) != (arm.name, name):
+                names[run.run_id] = (arm.name, name)
+    return names
 
 
 def _mlruns(request: Request) -> Path:
     return Path(request.root).expanduser().resolve() / "mlruns"
 
 
-def _draw(findings: Findings, folder: Path) -> list[Picture]:
+def _draw(tasks: Sequence[Findings], folder: Path) -> list[Picture]:
     """Draw what the study has, as SVG for the page and as PNG beside it."""
     from adapterlab.reporting.study_figures import FIGURES  # which a printed table does without
 
@@ -158,25 +177,15 @@ def _draw(findings: Findings, folder: Path) -> list[Picture]:
     for old in folder.iterdir():
         old.unlink()
     pictures = []
-    for stem, (title, caption, draw) in FIGURES.items():
-        figure = draw(findings)
-        if figure is None:
-            continue
-        svg = svg_of(figure)
-        (folder / f"{stem}.svg").write_bytes(svg)
-        save(figure, folder / f"{stem}.png")
-        pictures.append(Picture(stem, title, caption, svg))
+    for task in tasks:
+        prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
+        for name, (title, caption, draw) in FIGURES.items():
+            figure = draw(task)
+            if figure is None:
+                continue
+            stem = f"{prefix}{name}"
+            svg = svg_of(figure)
+            (folder / f"{stem}.svg").write_bytes(svg)
+            save(figure, folder / f"{stem}.png")
+            pictures.append(Picture(stem, f"{of}{title}", caption, svg))
     return pictures
-
-
-def _page(findings: Findings) -> Page:
-    return Page(
-        study=findings.study,
-        about=about(findings),
-        verdict=verdict(findings),
-        tables=[arms_table(findings), costs_table(findings), *matched_tables(findings)],
-        pictures=(),
-        notes=notes(findings),
-        facts=facts(findings),
-        runs=runs_csv(findings),
-    )

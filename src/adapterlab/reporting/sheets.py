@@ -87,6 +87,23 @@ def one_seed_each(findings: Findings) -> bool:
     return all(arm.accuracy.interval is None for arm in findings.arms)
 
 
+def letters(arm: ArmFindings) -> str:
+    """Return the letters of an arm; two that share one are not told apart."""
+    return str(getattr(arm, "letters", ""))
+
+
+def may_be_best(arm: ArmFindings) -> bool:
+    """Return whether the best arm may be this one; False where that is not known."""
+    return getattr(arm, "may_be_best", None) is True
+
+
+def runs_lost(arm: ArmFindings) -> str:
+    """Say how many of an arm's runs finished, such as "3 of 5 runs"; "" if all did."""
+    finished = len(arm.arm.runs)
+    tried = getattr(arm.arm, "tried", finished) + len(getattr(arm.arm, "missing", ()))
+    return f"{finished} of {tried} runs" if tried > finished else ""
+
+
 def reference_note(findings: Findings) -> list[str]:
     """Say what the sign of `marked` means; nothing where there is one arm only."""
     note = "\N{BLACK DIAMOND}: the reference, which all other arms are compared with."

@@ -1,149 +1,147 @@
-"""A study as MLflow has it: its finished runs, grouped into arms."""
+"""A study read back: its runs grouped into arms, and what of it can be compared."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from adapterlab.errors import AdapterLabError
-from adapterlab.runs import BOOKKEEPING, SEEDS
+from adapterlab.reporting.naming import NO_NAMES, names_of, within
+from adapterlab.reporting.stored import Replicate, Run, Status, read_runs
 
-NO_NAMES = (*BOOKKEEPING, *SEEDS, "hardware", "adapter.label", "base.dataset")
-"""Options that tell no arms apart, or follow from one that does."""
+__all__ = [
+    "NO_NAMES",
+    "Arm",
+    "Replicate",
+    "Run",
+    "Status",
+    "arms_of",
+    "read_runs",
+    "same_examples",
+    "within",
+]
 
-CHOICES = {
-    "dataset.name": ("dataset", "base"),
-    "model.name": ("model",),
-    "optimizer.name": ("optimizer",),
-    "base.kind": ("base",),
-}
-"""Options whose value stands for those of whole groups."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run: what it was, what it measured, and where its files are."""
-
-    run_id: str
-    arm: str
-    seed: int
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
-    artifacts: str = ""
+TEST_EXAMPLES = "data/test_examples"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in their seeds only, in the order of the seeds.
+    """Runs that differ in their replicates only; an arm has at least one run, finished or not.
 
     Attributes:
-        name: the strategy, with the options in which arms of the study differ.
-        runs: at least one.
+        name: see `naming`.
+        runs: those that have finished, in the order of their replicates; may be empty.
+        lost: the latest attempt of every configuration that never finished.
+        missing: replicates that another arm of the data set has, and that were not tried here.
+        method: the name without what tells data sets and models apart; empty means the name.
     """
 
     name: str
     runs: tuple[Run, ...]
+    lost: tuple[Run, ...] = ()
+    missing: tuple[Replicate, ...] = ()
+    method: str = ""
+
+    @property
+    def tried(self) -> int:
+        """How many of its runs have been started."""
+        return len(self.runs) + len(self.lost)
+
+    @property
+    def first(self) -> Run:
+        """Any of its runs, for what they share; one that has finished, if there is one."""
+        return _telling([*self.runs, *self.lost])[0]
+
+    @property
+    def replicates(self) -> tuple[Replicate, ...]:
+        """What the draws of its finished runs come from."""
+        return tuple(run.replicate for run in self.runs)
 
     def values(self, metric: str) -> tuple[float, ...]:
-        """Return a metric of every run that has it."""
+        """Return a metric of every finished run that has it."""
         return tuple(run.metrics[metric] for run in self.runs if metric in run.metrics)
 
-
-def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
-    """Return the finished runs of a study.
-
-    A configuration that was run more than once counts once, with its latest run.
-
-    Args:
-        client: an MLflow client.
-        study: the value of the tag `study`.
-        experiment: name of the MLflow experiment.
-
-    Raises:
-        AdapterLabError: there are none.
-    """
-    found = client.get_experiment_by_name(experiment)
-    pages = [] if found is None else _search(client, found.experiment_id, study)
-    latest: dict[str, Run] = {}
-    for raw in pages:
-        run = Run(
-            run_id=raw.info.run_id,
-            arm=raw.data.tags["arm"],
-            seed=int(raw.data.tags["seed"]),
-            tags=dict(raw.data.tags),
-            params=dict(raw.data.params),
-            metrics=dict(raw.data.metrics),
-            artifacts=raw.info.artifact_uri,
-        )
-        latest.setdefault(raw.data.tags["config_hash"], run)
-    if not latest:
-        raise AdapterLabError(f"study={study}: no finished runs in experiment {experiment}")
-    return list(latest.values())
+    def count(self, status: Status) -> int:
+        """Return how many of its runs have come to this."""
+        return sum(run.status is status for run in (*self.runs, *self.lost))
 
 
 def arms_of(runs: Sequence[Run]) -> list[Arm]:
-    """Group runs into arms, named by the strategy and by what tells its arms apart."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.arm, []).append(run)
-    one_each = [group[0] for group in groups.values()]
-    return [
-        Arm(_name(group[0], one_each), tuple(sorted(group, key=lambda run: run.seed)))
-        for group in groups.values()
-    ]
-
-
-def _name(run: Run, arms: Sequence[Run]) -> str:
-    """Return the strategy, and the options in which its arms differ: ``lora rank=4``.
-
-    Where these are many and every arm has a label of its own, that is the name.
+    """Group runs into arms, and name them.
 
     Args:
-        run: any of the arm's.
-        arms: one run of every arm.
+        runs: of a study, as `read_runs` returns them. Of two with one replicate, which older
+            stores may have, the later counts.
     """
-    strategy = run.tags["strategy"]
-    peers = [other for other in arms if other.tags["strategy"] == strategy]
-    differing = {
-        key
-        for key in run.params
-        if not within(key, NO_NAMES) and len({other.params.get(key) for other in peers}) > 1
-    }
-    for choice, groups in CHOICES.items():
-        if choice in differing:
-            differing = {key for key in differing if key == choice or not within(key, groups)}
-    parts = [f"{key.removeprefix('adapter.')}={run.params[key]}" for key in sorted(differing)]
-    if differing & {"base.kind"}:
-        kinds = {other.params["base.kind"] for other in peers}
-        parts.remove(f"base.kind={run.params['base.kind']}")
-        if run.params["base.kind"] == "scratch":
-            parts.append("from scratch")
-        elif len(kinds - {"scratch"}) > 1:
-            parts.append(f"base={run.params['base.kind']}")
-    label = run.params.get("adapter.label")
-    labels = {other.params.get("adapter.label") for other in peers}
-    # What an experiment calls its arms says more than a list of all in which they differ.
-    if len(parts) > 2 and label is not None and len(labels) == len(peers):
-        return label
-    return " ".join([strategy, *parts])
-
-
-def within(key: str, groups: Sequence[str]) -> bool:
-    """Say whether an option is one of `groups`, or lies inside one."""
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
-
-
-def _search(client: Any, experiment_id: str, study: str) -> list[Any]:
-    query = f"tags.study = {json.dumps(study)} and attributes.status = 'FINISHED'"
-    pages: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
+    groups: dict[str, dict[Replicate, Run]] = {}
+    for run in runs:
+        group = groups.setdefault(run.arm, {})
+        known = group.get(run.replicate)
+        if known is None or _rank(run) > _rank(known):
+            group[run.replicate] = run
+    names = names_of({arm: list(group.values()) for arm, group in groups.items()})
+    tried: dict[str, set[Replicate]] = {}
+    for group in groups.values():
+        for run in group.values():
+            tried.setdefault(run.dataset, set()).add(run.replicate)
+    arms = []
+    for arm, group in groups.items():
+        ordered = [group[replicate] for replicate in sorted(group)]
+        others = tried[ordered[0].dataset] - set(group)
+        arms.append(
+            Arm(
+                name=str(names[arm]),
+                runs=tuple(run for run in ordered if run.status is Status.FINISHED),
+                lost=tuple(run for run in ordered if run.status is not Status.FINISHED),
+                missing=tuple(sorted(others)),
+                method=names[arm].method,
+            )
         )
-        # The study's own parent run has measured nothing.
-        pages.extend(run for run in page if run.data.tags.get("kind") != "study")
-        token = page.token
-        if not token:
-            return pages
+    return arms
+
+
+def _rank(run: Run) -> tuple[bool, int]:
+    """Order runs of one replicate: one that has finished counts, of several the latest."""
+    return run.status is Status.FINISHED, run.started
+
+
+def _telling(runs: Sequence[Run]) -> list[Run]:
+    """Return runs, those first that had time to log what they are."""
+    return sorted(runs, key=lambda run: not run.params)
+
+
+def same_examples(a: Run, b: Run) -> str:
+    """Say why two runs were not tested on the same examples; empty if they were.
+
+    Runs from before test examples were hashed count as tested on the same ones unless the options
+    of their data sets or their limits differ; their predictions tell the labels.
+    """
+    if a.dataset != b.dataset:
+        return f"another data set: {a.dataset}, {b.dataset}"
+    if a.test_hash and b.test_hash:
+        if a.test_hash == b.test_hash:
+            return ""
+        sizes = [_size(run) for run in (a, b)]
+        if None in sizes:
+            return "other test examples"
+        if sizes[0] == sizes[1]:
+            return f"other test examples, {sizes[0]} each"
+        return f"other test examples: {sizes[0]} and {sizes[1]}"
+    if not (a.params and b.params):  # killed before they were logged
+        return ""
+    limits = [_test_limit(run.params) for run in (a, b)]
+    if limits[0] != limits[1]:
+        return f"other test examples: limit.test {limits[0]} and {limits[1]}"
+    for key in sorted({*a.params, *b.params}):
+        if within(key, ("dataset.loader", "dataset.shape", "dataset.classes")):
+            mine, yours = a.params.get(key), b.params.get(key)
+            if mine != yours:
+                return f"other test examples: {key} {mine} and {yours}"
+    return ""
+
+
+def _size(run: Run) -> int | None:
+    size = run.metrics.get(TEST_EXAMPLES)
+    return None if size is None else int(size)
+
+
+def _test_limit(params: Mapping[str, str]) -> str:
+    """Return the most test examples that a run uses, as it was told."""
+    return params.get("limit.test", params.get("limit", "None"))

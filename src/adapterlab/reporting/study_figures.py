@@ -17,9 +17,10 @@ from adapterlab.reporting.rank_figures import rank_alpha_figure
 FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     "accuracy": (
         "Accuracy",
-        "Accuracy on the test split: large marks are means over seeds, small dots the seeds, bars "
-        "95% intervals of the mean. The line and the band are the reference's; at the right stand "
-        "the mean and the verdict on the arm, which overlapping bars cannot replace.",
+        "Accuracy on the test split: large marks are means over seeds, small dots the seeds, one "
+        "below the other where they are equal, bars 95% intervals of the mean. The line and the "
+        "band are the reference's. At the right stand the mean and what the tests say of the arm: "
+        "whether bars overlap does not tell.",
         accuracy_figure,
     ),
     "curves": (
@@ -38,9 +39,10 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     ),
     "pareto": (
         "Accuracy and cost",
-        "Accuracy on the test split against what it costs; bars are 95% intervals. Arms on a "
-        "front, the stepped line, have a number, if there is room: no other arm has a better mean "
-        "for less.",
+        "Accuracy on the test split against what it costs; bars are 95% intervals. The stepped "
+        "line joins the arms that are not beaten: none that costs as little is more accurate. "
+        "These have a number, if there is room. Runs that shared a pack trained at the same time "
+        "as others, so that their times, hollow marks, are beaten among themselves only.",
         pareto_figure,
     ),
     "classes": (
@@ -57,15 +59,16 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     ),
     "calibration": (
         "Calibration",
-        "Accuracy of the answers by their confidence, all seeds together. Below the diagonal, a "
-        "model is surer than it is right; ECE, the expected calibration error, is the mean "
-        "distance, over seeds with its 95% interval.",
+        "How often answers are right, by how sure the model is of them. On the diagonal, 80% of "
+        "the answers of 80% confidence are right; below it, a model is surer than it is right. "
+        "ECE, the expected calibration error, is the mean distance from the diagonal over all "
+        "answers, here the mean of the seeds with its 95% interval.",
         calibration_figure,
     ),
     "forgetting": (
         "Learned and forgotten",
         "Accuracy on the target against accuracy lost on the source task by adaptation; bars are "
-        "95% intervals. Up and to the left is better.",
+        "95% intervals. Up and to the left is better: more learned, less forgotten.",
         forgetting_figure,
     ),
 }

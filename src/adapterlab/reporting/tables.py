@@ -1,21 +1,21 @@
 """The tables of a report, as text cells: for the terminal, a page, and a spreadsheet."""
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
+from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.study import NO_NAMES, within
+from adapterlab.reporting.study import Arm, Status
 from adapterlab.reporting.words import (
     NOT_MEASURED,
-    mean_and_half,
+    gap,
     p_value,
     percent,
-    points,
     seconds,
+    signed,
     size,
+    with_interval,
 )
 
 ZERO_SHOT = "target/accuracy_before"
@@ -46,35 +46,44 @@ class Table:
         return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
 
 
-EVIDENCE: Mapping[str, Cell] = {
-    "seeds": lambda arm: str(len(arm.accuracy.values)),
-    "test accuracy": lambda arm: mean_and_half(arm.accuracy),
-    "verdict": lambda arm: verdict_of(arm),
-    "difference": lambda arm: _difference(arm),
-    "p (Holm)": lambda arm: "" if not arm.comparison else p_value(arm.comparison.p_adjusted),
-    "could have seen": lambda arm: _detectable(arm),
-    "validation": lambda arm: mean_and_half(arm.figure("best/val_accuracy")),
-}
 COSTS: Mapping[str, Cell] = {
-    "kept on source": lambda arm: mean_and_half(arm.figure("source/accuracy_after")),
+    "kept on source": lambda arm: with_interval(arm.figure("source/accuracy_after")),
     "trained parameters": lambda arm: _whole(arm, "params/trainable"),
     "of the model": lambda arm: _of_the_model(arm),
     "adapter": lambda arm: _bytes(arm),
     "seconds alone": lambda arm: _seconds(arm, "cost/train_seconds"),
     "seconds in a pack": lambda arm: _seconds(arm, "cost/lane_seconds"),
 }
-_SHORT = (
-    *("seeds", "test accuracy", "verdict", "difference"),
-    *("kept on source", "trained parameters", "seconds alone", "seconds in a pack"),
-)
+
+
+def evidence(findings: Findings) -> dict[str, Cell]:
+    """Return the columns that say what arms are worth, and how surely."""
+    metric = findings.compared_on
+    columns: dict[str, Cell] = {
+        "verdict": lambda arm: verdict_of(arm),
+        "may be best": lambda arm: _may_be_best(arm),
+        "letters": lambda arm: arm.letters,
+        "runs": lambda arm: runs_of(arm.arm),
+        f"test {metric}": lambda arm: with_interval(arm.score, metric),
+        "difference": lambda arm: _difference(arm, metric),
+        "p": lambda arm: "" if not _tested(arm) else p_value(arm.comparison.p_adjusted),  # type: ignore[union-attr]
+        "would have found": lambda arm: _detectable(arm, metric),
+        f"validation {findings.selected_on}": lambda arm: with_interval(
+            arm.figure(f"best/val_{findings.selected_on}"), findings.selected_on
+        ),
+    }
+    if metric != "accuracy":
+        columns["test accuracy"] = lambda arm: with_interval(arm.accuracy)
+    return columns
 
 
 def arms_table(findings: Findings) -> Table:
     """Return one row an arm, best mean on the test split first: what it is worth, how surely.
 
-    The base as it is, where its head fits the target's classes, comes last.
+    Arms of which no run finished come after it, and the base as it is, where its head fits the
+    target's classes, comes last.
     """
-    return _table("Arms", findings, EVIDENCE)
+    return _table("Arms", findings, evidence(findings))
 
 
 def costs_table(findings: Findings) -> Table:
@@ -87,8 +96,13 @@ def costs_table(findings: Findings) -> Table:
 
 def short_table(findings: Findings) -> Table:
     """Return the columns that a terminal has room for."""
-    both = {**EVIDENCE, **COSTS}
-    return _table("Arms", findings, {name: both[name] for name in _SHORT})
+    both = {**evidence(findings), **COSTS}
+    short = (
+        *("verdict", "may be best", "letters", "runs", f"test {findings.compared_on}"),
+        *("difference", "kept on source", "trained parameters"),
+        *("seconds alone", "seconds in a pack"),
+    )
+    return _table("Arms", findings, {name: both[name] for name in short})
 
 
 def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table:
@@ -98,6 +112,9 @@ def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table
         if any(cell(arm) not in ("", NOT_MEASURED) for arm in findings.arms)
     }
     rows = [(arm.name, *(cell(arm) for cell in filled.values())) for arm in findings.arms]
+    for lost in findings.lost:
+        only = {"verdict": fate(lost), "runs": runs_of(lost)}
+        rows.append((lost.name, *(only.get(name, "") for name in filled)))
     zero = {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}
     if zero and "test accuracy" in filled:
         # It was not trained, so nothing but its accuracy is known, and it takes part in no test.
@@ -113,101 +130,90 @@ def matched_tables(findings: Findings) -> list[Table]:
     A rank costs one strategy more parameters than another, so the two answer different questions.
     """
     tables = []
+    metric = findings.compared_on
     for title, key in (
         ("Equal rank", lambda arm: _rank(arm)),
-        ("Equal budget", lambda arm: arm.arm.runs[0].tags.get("budget")),
+        ("Equal budget", lambda arm: arm.arm.first.tags.get("budget")),
     ):
         groups: dict[str, list[ArmFindings]] = {}
         for arm in findings.arms:
             if (value := key(arm)) is not None:
                 groups.setdefault(value, []).append(arm)
         rows = [
-            (f"{title.split()[1]} {value}", *_matched(arm))
+            (f"{title.split()[1]} {value}", *_matched(arm, metric))
             for value, arms in groups.items()
             if len({arm.strategy for arm in arms}) > 1
             for arm in arms
         ]
         if rows:
-            header = ("", "arm", "test accuracy", "verdict", "trained parameters", "of the budget")
+            header = ("", "arm", f"test {metric}", "verdict", "letters")
+            header += ("trained parameters", "of the budget")
             width = len(header) if any(row[-1] for row in rows) else len(header) - 1
             cut = tuple(row[:width] for row in rows)
             tables.append(Table(title, header[:width], cut))
     return tables
 
 
-def write_csv(table: Table, path: Path) -> None:
-    """Write a table for a spreadsheet."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([table.header, *table.rows])
-
-
-def arms_csv(findings: Findings) -> Table:
-    """Return every figure of every arm in full precision, with its spread and its comparison."""
-    names = sorted({name for arm in findings.arms for name in arm.figures})
-    figures = [f"{name}{part}" for name in names for part in ("", ".sd", ".low", ".high")]
-    compared = (
-        *("difference", "difference.low", "difference.high", "p_seeds", "p_examples", "p_both"),
-        *("p", "p_adjusted", "effect", "smallest_detectable"),
-    )
-    rows = []
-    for arm in findings.arms:
-        cells: list[object] = [arm.name, arm.strategy, len(arm.arm.runs), verdict_of(arm)]
-        one = arm.comparison
-        if one is None:
-            cells += [None] * len(compared)
-        else:
-            ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
-            cells += [one.difference, *ends, one.p_seeds, one.p_examples, one.p_both]
-            cells += [one.p, one.p_adjusted, one.effect, one.smallest_detectable]
-        for name in names:
-            figure = arm.figure(name)
-            if figure is None:
-                cells += [None] * 4
-            else:
-                interval = figure.interval
-                ends = (interval.low, interval.high) if interval else (None, None)
-                cells += [figure.mean, figure.deviation, *ends]
-        rows.append(tuple("" if cell is None else str(cell) for cell in cells))
-    return Table("Arms", ("arm", "strategy", "runs", "verdict", *compared, *figures), tuple(rows))
-
-
-def runs_csv(findings: Findings) -> Table:
-    """Return every run: its options where they differ, and all its final metrics."""
-    runs = [(arm.name, run) for arm in findings.arms for run in arm.arm.runs]
-    keys = sorted({key for _, run in runs for key in run.params if not within(key, NO_NAMES)})
-    varied = [key for key in keys if len({run.params.get(key) for _, run in runs}) > 1]
-    metrics = sorted({name for _, run in runs for name in run.metrics})
-    rows = [
-        (
-            *(run.run_id, name, run.tags["strategy"], str(run.seed)),
-            *(run.params.get(key, "") for key in varied),
-            *(str(run.metrics.get(metric, "")) for metric in metrics),
-        )
-        for name, run in runs
-    ]
-    return Table("Runs", ("run_id", "arm", "strategy", "seed", *varied, *metrics), tuple(rows))
-
-
 def verdict_of(arm: ArmFindings) -> str:
-    """Return an arm's verdict; the reference has none."""
-    return "reference" if arm.comparison is None else str(arm.comparison.verdict)
+    """Return an arm's verdict, and whether it diverges; the reference is called that."""
+    said = "reference" if arm.comparison is None else str(arm.comparison.verdict)
+    if arm.diverged:
+        said += f"; diverged in {arm.diverged} of {arm.arm.tried}"
+    return said
 
 
-def _difference(arm: ArmFindings) -> str:
+def fate(arm: Arm) -> str:
+    """Say what came of an arm without a finished run: ``all 5 diverged``."""
+    counts = {status: arm.count(status) for status in Status if arm.count(status)}
+    if len(counts) == 1:
+        status, count = next(iter(counts.items()))
+        return f"all {count} {status}" if count > 1 else str(status)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def runs_of(arm: Arm) -> str:
+    """Say how many of an arm's runs finished, and what came of the others.
+
+    Runs that other arms have and this one never began are missing.
+    """
+    total = arm.tried + len(arm.missing)
+    if total == len(arm.runs):
+        return str(total)
+    lost = [
+        f"{arm.count(status)} {status}"
+        for status in Status
+        if status is not Status.FINISHED and arm.count(status)
+    ]
+    if arm.missing:
+        lost.append(f"{len(arm.missing)} missing")
+    return f"{len(arm.runs)} of {total}: {', '.join(lost)}"
+
+
+def _may_be_best(arm: ArmFindings) -> str:
+    if arm.may_be_best is None:
+        return ""
+    return "yes" if arm.may_be_best else "no"
+
+
+def _tested(arm: ArmFindings) -> bool:
+    return arm.comparison is not None and arm.comparison.interval is not None
+
+
+def _difference(arm: ArmFindings, metric: str) -> str:
     one = arm.comparison
-    if one is None:
+    if one is None or one.verdict is Verdict.NOT_COMPARABLE:
         return ""
     if one.interval is None:
-        return points(one.difference)
-    ends = f"{points(one.interval.low)} to {points(one.interval.high)}"
-    return f"{points(one.difference)} ({ends})"
+        return signed(one.difference, metric)
+    ends = f"{signed(one.interval.low, metric)} to {signed(one.interval.high, metric)}"
+    return f"{signed(one.difference, metric)} ({ends})"
 
 
-def _detectable(arm: ArmFindings) -> str:
+def _detectable(arm: ArmFindings, metric: str) -> str:
     one = arm.comparison
-    if one is None or one.smallest_detectable is None or one.p is None:
+    if one is None or one.smallest_detectable is None:
         return ""
-    return f"{100 * one.smallest_detectable:.2f}"
+    return gap(one.smallest_detectable, metric).split()[0]
 
 
 def _whole(arm: ArmFindings, name: str) -> str:
@@ -231,15 +237,16 @@ def _seconds(arm: ArmFindings, name: str) -> str:
 
 
 def _rank(arm: ArmFindings) -> str | None:
-    return None if "budget" in arm.arm.runs[0].tags else arm.param("adapter.rank")
+    return None if "budget" in arm.arm.first.tags else arm.param("adapter.rank")
 
 
-def _matched(arm: ArmFindings) -> tuple[str, ...]:
+def _matched(arm: ArmFindings, metric: str) -> tuple[str, ...]:
     near = arm.figure("budget/near")
     return (
         arm.name,
-        mean_and_half(arm.accuracy),
+        with_interval(arm.score, metric),
         verdict_of(arm),
+        arm.letters,
         _whole(arm, "params/trainable"),
         "" if near is None else f"{near.mean:.1%}",
     )

@@ -1,132 +1,247 @@
-"""A study's answer in three sentences: what leads, what is really different, what to do.
+"""A study's answer in a few sentences: what may be best, what is really different, what to do.
 
-Every sentence follows from the tests. A tie is called one, whatever the means say, and says what
-difference it could have hidden.
+Every sentence follows from the comparisons. What was not decided is called so, with what it would
+take; what did not finish is said.
 """
 
 from collections.abc import Sequence
 
-from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
+from adapterlab.evidence.shares import share_interval
+from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.words import between, counted, listed, percent
+from adapterlab.reporting.study import Status
+from adapterlab.reporting.words import between, counted, gap, listed, measured, span
+
+_WHOLLY = 0.95
 
 
-def verdict(findings: Findings) -> tuple[str, str, str]:
-    """Return the three sentences."""
-    return _leads(findings), _differs(findings), _advice(findings)
+def verdict(findings: Findings) -> tuple[str, ...]:
+    """Return the sentences."""
+    said = [_best(findings), _leads(findings), _differs(findings), _advice(findings)]
+    return tuple(sentence for sentence in (*said, _lost(findings)) if sentence)
+
+
+def _best(findings: Findings) -> str:
+    """Say which arms may be best."""
+    best, tested = findings.best, [arm for arm in findings.arms if arm.may_be_best is not None]
+    if len(tested) < 2:
+        return ""
+    of = f"of the {len(tested)} arms that were tested"
+    if len(best) == 1:
+        return f"Best {of}, with 95% confidence: {best[0].name}."
+    if len(best) == len(tested):
+        return f"Any {of} may be the best: the study does not tell (95% confidence)."
+    return f"The best {of} is among these, with 95% confidence: {_listed(best, most=12)}."
 
 
 def _leads(findings: Findings) -> str:
     reference, others = findings.reference, findings.others
-    accuracy = reference.accuracy
-    spread = "one seed, so its spread is not known"
-    if accuracy.interval is not None:
-        seeds = counted(len(accuracy.values), "seed")
-        spread = f"95% interval {between(accuracy.interval)} over {seeds}"
+    score, metric = reference.score, findings.compared_on
+    runs = counted(len(score.values), "seed")
+    held = f"{runs}; new seeds and new test examples may differ"
+    if len(score.values) < 2:
+        held = "one seed; over test examples, since its spread over seeds is not known"
+    interval = score.interval
+    if others and metric == "accuracy" and reference.answers is not None:
+        # It was picked among all arms, so its interval is one of as many that hold at once.
+        level = _WHOLLY ** (1 / (len(others) + 1))
+        found = share_interval(reference.answers.correct, level=level)
+        ends = f"{between(found)}, wide enough for a choice among {len(others) + 1} arms"
+    else:
+        ends = "no interval" if interval is None else span(interval, metric)
+    what = "" if metric == "accuracy" else f"{metric} of "
+    value = f"{reference.name} reaches {what}{measured(score.mean, metric)}"
     if not others:
         role = "it is the only arm, so there is nothing to compare it with"
     elif findings.chosen:
         role = f"it was named as what {counted(len(others), 'other arm')} are compared with"
     else:
-        role = f"validation prefers it among {counted(len(others) + 1, 'arm')}"
-    accuracy_of = f"{reference.name} reaches {percent(accuracy.mean)}"
-    return f"On the test split, {accuracy_of} ({spread}); {role}."
+        role = f"validation ({findings.selected_on}) prefers it"
+    return f"On the test split, {value} (95% interval {ends}; {held}); {role}."
 
 
 def _differs(findings: Findings) -> str:
+    """Say what is known of the other arms against the reference."""
     others, name = findings.others, findings.reference.name
     if not others:
         return "What that is worth, other arms would tell: adapter=full,head,lora, say."
-    better, worse = _of(others, Verdict.BETTER), _of(others, Verdict.WORSE)
-    ties, few = _of(others, Verdict.TIE), _of(others, Verdict.TOO_FEW_SEEDS)
-    if len(few) == len(others):
-        return (
-            f"Whether the others differ from it was not tested, which takes {MIN_SEEDS} seeds an "
-            "arm: the differences in the table may be luck."
-        )
     parts = []
-    if worse:
-        parts.append(f"{name} is better than {_listed(worse)} ({_gaps(worse)})")
-    if better:
-        parts.append(f"{_listed(better)} {_are(better)} better than {name} ({_gaps(better)})")
-    if ties:
-        parts.append(f"{_listed(ties)} {_are(ties)} tied with it{_hidden(ties)}")
+    for kind, write in (
+        (Verdict.WORSE, lambda arms: f"{name} is better than {_listed(arms)}{_gaps(arms, findings)}"),
+        (Verdict.BETTER, lambda arms: f"{_listed(arms)} {_are(arms)} better than {name}"
+                                      f"{_gaps(arms, findings)}"),
+        (Verdict.EQUIVALENT, lambda arms: f"{_listed(arms)} {_are(arms)} equivalent to it, within "
+                                          f"the margin of {_margin(findings)}"),
+        (Verdict.NOT_WORSE, lambda arms: f"{_listed(arms)} {_are(arms)} not worse than it by more "
+                                         f"than the margin of {_margin(findings)}"),
+        (Verdict.UNDECIDED, lambda arms: f"between it and {_listed(arms)} nothing is decided"
+                                         f"{_hidden(arms, findings)}"),
+    ):  # fmt: skip
+        if arms := _of(others, kind):
+            parts.append(write(arms))
+    tested = f"By comparisons of {_pairs(findings)} at 5%, {'; '.join(parts)}." if parts else ""
+    return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
+
+
+def _few(findings: Findings) -> str:
+    """Say what is known of arms with too few seeds for a test."""
+    others, name = findings.others, findings.reference.name
+    better, worse = _of(others, Verdict.TRAINED_BETTER), _of(others, Verdict.TRAINED_WORSE)
+    few = _of(others, Verdict.TOO_FEW_SEEDS)
+    said = []
+    for arms, how in ((worse, "worse"), (better, "better")):
+        if arms:
+            said.append(
+                f"As trained, every model of {_listed(arms)} is {how} than every one of {name}"
+                f"{_gaps(arms, findings)}: test examples leave no doubt, but other seeds were "
+                "not tried enough to know."
+            )
     if few:
-        parts.append(f"{_listed(few)} had fewer than {MIN_SEEDS} seeds and {_was(few)} not tested")
-    return f"By tests at 5%, corrected for all comparisons, {'; '.join(parts)}."
+        said.append(
+            f"Whether {_listed(few)} {'differs' if len(few) == 1 else 'differ'} from {name} was "
+            f"not tested, which takes {MIN_SEEDS} seeds of both."
+        )
+    return " ".join(said)
+
+
+def _apart(findings: Findings) -> str:
+    arms = _of(findings.others, Verdict.NOT_COMPARABLE)
+    if not arms:
+        return ""
+    reasons = list(dict.fromkeys(arm.comparison.why for arm in arms if arm.comparison))
+    return f"Not comparable with {findings.reference.name}: {_listed(arms)} ({'; '.join(reasons)})."
 
 
 def _advice(findings: Findings) -> str:
-    reference, others = findings.reference, findings.others
-    ties, better = _of(others, Verdict.TIE), _of(others, Verdict.BETTER)
-    if not any(arm.comparison and arm.comparison.p is not None for arm in others):
-        return "To learn which arm is better, add seeds: seed=0,1,2,3,4."
-    # Among those that nothing is known to be better than.
-    cheapest = min(better or [reference, *ties], key=_trainable)
-    cost = f"{_trainable(cheapest):,.0f} parameters{_share_of_model(cheapest)}"
-    if better:
-        return (
-            f"Validation and test disagree on who leads: {cheapest.name}, which trains {cost}, is "
-            "the cheapest of those better on test, and wants confirming in a study of its own."
+    """Recommend the cheapest arm that was shown to be good enough, or say what it would take."""
+    if not findings.others:
+        return ""
+    tested = [arm for arm in findings.arms if arm.may_be_best is not None]
+    if findings.family is not None and findings.family.control is not None:
+        tested = [findings.reference, *(a for a in findings.others if a.comparison
+                                        and a.comparison.interval)]  # fmt: skip
+    if len(tested) < 2:
+        return f"To learn which arm is better, give each {MIN_SEEDS} seeds or more: seed=0,1,2,3,4."
+    good = [arm for arm in tested if all(_holds(arm, other, findings) for other in tested)]
+    steady = [arm for arm in good if not arm.diverged]
+    if steady:
+        cheapest = min(steady, key=lambda arm: arm.trained)
+        rest = [arm for arm in tested if arm is not cheapest]
+        fewer = [arm for arm in rest if arm.trained < cheapest.trained]
+        why = (
+            "it is better than every other arm"
+            if all(_is(cheapest, other, findings, Verdict.BETTER) for other in rest)
+            else f"it was shown to be within {_margin(findings)} of every other arm, or better"
         )
-    if not ties:
-        return f"Take {cheapest.name}, which trains {cost}: all others are worse."
-    if cheapest is reference:
-        return f"Take {cheapest.name}, which trains {cost}: no arm tied with it trains fewer."
-    one = cheapest.comparison
-    assert one is not None
-    doubt = "How much worse it may be is not known"
-    if one.interval is not None:
-        worst = max(0.0, -100 * one.interval.low)
-        doubt = f"It may be worse than {reference.name} by up to {worst:.2f} points (95% interval)"
-    return (
-        f"Of the arms not told apart, {cheapest.name} trains the fewest parameters: {cost}. "
-        f"{doubt}; if that is too much, add seeds."
+        least = "" if fewer else ", and none trains fewer"
+        return f"Take {cheapest.name}, which trains {_cost(cheapest)}: {why}{least}."
+    if good:
+        return (
+            f"{_listed(good)} would be good enough but diverged in some runs, so nothing is "
+            "recommended before that is mended (a lower learning rate, say)."
+        )
+    return f"No arm is recommended: none was shown to be within {_margin(findings)} of every " + (
+        f"other. {_remedy(findings)}"
     )
+
+
+def _remedy(findings: Findings) -> str:
+    """Say what would decide more: seeds or test examples, by which dominates the errors."""
+    family, reference = findings.family, findings.reference
+    rivals = _of(findings.others, Verdict.UNDECIDED) or list(findings.others)
+    shares = []
+    for arm in rivals:
+        if family is not None and (part := family.share_of_runs(arm.name, reference.name)):
+            shares.append(part)
+    if not shares:
+        return "More seeds or test examples would tell more."
+    share = sum(shares) / len(shares)
+    if share >= 0.5:
+        return (
+            f"Seeds make {share:.0%} of the uncertainty, so add seeds (seed=0,1,...), which test "
+            "examples cannot replace."
+        )
+    return (
+        f"Test examples make {1 - share:.0%} of the uncertainty, which more seeds cannot mend: a "
+        "larger test split would."
+    )
+
+
+def _lost(findings: Findings) -> str:
+    """Say what did not finish."""
+    arms = [arm for arm in findings.all_arms if arm.lost]
+    if not arms:
+        return ""
+    parts = []
+    for arm in arms:
+        statuses = [status for status in Status if status is not Status.FINISHED]
+        how = ", ".join(f"{arm.count(status)} {status}" for status in statuses if arm.count(status))
+        parts.append(f"{arm.name} ({how} of {arm.tried})")
+    count = sum(len(arm.lost) for arm in arms)
+    return (
+        f"{counted(count, 'run')} of {findings.tried} did not finish and "
+        f"{'is' if count == 1 else 'are'} in no mean: {listed(parts)}."
+    )
+
+
+def _holds(arm: ArmFindings, other: ArmFindings, findings: Findings) -> bool:
+    """Say whether an arm was shown not to be worse than another by more than the margin."""
+    good = (Verdict.BETTER, Verdict.EQUIVALENT, Verdict.NOT_WORSE)
+    return arm is other or _is(arm, other, findings, *good)
+
+
+def _is(arm: ArmFindings, other: ArmFindings, findings: Findings, *kinds: Verdict) -> bool:
+    found = findings.compare(arm, other)
+    return found is not None and found.verdict in kinds
 
 
 def _of(arms: Sequence[ArmFindings], verdict: Verdict) -> list[ArmFindings]:
     return [arm for arm in arms if arm.comparison and arm.comparison.verdict is verdict]
 
 
-def _listed(arms: Sequence[ArmFindings]) -> str:
-    return listed([arm.name for arm in arms])
+def _listed(arms: Sequence[ArmFindings], most: int = 5) -> str:
+    return listed([arm.name for arm in arms], most)
 
 
 def _are(arms: Sequence[ArmFindings]) -> str:
     return "is" if len(arms) == 1 else "are"
 
 
-def _was(arms: Sequence[ArmFindings]) -> str:
-    return "was" if len(arms) == 1 else "were"
+def _pairs(findings: Findings) -> str:
+    family = findings.family
+    if family is not None and family.control is not None:
+        return f"all arms with {family.control}, as planned,"
+    return "all pairs of arms"
 
 
-def _gaps(arms: Sequence[ArmFindings]) -> str:
+def _comparisons(arms: Sequence[ArmFindings]) -> list[Comparison]:
+    return [arm.comparison for arm in arms if arm.comparison]
+
+
+def _gaps(arms: Sequence[ArmFindings], findings: Findings) -> str:
     """Write by how much arms differ, smallest to largest."""
-    sizes = sorted(100 * abs(arm.comparison.difference) for arm in arms if arm.comparison)
-    low, high = f"{sizes[0]:.2f}", f"{sizes[-1]:.2f}"
-    return f"by {low} points" if low == high else f"by {low} to {high} points"
+    sizes = sorted(abs(one.difference) for one in _comparisons(arms))
+    metric = findings.compared_on
+    low, high = (gap(size, metric) for size in (sizes[0], sizes[-1]))
+    return f" (by {low if low == high else f'{low.split()[0]} to {high}'})"
 
 
-def _hidden(arms: Sequence[ArmFindings]) -> str:
-    """Say what differences ties may hide."""
-    sizes = [
-        100 * arm.comparison.smallest_detectable
-        for arm in arms
-        if arm.comparison and arm.comparison.smallest_detectable is not None
-    ]
+def _hidden(arms: Sequence[ArmFindings], findings: Findings) -> str:
+    """Say what differences could have gone unseen."""
+    sizes = [one.smallest_detectable for one in _comparisons(arms) if one.smallest_detectable]
     if not sizes:
         return ""
-    return f", where differences under {max(sizes):.2f} points could have gone unseen"
+    size = gap(max(sizes), findings.compared_on)
+    return f", where a true difference of {size} would have been found 4 times in 5"
 
 
-def _trainable(arm: ArmFindings) -> float:
-    figure = arm.figure("params/trainable")
-    return figure.mean if figure is not None else float("inf")
+def _margin(findings: Findings) -> str:
+    return gap(findings.margin, findings.compared_on)
 
 
-def _share_of_model(arm: ArmFindings) -> str:
+def _cost(arm: ArmFindings) -> str:
     total = arm.figure("params/total")
-    if total is None or _trainable(arm) == total.mean:
-        return ""
-    return f", {_trainable(arm) / total.mean:.2%} of the model's"
+    share = ""
+    if total is not None and arm.trained != total.mean:
+        share = f", {arm.trained / total.mean:.2%} of the model's"
+    return f"{arm.trained:,.0f} parameters{share}"

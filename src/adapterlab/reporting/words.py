@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adapterlab.evidence.contributions import unit
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
@@ -18,18 +19,56 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
-def mean_and_half(figure: Estimate | None) -> str:
-    """Write a share with half the width of its interval: ``87.09% ± 0.21``."""
+def with_interval(figure: Estimate | None, metric: str = "accuracy") -> str:
+    """Write a figure with its interval: ``87.09% (86.88 to 87.30)``."""
     if figure is None:
         return NOT_MEASURED
+    value = measured(figure.mean, metric)
     if figure.interval is None:
-        return percent(figure.mean)
-    return f"{percent(figure.mean)} ± {100 * figure.interval.half_width:.2f}"
+        return value
+    low, high = figure.interval.low, figure.interval.high
+    if not is_share(metric):
+        return f"{value} ({low:.4f} to {high:.4f})"
+    return f"{value} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def between(interval: Interval) -> str:
     """Write an interval of shares: ``86.88% to 87.30%``."""
     return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def is_share(metric: str) -> bool:
+    """Say whether a metric of the test split is a share, written in percent."""
+    return unit(metric) == "points"
+
+
+def measured(value: float, metric: str) -> str:
+    """Write a value of a metric: ``87.09%``, or ``0.3127`` of one that is no share."""
+    return percent(value) if is_share(metric) else f"{value:.4f}"
+
+
+def span(interval: Interval, metric: str) -> str:
+    """Write an interval of a metric."""
+    if is_share(metric):
+        return between(interval)
+    return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def gap(difference: float, metric: str) -> str:
+    """Write a difference of a metric with its unit, without a sign: ``5.65 points``.
+
+    A difference that rounds to nothing is written to the digit that it has.
+    """
+    scale, digits, name = (100, 2, "points") if is_share(metric) else (1, 4, unit(metric))
+    size = abs(difference) * scale
+    if 0 < size < 0.5 * 10**-digits:
+        return f"{size:.1g} {name}"
+    return f"{size:.{digits}f} {name}"
+
+
+def signed(difference: float, metric: str) -> str:
+    """Write a difference of a metric with its sign: ``+0.21``."""
+    return points(difference) if is_share(metric) else f"{difference:+.4f}"
 
 
 def p_value(p: float | None) -> str:

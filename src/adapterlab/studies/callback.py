@@ -13,6 +13,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.study_run import begin_multirun
+from adapterlab.told import remember_varied
+
 STUDY_VARIABLE = "ADAPTERLAB_STUDY"
 """The environment variable that hands a derived name to every process of a study."""
 
@@ -32,9 +35,10 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class StartedStudy:
-    """A study that a multirun of this process has started."""
+    """A study that a multirun of this process has started; `multirun` is the latter's name."""
 
     name: str
+    multirun: str
     root: str
     tracking_uri: str | None
     tracked: bool
@@ -51,6 +55,7 @@ class StudyCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Derive the name from the overrides, so that the same command finds its study again."""
+        remember_varied(config)
         if config.study is None:
             overrides = list(config.hydra.overrides.task)
             params = OmegaConf.select(config, "hydra.sweeper.params")
@@ -67,6 +72,7 @@ class StudyCallback(Callback):
             started.append(
                 StartedStudy(
                     name=config.study,
+                    multirun=begin_multirun(),
                     root=config.root,
                     tracking_uri=config.tracking.uri,
                     tracked=config.tracking.enabled,

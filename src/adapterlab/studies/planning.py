@@ -22,7 +22,7 @@ OWN_WEIGHTS = 500_000
 
 OF_LANES = (
     *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
-    *("pack", "plan", "resume", "budget", "tuning"),
+    *("pack", "plan", "resume", "budget", "tuning", "told"),
 )
 """Options in which lanes of a pack may differ; strategies must still train the same parameters."""
 

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 
 from tqdm.auto import tqdm
 
+from adapterlab.durations import duration
+
 log = logging.getLogger(__name__)
 
 _LINES, _SECONDS = 10, 10.0
@@ -49,7 +51,7 @@ class StudyProgress:
         if share < 1 and now - self._said_at >= _SECONDS:
             self._said, self._said_at = share, now
             left = (now - self._start) * (1 - share) / share
-            log.info("%s, about %s left", self._counts(), tqdm.format_interval(left))
+            log.info("%s, about %s left", self._counts(), duration(left))
 
     def end(self, lanes: int, *, runs: int) -> None:
         """Say that a pack has ended.

@@ -4,128 +4,70 @@ Every arm tries the same settings, as often; the best by mean validation metric 
 compared with. The runs among which it is chosen belong to a study of their own.
 """
 
-import itertools
-import json
 import logging
 import math
-import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
+from functools import partial
+from statistics import fmean, stdev
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adapterlab.console import print_tuning
-from adapterlab.errors import ConfigError, NothingFinishedError
+from adapterlab.errors import NothingFinishedError
+from adapterlab.evidence.tuning import Score, best, lead, neighbours
+from adapterlab.studies.tuning_arms import Arms
+from adapterlab.studies.tuning_design import Design, Setting, written
+from adapterlab.studies.tuning_marks import Marks
+from adapterlab.tuning_tags import ARM, EDGE, GRID, KEY, SEEDS, TRIALS
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[..., Sequence[JobReturn]]
 """A launcher's `launch(job_overrides, initial_job_idx)`."""
 
-Setting = dict[str, Any]
-"""A value for every option that is tuned."""
-
-Score = float | None
-"""A mean validation metric; None where a run failed."""
-
-OWN = ("seed", "study", "tuning", "plan", "resume")
-"""Options that an arm does not set: they belong to the study or to the sweeper."""
-
 
 @dataclass(frozen=True)
-class Design:
-    """What is compared, and how it is tuned.
+class Tried:
+    """What came of one setting of one arm.
 
     Attributes:
-        arms: overrides of each arm.
-        tune: values to try by option, numbers in ascending order.
-        tuning_seeds: of the runs among which is chosen.
-        seeds: of the runs that are compared.
+        runs: one for each tuning seed.
     """
 
-    arms: tuple[tuple[str, ...], ...]
-    tune: Mapping[str, tuple[Any, ...]]
-    tuning_seeds: tuple[int, ...]
-    seeds: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls,
-        arms: Sequence[str],
-        tune: Mapping[str, Any],
-        tuning_seeds: Sequence[int],
-        seeds: Sequence[int],
-    ) -> "Design":
-        """Check the sweeper's options.
-
-        Raises:
-            ConfigError: there is nothing to compare or to tune, or a seed is below 0.
-        """
-        if not arms:
-            raise ConfigError(
-                "hydra.sweeper.arms is empty; such as "
-                '\'hydra.sweeper.arms=["adapter=full","adapter=lora adapter.rank=8"]\''
-            )
-        if not tune:
-            raise ConfigError(
-                "hydra.sweeper.tune is empty; such as "
-                "'hydra.sweeper.tune={optimizer.lr:[1e-4,1e-3,1e-2]}'"
-            )
-        for name, values in (("tuning_seeds", tuning_seeds), ("seeds", seeds)):
-            if not values or min(values) < 0 or len(set(values)) < len(values):
-                raise ConfigError(
-                    f"hydra.sweeper.{name}={list(values)} should be different seeds, 0 or more"
-                )
-        return cls(
-            tuple(tuple(shlex.split(arm)) for arm in arms),
-            {name: _ascending(name, values) for name, values in tune.items()},
-            tuple(tuning_seeds),
-            tuple(seeds),
-        )
+    runs: tuple[JobReturn, ...]
 
     @property
-    def settings(self) -> list[Setting]:
-        """All combinations of the values, the smaller ones first."""
-        return [
-            dict(zip(self.tune, point, strict=True))
-            for point in itertools.product(*self.tune.values())
-        ]
+    def values(self) -> list[float]:
+        """The validation metric of every run; empty if any has failed."""
+        done = [job.return_value for job in self.runs if job.status is JobStatus.COMPLETED]
+        whole = len(done) == len(self.runs) and all(math.isfinite(value) for value in done)
+        return done if whole else []
 
     @property
-    def trials(self) -> int:
-        """Runs that every arm is tuned with."""
-        return len(self.settings) * len(self.tuning_seeds)
+    def score(self) -> Score:
+        """Their mean; None if any has failed."""
+        return fmean(self.values) if self.values else None
 
-    def edges(self, setting: Setting) -> Iterator[str]:
-        """Say of each number of a setting that is the smallest or largest tried that it is."""
-        for option, values in self.tune.items():
-            value = setting[option]
-            if len(values) < 2 or not _is_number(value) or value not in (values[0], values[-1]):
-                continue
-            which, other = ("smallest", "smaller") if value == values[0] else ("largest", "larger")
-            yield f"the best {option}={value} is the {which} that was tried; try {other} ones too"
+    @property
+    def spread(self) -> Score:
+        """Their standard deviation over the tuning seeds; None with fewer than 2."""
+        return stdev(self.values) if len(self.values) > 1 else None
 
-
-def best(scores: Sequence[Score], *, minimize: bool) -> int | None:
-    """Return the place of the best score, the first of equal ones; None if there is none."""
-    places = [place for place, score in enumerate(scores) if score is not None]
-    sign = 1 if minimize else -1
-    return min(places, key=lambda place: sign * (scores[place] or 0.0), default=None)
-
-
-def score(returned: Sequence[JobReturn]) -> Score:
-    """Return the mean of what runs of one setting have returned; None if any has failed."""
-    values = [job.return_value for job in returned if job.status is JobStatus.COMPLETED]
-    if len(values) < len(returned) or not all(math.isfinite(value) for value in values):
+    @property
+    def reason(self) -> str | None:
+        """Why the first run that failed did; None if none has."""
+        for job in self.runs:
+            if job.status is not JobStatus.COMPLETED:
+                # `return_value` would raise it.
+                lines = str(job._return_value).strip().splitlines()
+                return lines[0] if lines else type(job._return_value).__name__
+            if not math.isfinite(job.return_value):
+                return f"its validation metric is {job.return_value}"
         return None
-    return fmean(values)
 
 
 class TunedStudy:
@@ -139,7 +81,7 @@ class TunedStudy:
         launch: carries out a batch of runs.
 
     Raises:
-        ConfigError: an override sweeps by itself, or sets what is not its to set.
+        ConfigError: see `Arms`.
     """
 
     def __init__(
@@ -150,85 +92,19 @@ class TunedStudy:
         loader: ConfigLoader,
         launch: Launch,
     ) -> None:
-        self.design, self.config, self.loader, self.launch = design, config, loader, launch
+        self.design, self.config, self.launch = design, config, launch
         self.study, self.tuning_study = config.study, f"{config.study}-tuning"
-        parser = OverridesParser.create(config_loader=loader)
-        given = parser.parse_overrides(list(arguments))
-        self.arms = [parser.parse_overrides(list(arm)) for arm in design.arms]
-        for override in given:
-            self._require_plain(override)
-            if override.key_or_group in ("seed", *design.tune):
-                where = "seeds" if override.key_or_group == "seed" else "tune"
-                raise ConfigError(
-                    f"{override.input_line}: {override.key_or_group} comes from "
-                    f"hydra.sweeper.{where}"
-                )
-        for override in itertools.chain(*self.arms):
-            self._require_plain(override)
-            if override.key_or_group in (*OWN, "select_on", *design.tune):
-                raise ConfigError(
-                    f"hydra.sweeper.arms: {override.input_line} is the same for all arms"
-                )
-        self.common = self._common([o for o in given if o.key_or_group != "study"])
-
-    @staticmethod
-    def _require_plain(override: Override) -> None:
-        if override.is_sweep_override():
-            raise ConfigError(
-                f"{override.input_line}: with hydra/sweeper=tuned what varies is in "
-                "hydra.sweeper.arms, tune and seeds; give one value here"
-            )
-
-    def _common(self, given: Sequence[Override]) -> list[list[str]]:
-        """Return for each arm the overrides of the command line that it takes.
-
-        What an arm chooses itself goes before them. An option that what it chooses does not have,
-        as there are no `base.epochs` with base=scratch, is left out.
-
-        Raises:
-            ConfigError: no arm has an option.
-        """
-        kept: list[list[str]] = []
-        lacking: dict[str, list[str]] = {}
-        for label, arm in zip(self._labels(), self.arms, strict=True):
-            takes = self._takes(arm, given)
-            kept.append([str(o.input_line) for o, fits in takes if fits])
-            for override, fits in takes:
-                if not fits:
-                    lacking.setdefault(str(override.input_line), []).append(label)
-        for line, labels in lacking.items():
-            if not any(line in lines for lines in kept):
-                raise ConfigError(f"{line}: no arm has this option")
-            log.info("%s does not apply to %s", line, ", ".join(labels))
-        return kept
-
-    def _takes(
-        self, arm: Sequence[Override], given: Sequence[Override]
-    ) -> list[tuple[Override, bool]]:
-        """Say of the overrides that an arm leaves open whether it has such options."""
-        own = {override.key_or_group for override in arm}
-        chosen = own.intersection(self.loader.list_groups(""))
-        rest = [override for override in given if override.key_or_group not in own]
-        inside = [o for o in rest if _first(o) in chosen and not o.is_add()]
-        if not inside:
-            return [(override, True) for override in rest]
-        sure = [str(o.input_line) for o in (*rest, *arm) if o not in inside]
-        composed = self.loader.load_sweep_config(self.config, sure)
-        return [(o, o not in inside or _has(composed, o)) for o in rest]
+        self.arms = Arms(design, arguments, config, loader)
+        self.marks = Marks(config)
 
     def trials(self) -> list[list[str]]:
         """Return the overrides of the runs of the first stage: arm by arm, setting by setting."""
         return [
-            self._job(arm, setting, seed, self.tuning_study)
-            for arm in range(len(self.arms))
+            self.arms.job(arm, setting, seed, self.tuning_study)
+            for arm in range(len(self.design.arms))
             for setting in self.design.settings
             for seed in self.design.tuning_seeds
         ]
-
-    def _job(self, arm: int, setting: Setting, seed: int, study: str) -> list[str]:
-        values = [f"{option}={_written(value)}" for option, value in setting.items()]
-        fixed = [f"seed={seed}", f"study={study}"]
-        return [*self.common[arm], *self.design.arms[arm], *values, *fixed]
 
     def carry_out(self) -> list[Sequence[JobReturn]]:
         """Tune, print what was chosen, and run it over the seeds.
@@ -239,77 +115,127 @@ class TunedStudy:
         """
         first = self.trials()
         self._announce(len(first))
-        tuned = self.launch(first, initial_job_idx=0)
+        launched = self.launch(first, initial_job_idx=0)
         if self.config.plan:
-            return [tuned]
-        scores = self._scores(tuned)
+            return [launched]
+        tried = self._tried(launched)
+        self._mark_trials(tried)
         minimize = self.config.select_on == "loss"
-        chosen = [best(row, minimize=minimize) for row in scores]
-        print_tuning(self._labels(), self.design.settings, scores, chosen, self.config.select_on)
-        lost = [label for label, place in zip(self._labels(), chosen, strict=True) if place is None]
-        second = list(self._compared(chosen))
-        compared = self.launch(second, initial_job_idx=len(first)) if second else []
+        chosen = [best([one.score for one in row], minimize=minimize) for row in tried]
+        self._print(tried, chosen, minimize=minimize)
+        compared = self._compare(chosen, len(first))
         for returned in compared:
             _ = returned.return_value  # raises what a failed run has raised
+        lost = [arm for arm, place in enumerate(chosen) if place is None]
         if lost:
+            named = ", ".join(f"{self.design.labels[arm]} ({tried[arm][0].reason})" for arm in lost)
             raise NothingFinishedError(
                 f"all {self.design.trials} tuning runs failed, so nothing was chosen and "
-                f"compared, for: {', '.join(lost)}"
+                f"compared, for: {named}"
             )
-        return [tuned, compared]
+        return [launched, compared]
 
     def _announce(self, trials: int) -> None:
-        arms, seeds = len(self.arms), len(self.design.seeds)
+        arms, seeds = len(self.design.arms), len(self.design.seeds)
         log.info("tuning: %d runs in study %s", trials, self.tuning_study)
         log.info("then: %d arms x %d seeds in study %s", arms, seeds, self.study)
 
-    def _labels(self) -> list[str]:
-        return [" ".join(arm) for arm in self.design.arms]
+    def _tried(self, returned: Sequence[JobReturn]) -> list[list[Tried]]:
+        """Return what came of every setting, arm by arm."""
+        size, settings = len(self.design.tuning_seeds), len(self.design.settings)
+        tried = [Tried(tuple(returned[i : i + size])) for i in range(0, len(returned), size)]
+        return [tried[i : i + settings] for i in range(0, len(tried), settings)]
 
-    def _scores(self, returned: Sequence[JobReturn]) -> list[list[Score]]:
-        """Return a score for each arm and setting."""
-        size = len(self.design.tuning_seeds)
-        scores = [score(returned[i : i + size]) for i in range(0, len(returned), size)]
-        settings = len(self.design.settings)
-        return [scores[i : i + settings] for i in range(0, len(scores), settings)]
+    def _print(
+        self, tried: Sequence[Sequence[Tried]], chosen: Sequence[int | None], *, minimize: bool
+    ) -> None:
+        print_tuning(
+            self.design.labels,
+            self.design.settings,
+            [[one.score for one in row] for row in tried],
+            chosen,
+            self.config.select_on,
+            spreads=[[one.spread for one in row] for row in tried],
+            close=[
+                self._close(row, place, minimize=minimize)
+                for row, place in zip(tried, chosen, strict=True)
+            ],
+        )
 
-    def _compared(self, chosen: Sequence[int | None]) -> Iterator[list[str]]:
-        """Yield the overrides of the runs of the second stage."""
-        for arm, place in enumerate(chosen):
-            if place is None:
-                continue
-            setting = self.design.settings[place]
-            for said in self.design.edges(setting):
-                warnings.warn(f"{self._labels()[arm]}: {said}", stacklevel=2)
-            values = ",".join(f"{option}:{_written(value)}" for option, value in setting.items())
-            tuning = f"study:{self.tuning_study},trials:{self.design.trials},chosen:{{{values}}}"
-            for seed in self.design.seeds:
-                yield [*self._job(arm, setting, seed, self.study), f"tuning={{{tuning}}}"]
+    def _close(
+        self, row: Sequence[Tried], place: int | None, *, minimize: bool
+    ) -> list[tuple[int, float, float]]:
+        """Return neighbours of the chosen setting that it does not clearly lead.
+
+        Each with the difference and its noise over the tuning seeds.
+        """
+        if place is None:
+            return []
+        points = [tuple(setting.values()) for setting in self.design.settings]
+        found = []
+        for other in neighbours(points, place):
+            if row[other].score is not None:
+                ahead = lead(row[place].values, row[other].values, minimize=minimize)
+                if ahead.noise is not None and not ahead.clear:
+                    found.append((other, ahead.difference, ahead.noise))
+        return found
+
+    def _mark_trials(self, tried: Sequence[Sequence[Tried]]) -> None:
+        """Write down what each tuning run was tried for, of failed ones as well."""
+        self.marks.of_trials(
+            (job, self._about(arm) | _values(setting))
+            for arm, row in enumerate(tried)
+            for setting, one in zip(self.design.settings, row, strict=True)
+            for job in one.runs
+        )
+
+    def _about(self, arm: int) -> dict[str, str]:
+        return {ARM: self.design.labels[arm], KEY: self.arms.keys[arm], GRID: self._grid}
+
+    @property
+    def _grid(self) -> str:
+        return self.design.grid(self.config.select_on)
+
+    def _compare(self, chosen: Sequence[int | None], start: int) -> Sequence[JobReturn]:
+        """Carry out the second stage, and mark what it replaces."""
+        settings = {a: self.design.settings[p] for a, p in enumerate(chosen) if p is not None}
+        if not settings:
+            return []
+        said = {arm: self._edges(arm, setting) for arm, setting in settings.items()}
+        now = {self.arms.keys[arm]: _values(setting) for arm, setting in settings.items()}
+        self.marks.supersede(self.study, now)
+        jobs = [(arm, job) for arm, setting in settings.items() for job in self._runs(arm, setting)]
+        compared = self.launch([job for _, job in jobs], initial_job_idx=start)
+        self.marks.of_compared(
+            (returned, self._about(arm) | said[arm] | now[self.arms.keys[arm]] | self._how_often())
+            for (arm, _), returned in zip(jobs, compared, strict=True)
+        )
+        return compared
+
+    def _how_often(self) -> dict[str, str]:
+        return {TRIALS: str(self.design.trials), SEEDS: str(len(self.design.tuning_seeds))}
+
+    def _edges(self, arm: int, setting: Setting) -> dict[str, str]:
+        """Warn where an arm's best is at the edge of what was tried; return it as a tag."""
+        edges = list(self.design.edges(setting, partial(self.arms.possible, arm)))
+        for edge in edges:
+            other = "smaller" if "smallest" in edge else "larger"
+            warnings.warn(
+                f"{self.design.labels[arm]}: the best {edge}; try {other} ones too", stacklevel=2
+            )
+        return {EDGE: "; ".join(edges)} if edges else {}
+
+    def _runs(self, arm: int, setting: Setting) -> Iterator[list[str]]:
+        """Yield the overrides of an arm's runs of the second stage."""
+        values = ",".join(f"{option}:{written(value)}" for option, value in setting.items())
+        tuning = (
+            f"study:{self.tuning_study},trials:{self.design.trials},chosen:{{{values}}},"
+            f"key:'{self.arms.keys[arm]}',grid:'{self._grid}'"
+        )
+        for seed in self.design.seeds:
+            yield [*self.arms.job(arm, setting, seed, self.study), f"tuning={{{tuning}}}"]
 
 
-def _ascending(option: str, values: Any) -> tuple[Any, ...]:
-    """Return the values of an option, numbers in ascending order."""
-    values = OmegaConf.to_object(values) if OmegaConf.is_config(values) else values
-    if not isinstance(values, list) or not values:
-        raise ConfigError(f"hydra.sweeper.tune: {option}={values} should be a list of values")
-    return tuple(sorted(values) if all(_is_number(value) for value in values) else values)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _written(value: Any) -> str:
-    """Return a value as an override says it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _first(override: Override) -> str:
-    return str(override.key_or_group).partition(".")[0]
-
-
-def _has(composed: DictConfig, override: Override) -> bool:
-    """Say whether a configuration has the option of an override."""
-    parent, _, name = str(override.key_or_group).rpartition(".")
-    node = OmegaConf.select(composed, parent)
-    return isinstance(node, DictConfig) and name in node
+def _values(setting: Setting) -> dict[str, str]:
+    """Return a setting as tags have it."""
+    return {option: str(value) for option, value in setting.items()}

@@ -22,6 +22,7 @@ from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.durations import duration
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.frozen_layers import FrozenLayers
 from adapterlab.training.prefix_files import is_whole, kept, make_room
@@ -56,7 +57,8 @@ class Prefix:
             return f"off: {self.why}"
         what = "of the first token" if self.first_token_only else "of all tokens"
         origin = "found" if self.found else "computed"
-        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {self.seconds:.1f} s"
+        took = duration(self.seconds)
+        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {took}"
 
 
 class _OffError(Exception):

@@ -1,6 +1,5 @@
 """``hydra/sweeper=tuned``. Hydra imports this at every start, so what it needs it loads later."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +21,12 @@ class TunedSweeperConf:
     """
 
     _target_: str = "hydra_plugins.adapterlab_tuned_sweeper.tuned_sweeper.TunedSweeper"
-    arms: list[str] = field(default_factory=list)
-    tune: Any = None  # a mapping with a type could not be filled from the command line
-    tuning_seeds: list[int] = field(default_factory=lambda: [1000])
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    # Without types, of which Hydra would only say that an override cannot be merged: `Design.of`
+    # says what is wrong with a value.
+    arms: Any = field(default_factory=list)
+    tune: Any = None
+    tuning_seeds: Any = field(default_factory=lambda: [1000])
+    seeds: Any = field(default_factory=lambda: [0, 1, 2, 3, 4])
 
 
 ConfigStore.instance().store(
@@ -36,15 +37,9 @@ ConfigStore.instance().store(
 class TunedSweeper(Sweeper):
     """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning`."""
 
-    def __init__(
-        self,
-        arms: Sequence[str],
-        tune: Mapping[str, Sequence[Any]] | None,
-        tuning_seeds: Sequence[int],
-        seeds: Sequence[int],
-    ) -> None:
-        self.arms, self.tune = list(arms), dict((tune or {}).items())
-        self.tuning_seeds, self.seeds = list(tuning_seeds), list(seeds)
+    def __init__(self, arms: Any, tune: Any, tuning_seeds: Any, seeds: Any) -> None:
+        self.arms, self.tune = arms, tune
+        self.tuning_seeds, self.seeds = tuning_seeds, seeds
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -59,12 +54,14 @@ class TunedSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Tune, choose, and run what was chosen."""
-        from adapterlab.studies.tuning import Design, TunedStudy
+        from adapterlab.studies.tuning_design import Design
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
         design = Design.of(self.arms, self.tune, self.tuning_seeds, self.seeds)
+        from adapterlab.studies.tuning import TunedStudy  # what is wrong above is said at once
+
         study = TunedStudy(
             design, arguments, self.config, self.hydra_context.config_loader, self.launcher.launch
         )

@@ -1,0 +1,294 @@
+"""Scores as means over examples, so that any metric can be tested as accuracy is.
+
+A test over examples needs one value an example, whose mean is the score and whose spread gives the
+score's standard error. Accuracy, negative log-likelihood and Brier score are such means already.
+Scores that are no means are linearised: an example's value is the score, and how much the score
+would miss without the example (the jackknife's pseudo-values, centred at the score: Efron, 1982,
+"The jackknife, the bootstrap and other resampling plans", chapter 3).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.metrics import (
+    check_logits,
+    confusion_matrix,
+    log_softmax,
+    matthews_correlation,
+    metric_names,
+)
+
+RECALL = "recall/"
+"""What names of a class's recall begin with; what follows is as in `classification_metrics`."""
+
+SOURCE = "source_accuracy"
+"""The one metric whose logits and labels are not the target's but the source task's."""
+
+ECE_BINS = 15
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """What a model said to N examples of C classes.
+
+    Attributes:
+        log_p: ``[N, C]``, logarithms of the probabilities.
+        labels: ``[N]``, the true classes.
+        said: ``[N]``, the predicted ones.
+        confusion: ``[C, C]``, true by predicted.
+        classes: C names.
+    """
+
+    log_p: Values
+    labels: Integers
+    said: Integers
+    confusion: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @property
+    def correct(self) -> Booleans:
+        right: Booleans = self.said == self.labels
+        return right
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a classifier.
+
+    Attributes:
+        title: what it is called in a sentence.
+        unit: ``points`` for a share, printed in hundredths; ``nats``; or nothing, for a number
+            without a unit.
+        higher_is_better: whether more of it is.
+    """
+
+    title: str
+    unit: str
+    higher_is_better: bool
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "accuracy": Metric("accuracy", "points", higher_is_better=True),
+        "macro_f1": Metric("macro-F1", "points", higher_is_better=True),
+        "mcc": Metric("Matthews correlation", "", higher_is_better=True),
+        "balanced_accuracy": Metric("balanced accuracy", "points", higher_is_better=True),
+        "nll": Metric("negative log-likelihood", "nats", higher_is_better=False),
+        "ece": Metric("expected calibration error", "points", higher_is_better=False),
+        "brier": Metric("Brier score", "", higher_is_better=False),
+        SOURCE: Metric("accuracy kept on the source", "points", higher_is_better=True),
+    }
+)
+"""By name, as in `classification_metrics` but for the last; `known` has the recalls too."""
+
+
+def known(name: str, classes: Sequence[str]) -> Metric:
+    """Return the metric of a name: one of `METRICS`, or ``recall/<class>``.
+
+    Args:
+        name: of a metric.
+        classes: the class names.
+
+    Raises:
+        ValueError: there is none; the text has the value and what is allowed.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    recalls = [f"{RECALL}{one}" for one in metric_names(classes)]
+    if name not in recalls:
+        raise ValueError(f"{name} is no metric; allowed: {', '.join([*METRICS, *recalls])}")
+    label = classes[recalls.index(name)]
+    return Metric(f"recall of {label}", "points", higher_is_better=True)
+
+
+def higher_is_better(name: str) -> bool:
+    """Say whether more of a metric is better.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    return True if name.startswith(RECALL) else known(name, ()).higher_is_better
+
+
+def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence[str]) -> Values:
+    """Return a score's contribution of each example.
+
+    Their mean is the score of `classification_metrics`, to rounding (``source_accuracy`` is the
+    accuracy there, of logits and labels of the source task). Their variance (divisor
+    N - 1) over N is the score's variance over new test examples: exactly so for ``accuracy``,
+    ``nll`` and ``brier``; by the delete-one jackknife for ``recall/<class>``,
+    ``balanced_accuracy``, ``macro_f1`` and ``mcc``, in closed form from the confusion matrix. That
+    is a little too large rather than too small while a class has few examples (Efron & Stein,
+    1981), but an interval also takes the score for normal, and the variance of a share near 0 or
+    1 is seen badly by few examples: see `examples_behind`.
+
+    ``ece`` is Σ_b |Σ_{e in b} (confidence - correct)| / N, so an example's contribution is its
+    confidence - correct with its bin's sign, or the reverse. It takes the bins' signs for known.
+    Where a bin's gap is within its luck, the sign follows the luck: the score itself is biased
+    upward (a calibrated model has an ECE above 0), by more the fewer the examples, and the
+    contributions' spread does not know that. Two models of about equal confidence share most of
+    the bias; an interval of one model's ECE does not allow for it.
+
+    Args:
+        name: of one of `METRICS`, or ``recall/<class>``.
+        logits: ``[N, C]``, N at least 1, all finite.
+        labels: ``[N]``, integers from 0 to C - 1.
+        classes: the C class names, in the order of the columns.
+
+    Returns:
+        float64 ``[N]``.
+
+    Raises:
+        ValueError: no such metric; what `classification_metrics` refuses; or a class whose recall
+            is asked for has fewer than 2 examples, which show no spread (``balanced_accuracy``
+            asks for that of every class that has any).
+    """
+    known(name, classes)
+    check_logits(logits, labels, classes)
+    said = logits.argmax(axis=1)
+    answers = _Answers(
+        log_p=log_softmax(logits.astype(np.float64)),
+        labels=labels,
+        said=said,
+        confusion=confusion_matrix(labels, said, len(classes)),
+        classes=tuple(classes),
+    )
+    if name.startswith(RECALL):
+        return _recall(answers, name)
+    return _CONTRIBUTIONS[name](answers)
+
+
+def examples_behind(name: str, labels: Integers, classes: Sequence[str]) -> int:
+    """Return how many examples a score hangs on: those of the rarest class that it counts apart.
+
+    A recall hangs on its class's examples; ``macro_f1`` and ``balanced_accuracy`` give the rarest
+    class as much weight as any other. Below about 30, intervals by the contributions' spread hold
+    less often than they say.
+
+    Args:
+        name: of the metric.
+        labels: ``[N]``, the true classes.
+        classes: the C class names.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    known(name, classes)
+    counts = np.bincount(labels, minlength=len(classes))
+    if name.startswith(RECALL):
+        return int(counts[_class_of(name, classes)])
+    if name in ("macro_f1", "balanced_accuracy"):
+        return int(counts[counts > 0].min())
+    return len(labels)
+
+
+def _accuracy(answers: _Answers) -> Values:
+    return answers.correct.astype(np.float64)
+
+
+def _nll(answers: _Answers) -> Values:
+    of_label: Values = -answers.log_p[np.arange(len(answers.labels)), answers.labels]
+    return of_label
+
+
+def _brier(answers: _Answers) -> Values:
+    one_hot = answers.labels[:, None] == np.arange(len(answers.classes))
+    errors: Values = np.square(np.exp(answers.log_p) - one_hot).sum(axis=1)
+    return errors
+
+
+def _ece(answers: _Answers) -> Values:
+    confidence = np.exp(answers.log_p).max(axis=1)
+    gaps = confidence - answers.correct
+    edges = np.linspace(0, 1, ECE_BINS + 1)[1:-1]
+    bins = np.digitize(confidence, edges, right=True)
+    signs = np.sign(np.bincount(bins, weights=gaps, minlength=ECE_BINS))
+    signed: Values = signs[bins] * gaps
+    return signed
+
+
+def _recall(answers: _Answers, name: str) -> Values:
+    label = _class_of(name, answers.classes)
+    examples = int(answers.confusion[label].sum())
+    if examples < 2:
+        raise ValueError(
+            f"{name} of {examples} examples has no standard error; a class needs 2 or more"
+        )
+    right = int(answers.confusion[label, label])
+    without = (right - answers.correct) / (examples - 1)
+    score = right / examples
+    return _centred(score, np.where(answers.labels == label, without, score))
+
+
+def _balanced_accuracy(answers: _Answers) -> Values:
+    right, examples = answers.confusion.diagonal(), answers.confusion.sum(axis=1)
+    for label in np.flatnonzero(examples == 1):
+        raise ValueError(
+            f"balanced_accuracy has no standard error: {answers.classes[label]} has 1 example; "
+            "a class needs 2 or more"
+        )
+    recalls = right / np.maximum(examples, 1)
+    own = answers.labels
+    without = (right[own] - answers.correct) / (examples[own] - 1)
+    present = int((examples > 0).sum())
+    score = float(recalls[examples > 0].mean())
+    return _centred(score, score + (without - recalls[own]) / present)
+
+
+def _macro_f1(answers: _Answers) -> Values:
+    right = answers.confusion.diagonal()
+    both = answers.confusion.sum(axis=1) + answers.confusion.sum(axis=0)
+    f1 = 2 * right / np.maximum(both, 1)
+    correct, own, said = answers.correct, answers.labels, answers.said
+    # Without a right answer its class loses it from the true and from the predicted ones; without
+    # a wrong one, the true class loses an example, and the predicted class one that is called so.
+    own_without = 2 * (right[own] - correct) / np.maximum(both[own] - 1 - correct, 1)
+    said_without = np.where(correct, f1[said], 2 * right[said] / np.maximum(both[said] - 1, 1))
+    change = own_without - f1[own] + said_without - f1[said]
+    score = float(f1.mean())
+    return _centred(score, score + change / len(f1))
+
+
+def _mcc(answers: _Answers) -> Values:
+    counts = answers.confusion.astype(np.float64)
+    true, predicted, right = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal().sum()
+    own, said, correct = answers.labels, answers.said, answers.correct
+    n = len(own) - 1
+    # The sums of products and squares of the class counts, after one is taken off two of them.
+    both = true @ predicted - predicted[own] - true[said] + correct
+    true_squares = true @ true - 2 * true[own] + 1
+    said_squares = predicted @ predicted - 2 * predicted[said] + 1
+    spread = (float(n) ** 2 - said_squares) * (float(n) ** 2 - true_squares)
+    defined = spread > 0
+    correlation = ((right - correct) * n - both) / np.sqrt(np.where(defined, spread, 1))
+    return _centred(matthews_correlation(answers.confusion), np.where(defined, correlation, 0))
+
+
+_CONTRIBUTIONS: Mapping[str, Callable[[_Answers], Values]] = {
+    "accuracy": _accuracy,
+    SOURCE: _accuracy,
+    "macro_f1": _macro_f1,
+    "mcc": _mcc,
+    "balanced_accuracy": _balanced_accuracy,
+    "nll": _nll,
+    "ece": _ece,
+    "brier": _brier,
+}
+
+
+def _centred(score: float, without: Values) -> Values:
+    """Return contributions from the score and what it is without each example."""
+    misses = (len(without) - 1) * (without.mean() - without)
+    values: Values = score + misses
+    return values
+
+
+def _class_of(name: str, classes: Sequence[str]) -> int:
+    return metric_names(classes).index(name.removeprefix(RECALL))

@@ -1,0 +1,280 @@
+"""From what the runs of a study left to findings: which arms are compared, on what, and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adapterlab.errors import ConfigError
+from adapterlab.evidence.contributions import higher_is_better, known, unit
+from adapterlab.evidence.intervals import Interval
+from adapterlab.evidence.shares import share_interval
+from adapterlab.evidence.verdicts import (
+    MARGIN,
+    Comparison,
+    Family,
+    Replicates,
+    Verdict,
+    compare_all,
+)
+from adapterlab.reporting.answers import Answers, read_answers, read_history
+from adapterlab.reporting.findings import (
+    ACCURACY,
+    ArmFindings,
+    Curve,
+    Estimate,
+    Findings,
+    Question,
+    estimate,
+)
+from adapterlab.reporting.reference import find_arm
+from adapterlab.reporting.study import Arm, Run, Status
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """An arm, and what it can be compared by.
+
+    Attributes:
+        one: what is known of it.
+        values: per test example of the metric compared, ``[S, N]``; None if there are none.
+        examples: what the test examples were; arms are compared if these are equal.
+        why: why it has no values.
+    """
+
+    one: ArmFindings
+    values: np.ndarray | None
+    examples: str
+    why: str
+
+
+def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
+    """Read what the arms' runs left, and compare all pairs of arms.
+
+    The reference is the arm with the best mean on validation. The verdicts hold for any other
+    choice as well, since all pairs are compared (`evidence.verdicts.compare_all`).
+
+    Args:
+        study: its name.
+        arms: of one data set, of at least one of which a run has finished.
+        question: what is compared, and how.
+
+    Raises:
+        ConfigError: the reference is none of the arms, or the metric is none.
+    """
+    finished = [arm for arm in arms if arm.runs]
+    first = finished[0].runs[0]
+    select_on = first.params.get("select_on", "accuracy")
+    read = sorted((_read(arm, select_on, question) for arm in finished), key=lambda r: r.one.name)
+    chosen = None
+    if question.reference is not None:
+        named = find_arm(arms, question.reference)
+        chosen = next((r for r in read if r.one.name == named.name), None)
+        if chosen is None:
+            raise ConfigError(
+                f"reference={question.reference} has no finished run: {why_not([named])}"
+            )
+    group, gaps = _comparable(read, chosen)
+    leader = chosen or max(group, key=lambda r: r.one.selection.mean)
+    margin = _margin(question, first)
+    family = _family(group, leader, question, margin)
+    found = [_decided(r, leader, family) for r in read]
+    sign = 1 if higher_is_better(question.compare_on) else -1
+    ranked = sorted(found, key=lambda one: (-sign * one.score.mean, one.name))
+    return Findings(
+        study=study,
+        task=first.dataset,
+        arms=tuple(ranked),
+        lost=tuple(arm for arm in arms if not arm.runs),
+        reference=next(one for one in ranked if one.name == leader.one.name),
+        chosen=chosen is not None,
+        selected_on=select_on,
+        compared_on=question.compare_on,
+        family=family,
+        margin=margin,
+        gaps=tuple(gaps),
+    )
+
+
+def _read(arm: Arm, select_on: str, question: Question) -> _Read:
+    metric = question.compare_on
+    answers, why = read_answers(arm.runs, metric)
+    values = None
+    if answers is not None:
+        try:
+            known(metric, answers.classes)
+        except ValueError as error:
+            raise ConfigError(f"compare_on={metric}: {error}") from None
+        values = answers.values(metric)
+    one = _findings(arm, select_on, metric, answers, values)
+    return _Read(one, values, _examples(arm, answers), why)
+
+
+def _examples(arm: Arm, answers: Answers | None) -> str:
+    """Return what an arm was tested on, in such a way that equal texts mean equal examples."""
+    hashes = {run.test_hash for run in arm.runs}
+    if answers is None:
+        return ""
+    labels = f"{len(answers.labels)} examples, labels {hash(answers.labels.tobytes()):x}"
+    # Runs from before there were such hashes are told apart by their labels.
+    return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else labels
+
+
+def _comparable(read: Sequence[_Read], chosen: _Read | None) -> tuple[list[_Read], list[str]]:
+    """Return the arms that are compared, and say of the others why not."""
+    gaps = [f"{r.one.name} is compared with no arm: {r.why}" for r in read if r.values is None]
+    having = [r for r in read if r.values is not None]
+    if chosen is not None:
+        examples = chosen.examples
+    else:
+        kinds: dict[str, list[_Read]] = {}
+        for r in having:
+            kinds.setdefault(r.examples, []).append(r)
+        examples = max(kinds, key=lambda kind: (len(kinds[kind]), _size(kinds[kind])), default="")
+    group = [r for r in having if r.examples == examples]
+    apart = [r for r in having if r.examples != examples]
+    if apart:
+        sizes = "/".join(sorted({str(_size([r])) for r in group}))
+        for r in apart:
+            gaps.append(
+                f"{r.one.name} was tested on other examples ({_size([r])} of them) than the arms "
+                f"that are compared ({sizes}), so it is not comparable"
+            )
+    return group or list(read), gaps
+
+
+def _size(read: Sequence[_Read]) -> int:
+    answers = read[0].one.answers
+    return 0 if answers is None else len(answers.labels)
+
+
+def _family(
+    group: Sequence[_Read], leader: _Read, question: Question, margin: float
+) -> Family | None:
+    arms = [replicates(r.one, r.values) for r in group if r.values is not None]
+    if not arms:
+        return None
+    return compare_all(
+        arms,
+        level=question.level,
+        margin=margin,
+        higher_is_better=higher_is_better(question.compare_on),
+        control=leader.one.name if question.planned else None,
+    )
+
+
+def replicates(one: ArmFindings, values: np.ndarray) -> Replicates:
+    """Return an arm's runs as `compare_all` takes them."""
+    return Replicates(one.name, tuple(run.replicate for run in one.arm.runs), values)
+
+
+def _decided(r: _Read, leader: _Read, family: Family | None) -> ArmFindings:
+    """Add to an arm what its family decided."""
+    one, name = r.one, r.one.name
+    inside = {arm.name for arm in family.arms} if family is not None else set()
+    if name in inside and family is not None:
+        one = replace(one, letters=family.letters[name], may_be_best=family.may_be_best[name])
+    if r is leader:
+        return one
+    if family is not None and {name, leader.one.name} <= inside:
+        return replace(one, comparison=family.compare(name, leader.one.name))
+    why = r.why or leader.why or "other test examples"
+    runs = len(one.score.values), len(leader.one.score.values)
+    none = Comparison(
+        a=name,
+        b=leader.one.name,
+        difference=one.score.mean - leader.one.score.mean,
+        interval=None,
+        p=None,
+        p_adjusted=None,
+        smallest_detectable=None,
+        runs=runs,
+        verdict=Verdict.NOT_COMPARABLE,
+        why=why,
+    )
+    return replace(one, comparison=none)
+
+
+def _margin(question: Question, first: Run) -> float:
+    """Return the margin in the unit of the score; options give shares in points."""
+    scale = 100 if unit(question.compare_on) == "points" else 1
+    if question.margin is not None:
+        return question.margin / scale
+    stated = first.params.get("margin")
+    return MARGIN if stated is None else float(stated) / scale
+
+
+def _findings(
+    arm: Arm, select_on: str, metric: str, answers: Answers | None, values: np.ndarray | None
+) -> ArmFindings:
+    shared = set.intersection(*(set(run.metrics) for run in arm.runs))
+    figures = {
+        name: figure
+        for name in sorted(shared)
+        if (figure := estimate(arm.values(name))) is not None
+    }
+    if answers is not None and ACCURACY in figures:
+        figures[ACCURACY] = replace(figures[ACCURACY], interval=_of_share(answers.correct))
+    selected = arm.values(f"best/val_{select_on}")
+    selection = estimate([-value for value in selected] if select_on == "loss" else selected)
+    assert selection is not None
+    score = figures.get(f"test/{metric}") or figures[ACCURACY]
+    if values is not None:
+        mean = values.mean(axis=1)
+        interval = _of_share(values) if metric == "accuracy" else _of_values(arm.name, values)
+        score = Estimate(
+            tuple(float(value) for value in mean),
+            float(mean.mean()),
+            float(mean.std(ddof=1)) if len(mean) > 1 else None,
+            interval,
+        )
+    return ArmFindings(
+        arm=arm,
+        figures=figures,
+        score=score,
+        selection=selection,
+        answers=answers,
+        curves=_curves([read_history(run) for run in arm.runs]),
+    )
+
+
+def _of_share(values: np.ndarray, level: float = 0.95) -> Interval:
+    found = share_interval(values, level=level)
+    return Interval(found.low, found.high)
+
+
+def _of_values(name: str, values: np.ndarray) -> Interval:
+    """Return the interval of a mean over runs and test examples that need not be a share."""
+    from adapterlab.evidence.spread import Spread
+
+    return Spread.of([Replicates(name, tuple(range(len(values))), values)]).interval(0, 0.95)
+
+
+def _curves(histories: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Curve]:
+    epochs = sorted({epoch for history in histories for epoch in history})
+    names = sorted({name for history in histories for row in history.values() for name in row})
+    return {
+        name: Curve(
+            tuple(epochs),
+            np.array(
+                [
+                    [history.get(epoch, {}).get(name, np.nan) for epoch in epochs]
+                    for history in histories
+                ]
+            ),
+        )
+        for name in names
+    }
+
+
+def why_not(arms: Sequence[Arm]) -> str:
+    """Say what came of runs that did not finish."""
+    lost = [run for arm in arms for run in arm.lost]
+    counts = {
+        status: sum(run.status is status for run in lost)
+        for status in Status
+        if any(run.status is status for run in lost)
+    }
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    reason = next((run.reason for run in lost if run.reason), "")
+    return f"{said} ({reason})" if reason else said

@@ -1,0 +1,89 @@
+"""What a study's report says: one data set after the other, and what holds over all of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.notes import about, facts, notes
+from adapterlab.reporting.page import Page
+from adapterlab.reporting.spreadsheets import runs_table
+from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
+from adapterlab.reporting.verdict import verdict
+
+
+def page_of(tasks: Sequence[Findings], gaps: Sequence[str]) -> Page:
+    """Return a report's text and tables; pictures come later.
+
+    Args:
+        tasks: what was found on each data set, at least one.
+        gaps: what could not be compared, and why.
+    """
+    if len(tasks) == 1:
+        return _page(tasks[0], gaps)
+    pages = [_page(task, ()) for task in tasks]
+    names = [task.task for task in tasks]
+    runs = [page.runs for page in pages]
+    return Page(
+        study=tasks[0].study,
+        about=" ".join(page.about for page in pages),
+        verdict=[
+            f"{name}: {' '.join(page.verdict)}" for name, page in zip(names, pages, strict=True)
+        ],
+        tables=[
+            replace(table, title=f"{name}: {table.title}")
+            for name, page in zip(names, pages, strict=True)
+            for table in page.tables
+        ],
+        pictures=(),
+        notes=[*dict.fromkeys(note for page in pages for note in page.notes), *gaps],
+        facts=list(dict.fromkeys(fact for page in pages for fact in page.facts)),
+        runs=_joined(runs),
+    )
+
+
+def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
+    """Return the figures of the study's own run, under ``study/`` in MLflow.
+
+    Of several data sets there is no best accuracy.
+    """
+    arms = [arm for task in tasks for arm in task.all_arms]
+    finished, tried = sum(len(arm.runs) for arm in arms), sum(arm.tried for arm in arms)
+    metrics = {
+        "runs": float(tried),
+        "arms": float(len(arms)),
+        "failed": float(tried - finished),
+        "may_be_best": float(sum(len(task.best) for task in tasks)),
+    }
+    if len(tasks) == 1:
+        best = tasks[0].reference.accuracy
+        metrics["best_accuracy"] = best.mean
+        if best.interval is not None:
+            metrics |= {
+                "best_accuracy_low": best.interval.low,
+                "best_accuracy_high": best.interval.high,
+            }
+    return metrics
+
+
+def _page(findings: Findings, gaps: Sequence[str]) -> Page:
+    return Page(
+        study=findings.study,
+        about=about(findings),
+        verdict=verdict(findings),
+        tables=[arms_table(findings), costs_table(findings), *matched_tables(findings)],
+        pictures=(),
+        notes=[*notes(findings), *gaps],
+        facts=facts(findings),
+        runs=runs_table(findings),
+    )
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    """Put tables of runs below each other; what one does not have is empty there."""
+    header = tuple(dict.fromkeys(name for table in tables for name in table.header))
+    rows = []
+    for table in tables:
+        for row in table.rows:
+            cells = dict(zip(table.header, row, strict=True))
+            rows.append(tuple(cells.get(name, "") for name in header))
+    return Table(tables[0].title, header, tuple(rows))

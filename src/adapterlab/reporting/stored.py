@@ -1,0 +1,203 @@
+"""The runs of a study as MLflow has them: every configuration once, whatever came of it."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from adapterlab.errors import AdapterLabError
+from adapterlab.runs import USUAL_CUT
+
+log = logging.getLogger(__name__)
+
+DIVERGED = "TrainingDivergedError"
+"""What the tag `error` of a run begins with whose loss was no longer a number."""
+
+OWN_ERRORS = (
+    *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
+    *("NothingFinishedError", "ExportError", DIVERGED),
+)
+"""Errors whose text says all; of others the kind is part of the reason."""
+
+
+class Status(StrEnum):
+    """What came of a run."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    KILLED = "killed"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, order=True)
+class Replicate:
+    """What the draws of a run come from; runs of several arms that share it are paired.
+
+    Attributes:
+        init: seed of the new head, the adapter and dropout.
+        order: seed of the batches' order and of augmentation.
+        cut: seed of the cut between training and validation rows.
+    """
+
+    init: int
+    order: int
+    cut: int = USUAL_CUT
+
+    def __str__(self) -> str:
+        """Write it as a person says it: ``seed 3``, ``init 0, order 1``, ``seed 3, cut 7``."""
+        seeds = f"init {self.init}, order {self.order}"
+        if self.init == self.order:
+            seeds = f"seed {self.init}"
+        return seeds if self.cut == USUAL_CUT else f"{seeds}, cut {self.cut}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what it was, what it measured, and where its files are.
+
+    Attributes:
+        run_id: of MLflow.
+        arm: the arm's hash.
+        tags, params, metrics: as they were logged; a run that was killed early may lack any.
+        artifacts: where its files are.
+        status: what came of it.
+        reason: why it has not finished, in a line; empty if it has.
+        replicate: what its draws come from.
+        started: when, in milliseconds since 1970.
+    """
+
+    run_id: str
+    arm: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifacts: str = ""
+    status: Status = Status.FINISHED
+    reason: str = ""
+    replicate: Replicate = Replicate(0, 0)
+    started: int = 0
+
+    @property
+    def dataset(self) -> str:
+        """The name of its data set."""
+        return self.tags.get("dataset", "")
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self.tags.get("model", "")
+
+    @property
+    def strategy(self) -> str:
+        """The way of fine-tuning."""
+        return self.tags.get("strategy", "")
+
+    @property
+    def test_hash(self) -> str:
+        """A hash of the examples that it was tested on; empty if the run is older than that."""
+        return self.tags.get("test_hash", "")
+
+    @property
+    def seed(self) -> int:
+        """The option `seed`, which several replicates may share."""
+        return int(self.tags.get("seed", self.replicate.init))
+
+
+def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
+    """Return the runs of a study, the latest first, whether they have finished or not.
+
+    A configuration that was run more than once counts once: with its latest run that has
+    finished, or else with its latest attempt.
+
+    Args:
+        client: an MLflow client.
+        study: the value of the tag `study`.
+        experiment: name of the MLflow experiment.
+
+    Raises:
+        AdapterLabError: there are none.
+    """
+    found = client.get_experiment_by_name(experiment)
+    stored = [] if found is None else _search(client, found.experiment_id, study)
+    counted: dict[str, Run] = {}
+    strange = 0
+    for raw in stored:
+        if "arm" not in raw.data.tags:
+            strange += 1
+            continue
+        run = _run(raw)
+        key = run.tags.get("config_hash", run.run_id)
+        known = counted.get(key)
+        finished = Status.FINISHED
+        if known is None or (run.status is finished and known.status is not finished):
+            counted[key] = run
+    if strange:
+        log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
+                    study, strange)  # fmt: skip
+    if not counted:
+        raise AdapterLabError(f"study={study}: no runs in experiment {experiment}")
+    return list(counted.values())
+
+
+def _run(raw: Any) -> Run:
+    tags = dict(raw.data.tags)
+    status, reason = _outcome(raw.info.status, tags.get("error", ""))
+    return Run(
+        run_id=raw.info.run_id,
+        arm=tags["arm"],
+        tags=tags,
+        params=dict(raw.data.params),
+        metrics=dict(raw.data.metrics),
+        artifacts=raw.info.artifact_uri,
+        status=status,
+        reason=reason,
+        replicate=_replicate(raw.data.params, tags),
+        started=raw.info.start_time or 0,
+    )
+
+
+def _outcome(status: str, error: str) -> tuple[Status, str]:
+    """Return what came of a run, and why it has not finished."""
+    if status == "FINISHED":
+        return Status.FINISHED, ""
+    if status == "KILLED":
+        return Status.KILLED, "interrupted"
+    if status != "FAILED":
+        return Status.RUNNING, "running, or its process died"
+    kind, _, text = error.partition(": ")
+    own = kind in OWN_ERRORS and text
+    reason = (text if own else error) or "it failed and left no reason"
+    return Status.DIVERGED if kind == DIVERGED else Status.FAILED, reason
+
+
+def _replicate(params: Mapping[str, str], tags: Mapping[str, str]) -> Replicate:
+    """Return what a run's draws come from; one killed before it was logged has its tag alone."""
+    seed = tags.get("seed", "0")
+    return Replicate(
+        init=_whole(params.get("init_seed", seed)),
+        order=_whole(params.get("order_seed", seed)),
+        cut=_whole(params.get("dataset.validation_seed", str(USUAL_CUT))),
+    )
+
+
+def _whole(text: str) -> int:
+    return int(text) if re.fullmatch(r"-?\d+", text) else 0
+
+
+def _search(client: Any, experiment_id: str, study: str) -> list[Any]:
+    """Return all runs of a study, the latest first, but for the one that stands for the study."""
+    query = f"tags.study = {json.dumps(study)}"
+    pages: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        pages.extend(run for run in page if run.data.tags.get("kind") != "study")
+        token = page.token
+        if not token:
+            return pages

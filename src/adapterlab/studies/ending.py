@@ -1,0 +1,61 @@
+"""How a multirun ends: the run that stands for its study has a status, and its table is printed."""
+
+import logging
+import sys
+from pathlib import Path
+
+from adapterlab.errors import AdapterLabError
+from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.studies.callback import StartedStudy
+from adapterlab.study_run import end_multirun, status_after
+
+log = logging.getLogger(__name__)
+
+
+def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
+    """End a study's MLflow run, and print its table, also where runs have failed.
+
+    Args:
+        study: of a multirun that has ended.
+        ended_by: what has ended it before its time, if anything has.
+    """
+    if not study.tracked:
+        folder = Path(study.root) / "mlruns" / "runs" / study.name
+        print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
+        return
+    _end_run(study, ended_by)
+    from adapterlab.console import print_report
+    from adapterlab.reporting.report import Request, make_report, read_report
+
+    request = Request(
+        study=study.name,
+        reference=None,
+        experiment=study.experiment,
+        tracking_uri=study.tracking_uri,
+        root=study.root,
+    )
+    try:
+        print_report(make_report(request) if study.report else read_report(request))
+    except AdapterLabError as error:  # no run has finished; why has been said
+        log.debug("no table: %s", error)
+
+
+def _end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
+    from adapterlab.tracking import connect
+
+    mlruns = Path(study.root).expanduser().resolve() / "mlruns"
+    try:
+        client = connect(study.tracking_uri, mlruns)
+        end_multirun(client, study.experiment, study.name, study.multirun, _status(ended_by))
+    except Exception as lost:  # the error that ended the multirun matters more
+        line = (str(lost).splitlines() or [type(lost).__name__])[0]
+        log.warning("the MLflow run of study %s is left RUNNING: %s", study.name, line)
+
+
+def _status(ended_by: BaseException | None) -> str:
+    """Return how a multirun ended; an error that was explained has become an exit code."""
+    if isinstance(ended_by, SystemExit):
+        if not ended_by.code:
+            return "FINISHED"
+        return "KILLED" if ended_by.code in (INTERRUPTED, TERMINATED) else "FAILED"
+    return status_after(ended_by)

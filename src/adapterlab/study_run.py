@@ -1,0 +1,195 @@
+"""The MLflow run that stands for a study: RUNNING while runs of the study are carried out.
+
+A multirun says that it is under way by an environment variable, which its processes inherit. The
+first of its runs in each process opens the study's run in its name; when the multirun ends, it ends
+all that were opened so. A run that was started by itself opens and ends its study's run itself. So
+no run of a pack has a call more.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from adapterlab.interrupts import undisturbed
+from adapterlab.revision import source_tags
+
+MULTIRUN_VARIABLE = "ADAPTERLAB_MULTIRUN"
+"""The environment variable by which the processes of a multirun know it."""
+
+MULTIRUN_TAG = "multirun"
+"""Of a study's run: the multirun that carries it out, or did so last."""
+
+
+def begin_multirun() -> str:
+    """Say that a multirun is under way, to this process and those that it starts.
+
+    Returns:
+        Its name: the milliseconds at which it started, and what no other has.
+    """
+    name = f"{_now()}-{uuid.uuid4().hex[:12]}"
+    os.environ[MULTIRUN_VARIABLE] = name
+    return name
+
+
+def current_multirun() -> str | None:
+    """Return the name of the multirun that this process works for, None if there is none."""
+    return os.environ.get(MULTIRUN_VARIABLE)
+
+
+def status_after(error: BaseException | None) -> str:
+    """Return the status of what an error has ended, or nothing has."""
+    if error is None:
+        return "FINISHED"
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    return "KILLED" if interrupted else "FAILED"
+
+
+def open_study_run(
+    client: Any, experiment_id: str, study: str, lock: Path, multirun: str | None
+) -> str:
+    """Return the run of a study, made by whichever of its runs comes first, and RUNNING.
+
+    Args:
+        client: an MLflow client.
+        experiment_id: of the MLflow experiment.
+        study: its name.
+        lock: a file that the processes of this machine hold while they look for it.
+        multirun: that carries it out; it is looked for once a process. None for a run that was
+            started by itself.
+    """
+    if multirun is None:
+        return _open(client, experiment_id, study, lock, None)
+    return _open_once(client, experiment_id, study, lock, multirun)
+
+
+def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str | None) -> str:
+    from mlflow.entities import RunTag
+
+    tags = {MULTIRUN_TAG: multirun or "", **source_tags()}
+    with FileLock(lock):
+        found = find_study_run(client, experiment_id, study)
+        if found is None:
+            start = None if multirun is None else int(multirun.partition("-")[0])
+            own = {"study": study, "kind": "study", **tags}
+            made = client.create_run(experiment_id, start_time=start, run_name=study, tags=own)
+            return str(made.info.run_id)
+        run_id, known = str(found.info.run_id), found.data.tags
+        new = [RunTag(key, value) for key, value in tags.items() if known.get(key, "") != value]
+        if new:  # another process of the multirun may have been here
+            client.log_batch(run_id, tags=new)
+        if found.info.status != "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+_open_once = lru_cache(maxsize=8)(_open)
+
+
+def find_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
+    """Return the run that stands for a study, None if there is none."""
+    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
+    found = client.search_runs([experiment_id], query, max_results=1)
+    return found[0] if found else None
+
+
+def end_multirun(client: Any, experiment: str, study: str, multirun: str, status: str) -> None:
+    """End the run of every study that a multirun has carried out.
+
+    One that is called like its study and still RUNNING is ended too: an earlier process may have
+    been killed, and this one may have found nothing left to do.
+
+    Args:
+        client: an MLflow client.
+        experiment: name of the MLflow experiment.
+        study: the multirun's, as its configuration says; single jobs may name others.
+        multirun: its name.
+        status: how it ended; FINISHED becomes FAILED for a study of which runs have failed.
+    """
+    with undisturbed():
+        found = client.get_experiment_by_name(experiment)
+        if found is None:  # no run has begun
+            return
+        where = [found.experiment_id]
+        running = "tags.kind = 'study' and attributes.status = 'RUNNING'"
+        for run in client.search_runs(where, running):
+            name, tags = run.data.tags["study"], run.data.tags
+            if tags.get(MULTIRUN_TAG) != multirun and name != study:
+                continue
+            failed = status == "FINISHED" and client.search_runs(
+                where,
+                f"tags.study = {json.dumps(name)} and attributes.status != 'FINISHED' "
+                f"and attributes.end_time >= {multirun.partition('-')[0]}",
+                max_results=1,
+            )
+            client.set_terminated(run.info.run_id, "FAILED" if failed else status)
+
+
+def log_report(
+    client: Any,
+    study: str,
+    experiment: str,
+    folder: Path,
+    verdict: Sequence[str],
+    names: Mapping[str, tuple[str, str]],
+    metrics: Mapping[str, float],
+) -> None:
+    """Keep a study's report with the run that stands for the study, and its verdict as the note.
+
+    Only now is it known in what the arms differ, so only now can runs be named by it. A study whose
+    runs have no parent keeps its report in the folder alone.
+
+    Args:
+        client: an MLflow client.
+        study: its name.
+        experiment: name of the MLflow experiment.
+        folder: of the report.
+        verdict: sentences.
+        names: arm and name, by run id, of the runs that are called otherwise so far.
+        metrics: the study's figures, logged as ``study/NAME``. One that an earlier report had, and
+            this one lacks, becomes NaN.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    found = client.get_experiment_by_name(experiment)
+    run = find_study_run(client, found.experiment_id, study)
+    with undisturbed():
+        for run_id, (arm, name) in names.items():
+            tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
+            client.log_batch(run_id, tags=tags)
+        if run is None:
+            return
+        run_id = run.info.run_id
+        client.log_artifacts(run_id, str(folder), "report")
+        earlier = (name for name in run.data.metrics if name.startswith("study/"))
+        values = dict.fromkeys(earlier, float("nan"))
+        values |= {f"study/{name}": value for name, value in metrics.items()}
+        now = _now()
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in values.items()],
+            tags=[RunTag("mlflow.note.content", _note(found.experiment_id, run_id, verdict))],
+        )
+
+
+def _note(experiment_id: str, run_id: str, verdict: Sequence[str]) -> str:
+    """Return what the study's page in MLflow says.
+
+    The page folds all but the first lines of a note.
+    """
+    # Opened in a new tab, in which MLflow would otherwise show its menu for language models.
+    page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html"
+    link = f"[Open the report]({page}?workflowType=machine_learning)"
+    first, *rest = verdict or ("",)
+    return "\n\n".join([f"{first} {link}".strip(), *rest])
+
+
+def _now() -> int:
+    """Return the milliseconds that MLflow counts."""
+    return int(time.time() * 1000)

@@ -1,0 +1,36 @@
+"""The tags by which the tuned sweeper's runs say what they were tuned for, and what was chosen.
+
+A tuning run has ``trial.*``, a compared run ``tuned.*``: its options by name, and what follows.
+"""
+
+from collections.abc import Mapping
+
+ARM, KEY, GRID, AT = "arm", "key", "grid", "at"
+"""The arm as it was written; what tells it from others; the grid; when was chosen last."""
+
+STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED = "study", "trials", "seeds", "edge", "superseded"
+"""Of compared runs only: the tuning study, its runs and seeds an arm, a best value at the edge of
+what was tried, and the choice that has replaced this one."""
+
+_ABOUT = {ARM, KEY, GRID, AT, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED}
+
+
+def trial(name: str) -> str:
+    """Return the name of a tag of a tuning run."""
+    return f"trial.{name}"
+
+
+def tuned(name: str) -> str:
+    """Return the name of a tag of a compared run."""
+    return f"tuned.{name}"
+
+
+def values(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the tuned options of a run, and their values as they were written.
+
+    Args:
+        tags: of the run.
+        prefix: ``trial`` or ``tuned``.
+    """
+    own = {n.removeprefix(f"{prefix}."): v for n, v in tags.items() if n.startswith(f"{prefix}.")}
+    return {name: value for name, value in sorted(own.items()) if name not in _ABOUT}

@@ -61,8 +61,9 @@ class StudyCallback(Callback):
             params = OmegaConf.select(config, "hydra.sweeper.params")
             swept = dict(params) if isinstance(params, DictConfig) else {}
             sweeper = config.hydra.sweeper
-            if "arms" in sweeper:  # the tuned sweeper's
-                design = [sweeper.arms, sweeper.tune, sweeper.tuning_seeds, sweeper.seeds]
+            if sweeper.get("arms"):  # of the tuned sweeper, or of the sequential one
+                parts = ("arms", "tune", "tuning_seeds", "seeds")
+                design = [sweeper[part] for part in parts if part in sweeper]
                 swept["compare"] = ",".join(str(part) for part in design)
             if "sweeps" in sweeper:  # the union sweeper's
                 swept["union"] = ",".join([*sweeper.sweeps, ""])

@@ -1,0 +1,1 @@
+"""Hydra finds its plugins here: the sweeper that adds seeds until a study is certain."""

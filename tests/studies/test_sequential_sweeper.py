@@ -1,0 +1,170 @@
+"""Studies that add seeds look by look, until they are certain or their budget is spent."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from adapterlab.errors import ConfigError
+from adapterlab.evidence.sequential import levels
+from adapterlab.looks import look_at, read_looks
+from adapterlab.studies.sequential import Design
+from adapterlab.tracking import default_uri
+from lab import TINY, Outcome
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+OPTIONS = tuple(o for o in TINY if o != "tracking=none")
+SEQUENTIAL = ("-m", "hydra/sweeper=sequential")
+
+
+def sweeper(*arms: str, looks: str = "[2,3,4]") -> list[str]:
+    return [
+        *SEQUENTIAL, f"hydra.sweeper.arms={json.dumps(arms)}", f"hydra.sweeper.looks={looks}"
+    ]  # fmt: skip
+
+
+def client(root: Path) -> Any:
+    return MlflowClient(default_uri(root / "mlruns"))
+
+
+def runs(root: Path, study: str) -> list[Any]:
+    experiment = client(root).get_experiment_by_name("adapterlab").experiment_id
+    query = f"tags.study = '{study}' and tags.kind = 'run'"
+    return list(client(root).search_runs([experiment], query))
+
+
+@pytest.mark.parametrize(
+    ("looks", "most", "planned"),
+    [([3, 5, 8], None, (3, 5, 8)), ([3, 5, 8], 6, (3, 5, 6)), ([3, 5], 9, (3, 5, 9)),
+     ([3, 5], 5, (3, 5)), ([3, 5], 2, (2,))],
+)  # fmt: skip
+def test_the_budget_is_the_last_look(
+    looks: list[int], most: int | None, planned: tuple[int, ...]
+) -> None:
+    design = Design.of(looks, most, 0.05, 0.5, "pocock")
+    assert design.looks == planned
+    assert design.plan.most == planned[-1]
+    assert design.margin == 0.005
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"looks": []}, r"looks=\[\] should be growing counts of seeds, 2 or more"),
+        ({"looks": [1, 3]}, r"looks=\[1, 3\] should be growing"),
+        ({"looks": [5, 3]}, r"looks=\[5, 3\] should be growing"),
+        ({"max_seeds": 1}, "max_seeds=1 should be 2 or more"),
+        ({"level": 1.0}, "level=1.0 should be above 0 and below 1"),
+        ({"margin": -1}, "margin=-1 should be points, 0 or more"),
+        ({"spending": "pococ"}, r"spending=pococ is unknown; allowed: .*did you mean pocock"),
+    ],
+)
+def test_what_is_no_design(changed: dict[str, Any], message: str) -> None:
+    options = {"looks": [3], "max_seeds": None, "level": 0.05, "margin": 0, "spending": "pocock"}
+    with pytest.raises(ConfigError, match=message):
+        Design.of(**options | changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([*SEQUENTIAL], "hydra/sweeper=sequential compares arms: sweep over options"),
+        ([*sweeper("adapter=head")], "hydra/sweeper=sequential compares arms"),
+        ([*SEQUENTIAL, "adapter=head,full", "seed=0,1"], "seed=0,1: seed comes from hydra.sweeper"),
+        ([*sweeper("adapter=head", "adapter=full"), "epochs=1,2"], "epochs=1,2: hydra.sweeper"),
+        ([*sweeper("adapter=head", "adapter=full seed=1")], "seed=1 is the same for all arms"),
+        ([*sweeper("adapter=head", "adapter=head")], "adapter=head comes 2 times"),
+        ([*sweeper("adapter=head", "adapter=lora,full")], "adapter=lora,full is several arms"),
+        ([*sweeper("adapter=head", "adapter='full")], "adapter='full: No closing quotation"),
+        ([*sweeper("adapter=head", "adapter=full"), "adapter.rank=2"], "no arm has this option"),
+        ([*SEQUENTIAL, "optimizer.lr=interval(1,2)"], "an arm has one value; list the values"),
+        ([*SEQUENTIAL, "adapter=head,full", "hydra.sweeper.looks=[1]"], "looks=[1] should be"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_before_anything_is_trained(
+    options: list[str], message: str, tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    outcome = run_cli(*options, *OPTIONS[:1])
+    assert message in outcome.error
+    assert not (tmp_path / "mlruns" / "runs").exists()
+
+
+def test_seeds_go_to_the_arms_that_are_left(
+    lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    """Two arms that are almost the same, and one that learns nothing."""
+    arms = ("adapter=full", "adapter=full optimizer.weight_decay=0.011", "adapter=head")
+    hopeless = "adapter=head optimizer.lr=1e-9"
+    command = [
+        *sweeper(*arms[:2], hopeless), "hydra/launcher=packed", "hydra.launcher.processes=1",
+        *OPTIONS, "study=sequential",
+        "limit=null", "epochs=3", "hydra.sweeper.level=0.2",
+    ]  # fmt: skip
+    outcome = run_cli(*command, root=lab_root)
+    assert outcome.code == 0, outcome
+    found = Counter(run.data.tags["arm"] for run in runs(lab_root, "sequential"))
+    assert sorted(found.values()) == [2, 4, 4]
+    assert f"{hopeless} leaves: worse than adapter=full" in outcome.err
+    assert "look 3 of 3 at 4 seeds an arm" in outcome.err
+    assert "10 runs, where all seeds of all arms would be 12" in outcome.err
+    assert f"left, not told apart by this study: {arms[0]}; {arms[1]}" in outcome.err
+
+    kept = read_looks(client(lab_root), "sequential", "adapterlab")
+    assert [look.seeds for look in kept.looks] == [(2, 2, 2), (3, 3, 2), (4, 4, 2)]
+    assert [look.level for look in kept.looks] == levels([2, 3, 4], 4, 0.2, arms=3)
+    assert str(kept.plan) == "at most 4 seeds an arm, level 0.2, spending pocock"
+    look, said = look_at(client(lab_root), "sequential", "adapterlab", [4, 2, 4])
+    assert look == kept.looks[-1]
+    assert said is not None
+    assert said.startswith("Look 3 of a study that may have 4 seeds an arm (so far 2, 3 and 4 ")
+
+    again = run_cli(*command, "resume=true", root=lab_root)
+    assert again.code == 0, again
+    assert len(runs(lab_root, "sequential")) == 10
+    assert read_looks(client(lab_root), "sequential", "adapterlab") == kept
+    changed = run_cli(*command, "hydra.sweeper.max_seeds=5", root=lab_root)
+    assert changed.error.startswith(
+        "study=sequential was planned with at most 4 seeds an arm, level 0.2, spending pocock, and "
+    )
+
+
+@pytest.mark.parametrize("launcher", ["basic", "packed"])
+def test_an_arm_that_diverges_leaves_and_is_said(
+    launcher: str, lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    options = ["tracking=none", "adapter=full", f"study=diverges-{launcher}"]
+    outcome = run_cli(
+        *SEQUENTIAL, f"hydra/launcher={launcher}", *OPTIONS, *options, "optimizer=sgd",
+        "optimizer.lr=0.1,0.0999,1e30", "hydra.sweeper.looks=[2,3]", root=lab_root,
+    )  # fmt: skip
+    assert outcome.code == 1, outcome
+    assert outcome.err.count("failed: ") == 2
+    assert "optimizer.lr=1e+30 leaves: it has fewer than 2 finished runs" in outcome.err
+    assert "look 2 of 2 at 3 seeds an arm" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_plan_is_that_of_the_first_look(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli(
+        *SEQUENTIAL, *OPTIONS, "adapter=head,full", "plan=true", "hydra/launcher=packed", "study=p"
+    )
+    assert outcome.code == 0, outcome
+    assert "looks at 3, 5, 8, 10, 15, 20 seeds an arm, 2 arms in study p" in outcome.err
+    assert "What is trained together" in outcome.out
+    assert not (tmp_path / "mlruns" / "runs").exists()
+
+
+def test_the_sweep_of_an_experiment_says_the_arms(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    outcome = run_cli(
+        *SEQUENTIAL, "experiment=rank_alpha", "plan=true", "study=p", "dataset=digits_rotated",
+        "hydra/launcher=basic",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    assert "8 arms in study p" in outcome.err

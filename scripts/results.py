@@ -189,10 +189,12 @@ def drawn(report: Report) -> bool:
 def made_with(report: Report) -> str:
     """Return in a sentence which code and versions a study's runs were made with."""
     facts = dict(report.page.facts)
-    commits = [f"{value[:10]}{'+' * value.endswith('+')}" for value in facts["commit"].split(", ")]
-    dirty = " (+: with changes that were not committed)" if "+" in facts["commit"] else ""
     versions = ", ".join(f"{name} {facts[name]}" for name in FACTS if name in facts)
-    line = f"Run at commit {' and '.join(commits)}{dirty}, with {versions}."
+    commit = facts.get("commit", "")
+    commits = [f"{value[:10]}{'+' * value.endswith('+')}" for value in commit.split(", ")]
+    where = f"at commit {' and '.join(commits)}" if commit else "outside of git"
+    dirty = " (+: with changes that were not committed)" if "+" in commit else ""
+    line = f"Run {where}{dirty}, with {versions}."
     return textwrap.fill(_escaped(line), WIDTH, break_on_hyphens=False)
 
 
@@ -298,7 +300,7 @@ def _stored(study: Study, root: Path) -> Report | None:
     try:
         return read(study, root)
     except AdapterLabError as error:
-        if "no finished runs" not in str(error):
+        if not str(error).startswith(f"study={study.name}: no "):
             raise
         print(f"  {error}", flush=True)
         return None

@@ -6,14 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from adapterlab import cli
 from adapterlab.errors import AdapterLabError
-from adapterlab.reporting.page import Page
-from adapterlab.reporting.report import Report
 from adapterlab.reporting.tables import Table
 from lab import TINY, Outcome
 
@@ -47,22 +46,17 @@ def _markers(name: str, old: str = "old\n") -> str:
     return f"<!-- results: {name} -->\n{old}<!-- end -->\n"
 
 
-def _report(runs: Table, short: Table | None = None) -> Report:
-    """A report of two arms whose names and notes have Markdown in them."""
+def _report(runs: Table, short: Table | None = None, commit: str = "0123456789abcdef+") -> Any:
+    """What the script reads of a report: two arms, with Markdown in their names and notes."""
     arms = Table("Arms", ("arm", "test accuracy"), (("lora_a|b", "80.00%"), ("full", "<1%")))
-    page = Page(
-        study="s",
-        about="",
+    page = SimpleNamespace(
         verdict=("Take lora_a|b.", "It is 5 * 2."),
         tables=(arms,),
-        pictures=(),
         notes=("a_note",),
-        facts=(("commit", "0123456789abcdef+, fedcba9876543210"), ("torch", "2.13.0")),
+        facts=(*([("commit", commit)] if commit else []), ("torch", "2.13.0")),
         runs=runs,
     )
-    report = Report(findings=None, page=page)  # type: ignore[arg-type]
-    object.__setattr__(report, "table", lambda: short or arms)
-    return report
+    return SimpleNamespace(page=page, table=lambda: short or arms)
 
 
 RUNS = Table(
@@ -116,9 +110,23 @@ class TestSection:
         assert "| arm | rate | test accuracy |\n| --- | ---: | ---: |\n" in text
         assert "| lora\\_a\\|b | 0.1 | 80.00% |\n| full | 0.3 | \\<1% |\n" in text
         assert "> Take lora\\_a\\|b. It is 5 \\* 2.\n" in text
-        assert "commit 0123456789+ and fedcba9876 (+: with changes that were not committed)" in text
         assert "- a\\_note\n" in text
         assert "![" not in text, "single seeds have no spread to draw"
+
+    @pytest.mark.parametrize(
+        ("commit", "said"),
+        [
+            ("0123456789abcdef", "Run at commit 0123456789, with torch 2.13.0."),
+            (
+                "0123456789abcdef+, fedcba9876543210",
+                "Run at commit 0123456789+ and fedcba9876 "
+                "(+: with changes that were not committed), with torch\n2.13.0.",
+            ),
+            ("", "Run outside of git, with torch 2.13.0."),
+        ],
+    )
+    def test_which_code_it_was(self, results: ModuleType, commit: str, said: str) -> None:
+        assert results.made_with(_report(RUNS, commit=commit)) == said
 
     def test_one_shared_rate_is_no_column(self, results: ModuleType) -> None:
         rows = tuple((*row[:2], "0.1") for row in RUNS.rows)

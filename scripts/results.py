@@ -19,14 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterlab import cli, notebook
+from adapterlab import cli
 from adapterlab.errors import AdapterLabError, allowed
-from adapterlab.reporting.report import Report
+from adapterlab.reporting.report import Report, Request, make_report
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGE = CHECKOUT / "docs" / "results.md"
 WIDTH = 110
 NOT_RUN = "Not run by this command; to run it:"
+EXPERIMENT = "adapterlab"  # MLflow's, as in conf/tracking/mlflow.yaml
 FACTS = ("torch", "Lightning", "Python")
 _MARKER = re.compile(r"^<!-- results: (\S+) -->$", re.MULTILINE)
 _END = "<!-- end -->"
@@ -222,8 +223,15 @@ def read(study: Study, root: Path) -> Report:
     """
     if not (root / "mlruns" / "mlflow.db").is_file():
         raise AdapterLabError(f"{root} has no mlruns/mlflow.db")
-    os.environ["ADAPTERLAB_ROOT"] = str(root)
-    return notebook.report(study.name)
+    return make_report(
+        Request(
+            study=study.name,
+            reference=None,
+            experiment=EXPERIMENT,
+            tracking_uri=None,
+            root=str(root),
+        )
+    )
 
 
 def carry_out(studies: Sequence[Study], options: argparse.Namespace) -> list[Shown]:

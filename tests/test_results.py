@@ -168,9 +168,7 @@ def test_a_study_of_texts_is_read_from_the_store_that_has_it(
     tmp_path: Path,
     run_cli: Callable[..., Outcome],
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ADAPTERLAB_ROOT", str(tmp_path))  # main sets it; so that it is put back
     name = "emotion_distilbert/tuned"
     stored = tmp_path / "stored"
     study = ["-m", f"study={name.replace('/', '-')}", "adapter=head,full", "seed=0,1,2"]

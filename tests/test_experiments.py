@@ -154,7 +154,7 @@ class TestEachPreset:
         assert not {*design.seeds} & {*design.tuning_seeds}
         (rates,) = design.tune.values()
         assert list(design.tune) == ["optimizer.lr"]
-        assert 5 <= len(rates) == len(set(rates))
+        assert 4 <= len(rates) == len(set(rates))
         for (arm,) in design.arms:
             controlled = name.replace("/tuned", "/controlled")
             own = compose(tmp_path, f"experiment={controlled}", arm).optimizer.lr

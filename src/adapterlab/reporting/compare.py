@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterlab.errors import ConfigError
-from adapterlab.evidence.contributions import higher_is_better
+from adapterlab.evidence.contributions import SOURCE, higher_is_better
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.verdicts import (
@@ -252,7 +252,8 @@ def _findings(
     score = figures.get(f"test/{metric}", figures[ACCURACY])
     if values is not None:
         mean = values.mean(axis=1)
-        interval = _of_share(values) if metric == "accuracy" else _of_values(arm.name, values)
+        counted = metric in (ACCURACY.removeprefix("test/"), SOURCE)
+        interval = _of_share(values) if counted else _of_values(arm.name, values)
         score = Estimate(
             tuple(float(value) for value in mean),
             float(mean.mean()),

@@ -12,13 +12,16 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.reporting.canvas import save
-from adapterlab.reporting.content import page_of, study_metrics
+from adapterlab.looks import look_at
+from adapterlab.reporting.content import Beside, luck_in, page_of, ranks_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.several import find_all
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import arms_of, read_runs
 from adapterlab.reporting.tables import Table, short_table
+from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
+from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.study_run import log_report
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
@@ -44,11 +47,13 @@ class Report:
 
     Attributes:
         tasks: what was found on each data set, the one with most arms first.
+        beside: what there is beside them.
         page: what the report says.
         folder: where the pages, tables and pictures are; None if they were not written.
     """
 
     tasks: tuple[Findings, ...] = field(repr=False)
+    beside: Beside = field(repr=False)
     page: Page = field(repr=False)
     folder: Path | None = None
 
@@ -116,7 +121,7 @@ def make_report(request: Request) -> Report:
     report, client = _read(request)
     tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
-    page = replace(report.page, pictures=_draw(tasks, folder / "figures"))
+    page = replace(report.page, pictures=_draw(report, folder / "figures"))
     (folder / "report.html").write_text(as_html(page), encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
     for name, table in (("runs", runs_csv), ("arms", arms_csv)):
@@ -125,11 +130,11 @@ def make_report(request: Request) -> Report:
             write_csv(table(task), folder / f"{name}{suffix}.csv")
     names, metrics = _new_names(tasks), study_metrics(tasks)
     log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
-    return Report(tasks=tasks, page=page, folder=folder)
+    return replace(report, page=page, folder=folder)
 
 
 def read_report(request: Request) -> Report:
-    """Read a study from MLflow, and write nothing.
+    """Read a study from MLflow, and write no file; that it was looked at is kept.
 
     Raises:
         AdapterLabError: it has no finished runs.
@@ -139,18 +144,30 @@ def read_report(request: Request) -> Report:
 
 
 def _read(request: Request) -> tuple[Report, Any]:
+    if request.planned and request.reference is None:
+        raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
     runs = read_runs(client, request.study, request.experiment)
+    replaced = superseded(runs)
+    arms = arms_of([run for run in runs if run.run_id not in replaced])
+    sizes = [len(arm.runs) for arm in arms] or [0]
+    look, said = look_at(client, request.study, request.experiment, sizes)
     question = Question(
         reference=request.reference,
         planned=request.planned,
         compare_on=request.compare_on,
         margin=request.margin,
+        level=look.level,
     )
-    if request.planned and request.reference is None:
-        raise ConfigError("planned=true needs the reference that was planned: set reference=...")
-    tasks, gaps = find_all(request.study, arms_of(runs), question)
-    return Report(tasks=tasks, page=page_of(tasks, gaps)), client
+    tasks, gaps = find_all(request.study, arms, question)
+    trials = read_trials(client, request.study, request.experiment)
+    beside = Beside(
+        notes=(*([said] if said else []), *on_superseded(runs), *on_failures(trials), *gaps),
+        tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),
+        ranks=ranks_of(tasks),
+        luck=tuple(luck for task in tasks if (luck := luck_in(task)) is not None),
+    )
+    return Report(tasks=tasks, beside=beside, page=page_of(tasks, beside)), client
 
 
 def _new_names(tasks: Sequence[Findings]) -> dict[str, tuple[str, str]]:
@@ -169,23 +186,17 @@ def _mlruns(request: Request) -> Path:
     return Path(request.root).expanduser().resolve() / "mlruns"
 
 
-def _draw(tasks: Sequence[Findings], folder: Path) -> list[Picture]:
+def _draw(report: Report, folder: Path) -> list[Picture]:
     """Draw what the study has, as SVG for the page and as PNG beside it."""
-    from adapterlab.reporting.study_figures import FIGURES  # which a printed table does without
+    from adapterlab.reporting.study_figures import drawings  # which a printed table does without
 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     pictures = []
-    for task in tasks:
-        prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
-        for name, (title, caption, draw) in FIGURES.items():
-            figure = draw(task)
-            if figure is None:
-                continue
-            stem = f"{prefix}{name}"
-            svg = svg_of(figure)
-            (folder / f"{stem}.svg").write_bytes(svg)
-            save(figure, folder / f"{stem}.png")
-            pictures.append(Picture(stem, f"{of}{title}", caption, svg))
+    for stem, title, caption, figure in drawings(report.tasks, report.beside):
+        svg = svg_of(figure)
+        (folder / f"{stem}.svg").write_bytes(svg)
+        save(figure, folder / f"{stem}.png")
+        pictures.append(Picture(stem, title, caption, svg))
     return pictures

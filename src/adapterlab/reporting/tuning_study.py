@@ -99,8 +99,8 @@ class TuningFindings:
         return self.metric == "loss"
 
 
-def read_tuning(client: Any, study: str, experiment: str) -> list[TuningFindings]:
-    """Return how the arms of a study were tuned; an empty list if they were not.
+def read_trials(client: Any, study: str, experiment: str) -> list[Run]:
+    """Return the runs that the arms of a study were tuned with; none if they were not.
 
     Args:
         client: an MLflow client.
@@ -108,10 +108,9 @@ def read_tuning(client: Any, study: str, experiment: str) -> list[TuningFindings
         experiment: name of the MLflow experiment.
     """
     try:
-        trials = read_runs(client, f"{study}-tuning", experiment)
+        return read_runs(client, f"{study}-tuning", experiment)
     except AdapterLabError:
         return []
-    return tuning_of(f"{study}-tuning", trials)
 
 
 def tuning_of(study: str, trials: Sequence[Trial]) -> list[TuningFindings]:

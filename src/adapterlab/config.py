@@ -306,6 +306,7 @@ class Config:
     root: str
     data_dir: str | None
     budget: Count | str | None = None
+    margin: Positive = 0.5
     tuning: Tuning | None = None
     told: Told | None = None
 

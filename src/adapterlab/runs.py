@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
-    *("budget", "tuning", "report", "told"),
+    *("budget", "tuning", "report", "margin", "told"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 

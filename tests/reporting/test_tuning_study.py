@@ -8,7 +8,7 @@ from tuning_runs import Logged, tuning_run
 
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.tuning_figure import tuning_figure
-from adapterlab.reporting.tuning_study import read_tuning, tuning_of
+from adapterlab.reporting.tuning_study import read_trials, tuning_of
 
 RATES = (0.001, 0.01, 0.1)
 
@@ -97,7 +97,7 @@ def test_a_store_without_trials() -> None:
         def get_experiment_by_name(self, _: str) -> None:
             return None
 
-    assert read_tuning(Empty(), "x", "adapterlab") == []
+    assert read_trials(Empty(), "x", "adapterlab") == []
 
 
 SIX = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)

@@ -5,39 +5,48 @@ from dataclasses import replace
 
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.notes import about, facts, notes
+from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.page import Page
+from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.spreadsheets import runs_table
 from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
+from adapterlab.reporting.task_tables import about_tasks, tasks_table
+from adapterlab.reporting.variance_figure import about_luck, variance_table
 from adapterlab.reporting.verdict import verdict
 
 
-def page_of(tasks: Sequence[Findings], gaps: Sequence[str]) -> Page:
+def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
     """Return a report's text and tables; pictures come later.
 
     Args:
         tasks: what was found on each data set, at least one.
-        gaps: what could not be compared, and why.
+        overall: what there is beside that.
     """
+    pages = [_page(task, overall) for task in tasks]
     if len(tasks) == 1:
-        return _page(tasks[0], gaps)
-    pages = [_page(task, ()) for task in tasks]
+        return replace(pages[0], notes=[*overall.notes, *pages[0].notes])
     names = [task.task for task in tasks]
-    runs = [page.runs for page in pages]
+    ranks = overall.ranks
+    several = "Accuracies on different data sets are not compared with each other."
     return Page(
         study=tasks[0].study,
         about=" ".join(page.about for page in pages),
         verdict=[
-            f"{name}: {' '.join(page.verdict)}" for name, page in zip(names, pages, strict=True)
+            *(about_tasks(ranks) if ranks is not None else [several]),
+            *(f"{name}: {' '.join(p.verdict)}" for name, p in zip(names, pages, strict=True)),
         ],
         tables=[
-            replace(table, title=f"{name}: {table.title}")
-            for name, page in zip(names, pages, strict=True)
-            for table in page.tables
+            *([tasks_table(ranks)] if ranks is not None else []),
+            *(
+                replace(table, title=f"{name}: {table.title}")
+                for name, page in zip(names, pages, strict=True)
+                for table in page.tables
+            ),
         ],
         pictures=(),
-        notes=[*dict.fromkeys(note for page in pages for note in page.notes), *gaps],
+        notes=[*overall.notes, *dict.fromkeys(note for page in pages for note in page.notes)],
         facts=list(dict.fromkeys(fact for page in pages for fact in page.facts)),
-        runs=_joined(runs),
+        runs=_joined([page.runs for page in pages]),
     )
 
 
@@ -65,14 +74,23 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
     return metrics
 
 
-def _page(findings: Findings, gaps: Sequence[str]) -> Page:
+def _page(findings: Findings, overall: Overall) -> Page:
+    luck = overall.luck.get(findings.task)
+    tables = [
+        arms_table(findings),
+        costs_table(findings),
+        *matched_tables(findings),
+        seeds_table(findings.arms),
+        flips_table(findings.reference),
+        None if luck is None else variance_table(luck),
+    ]
     return Page(
         study=findings.study,
         about=about(findings),
         verdict=verdict(findings),
-        tables=[arms_table(findings), costs_table(findings), *matched_tables(findings)],
+        tables=[table for table in tables if table is not None],
         pictures=(),
-        notes=[*notes(findings), *gaps],
+        notes=[*([] if luck is None else [about_luck(luck)]), *notes(findings)],
         facts=facts(findings),
         runs=runs_table(findings),
     )

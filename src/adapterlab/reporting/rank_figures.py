@@ -101,7 +101,9 @@ def rank_alpha_figure(findings: Findings) -> Figure | None:
             star = Line2D([], [], color=INK, marker="$*$", ls="", ms=7)
             keys.append(Key(star, "differs from the best cell"))
         if not one_seed_each(findings):
-            notes.append("±: half of the 95% interval over seeds and test examples, in percentage points.")
+            notes.append(
+                "±: half of the 95% interval over seeds and test examples, in percentage points."
+            )
         if Verdict.TOO_FEW_SEEDS in verdicts:
             notes.append(f"Cells of fewer than {MIN_SEEDS} seeds are not tested.")
     rest = iter(places[len(maps) :])

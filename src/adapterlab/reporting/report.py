@@ -11,10 +11,11 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.errors import ConfigError, allowed
-from adapterlab.reporting.canvas import save
 from adapterlab.looks import look_at
-from adapterlab.reporting.content import Beside, luck_in, page_of, ranks_of, study_metrics
+from adapterlab.reporting.canvas import save
+from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
+from adapterlab.reporting.overall import Overall, luck_in, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.several import find_all
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
@@ -47,13 +48,13 @@ class Report:
 
     Attributes:
         tasks: what was found on each data set, the one with most arms first.
-        beside: what there is beside them.
+        overall: what there is beside them.
         page: what the report says.
         folder: where the pages, tables and pictures are; None if they were not written.
     """
 
     tasks: tuple[Findings, ...] = field(repr=False)
-    beside: Beside = field(repr=False)
+    overall: Overall = field(repr=False)
     page: Page = field(repr=False)
     folder: Path | None = None
 
@@ -161,13 +162,13 @@ def _read(request: Request) -> tuple[Report, Any]:
     )
     tasks, gaps = find_all(request.study, arms, question)
     trials = read_trials(client, request.study, request.experiment)
-    beside = Beside(
+    overall = Overall(
         notes=(*([said] if said else []), *on_superseded(runs), *on_failures(trials), *gaps),
         tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),
         ranks=ranks_of(tasks),
-        luck=tuple(luck for task in tasks if (luck := luck_in(task)) is not None),
+        luck={task.task: luck for task in tasks if (luck := luck_in(task)) is not None},
     )
-    return Report(tasks=tasks, beside=beside, page=page_of(tasks, beside)), client
+    return Report(tasks=tasks, overall=overall, page=page_of(tasks, overall)), client
 
 
 def _new_names(tasks: Sequence[Findings]) -> dict[str, tuple[str, str]]:
@@ -194,9 +195,10 @@ def _draw(report: Report, folder: Path) -> list[Picture]:
     for old in folder.iterdir():
         old.unlink()
     pictures = []
-    for stem, title, caption, figure in drawings(report.tasks, report.beside):
-        svg = svg_of(figure)
-        (folder / f"{stem}.svg").write_bytes(svg)
-        save(figure, folder / f"{stem}.png")
-        pictures.append(Picture(stem, title, caption, svg))
+    for one in drawings(report.tasks, report.overall):
+        svg = svg_of(one.figure)
+        narrow = None if one.narrow is None else svg_of(one.narrow)
+        (folder / f"{one.stem}.svg").write_bytes(svg)
+        save(one.figure, folder / f"{one.stem}.png")
+        pictures.append(Picture(one.stem, one.title, one.caption, svg, narrow))
     return pictures

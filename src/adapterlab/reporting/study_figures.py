@@ -1,6 +1,7 @@
 """The figures of a study's report, in its order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
@@ -12,8 +13,12 @@ from adapterlab.reporting.class_figures import (
 )
 from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.sheets import narrow_sheets
+from adapterlab.reporting.task_figures import ranks_figure
+from adapterlab.reporting.tuning_figure import tuning_figure
+from adapterlab.reporting.variance_figure import variance_figure
 
 FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     "accuracy": (
@@ -34,8 +39,8 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
         "Rank and alpha",
         "Mean accuracy on the test split by rank and alpha; a line with 95% intervals where one of "
         "the two varies alone. The outlined cell is the best on validation, which the test split "
-        "has no part in; an asterisk marks cells that differ from it, by the tests of the "
-        "verdicts, corrected (Holm) over the cells of a panel.",
+        "has no part in; an asterisk marks cells that differ from it, by the comparisons of the "
+        "table.",
         rank_alpha_figure,
     ),
     "pareto": (
@@ -92,3 +97,64 @@ def narrow_figure(stem: str, findings: Findings) -> Figure | None:
         return None
     with narrow_sheets():
         return FIGURES[stem][2](findings)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure of a report.
+
+    Attributes:
+        stem: of its files' names.
+        title: a few words.
+        caption: what is drawn, and how to read it.
+        figure: for a page.
+        narrow: for a phone; None if it has no such form.
+    """
+
+    stem: str
+    title: str
+    caption: str
+    figure: Figure
+    narrow: Figure | None = None
+
+
+def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
+    """Draw all that a study has: ranks over data sets, each data set's figures, how it was tuned.
+
+    Args:
+        tasks: what was found on each data set.
+        overall: what there is beside that.
+    """
+    if overall.ranks is not None:
+        yield Drawing(
+            "ranks",
+            "Ranks over data sets",
+            "Mean rank of each arm over the data sets, 1 the best, and its ranks on each, small. "
+            "Bars join arms whose mean ranks differ by less than the critical difference.",
+            ranks_figure(overall.ranks),
+        )
+    for task in tasks:
+        prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
+        for name, (title, caption, draw) in FIGURES.items():
+            if (figure := draw(task)) is not None:
+                narrow = narrow_figure(name, task)
+                yield Drawing(f"{prefix}{name}", f"{of}{title}", caption, figure, narrow)
+        luck = overall.luck.get(task.task)
+        if luck is not None and len(luck.components) > 1:
+            yield Drawing(
+                f"{prefix}luck",
+                f"{of}Where the luck comes from",
+                "Standard deviation of a run's accuracy by what is drawn at random, with 95% "
+                "intervals.",
+                variance_figure(luck),
+            )
+    for number, tuning in enumerate(overall.tuning):
+        if (figure := tuning_figure(tuning)) is not None:
+            yield Drawing(
+                "tuning" if number == 0 else f"tuning-{number + 1}",
+                "Tuning",
+                "The validation metric that each arm reached with each setting, the chosen one "
+                "filled; and the best that is to be expected of so many settings, tried in random "
+                "order.",
+                figure,
+            )

@@ -17,7 +17,7 @@ from adapterlab.evidence.tuning import (
     neighbours,
     shared_regret,
 )
-from adapterlab.reporting.study import read_runs
+from adapterlab.reporting.study import Run, read_runs
 from adapterlab.reporting.tuning_notes import Logged, latest_trials, status
 from adapterlab.tuning_tags import ARM, CHOSEN, trial, values
 

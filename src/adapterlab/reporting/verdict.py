@@ -28,10 +28,11 @@ def _best(findings: Findings) -> str:
         return ""
     of = f"of the {len(tested)} arms that were tested"
     if len(best) == 1:
-        return f"Best {of}, with 95% confidence: {best[0].name}."
+        return f"Best {of}, with {_confidence(findings)}: {best[0].name}."
     if len(best) == len(tested):
-        return f"Any {of} may be the best: the study does not tell (95% confidence)."
-    return f"The best {of} is among these, with 95% confidence: {_listed(best, most=12)}."
+        return f"Any {of} may be the best: the study does not tell (with {_confidence(findings)})."
+    names = _listed(best, most=12)
+    return f"The best {of} is among these, with {_confidence(findings)}: {names}."
 
 
 def _leads(findings: Findings) -> str:
@@ -79,7 +80,11 @@ def _differs(findings: Findings) -> str:
     if arms := _of(others, Verdict.UNDECIDED):
         hidden = _hidden(arms, findings)
         parts.append(f"between it and {_listed(arms)} nothing is decided{hidden}")
-    tested = f"By comparisons of {_pairs(findings)} at 5%, {'; '.join(parts)}." if parts else ""
+    tested = (
+        f"By comparisons of {_pairs(findings)} at {_level(findings):.3g}%, {'; '.join(parts)}."
+        if parts
+        else ""
+    )
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
 
 
@@ -151,7 +156,8 @@ def _remedy(findings: Findings) -> str:
     rivals = _of(findings.others, Verdict.UNDECIDED) or list(findings.others)
     shares = []
     for arm in rivals:
-        if family is not None and (part := family.share_of_runs(arm.name, reference.name)):
+        part = None if family is None else family.share_of_runs(arm.name, reference.name)
+        if part is not None:
             shares.append(part)
     if not shares:
         return "More seeds or test examples would tell more."
@@ -233,6 +239,14 @@ def _hidden(arms: Sequence[ArmFindings], findings: Findings) -> str:
         return ""
     size = gap(max(sizes), findings.compared_on)
     return f", where a true difference of {size} would have been found 4 times in 5"
+
+
+def _level(findings: Findings) -> float:
+    return 5.0 if findings.family is None else 100 * findings.family.level
+
+
+def _confidence(findings: Findings) -> str:
+    return f"{100 - _level(findings):.3g}% confidence"
 
 
 def _margin(findings: Findings) -> str:

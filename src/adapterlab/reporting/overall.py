@@ -1,0 +1,63 @@
+"""What a study has beside its comparisons: tuning, ranks over data sets, sources of luck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adapterlab.evidence.variance import Luck
+from adapterlab.reporting.findings import ACCURACY, Findings
+from adapterlab.reporting.task_tables import TaskFindings, over_tasks
+from adapterlab.reporting.tuning_study import TuningFindings
+from adapterlab.reporting.variance_figure import luck_of
+
+
+@dataclass(frozen=True, eq=False)
+class Overall:
+    """What holds for a study as a whole.
+
+    Attributes:
+        notes: what a reader must know of it.
+        tuning: how its arms were tuned; empty if they were not.
+        ranks: of arms over data sets; None if there are too few of either.
+        luck: where that of its runs comes from, by data set.
+    """
+
+    notes: tuple[str, ...] = ()
+    tuning: tuple[TuningFindings, ...] = ()
+    ranks: TaskFindings | None = None
+    luck: dict[str, Luck] = field(default_factory=dict)
+
+
+def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
+    """Rank the arms over data sets; an arm is the same on all that differs in nothing else."""
+    if len(tasks) < 2:
+        return None
+    return over_tasks(
+        {
+            task.task: {arm.arm.method or arm.name: arm.accuracy.values for arm in task.arms}
+            for task in tasks
+        }
+    )
+
+
+def luck_in(task: Findings) -> Luck | None:
+    """Return where the luck of a data set's runs comes from; None if they do not tell.
+
+    If all of its runs differ in nothing but what is drawn at random, as those of a study of
+    variance do, that is told from all of them; else from those of the reference.
+    """
+    groups = [list(task.arms), [task.reference]]
+    for arms in groups:
+        runs = [run for arm in arms for run in arm.arm.runs]
+        kept = [arm.answers for arm in arms if arm.answers is not None]
+        same = len(kept) == len(arms) and all(
+            np.array_equal(one.labels, kept[0].labels) for one in kept
+        )
+        if len(runs) < 2 or not all(ACCURACY in run.metrics for run in runs):
+            continue
+        correct = np.concatenate([one.correct for one in kept]) if same else None
+        luck, _ = luck_of(runs, correct)
+        if luck is not None:
+            return luck
+    return None

@@ -9,6 +9,7 @@ from adapterlab.reporting.canvas import save
 from adapterlab.reporting.study import Run
 from adapterlab.reporting.variance_figure import (
     about_luck,
+    alike,
     luck_of,
     variance_figure,
     variance_table,
@@ -88,6 +89,12 @@ class TestLuckOfRuns:
         found, said = luck_of(runs, None)
         assert found is None
         assert said.startswith(why)
+
+
+def test_runs_that_differ_in_draws_only_are_alike_whatever_their_arm() -> None:
+    other = [run(0.8, adapter_DOT_rank=4), run(0.9, adapter_DOT_rank=4, init_seed=1)]
+    groups = alike([other[0], *STAR, other[1]])
+    assert groups == [STAR, other]
 
 
 class TestWords:

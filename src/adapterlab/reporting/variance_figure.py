@@ -37,6 +37,18 @@ _FOLLOWS = ("seed", "base.dataset.validation_seed")
 """Options that follow from those above, or from what all runs share."""
 
 
+def alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group the runs of a study by all that is not drawn at random, the largest group first.
+
+    Another base is another arm, so that such a group may span several arms.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        kept = tuple(sorted((k, v) for k, v in run.params.items() if not _is_drawn(k)))
+        groups.setdefault(kept, []).append(run)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
 def luck_of(runs: Sequence[Run], correct: Booleans | None) -> tuple[Luck | None, str]:
     """Estimate what makes the test accuracy of one arm's runs vary.
 
@@ -45,7 +57,7 @@ def luck_of(runs: Sequence[Run], correct: Booleans | None) -> tuple[Luck | None,
     are analysed as such, and else as varied one at a time.
 
     Args:
-        runs: that differ in `FACTORS` only.
+        runs: that have finished, and differ in `FACTORS` only; see `alike`.
         correct: their answers, ``[R, N]``, in the order of ``runs``; None without answers, and
             then test examples are no component.
 
@@ -142,13 +154,13 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     """Return options in which runs differ, but for those drawn at random."""
     keys = sorted({key for run in runs for key in run.params})
     return [
-        key
-        for key in keys
-        if key not in FACTORS
-        and key not in _FOLLOWS
-        and not within(key, NO_NAMES)
-        and len({run.params.get(key) for run in runs}) > 1
+        key for key in keys if not _is_drawn(key) and len({run.params.get(key) for run in runs}) > 1
     ]
+
+
+def _is_drawn(key: str) -> bool:
+    """Say whether an option is drawn, follows from what is, or changes no result."""
+    return key in FACTORS or key in _FOLLOWS or within(key, NO_NAMES)
 
 
 def _levels(runs: Sequence[Run]) -> dict[str, list[str]]:

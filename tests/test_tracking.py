@@ -154,14 +154,17 @@ def test_the_base_is_an_mlflow_run_too(
     assert base.info.status == run.info.status == "FINISHED"
 
 
-def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
+def test_a_report_names_runs_by_what_tells_them_apart(
+    lab_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rates = ("0.01", "0.02")
     common = ("tracking=mlflow", "study=rates", "epochs=1", "limit=32", "base=scratch")
     results = [pipeline.run(tiny(lab_root, *common, f"optimizer.lr={rate}")) for rate in rates]
-    report = make_report(
-        Request(study="rates", reference=None, experiment="adapterlab", tracking_uri=None,
-                root=str(lab_root))
+    request = Request(
+        study="rates", reference=None, experiment="adapterlab", tracking_uri=None,
+        root=str(lab_root),
     )  # fmt: skip
+    report = make_report(request)
     client = client_of(lab_root)
     saved = [client.get_run(result.run_id) for result in results]
     assert [run.info.run_name for run in saved] == ["lora lr=0.01 seed 0", "lora lr=0.02 seed 0"]
@@ -181,6 +184,13 @@ def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
         "study/arms": 2,
         "study/best_accuracy": report.findings.reference.accuracy.mean,
     }
+    # Written again, it leaves alone the runs whose names are right.
+    touched: list[str] = []
+    monkeypatch.setattr(
+        MlflowClient, "log_batch", lambda _, run_id, *_args, **_how: touched.append(run_id)
+    )
+    make_report(request)
+    assert touched == [study.info.run_id]
 
 
 @pytest.mark.parametrize("where", ["folder", "mlflow"])

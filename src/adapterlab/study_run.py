@@ -73,7 +73,7 @@ def open_study_run(
 def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str | None) -> str:
     from mlflow.entities import RunTag
 
-    tags = {MULTIRUN_TAG: multirun or "", **source_tags()}
+    tags = source_tags() if multirun is None else {MULTIRUN_TAG: multirun, **source_tags()}
     with FileLock(lock):
         found = find_study_run(client, experiment_id, study)
         if found is None:
@@ -82,7 +82,7 @@ def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str
             made = client.create_run(experiment_id, start_time=start, run_name=study, tags=own)
             return str(made.info.run_id)
         run_id, known = str(found.info.run_id), found.data.tags
-        new = [RunTag(key, value) for key, value in tags.items() if known.get(key, "") != value]
+        new = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]
         if new:  # another process of the multirun may have been here
             client.log_batch(run_id, tags=new)
         if found.info.status != "RUNNING":

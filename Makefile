@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm demo report notebooks test lint format ui clean constraints
+.PHONY: help install minilm demo report results notebooks test lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: install  ## Adapt a digit classifier to rotated digits with four strategie
 
 report: install  ## Write a study's report: make report STUDY=demo
 	$(BIN)/python scripts/report.py study=$(or $(STUDY),demo)
+
+results: install  ## Rerun the studies of docs/results.md and write its figures: make results TEXTS=folder
+	$(BIN)/python scripts/results.py $(if $(TEXTS),--texts '$(TEXTS)')
 
 notebooks: install  ## Execute the notebooks; with their outputs they lie in mlruns/notebooks
 	mkdir -p $(ROOT)/mlruns/notebooks

@@ -227,7 +227,7 @@ def test_a_sweep_stops_at_the_first_run_that_is_wrong(run_cli: RunCli) -> None:
         (cli.evaluate, [], ["run is missing"]),
         (cli.evaluate, ["run=x", "runn=y"], ["runn is not an option", "mean run?"]),
         (cli.report, [], ["study is missing"]),
-        (cli.report, ["study=none"], ["study=none", "no finished runs"]),
+        (cli.report, ["study=none"], ["study=none", "no runs"]),
         (cli.report, ["study=3"], ["study=3", "string"]),
     ],
 )

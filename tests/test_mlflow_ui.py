@@ -27,6 +27,22 @@ pytestmark = [
 
 expect.set_options(timeout=30_000)
 
+SHOWN_AFTER = """link => {
+    let fold = link;
+    while (getComputedStyle(fold).overflow != "hidden") fold = fold.parentElement;
+    const bottom = Math.min(fold.getBoundingClientRect().bottom, innerHeight);
+    const text = link.nextSibling, range = document.createRange();
+    let shown = 0;
+    while (shown < text.length) {
+        range.setStart(text, shown);
+        range.setEnd(text, shown + 1);
+        if (range.getBoundingClientRect().bottom > bottom) break;
+        shown += 1;
+    }
+    return shown;
+}"""
+"""How many characters of the text after a link are seen without unfolding or scrolling."""
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -89,12 +105,17 @@ def row_of(page: Page, name: str) -> Locator:
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
 
 
+def close_assistant(page: Page) -> None:
+    """Close what takes the right third of the window at a first visit."""
+    page.get_by_role("button", name="Close", exact=True).click()
+
+
 def open_study(page: Page, ui: str, runs: dict[str, Run]) -> None:
     """Open the table of runs, close what covers it at a first visit, unfold the study."""
     experiment = runs["seen"].info.experiment_id
     page.goto(f"{ui}/#/experiments/{experiment}/runs?workflowType=machine_learning")
     expect(row_of(page, "seen")).to_be_visible()
-    page.get_by_role("button", name="Close", exact=True).click()
+    close_assistant(page)
     row_of(page, "seen").get_by_role("button").first.click()
 
 
@@ -137,6 +158,16 @@ def test_the_study_shows_its_verdict_and_opens_its_report(
     text = (root / "mlruns" / "reports" / "seen" / "report.md").read_text()
     verdict = next(line for line in text.splitlines() if line.startswith("On the test split, "))
     expect(page.get_by_text(verdict)).to_be_visible()
+    close_assistant(page)
+    for size in ((1400, 900), (1280, 720)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        link = page.get_by_role("link", name="Open the report")
+        expect(link).to_be_in_viewport()
+        # Neither below the window nor in what the page folds.
+        assert link.evaluate(SHOWN_AFTER) >= len(verdict), size
+    for name, value in (("runs", "4"), ("arms", "2")):
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"study/{name}"))
+        expect(row).to_contain_text(value)
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Open the report").click()
     report = opened.value

@@ -66,6 +66,9 @@ def assert_same_runs(alone: RunResult, lane: RunResult, bound: float) -> None:
     assert measured == {name for name in lane.metrics if not name.startswith("cost/")}
     for name in measured:
         assert lane.metrics[name] == pytest.approx(alone.metrics[name], rel=bound, abs=bound), name
+    sources = [run.folder / "source_predictions.parquet" for run in (alone, lane)]
+    if "source/accuracy_after" in measured:
+        assert pq.read_table(sources[0]).equals(pq.read_table(sources[1]))
     tables = [
         pq.read_table(run.folder / "predictions.parquet").to_pandas() for run in (alone, lane)
     ]

@@ -90,6 +90,10 @@ def test_every_strategy_runs_and_is_evaluated_again(
     assert evaluation.differences() == {}
     source = again(result, "source")
     assert source.metrics["accuracy"] == result.metrics["source/accuracy_after"]
+    kept = pq.read_table(result.folder / "source_predictions.parquet")
+    assert kept.column_names == ["row", "label", "prediction"]
+    right = kept["label"].to_numpy() == kept["prediction"].to_numpy()
+    assert right.mean() == result.metrics["source/accuracy_after"]
 
 
 @pytest.mark.parametrize("strategy", ["lora", "dora"])
@@ -241,6 +245,7 @@ def test_no_source_is_missing_with_a_reason(lab_root: Path) -> None:
     result = run(tiny(lab_root, "base=scratch"))
     for name in ("source/accuracy_before", "source/accuracy_after"):
         assert result.missing[name] == "trained from scratch: there is no source task"
+    assert not (result.folder / "source_predictions.parquet").exists()
     same_task = run(tiny(lab_root, "base.source=digits_rotated"))
     assert "same task" in same_task.missing["source/accuracy_after"]
     with pytest.raises(AdapterLabError, match="split=source: trained from scratch"):

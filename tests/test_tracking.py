@@ -115,6 +115,7 @@ def test_files_are_kept_with_the_run(
         "result.json",
         "adapter/adapter.safetensors",
         "predictions/predictions.parquet",
+        "predictions/source_predictions.parquet",
         "figures/confusion_matrix.png",
         "figures/learning_curves.png",
         "mistakes/confidently_wrong.csv",
@@ -168,8 +169,8 @@ def test_a_report_names_runs_by_what_tells_them_apart(lab_root: Path) -> None:
         f"lora optimizer.lr={rate}" for rate in rates
     ]
     study = client.get_run(saved[0].data.tags["mlflow.parentRunId"])
-    first, *rest = study.data.tags["mlflow.note.content"].split("\n\n")
-    sentence, link = first.split(" [Open the report]")
+    first, *rest = study.data.tags["mlflow.note.content"].split("  \n")
+    link, sentence = first.split(": ", 1)
     assert (sentence, *rest) == tuple(report.page.verdict)
     page = f"{study.info.experiment_id}/runs/{study.info.run_id}/artifacts/report/report.html"
     assert page in link

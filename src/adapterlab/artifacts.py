@@ -25,12 +25,22 @@ def write_files(
     assembly: Assembly,
     training: Training,
     test: Predictions,
+    source: Predictions | None,
     folder: RunFolder,
     pictures: Pictures,
 ) -> None:
     """Write everything but the result, which says that the run has finished.
 
     Pictures are there when `pictures` says so.
+
+    Args:
+        config: of the run.
+        assembly: of the run, trained.
+        training: what came of it.
+        test: on the test split.
+        source: on the source task's test split; None without a source.
+        folder: of the run.
+        pictures: draws those of the run.
     """
     adapted = assembly.adapted
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
@@ -42,6 +52,8 @@ def write_files(
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
     test.write(folder.predictions)
+    if source is not None:
+        source.write(folder.source_predictions, logits=False)
     title = run_name(config)
     folder.figures.mkdir(exist_ok=True)
     matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
@@ -63,6 +75,8 @@ def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
     yield folder.result, None
     yield folder.adapter, "adapter"
     yield folder.predictions, "predictions"
+    if folder.source_predictions.is_file():
+        yield folder.source_predictions, "predictions"
     yield folder.figures, "figures"
     yield folder.mistakes, "mistakes"
     if folder.peft.is_dir():

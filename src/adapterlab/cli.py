@@ -202,7 +202,9 @@ def _main(command: Callable[[], Any]) -> None:
         try:
             command()
         except ValueError as error:
-            if not _raised_by_hydra(error):
+            if _raised_by("optuna", error) and "No trials are completed" in str(error):
+                _fail("no trial has finished, so there is no best one to name", 1)
+            if not _raised_by("hydra", error):
                 raise
             _fail(f"{_first_line(error)}; a group takes a name, as in adapter=lora", USER_ERROR)
 
@@ -281,12 +283,12 @@ def _choices(missing: str, found: Sequence[str]) -> tuple[str, str, Sequence[str
     return group, name, [str(p.relative_to(CONF / group).with_suffix("")) for p in files]
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    """Say whether Hydra raised a built-in error itself: it does for ``adapter=null``."""
+def _raised_by(package: str, error: BaseException) -> bool:
+    """Say whether a package raised a built-in error itself: Hydra does for ``adapter=null``."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("hydra.")
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith(f"{package}.")
 
 
 def _first_line(error: BaseException) -> str:

@@ -157,7 +157,6 @@ def print_tuning(
     spreads = spreads or [[None] * len(row) for row in scores]
     spread = any(value is not None for row in spreads for value in row)
     title = f"Validation {metric} by {', '.join(options)}"
-    title += "; ±: standard deviation over tuning seeds" if spread else ""
     table = Table("arm", title=title, title_justify="left")
     for name in names:
         table.add_column(name, justify="right")
@@ -177,12 +176,16 @@ def print_tuning(
         ]
         table.add_row(arm, *cells, "none" if place is None else names[place])
     console.print(table, markup=False)
+    if spread:
+        print("±: standard deviation over the tuning seeds")
     unit = "" if loss else " points"
     for arm, place, beside in zip(arms, chosen, close or [()] * len(arms), strict=True):
         for other, difference, noise in beside if place is not None else ():
+            ahead = f"is ahead of {names[other]} by {much(difference)}{unit}"
             print(
-                f"{arm}: {names[place or 0]} is ahead of {names[other]} by {much(difference)}"
-                f"{unit}; the standard error of that over tuning seeds is {much(noise)}"
+                f"{arm}: {names[place or 0]} "
+                f"{ahead if difference else f'does no better than {names[other]}'}; "
+                f"the standard error of that over tuning seeds is {much(noise)}{unit}"
             )
 
 

@@ -71,7 +71,7 @@ class Measurements:
         assembly: Assembly,
         device: torch.device,
         base: "OfTheBase",
-    ) -> None:
+    ) -> Predictions | None:
         """Measure what is left of the source task: accuracy on its test split before and after.
 
         Args:
@@ -79,16 +79,20 @@ class Measurements:
             assembly: of the run, trained.
             device: where to compute.
             base: with the source task's data.
+
+        Returns:
+            What the trained model says to the source's test split; None without a source.
         """
         why = why_no_source(config, assembly)
         if why is not None:
             for name in ("source/accuracy_before", "source/accuracy_after"):
                 self.missing[name] = why
-            return
+            return None
         assert base.source is not None
         after = predict(source_model(config, assembly), base.source, "test", device)
         self.values["source/accuracy_after"] = after.metrics()["accuracy"]
         self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")
+        return after
 
 
 @dataclass(frozen=True)

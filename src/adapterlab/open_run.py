@@ -93,10 +93,10 @@ class OpenRun:
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
         base = base or OfTheBase.of(config, assembly, self.device.torch)
         measured.add_before(assembly, base)
-        measured.add_source(config, assembly, self.device.torch, base)
+        source = measured.add_source(config, assembly, self.device.torch, base)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
-        write_files(config, assembly, training, test, folder, self.pictures)
+        write_files(config, assembly, training, test, source, folder, self.pictures)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
             name=run_name(config),

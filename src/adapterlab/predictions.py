@@ -33,22 +33,26 @@ class Predictions:
         """Return counts [C, C], true class by predicted class."""
         return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, *, logits: bool = True) -> None:
         """Write one row an example: row, label, prediction, logits.
 
         `row` is the example's place in the official split as it was read, so that the same
         example has the same row in every run, unless the run was limited to a sample.
+
+        Args:
+            path: of the file, in the Parquet format.
+            logits: write them too; with ten classes they are nine tenths of the file.
         """
-        rows, width = self.logits.shape
-        ends = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
-        table = pa.table(
-            {
-                "row": np.arange(len(self.labels)),
-                "label": self.labels,
-                "prediction": self.logits.argmax(1),
-                "logits": pa.ListArray.from_arrays(ends, self.logits.ravel()),
-            }
-        )
+        columns: dict[str, Any] = {
+            "row": np.arange(len(self.labels)),
+            "label": self.labels,
+            "prediction": self.logits.argmax(1),
+        }
+        if logits:
+            rows, width = self.logits.shape
+            ends = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+            columns["logits"] = pa.ListArray.from_arrays(ends, self.logits.ravel())
+        table = pa.table(columns)
         pq.write_table(table.replace_schema_metadata({"classes": "\n".join(self.classes)}), path)
 
 

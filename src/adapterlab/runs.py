@@ -152,6 +152,11 @@ class RunFolder:
         return self.path / "predictions.parquet"
 
     @property
+    def source_predictions(self) -> Path:
+        """Per-example predictions on the source task's test split; only where there is one."""
+        return self.path / "source_predictions.parquet"
+
+    @property
     def result(self) -> Path:
         """The final metrics; there when the run has finished."""
         return self.path / "result.json"

@@ -8,6 +8,7 @@ no run of a pack has a call more.
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -150,7 +151,7 @@ def log_report(
         study: its name.
         experiment: name of the MLflow experiment.
         folder: of the report.
-        verdict: sentences.
+        verdict: sentences, at least one.
         names: arm and name, by run id, of the runs that are called otherwise so far.
         metrics: the study's figures, logged as ``study/NAME``. One that an earlier report had, and
             this one lacks, becomes NaN.
@@ -179,15 +180,21 @@ def log_report(
 
 
 def _note(experiment_id: str, run_id: str, verdict: Sequence[str]) -> str:
-    """Return what the study's page in MLflow says.
+    """Return what the study's page in MLflow says, in the Markdown that it takes.
 
-    The page folds all but the first lines of a note.
+    The page shows five lines of a note and folds the rest. So the link and the first sentence share
+    a line, and there is no space between sentences.
     """
     # Opened in a new tab, in which MLflow would otherwise show its menu for language models.
     page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html"
     link = f"[Open the report]({page}?workflowType=machine_learning)"
-    first, *rest = verdict or ("",)
-    return "\n\n".join([f"{first} {link}".strip(), *rest])
+    first, *rest = map(_literal, verdict)
+    return "  \n".join([f"{link}: {first}", *rest])
+
+
+def _literal(sentence: str) -> str:
+    """Return a sentence with names of arms that stand for themselves: ``layers.*``."""
+    return re.sub(r"([\\`*_\[\]>#|~])", r"\\\1", sentence).replace("<", "&lt;")
 
 
 def _now() -> int:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 ARM, KEY, GRID, AT = "arm", "key", "grid", "at"
 """The arm as it was written; what tells it from others; the grid; when was chosen last."""
 
+CHOSEN = "chosen"
+"""Of tuning runs only: ``true`` for those of the setting that their arm is run with."""
+
 STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED = "study", "trials", "seeds", "edge", "superseded"
 """Of compared runs only: the tuning study, its runs and seeds an arm, a best value at the edge of
 what was tried, and the choice that has replaced this one."""
 
-_ABOUT = {ARM, KEY, GRID, AT, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED}
+_ABOUT = {ARM, KEY, GRID, AT, CHOSEN, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED}
 
 
 def trial(name: str) -> str:

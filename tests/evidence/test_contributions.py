@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from adapterlab.evidence.contributions import (
     METRICS,
     contributions,
-    examples_behind,
     higher_is_better,
     known,
+    least_answers,
+    unit,
 )
 from adapterlab.evidence.metrics import classification_metrics
 
@@ -113,7 +114,7 @@ def test_95_of_100_intervals_hold_the_score(
 
 
 def test_a_class_of_few_examples_that_are_mostly_right_is_held_too_rarely() -> None:
-    """What the docstring of `examples_behind` warns of: 8 examples, one in ten wrong."""
+    """What the docstring of `least_answers` warns of: 8 examples, less than one of them wrong."""
     held = coverage("recall/0", 100, 0.9, (0.08, 0.92), seed=1)
     assert held < 0.6
 
@@ -149,20 +150,34 @@ def test_only_its_class_decides_a_recall() -> None:
 def test_direction_and_unit() -> None:
     assert [name for name in METRICS if not higher_is_better(name)] == ["nll", "ece", "brier"]
     assert higher_is_better("recall/cat")
-    assert {name: metric.unit for name, metric in METRICS.items() if metric.unit != "points"} == {
-        "mcc": "",
-        "nll": "nats",
-        "brier": "",
+    others = {"mcc": "", "nll": "nats", "brier": ""}
+    assert {name: unit(name) for name in (*METRICS, "recall/cat")} == {
+        **dict.fromkeys((*METRICS, "recall/cat"), "points"),
+        **others,
     }
     assert known("recall/a_b", ("a/b", "c")).title == "recall of a/b"
     with pytest.raises(ValueError, match="f1 is no metric"):
         higher_is_better("f1")
 
 
-def test_how_many_examples_a_score_hangs_on() -> None:
-    labels, names = np.array([0, 0, 0, 1, 1]), ("a", "b", "c")
-    assert [examples_behind(name, labels, names) for name in METRICS] == [5, 2, 5, 2, 5, 5, 5, 5]
-    assert [examples_behind(f"recall/{name}", labels, names) for name in names] == [3, 2, 0]
+def test_how_few_answers_a_score_hangs_on() -> None:
+    labels, names = np.array([0, 0, 0, 0, 1, 1, 1]), ("a", "b", "c")
+    correct = np.array([[1, 1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 0, 0]], dtype=bool)
+    # On average 3.5 right and 0.5 wrong of a, 1.5 and 1.5 of b, none of c.
+    expected = {
+        "accuracy": 2,
+        "macro_f1": 0.5,
+        "mcc": 2,
+        "balanced_accuracy": 0.5,
+        "source_accuracy": 2,
+        "recall/a": 0.5,
+        "recall/b": 1.5,
+        "recall/c": 0,
+        "nll": None,
+        "ece": None,
+        "brier": None,
+    }
+    assert {name: least_answers(name, correct, labels, names) for name in expected} == expected
 
 
 def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:

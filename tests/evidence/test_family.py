@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from adapterlab.evidence.family import PRIOR, all_pairs, moderated
+from adapterlab.evidence.family import PRIOR, RESERVE, all_pairs, moderated
 from adapterlab.evidence.spread import Spread
 
 
@@ -24,7 +24,7 @@ def sure(means: list[float], *, error: float = 1.0, runs: int = 100_000) -> Spre
 @pytest.mark.parametrize(("arms", "quantile"), [(2, 2.772), (3, 3.314), (6, 4.030), (10, 4.474)])
 def test_with_known_equal_variances_it_is_tukey(arms: int, quantile: float) -> None:
     # The studentized range at 5% with infinite degrees of freedom (Harter, 1960).
-    found = all_pairs(sure([0.0] * arms))
+    found = all_pairs(sure([0.0] * arms), level=0.05 / RESERVE)
     assert special.ndtri(1 - found.critical / 2) == pytest.approx(quantile / math.sqrt(2), abs=0.04)
     half = (found.high - found.low) / 2
     assert half == pytest.approx(np.full(len(half), quantile), rel=0.02)
@@ -34,7 +34,8 @@ def test_with_known_equal_variances_it_is_tukey(arms: int, quantile: float) -> N
 def test_with_known_equal_variances_the_best_are_those_of_hsu(others: int, d: float) -> None:
     # Hsu's comparisons with the best use Dunnett's one-sided constants (1955, table 1a).
     def kept(gap: float) -> list[bool]:
-        return all_pairs(sure([0.0] * others + [-gap * math.sqrt(2)])).may_be_best.tolist()
+        spread = sure([0.0] * others + [-gap * math.sqrt(2)])
+        return all_pairs(spread, level=0.05 / RESERVE).may_be_best.tolist()
 
     assert kept(d - 0.06) == [True] * (others + 1)
     assert kept(d + 0.06) == [True] * others + [False]
@@ -89,11 +90,11 @@ def test_intervals_and_p_values_decide_alike() -> None:
 
 def test_a_control_has_a_smaller_family() -> None:
     spread = sure([0.0, 3.4, 0.0, 0.0, 0.0, 0.0])
-    alone = all_pairs(spread, control=0)
+    alone = all_pairs(spread, control=0, level=0.05 / RESERVE)
     assert len(alone.p) == 5
     # Dunnett's two-sided constant for 5 comparisons: 2.51; Tukey's for 6 arms: 2.85.
     assert special.ndtri(1 - alone.critical / 2) == pytest.approx(2.51, abs=0.04)
-    assert alone.critical > all_pairs(spread).critical
+    assert alone.critical > all_pairs(spread, level=0.05 / RESERVE).critical
 
 
 def test_one_arm_has_no_pairs() -> None:

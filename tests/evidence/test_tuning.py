@@ -151,5 +151,6 @@ def test_a_lead_and_its_noise_by_hand() -> None:
     assert lead([0.5, 0.9], [0.4, 0.6], minimize=True).difference == pytest.approx(-0.2)
     assert lead([0.5], [0.4]) == Lead(pytest.approx(0.1), None)
     assert [Lead(0.2, noise).clear for noise in (0.1, 0.11, 0.0, None)] == [True, False, True, None]
+    assert Lead(0.0, 0.0).clear is False
     with pytest.raises(ValueError, match="2 and 1 scores"):
         lead([0.5, 0.9], [0.4])

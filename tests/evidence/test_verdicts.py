@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_ind
 
+from adapterlab.evidence.family import RESERVE
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import Comparison, Family, Verdict, compare_all
 
@@ -97,7 +98,7 @@ def test_equivalence_is_that_of_two_one_sided_tests(seed: int) -> None:
         margins = np.linspace(0.0005, 0.02, 400)
         return float(next(m for m in margins if equivalent(m)))
 
-    family = compare_all([scores("x", list(x)), scores("y", list(y))], level=0.10)
+    family = compare_all([scores("x", list(x)), scores("y", list(y))], level=0.10 / RESERVE)
     interval = family.compare("x", "y").interval
     ours = turns(lambda m: -m < interval.low and interval.high < m)
     theirs = turns(lambda m: ttost_ind(x, y, -m, m, usevar="unequal")[0] < 0.05)

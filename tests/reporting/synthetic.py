@@ -1,13 +1,22 @@
 """Findings of studies that nobody ran: arms of chosen accuracy, without a store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from adapterlab.evidence.verdicts import compare_with
+from adapterlab.evidence.intervals import Interval
+from adapterlab.evidence.shares import share_interval
 from adapterlab.reporting.answers import Answers
-from adapterlab.reporting.findings import ArmFindings, Curve, Findings, estimate, replicates
+from adapterlab.reporting.compare import Candidate, judge
+from adapterlab.reporting.findings import (
+    ACCURACY,
+    ArmFindings,
+    Curve,
+    Findings,
+    Question,
+    estimate,
+)
 from adapterlab.reporting.study import Arm, Replicate, Run
 
 
@@ -58,19 +67,19 @@ def study(
     """
     labels = np.arange(examples) % len(classes)
     made = [_made(n, arm, labels, tuple(classes), selected_on) for n, arm in enumerate(arms)]
-    best = max(made, key=lambda one: one.selection.mean)
-    leader = next((one for one in made if one.name == reference), best)
-    others = [one for one in made if one is not leader]
-    compared = compare_with(replicates(leader), [replicates(one) for one in others])
-    compared_arms = [replace(a, comparison=b) for a, b in zip(others, compared, strict=True)]
-    ranked = sorted([leader, *compared_arms], key=lambda one: (-one.accuracy.mean, one.name))
-    return Findings(
-        study="made up",
-        arms=tuple(ranked),
-        reference=leader,
-        chosen=reference is not None,
+    return judge(
+        "made up",
+        [
+            Candidate(
+                one,
+                None if one.answers is None else one.answers.correct,
+                "the same",
+                "" if one.answers is not None else "the run of seed 0 kept no predictions",
+            )
+            for one in made
+        ],
+        Question(reference=reference),
         selected_on=selected_on,
-        gaps=(),
     )
 
 
@@ -100,7 +109,8 @@ def _made(
             run_id=f"{number}-{seed}",
             arm=str(number),
             replicate=Replicate(seed, seed),
-            tags={"strategy": made.name.split()[0], "hardware.id": "one", **made.tags},
+            tags={"strategy": made.name.split()[0], "dataset": "made up", "hardware.id": "one"}
+            | dict(made.tags),
             params=dict(made.params),
             metrics={name: float(values[seed]) for name, values in metrics.items()},
         )
@@ -108,10 +118,15 @@ def _made(
     )
     figures = {name: estimate([run.metrics[name] for run in runs]) for name in metrics}
     selection = estimate([float(value) for value in validation])
+    held = share_interval(answers.correct) if made.tested else None
+    interval = None if held is None else Interval(held.low, held.high)
+    score = figures[ACCURACY] = estimate([run.metrics[ACCURACY] for run in runs], interval)
     assert selection is not None
+    assert score is not None
     return ArmFindings(
         arm=Arm(made.name, runs),
         figures={name: figure for name, figure in figures.items() if figure is not None},
+        score=score,
         selection=selection,
         answers=answers if made.tested else None,
         curves=_curves(made, accuracies, selected_on),

@@ -37,7 +37,7 @@ NAMES = {
     "adapter=lora": "lora",
     "adapter=lora adapter.rank=4": "lora rank=4",
     "adapter=lora adapter.alpha=8 adapter.head=adapt adapter.rank=4": (
-        "lora rank=4 alpha=8 head=adapt"
+        "lora alpha=8 head=adapt rank=4"
     ),
     "adapter=lora optimizer.lr=1e-3": "lora optimizer.lr=1e-3",
     "adapter=lora 'adapter.targets=[query,value]'": "lora targets=[query, value]",
@@ -92,9 +92,9 @@ def test_arms_that_differ_in_nothing_that_is_logged_are_named_by_their_hash() ->
     assert names(one, other) == ["lora", f"lora ({other.arm[:6]})"]
 
 
-def test_files_of_one_name_are_named_with_their_folder() -> None:
+def test_a_later_file_of_the_same_name_is_named_with_its_folder() -> None:
     assert names(told("arm=a/lora"), told("arm=b/lora"), told("arm=b/full")) == [
-        "a/lora",
+        "lora",
         "b/lora",
         "full",
     ]

@@ -16,10 +16,9 @@ from synthetic import Made, study
 
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.page import Page, Picture, as_html, svg_of
-from adapterlab.reporting.study_figures import FIGURES
+from adapterlab.reporting.study_figures import FIGURES, narrow_figure
 from adapterlab.reporting.tables import (
     Table,
-    arms_table,
     costs_table,
     matched_tables,
     runs_csv,
@@ -95,12 +94,17 @@ def many() -> Findings:
     return study(*made, classes=["<b>cat</b>", "$5 to $10 & more", "a class of a long name"])
 
 
-def with_columns(table: Table) -> Table:
-    """Add columns of the kind that a table of arms has."""
-    header = (*table.header, "letters", "may be best", "runs")
-    more = (("a", "yes", "5 of 5"), ("abcdef", "no", "3 of 5, 2 diverged"))
-    rows = tuple((*row, *more[i % 2]) for i, row in enumerate(table.rows))
-    return Table(table.title, header, rows)
+def full_table(findings: Findings) -> Table:
+    """A table of arms with all columns that it may have, each as wide as it gets."""
+    header = ("arm", "seeds", "test accuracy", "difference", "p", "would have found", "letters",
+              "may be best", "runs", "verdict", "validation accuracy")  # fmt: skip
+    figures = ("3", "100.00% (100.00 to 100.00)", "-12.34 (-23.45 to -11.23)", "<0.001", "12.34")
+    more = (
+        ("a", "yes", "5", "reference", "100.00% (100.00 to 100.00)"),
+        ("abcdef", "no", "3 of 5: 2 diverged", "better as trained; diverged in 2 of 5", ""),
+    )
+    rows = tuple((arm.name, *figures, *more[i % 2]) for i, arm in enumerate(findings.arms))
+    return Table("Arms", header, rows)
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +115,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     for stem, (title, caption, draw) in FIGURES.items():
         figure = draw(findings)
         if isinstance(figure, Figure):
-            pictures.append(Picture(stem, title, caption, svg_of(figure)))
+            narrow = narrow_figure(stem, findings)
+            drawn = None if narrow is None else svg_of(narrow)
+            pictures.append(Picture(stem, title, caption, svg_of(figure), drawn))
     page = Page(
         study="a_study_of_a_very_long_name/with_33_arms_and_<b>markup</b>",
         about="33 arms",
         verdict=verdict(findings),
-        tables=[with_columns(arms_table(findings)), costs_table(findings),
+        tables=[full_table(findings), costs_table(findings),
                 *matched_tables(findings)],
         pictures=pictures,
         notes=["a_note_" + "x" * 200],

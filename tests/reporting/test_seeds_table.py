@@ -29,7 +29,7 @@ def read(tmp_path: Path, logits: np.ndarray = LOGITS) -> Answers:
         (folder / "predictions").mkdir(parents=True)
         predictions = Predictions(one, LABELS, CLASSES)
         predictions.write(folder / "predictions" / "predictions.parquet")
-        runs.append(Run(str(seed), "arm", seed, {}, {}, {}, str(folder)))
+        runs.append(Run(str(seed), "arm", {}, {}, {}, str(folder)))
     answers, why = read_answers(runs)
     assert answers is not None, why
     return answers
@@ -101,7 +101,7 @@ def test_runs_of_other_examples_are_not_pooled(tmp_path: Path) -> None:
         folder = tmp_path / str(seed) / "predictions"
         folder.mkdir(parents=True)
         Predictions(LOGITS[0, :n], LABELS[:n], CLASSES).write(folder / "predictions.parquet")
-        runs.append(Run(str(seed), "arm", seed, {}, {}, {}, str(folder.parent)))
+        runs.append(Run(str(seed), "arm", {}, {}, {}, str(folder.parent)))
     answers, why = read_answers(runs)
     assert answers is None
     assert why == "its runs were tested on different examples"

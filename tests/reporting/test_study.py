@@ -44,6 +44,8 @@ def store(client: MlflowClient, study: str, status: str = "FINISHED", **values: 
         seed = str(values.get("seed", 0))
         tags |= {"kind": "run", "arm": values.get("arm", "a"), "strategy": "lora", "seed": seed}
         tags |= {"config_hash": values.get("config", f"{tags['arm']}{seed}"), "dataset": "digits"}
+    if "told" in values:
+        tags["arm_options"] = values["told"]
     if "error" in values:
         tags["error"] = values["error"]
     run_id = client.create_run(experiment, start_time=next(COUNTER), tags=tags).info.run_id
@@ -110,6 +112,16 @@ def test_a_configuration_counts_once(client: MlflowClient) -> None:
     (arm,) = arms_of(list(runs.values()))
     assert [run.run_id for run in arm.runs] == [latest, done]
     assert [run.run_id for run in arm.lost] == [attempt]
+
+
+def test_a_repeated_run_leaves_the_names_as_they_are(client: MlflowClient) -> None:
+    store(client, "again", arm="a", told="none", params={"epochs": 1})
+    store(client, "again", arm="b", told="none", params={"epochs": 2})
+    before = {arm.first.arm: arm.name for arm in arms_of(list(read(client, "again").values()))}
+    assert before == {"a": "lora", "b": "lora epochs=2"}
+    store(client, "again", arm="a", told="epochs=1", params={"epochs": 1})
+    after = {arm.first.arm: arm.name for arm in arms_of(list(read(client, "again").values()))}
+    assert after == before
 
 
 def test_a_run_that_was_never_described_is_left_out(

@@ -25,7 +25,7 @@ from adapterlab.reporting.figures import VERMILION
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.sheets import fitted, short_names
-from adapterlab.reporting.study_figures import FIGURES
+from adapterlab.reporting.study_figures import FIGURES, narrow_figure
 
 REFERENCE = "\N{BLACK DIAMOND}"
 STRATEGIES = ("full", "head", "lora", "dora", "bitfit", "last_layers")
@@ -108,6 +108,37 @@ def test_texts_are_whole_and_apart(stem: str, findings: Findings) -> None:
     assert_whole_and_apart(figure)
     assert figure.get_size_inches()[0] <= 8.5
     assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) >= 9
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        (1, 1, "{strategy}", 3),
+        (12, 5, "{strategy} " + "a long option=0.001 " * 5 + "{i}", 12),
+        (33, 3, "{strategy} $x$ alpha={i} rank=8", 5),
+    ],
+    ids=["one arm", "long names", "33 arms"],
+    indirect=True,
+)
+@pytest.mark.parametrize("stem", sorted({*FIGURES} - {"rank_alpha"}))
+def test_figures_for_a_phone_are_narrow_and_whole(stem: str, findings: Findings) -> None:
+    wide = drawn(FIGURES[stem][2](findings)).get_size_inches()[0]
+    figure = narrow_figure(stem, findings)
+    assert drawn(FIGURES[stem][2](findings)).get_size_inches()[0] == wide >= 4.1
+    if stem == "confusion" and len(findings.arms) == 12:
+        assert figure is None  # 12 classes, whose numbers have no room
+        return
+    assert drawn(figure).get_size_inches()[0] <= 4.1 + 1e-9
+    assert_whole_and_apart(drawn(figure))
+    assert min(text.get_fontsize() for text in drawn(figure).findobj(mpl.text.Text)) >= 9
+
+
+def test_ten_classes_have_a_confusion_on_a_phone() -> None:
+    names = ("ankle boot", "T-shirt/top", "$5", *(f"some class {i}" for i in range(7)))
+    figure = drawn(narrow_figure("confusion", study(*map(Made, STRATEGIES), classes=names)))
+    assert len([axes for axes in figure.axes if axes.get_title()]) == 3
+    assert_whole_and_apart(figure)
+    assert drawn(narrow_figure("classes", study(Made("full"), classes=names)))
 
 
 def test_names_that_are_cut_alike_are_told_apart() -> None:
@@ -410,7 +441,7 @@ def test_reliability_is_that_of_all_seeds() -> None:
     np.testing.assert_allclose(heights, [one.count / 900 for one in bins])
     assert "900 answers (3 seeds, 300 examples)" in " ".join(texts(above.figure))
     # t(0.975, 2) = 4.3027; 0.01 / sqrt(3) = 0.0057735.
-    assert [text.get_text() for text in above.texts] == ["ECE 3.0 ± 2.5 points"]
+    assert [text.get_text() for text in above.texts] == ["ECE 3.0 ± 2.5"]
 
 
 @pytest.mark.parametrize("arms", [1, 2, 4, 6])

@@ -58,7 +58,9 @@ def test_all_launchers_do_the_same_runs(lab_root: Path, run_cli: Callable[..., O
         own = [run for run in found if run is not parent]
         assert len(own) == 8
         assert {run.data.tags["mlflow.parentRunId"] for run in own} == {parent.info.run_id}
-        assert {run.info.status for run in own} == {"FINISHED"}
+        assert {run.info.status for run in found} == {"FINISHED"}
+        assert parent.info.start_time < min(run.info.start_time for run in own)
+        assert parent.info.end_time >= max(run.info.end_time for run in own)
         title, _, table = outcome.out.partition(f"Study {study}")
         assert len(re.findall(r"accuracy \d+\.\d+% on the test split", title)) in (8, 0)
         arms = re.findall(r"│ ((?:lora|dora) rank=\d) +│ +(\d) │ +([\d.]+%)", table)

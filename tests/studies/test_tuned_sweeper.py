@@ -67,7 +67,6 @@ def test_a_setting_is_as_good_as_the_mean_of_its_seeds(
         ([], "adapter=head seed=1", "hydra.sweeper.arms: seed=1 is the same for all arms"),
         ([], "adapter=head select_on=loss", "select_on=loss is the same for all arms"),
         ([], "adapter=hedd", "adapter=hedd does not exist; allowed: bitfit"),
-        ([], "adapter=lora adapter.rank=0", "adapter.rank=0 should be"),
         ([], 'adapter=lora label="x', 'arms: adapter=lora label="x: a quote is not closed'),
         ([], "adapter", "hydra.sweeper.arms: adapter: adapter is not of the form option=value"),
         (["hydra.sweeper.seeds=[a]"], "adapter=head", "hydra.sweeper.seeds=['a'] should be diff"),
@@ -273,9 +272,10 @@ def test_several_tuning_seeds_show_their_noise(
     seeds = "hydra.sweeper.tuning_seeds=[1000,1001,1002]"
     outcome = run_cli(*command, seeds, *OPTIONS, "hydra/launcher=packed", "tracking=none")
     assert outcome.code == 0, outcome
-    assert "±: standard deviation over tuning seeds" in outcome.out
+    assert "±: standard deviation over the tuning seeds" in outcome.out.splitlines()
     assert re.search(r"adapter=head +│ +\d+\.\d\d% ± \d+\.\d\d │", outcome.out)
-    ahead = r"adapter=head: 0\.\d+ is ahead of 0\.\d+ by \d+\.\d\d points; the standard error of"
+    # With rates so near, all seeds agree to the last example.
+    ahead = r"adapter=head: 0\.01 does no better than 0\.0101; the standard error of that over"
     assert re.search(ahead, outcome.out)
 
 

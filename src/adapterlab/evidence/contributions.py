@@ -117,6 +117,15 @@ def higher_is_better(name: str) -> bool:
     return True if name.startswith(RECALL) else known(name, ()).higher_is_better
 
 
+def unit(name: str) -> str:
+    """Return the unit of a metric, see `Metric`.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    return "points" if name.startswith(RECALL) else known(name, ()).unit
+
+
 def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence[str]) -> Values:
     """Return a score's contribution of each example.
 
@@ -127,7 +136,7 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     ``balanced_accuracy``, ``macro_f1`` and ``mcc``, in closed form from the confusion matrix. That
     is a little too large rather than too small while a class has few examples (Efron & Stein,
     1981), but an interval also takes the score for normal, and the variance of a share near 0 or
-    1 is seen badly by few examples: see `examples_behind`.
+    1 is seen badly by few examples: see `least_answers`.
 
     ``ece`` is Σ_b |Σ_{e in b} (confidence - correct)| / N, so an example's contribution is its
     confidence - correct with its bin's sign, or the reverse. It takes the bins' signs for known.
@@ -165,28 +174,40 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     return _CONTRIBUTIONS[name](answers)
 
 
-def examples_behind(name: str, labels: Integers, classes: Sequence[str]) -> int:
-    """Return how many examples a score hangs on: those of the rarest class that it counts apart.
+def least_answers(
+    name: str, correct: Booleans, labels: Integers, classes: Sequence[str]
+) -> float | None:
+    """Return how few answers a count-based score hangs on: the fewer of right and wrong ones.
 
-    A recall hangs on its class's examples; ``macro_f1`` and ``balanced_accuracy`` give the rarest
-    class as much weight as any other. Below about 30, intervals by the contributions' spread hold
-    less often than they say.
+    A recall hangs on its class's answers; ``macro_f1`` and ``balanced_accuracy`` give a rare class
+    as much weight as any other, so they hang on the class that has least. Simulated, 95% intervals
+    by the contributions' spread hold 94% to 95% of the time from about 20 such answers on, 89% to
+    93% with 5, 64% to 78% with 1: a spread cannot be seen in what happens once. The interval of
+    one recall need not suffer that: `share_interval` of its class's answers allows for it.
 
     Args:
         name: of the metric.
+        correct: ``[S, N]``, whether each of S models is right.
         labels: ``[N]``, the true classes.
         classes: the C class names.
+
+    Returns:
+        The mean over models; None for metrics that are not made of counts.
 
     Raises:
         ValueError: there is no such metric.
     """
     known(name, classes)
-    counts = np.bincount(labels, minlength=len(classes))
+    if name in ("nll", "brier", "ece"):
+        return None
     if name.startswith(RECALL):
-        return int(counts[_class_of(name, classes)])
-    if name in ("macro_f1", "balanced_accuracy"):
-        return int(counts[counts > 0].min())
-    return len(labels)
+        groups = [labels == _class_of(name, classes)]
+    elif name in ("macro_f1", "balanced_accuracy"):
+        groups = [labels == label for label in np.unique(labels)]
+    else:
+        groups = [np.ones(len(labels), dtype=np.bool_)]
+    right = [correct[:, group].sum(axis=1).mean() for group in groups]
+    return float(min(min(n, g.sum() - n) for n, g in zip(right, groups, strict=True)))
 
 
 def _accuracy(answers: _Answers) -> Values:

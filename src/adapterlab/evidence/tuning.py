@@ -55,8 +55,12 @@ class Lead:
 
     @property
     def clear(self) -> bool | None:
-        """Whether the difference is at least twice its noise; None if the noise is not known."""
-        return None if self.noise is None else self.difference >= 2 * self.noise
+        """Whether there is one, of at least twice its noise; None if the noise is not known."""
+        return (
+            None
+            if self.noise is None
+            else self.difference >= 2 * self.noise and self.difference > 0
+        )
 
 
 def best(scores: Sequence[Score], *, minimize: bool) -> int | None:

@@ -22,9 +22,10 @@ from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings
 from adapterlab.reporting.sheets import (
     COLOURS,
     SIZE,
-    WIDTH,
     Key,
+    across,
     dot,
+    is_narrow,
     letters,
     looks,
     marked,
@@ -61,16 +62,19 @@ def accuracy_figure(findings: Findings) -> Figure:
     Beside it stand the mean, the arm's letters where arms have any, and the verdict on it.
     """
     arms, reference = findings.arms, findings.reference
-    names = short_names(arms, 2.6)
     beside = _columns(arms, reference)
-    sides = inches(names.values(), SIZE) + sum(width for _, width in beside) + 0.5
+    room = sum(width for _, width in beside)
+    # A narrow sheet has no room at the sides of the panel: names and all else stand above bars.
+    above = 0.24 if is_narrow() else 0.0
+    names = short_names(arms, across() - room - 0.2 if above else 2.6)
+    sides = 0.2 if above else inches(names.values(), SIZE) + room + 0.5
     low, high = _reach(arms)
-    point = 1.1 * (high - low) / (72 * max(WIDTH - sides, 1.5))
+    point = 1.1 * (high - low) / (72 * max(across() - sides, 1.5))
     heaps = [_heaped(arm.accuracy.values, _SEED_POINTS * point) for arm in arms]
     # Rows as high as the highest heap of seeds needs.
     highest = max(map(max, heaps))
     step = min(_HEAP_STEP, _HEAP_MOST / max(highest, 1))
-    pitch = 0.36 + highest * step
+    pitch = 0.36 + above + highest * step
     figure = sheet(0.7 + pitch * len(arms))
     axes = figure.subplots()
     plain(axes, grid="x")
@@ -90,23 +94,34 @@ def accuracy_figure(findings: Findings) -> Figure:
             seeds = {**_SEED, "color": look["color"], "clip_on": False}
             axes.plot(accuracy.values, below, **seeds)
         axes.plot([accuracy.mean], [y], **{**style, **look})
-        at = 0.08
+        at = -room if above else 0.08
         for texts, width in beside:
-            axes.annotate(
-                texts[y], (1, y), (72 * at, 0), axes.get_yaxis_transform(), "offset points",
-                va="center", fontsize=SIZE, color=INK, annotation_clip=False, **VERBATIM,
-            )  # fmt: skip
+            _write(axes, y, 1, (at, above), texts[y])
             at += width
+        if above:
+            _write(axes, y, 0, (0, above), names[arm.name])
     axes.set_xlabel("accuracy on the test split", color=INK)
     below_last = (0.18 + highest * step) / pitch
-    axes.set_ylim(len(arms) - 1 + below_last, -0.2 / pitch)
-    axes.set_yticks(range(len(arms)), [names[arm.name] for arm in arms], **VERBATIM)
+    axes.set_ylim(len(arms) - 1 + below_last, -(0.2 + above) / pitch)
+    axes.set_yticks(
+        range(len(arms)), ["" if above else names[arm.name] for arm in arms], **VERBATIM
+    )
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(*within_shares((low - 0.05 * (high - low), high + 0.05 * (high - low))))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(percent)
     _write_accuracy_key(figure, findings)
     return figure
+
+
+def _write(axes: Axes, y: int, side: float, shift: tuple[float, float], text: str) -> None:
+    """Write in the row of an arm, some inches right of and above an end of the panel."""
+    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1} if shift[1] and text else None
+    axes.annotate(
+        text, (side, y), (72 * shift[0], 72 * shift[1]), axes.get_yaxis_transform(),
+        "offset points", va="center", fontsize=SIZE, color=INK, annotation_clip=False,
+        bbox=paper, **VERBATIM,
+    )  # fmt: skip
 
 
 def _write_accuracy_key(figure: Figure, findings: Findings) -> None:
@@ -186,7 +201,8 @@ def curves_figure(findings: Findings) -> Figure | None:
     names = [name for name in names if any(name in arm.curves for arm in findings.arms)]
     if not names:
         return None
-    figure = sheet(3.1)
+    panels = (len(names), 1) if is_narrow() else (1, len(names))
+    figure = sheet(2.6 * len(names) if is_narrow() else 3.1)
     coloured = (findings.reference, *findings.others[: _COLOURED - 1])
     # All others first, so that nothing that has a name is hidden.
     rest = [arm for arm in findings.arms if arm not in coloured]
@@ -196,7 +212,7 @@ def curves_figure(findings: Findings) -> Figure | None:
     for i, arm in enumerate(coloured):
         colour = BLACK if i == 0 else COLOURS[i - 1]
         styles[arm.name] = {"color": colour, "lw": 1.8, "ls": "--" if i % 2 else "-"}
-    for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
+    for axes, name in zip(np.ravel(figure.subplots(*panels)), names, strict=True):
         plain(axes, grid="both")
         for arm in (*rest, *reversed(coloured)):
             if name in arm.curves:
@@ -231,7 +247,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     styles = looks(findings)
     before = [level for arm in arms if (level := arm.figure("target/accuracy_before")) is not None]
     zero_shot = float(np.mean([level.mean for level in before])) if before else None
-    across, cut_across = _needed([lost[arm.name] for arm in arms], 0.5, near=0.0)
+    along, cut_along = _needed([lost[arm.name] for arm in arms], 0.5, near=0.0)
     up, cut_up = _needed([arm.accuracy for arm in arms], 0.005, near=zero_shot)
     up = within_shares(up)
     for arm in arms:
@@ -243,14 +259,14 @@ def forgetting_figure(findings: Findings) -> Figure | None:
             axes.plot([spread.low, spread.high], [arm.accuracy.mean] * 2, **style)
         axes.plot([mean], [arm.accuracy.mean], look.marker, color=look.colour, ms=8, mec=PAPER)
     # Lines far from all marks would take the room that these need: the key has their values.
-    if across[0] <= 0 <= across[1]:
+    if along[0] <= 0 <= along[1]:
         axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
     near = zero_shot is not None and up[0] <= zero_shot <= up[1]
     if zero_shot is not None and near:
         axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
-    axes.set_xlabel("accuracy lost on the source task (percentage points)", color=INK)
+    axes.set_xlabel("accuracy lost on the source task (points)", color=INK)
     axes.set_ylabel("accuracy on the target's test split", color=INK)
-    axes.set(xlim=across, ylim=up)
+    axes.set(xlim=along, ylim=up)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.yaxis.set_major_formatter(percent)
@@ -267,7 +283,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
         where = "below" if zero_shot < up[0] else "above"
         notes.append(f"Target accuracy before adaptation (zero-shot): {zero_shot:.1%}, {where} "
                      "what is drawn.")  # fmt: skip
-    if cut_across or cut_up:
+    if cut_along or cut_up:
         notes.append("Bars that reach the edge go on beyond it.")
     missing = len(findings.arms) - len(arms)
     if missing:

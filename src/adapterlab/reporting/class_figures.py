@@ -19,8 +19,9 @@ from adapterlab.reporting.figures import BLUE, MUTED, RULE, legible_on, percent,
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.sheets import (
     SIZE,
-    WIDTH,
+    across,
     fitted,
+    is_narrow,
     marked,
     reference_note,
     sheet,
@@ -29,6 +30,7 @@ from adapterlab.reporting.sheets import (
 )
 
 _CLASSES, _ARMS, _MULTIPLES = 30, 30, 6
+_NARROW_CLASSES = 8
 _CELLS_WITH_NUMBERS, _CLASSES_WITH_NUMBERS = 150, 10
 _BINS = 15
 """Those of `expected_calibration_error`."""
@@ -48,28 +50,32 @@ def classes_figure(findings: Findings) -> Figure | None:
     shares = np.stack([answers.wrong_by_class() for _, answers in tested])
     known = np.flatnonzero(~np.isnan(shares).any(axis=0))
     order = known[np.argsort(-shares[:, known].mean(axis=0), kind="stable")]
-    columns, rows = order[:_CLASSES], tested[:_ARMS]
+    narrow = is_narrow()
+    columns, rows = order[: _NARROW_CLASSES if narrow else _CLASSES], tested[:_ARMS]
     wrong = shares[: len(rows), columns]
 
     ticks = [fitted(names[i], 1.4) for i in columns]
-    labels = short_names([arm for arm, _ in rows], 2.2)
+    labels = short_names([arm for arm, _ in rows], 1.5 if narrow else 2.2)
     left = 0.3 + inches(labels.values(), SIZE)
-    cell = (WIDTH - left - 0.9) / len(columns)
+    cell = (across() - left - (0.1 if narrow else 0.9)) / len(columns)
     sideways = inches(ticks, SIZE) > 0.9 * cell
     below = 0.3 + (inches(ticks, SIZE) if sideways else 0.2)
     figure = sheet(0.75 + below + max(1.0 if cell <= 0.4 else 0.4, 0.27 * len(rows)))
     axes = figure.subplots()
     mapped = _draw_matrix(axes, wrong, Normalize(0, max(float(wrong.max()), 0.01)))
-    if wrong.size <= _CELLS_WITH_NUMBERS and cell > 0.4:
+    notes = []
+    if narrow:
+        _write_shares(axes, wrong, mapped, sign="")
+        notes.append("Numbers: percent that is wrong, where it is not 0.")
+    elif wrong.size <= _CELLS_WITH_NUMBERS and cell > 0.4:
         _write_shares(axes, wrong, mapped)
     else:
         _add_bar(figure, mapped, [axes], "share wrong", None)
     axes.set_xticks(range(len(columns)), ticks, rotation=90 if sideways else 0, **VERBATIM)
     axes.set_yticks(range(len(rows)), [labels[arm.name] for arm, _ in rows], **VERBATIM)
     axes.set_xlabel("true class, hardest on the left", color=INK)
-    title = _title(shares[:, known], [names[i] for i in known])
+    title = _title(shares[:, known], [names[i] for i in known], 1.0 if narrow else 2.5)
     figure.suptitle(title, fontsize=10, color=INK, **VERBATIM)
-    notes = []
     if len(order) > len(columns):
         notes.append(f"Not drawn: {len(order) - len(columns)} classes with fewer mistakes.")
     if len(tested) > len(rows):
@@ -84,21 +90,28 @@ def classes_figure(findings: Findings) -> Figure | None:
 def confusion_figure(findings: Findings) -> Figure | None:
     """Draw what each class is taken for, by the reference and the five best other arms.
 
-    None where no answers were kept, or for more than 30 classes.
+    None where no answers were kept, or for more than 30 classes; on a narrow sheet, which has
+    three arms, for more than 10.
     """
-    tested = _multiples(findings)
-    if not tested or len(tested[0][1].classes) > _CLASSES:
+    narrow = is_narrow()
+    tested = _multiples(findings)[: 3 if narrow else None]
+    most = _CLASSES_WITH_NUMBERS if narrow else _CLASSES
+    if not tested or len(tested[0][1].classes) > most:
         return None
     names = tested[0][1].classes
     n = len(names)
-    columns = min(len(tested), 3 if n <= 5 else 2)
+    columns = 1 if narrow else min(len(tested), 3 if n <= 5 else 2)
     rows = -(-len(tested) // columns)
-    ticks = [fitted(name, 1.2) for name in names]
+    ticks = [fitted(name, 0.8 if narrow else 1.2) for name in names]
     room = 0.5 + inches(ticks, SIZE)
-    side = min(3.2, (WIDTH - room - 1.0) / columns)
+    # On a narrow sheet, numbers do without a bar of shades.
+    bar = 0.1 if narrow else 1.0
+    side = min(3.2, (across() - room - bar) / columns)
     step = -(-int(np.ceil(0.15 * n / side * 100)) // 100)
     sideways = inches(ticks, SIZE) > 0.9 * side / n
-    figure = sheet(rows * (side + 0.4) + room, width=room + columns * (side + 0.1) + 1.1)
+    figure = sheet(
+        rows * (side + 0.4) + room, width=min(across(), room + columns * (side + 0.1) + bar + 0.1)
+    )
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     norm = PowerNorm(0.5, 0, 1)
     titles = _titles(findings, tested, side)
@@ -125,7 +138,8 @@ def confusion_figure(findings: Findings) -> Figure | None:
             axes.tick_params(labelbottom=True)
     _hide_rest(panels, len(tested))
     label = "share of the true class, mean over seeds"
-    _add_bar(figure, mapped, list(panels.flat), label, [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+    if not narrow:
+        _add_bar(figure, mapped, list(panels.flat), label, [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
     notes = reference_note(findings)
     if n <= _CLASSES_WITH_NUMBERS:
         notes.append("Numbers: percent of the true class, where it is not 0.")
@@ -143,17 +157,19 @@ def calibration_figure(findings: Findings) -> Figure | None:
     tested = _multiples(findings)
     if not tested:
         return None
-    columns = min(len(tested), 3)
+    columns = min(len(tested), 2 if is_narrow() else 3)
     rows = -(-len(tested) // columns)
     left, gap = 0.85, 0.45
-    side = min(2.6, (WIDTH - left - 0.2) / columns - gap)
+    side = min(2.6, (across() - left - 0.2) / columns - gap)
     strip, between, block = 0.5, 0.14, side + 1.25
     bins = [reliability(answers.confidence.ravel(), answers.correct.ravel(), bins=_BINS)
             for _, answers in tested]  # fmt: skip
     highest = max(one.count / sum(b.count for b in each) for each in bins for one in each)
-    figure = sheet(0.15 + rows * block, width=max(4.2, left + columns * (side + gap)))
-    across = figure.get_size_inches()[0]
-    titles = _titles(findings, tested, side)
+    figure = sheet(
+        0.15 + rows * block, width=min(across(), max(4.2, left + columns * (side + gap)))
+    )
+    width = figure.get_size_inches()[0]
+    titles = _titles(findings, tested, side + gap)
     # Places by hand: a layout would make panels smaller where there is more to write.
     places: list[tuple[Axes, float, float, float]] = []
     for i, ((arm, _), each) in enumerate(zip(tested, bins, strict=True)):
@@ -170,12 +186,12 @@ def calibration_figure(findings: Findings) -> Figure | None:
             if ece.interval is not None:
                 text += f" ± {100 * ece.interval.half_width:.1f}"
             style: dict[str, Any] = {"ha": "right", "fontsize": SIZE, "color": INK}
-            above.text(0.96, 0.05, f"{text} points", transform=above.transAxes, **style)
+            above.text(0.96, 0.05, text, transform=above.transAxes, **style)
         for axes in (above, below):
             axes.tick_params(labelleft=column == 0)
         above.tick_params(labelbottom=False)
         if column == 0:
-            above.set_ylabel("share that is right", color=INK)
+            above.set_ylabel("share right" if is_narrow() else "share that is right", color=INK)
             below.set_ylabel("answers", color=INK)
             for axes in (above, below):
                 axes.yaxis.set_label_coords(-0.62 / side, 0.5)
@@ -196,7 +212,7 @@ def calibration_figure(findings: Findings) -> Figure | None:
     total = figure.get_size_inches()[1]
     grown = total - before
     for axes, x, top, high in places:
-        axes.set_position((x / across, (before - top - high + grown) / total, side / across,
+        axes.set_position((x / width, (before - top - high + grown) / total, side / width,
                            high / total))  # fmt: skip
     return figure
 
@@ -207,12 +223,12 @@ def _answers(seeds: int, examples: int) -> str:
     return f"{seeds * examples:,} answers ({seeds} seeds, {examples:,} examples)"
 
 
-def _title(shares: Floats, names: Sequence[str]) -> str:
+def _title(shares: Floats, names: Sequence[str], width: float) -> str:
     """Say which class is hardest for most arms, and for how many."""
     if not shares.any():
         return "no class has a mistake"
     times = np.bincount(shares.argmax(axis=1), minlength=len(names))
-    name, arms = fitted(names[int(times.argmax())], 2.5, 10), len(shares)
+    name, arms = fitted(names[int(times.argmax())], width, 10), len(shares)
     count = "the one arm" if arms == 1 else f"{times.max()} of {arms} arms"
     return f"{name} is the hardest class for {count}"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterlab.errors import ConfigError
-from adapterlab.evidence.contributions import higher_is_better, known, unit
+from adapterlab.evidence.contributions import higher_is_better
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.verdicts import (
@@ -29,23 +29,29 @@ from adapterlab.reporting.findings import (
 )
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status
+from adapterlab.reporting.words import unit
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class Candidate:
     """An arm, and what it can be compared by.
 
     Attributes:
-        one: what is known of it.
+        found: what is known of it.
         values: per test example of the metric compared, ``[S, N]``; None if there are none.
         examples: what the test examples were; arms are compared if these are equal.
         why: why it has no values.
     """
 
-    one: ArmFindings
+    found: ArmFindings
     values: np.ndarray | None
     examples: str
-    why: str
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """The arm's name."""
+        return self.found.name
 
 
 def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
@@ -65,30 +71,59 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     finished = [arm for arm in arms if arm.runs]
     first = finished[0].runs[0]
     select_on = first.params.get("select_on", "accuracy")
-    read = sorted((_read(arm, select_on, question) for arm in finished), key=lambda r: r.one.name)
     chosen = None
     if question.reference is not None:
         named = find_arm(arms, question.reference)
-        chosen = next((r for r in read if r.one.name == named.name), None)
-        if chosen is None:
+        if not named.runs:
             raise ConfigError(
                 f"reference={question.reference} has no finished run: {why_not([named])}"
             )
-    group, gaps = _comparable(read, chosen)
-    leader = chosen or max(group, key=lambda r: r.one.selection.mean)
-    margin = _margin(question, first)
+        chosen = named.name
+    read = [_read(arm, select_on, question) for arm in finished]
+    return judge(
+        study,
+        read,
+        replace(question, reference=chosen, margin=_margin(question, first)),
+        selected_on=select_on,
+        lost=[arm for arm in arms if not arm.runs],
+    )
+
+
+def judge(
+    study: str,
+    candidates: Sequence[Candidate],
+    question: Question,
+    *,
+    selected_on: str,
+    lost: Sequence[Arm] = (),
+) -> Findings:
+    """Compare all pairs of arms that can be compared, and put everything in order.
+
+    Args:
+        study: its name.
+        candidates: its arms of one data set, at least one.
+        question: with the name of the reference, if there is one, and the margin in the unit of
+            the score.
+        selected_on: the validation metric that runs were selected on.
+        lost: arms without a finished run.
+    """
+    candidates = sorted(candidates, key=lambda one: one.name)
+    chosen = next((one for one in candidates if one.name == question.reference), None)
+    group, gaps = _comparable(candidates, chosen)
+    leader = chosen or max(group, key=lambda one: one.found.selection.mean)
+    margin = MARGIN if question.margin is None else question.margin
     family = _family(group, leader, question, margin)
-    found = [_decided(r, leader, family) for r in read]
+    found = [_decided(one, leader, family) for one in candidates]
     sign = 1 if higher_is_better(question.compare_on) else -1
     ranked = sorted(found, key=lambda one: (-sign * one.score.mean, one.name))
     return Findings(
         study=study,
-        task=first.dataset,
+        task=leader.found.arm.first.dataset,
         arms=tuple(ranked),
-        lost=tuple(arm for arm in arms if not arm.runs),
-        reference=next(one for one in ranked if one.name == leader.one.name),
+        lost=tuple(lost),
+        reference=next(one for one in ranked if one.name == leader.name),
         chosen=chosen is not None,
-        selected_on=select_on,
+        selected_on=selected_on,
         compared_on=question.compare_on,
         family=family,
         margin=margin,
@@ -96,18 +131,12 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     )
 
 
-def _read(arm: Arm, select_on: str, question: Question) -> _Read:
+def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
     metric = question.compare_on
     answers, why = read_answers(arm.runs, metric)
-    values = None
-    if answers is not None:
-        try:
-            known(metric, answers.classes)
-        except ValueError as error:
-            raise ConfigError(f"compare_on={metric}: {error}") from None
-        values = answers.values(metric)
+    values = None if answers is None or why else answers.values(metric).values
     one = _findings(arm, select_on, metric, answers, values)
-    return _Read(one, values, _examples(arm, answers), why)
+    return Candidate(one, values, _examples(arm, answers), why)
 
 
 def _examples(arm: Arm, answers: Answers | None) -> str:
@@ -120,14 +149,16 @@ def _examples(arm: Arm, answers: Answers | None) -> str:
     return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else labels
 
 
-def _comparable(read: Sequence[_Read], chosen: _Read | None) -> tuple[list[_Read], list[str]]:
+def _comparable(
+    read: Sequence[Candidate], chosen: Candidate | None
+) -> tuple[list[Candidate], list[str]]:
     """Return the arms that are compared, and say of the others why not."""
-    gaps = [f"{r.one.name} is compared with no arm: {r.why}" for r in read if r.values is None]
+    gaps = [f"{r.name} is compared with no arm: {r.why}" for r in read if r.values is None]
     having = [r for r in read if r.values is not None]
     if chosen is not None:
         examples = chosen.examples
     else:
-        kinds: dict[str, list[_Read]] = {}
+        kinds: dict[str, list[Candidate]] = {}
         for r in having:
             kinds.setdefault(r.examples, []).append(r)
         examples = max(kinds, key=lambda kind: (len(kinds[kind]), _size(kinds[kind])), default="")
@@ -137,21 +168,21 @@ def _comparable(read: Sequence[_Read], chosen: _Read | None) -> tuple[list[_Read
         sizes = "/".join(sorted({str(_size([r])) for r in group}))
         for r in apart:
             gaps.append(
-                f"{r.one.name} was tested on other examples ({_size([r])} of them) than the arms "
+                f"{r.name} was tested on other examples ({_size([r])} of them) than the arms "
                 f"that are compared ({sizes}), so it is not comparable"
             )
     return group or list(read), gaps
 
 
-def _size(read: Sequence[_Read]) -> int:
-    answers = read[0].one.answers
+def _size(read: Sequence[Candidate]) -> int:
+    answers = read[0].found.answers
     return 0 if answers is None else len(answers.labels)
 
 
 def _family(
-    group: Sequence[_Read], leader: _Read, question: Question, margin: float
+    group: Sequence[Candidate], leader: Candidate, question: Question, margin: float
 ) -> Family | None:
-    arms = [replicates(r.one, r.values) for r in group if r.values is not None]
+    arms = [replicates(r.found, r.values) for r in group if r.values is not None]
     if not arms:
         return None
     return compare_all(
@@ -159,7 +190,7 @@ def _family(
         level=question.level,
         margin=margin,
         higher_is_better=higher_is_better(question.compare_on),
-        control=leader.one.name if question.planned else None,
+        control=leader.name if question.planned else None,
     )
 
 
@@ -168,22 +199,22 @@ def replicates(one: ArmFindings, values: np.ndarray) -> Replicates:
     return Replicates(one.name, tuple(run.replicate for run in one.arm.runs), values)
 
 
-def _decided(r: _Read, leader: _Read, family: Family | None) -> ArmFindings:
+def _decided(r: Candidate, leader: Candidate, family: Family | None) -> ArmFindings:
     """Add to an arm what its family decided."""
-    one, name = r.one, r.one.name
+    one, name = r.found, r.name
     inside = {arm.name for arm in family.arms} if family is not None else set()
     if name in inside and family is not None:
         one = replace(one, letters=family.letters[name], may_be_best=family.may_be_best[name])
     if r is leader:
         return one
-    if family is not None and {name, leader.one.name} <= inside:
-        return replace(one, comparison=family.compare(name, leader.one.name))
+    if family is not None and {name, leader.name} <= inside:
+        return replace(one, comparison=family.compare(name, leader.name))
     why = r.why or leader.why or "other test examples"
-    runs = len(one.score.values), len(leader.one.score.values)
+    runs = len(one.score.values), len(leader.found.score.values)
     none = Comparison(
         a=name,
-        b=leader.one.name,
-        difference=one.score.mean - leader.one.score.mean,
+        b=leader.name,
+        difference=one.score.mean - leader.found.score.mean,
         interval=None,
         p=None,
         p_adjusted=None,
@@ -218,7 +249,7 @@ def _findings(
     selected = arm.values(f"best/val_{select_on}")
     selection = estimate([-value for value in selected] if select_on == "loss" else selected)
     assert selection is not None
-    score = figures.get(f"test/{metric}") or figures[ACCURACY]
+    score = figures.get(f"test/{metric}", figures[ACCURACY])
     if values is not None:
         mean = values.mean(axis=1)
         interval = _of_share(values) if metric == "accuracy" else _of_values(arm.name, values)

@@ -18,6 +18,7 @@ from adapterlab.reporting.sheets import (
     Key,
     Look,
     dot,
+    is_narrow,
     looks,
     marked,
     reference_note,
@@ -100,7 +101,7 @@ def pareto_figure(findings: Findings) -> Figure | None:
             notes.append(f"Not drawn: {cost.label}: {why}.")
     if not costs:
         return None
-    columns = min(2, len(costs))
+    columns = 1 if is_narrow() else min(2, len(costs))
     rows = ceil(len(costs) / columns)
     figure = sheet(0.2 + 2.6 * rows)
     styles = looks(findings)

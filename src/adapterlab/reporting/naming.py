@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterlab.reporting.stored import Run
+from adapterlab.reporting.stored import NAMING, Run
 from adapterlab.runs import BOOKKEEPING, SEEDS
 
 NO_NAMES = (
@@ -31,9 +31,6 @@ CHOICES = {
 
 TASK = ("dataset", "model", "limit", "base.source")
 """Options that say what is learnt, rather than how."""
-
-FIRST = ("rank", "alpha")
-"""Options that come first in a name."""
 
 MANY = 2
 """More options than these are said by the arm's label, where it has one of its own."""
@@ -73,17 +70,17 @@ def names_of(arms: Mapping[str, Sequence[Run]]) -> dict[str, Name]:
         arms: the runs of each by its hash; at least one.
     """
     first = {arm: _first(runs) for arm, runs in arms.items()}
-    untold = [run for run in first.values() if "arm_options" not in run.tags]
-    by_file = _files_in_full(list(first.values()))
+    untold = [run for run in first.values() if NAMING not in run.tags]
     names: dict[str, Name] = {}
     taken: dict[str, Run] = {}
     for arm in sorted(first, key=lambda arm: (first[arm].started, arm)):
         run = first[arm]
-        told = "arm_options" in run.tags
-        name = _told_name(run, full=by_file) if told else _untold_name(run, untold)
+        told = NAMING in run.tags
+        name = _told_name(run) if told else _untold_name(run, untold)
+        if told and str(name) in taken:
+            name = _told_name(run, in_full=True)
         if (other := taken.get(str(name))) is not None:
-            apart = _differences(run, [run, other])
-            longer = name.plus(*_parts(run, apart))
+            longer = name.plus(*_parts(run, _differences(run, [run, other])))
             name = longer if str(longer) not in taken else name.plus(("", f"({arm[:6]})"))
         taken[str(name)] = run
         names[arm] = name
@@ -114,37 +111,29 @@ def _first(runs: Sequence[Run]) -> Run:
 
 def _options(run: Run) -> dict[str, str]:
     """Return the options that a run was told to name its arm by, as they were written."""
-    told = run.tags["arm_options"]
+    told = run.tags[NAMING]
     pairs = [] if told == "none" else [o.partition("=") for o in shlex.split(told)]
     return {key.lstrip("+"): value for key, _, value in pairs}
 
 
-def _files_in_full(runs: Sequence[Run]) -> set[str]:
-    """Return the arms' files whose last part alone would name two of them."""
-    files = {_options(run).get("arm", "") for run in runs if "arm_options" in run.tags}
-    short = [file.rpartition("/")[2] for file in files]
-    return {file for file in files if short.count(file.rpartition("/")[2]) > 1}
+def _told_name(run: Run, *, in_full: bool = False) -> Name:
+    """Return the name that a run was told.
 
-
-def _told_name(run: Run, *, full: set[str]) -> Name:
+    Args:
+        run: any of the arm's.
+        in_full: name the arm's file with its folder.
+    """
     options = _options(run)
     head = options.pop("adapter", run.strategy)
     if (file := options.pop("arm", "null")) not in ("null", ""):
         if head != run.strategy:
             options["adapter"] = head
-        head = file if file in full else file.rpartition("/")[2]
-    texts = [(key, f"{key.removeprefix('adapter.')}={tidy(value)}")
-             for key, value in options.items()]  # fmt: skip
+        head = file if in_full else file.rpartition("/")[2]
+    texts = {key: f"{key.removeprefix('adapter.')}={tidy(text)}" for key, text in options.items()}
     if options.get("base") == "scratch":
-        texts = [("base", "from scratch") if key == "base" else (key, t) for key, t in texts]
-    return Name(head, tuple(sorted(texts, key=lambda part: _place(part[0]))))
-
-
-def _place(key: str) -> tuple[int, int, str]:
-    """Order the parts of a name: rank, alpha, other options of the strategy, all others."""
-    own = key.removeprefix("adapter.")
-    rank = FIRST.index(own) if own in FIRST else len(FIRST)
-    return int(key == own), rank, key
+        texts["base"] = "from scratch"
+    own_first = sorted(texts.items(), key=lambda part: (not within(part[0], ("adapter",)), part[0]))
+    return Name(head, tuple(own_first))
 
 
 def _untold_name(run: Run, arms: Sequence[Run]) -> Name:

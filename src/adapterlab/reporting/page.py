@@ -29,7 +29,7 @@ READING: Mapping[str, str] = {
 }
 """What columns of the table of arms mean, by their names or the first word of these."""
 
-_NAMES = 26
+_NAMES = 24
 """Characters of an arm's name that stand in one line, as far as the name has so many."""
 
 _NUMBER = re.compile(r"[<+\-\N{MINUS SIGN}]?\d")

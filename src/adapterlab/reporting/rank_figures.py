@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict, compare_with
+from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
 from adapterlab.reporting.canvas import INK, VERBATIM
 from adapterlab.reporting.figures import VERMILION, legible_on, percent, plain, within_shares
-from adapterlab.reporting.findings import ArmFindings, Findings, replicates
+from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.sheets import (
     COLOURS,
     MARKERS,
@@ -94,14 +94,14 @@ def rank_alpha_figure(findings: Findings) -> Figure | None:
         drawn = places[: len(maps)]
         verdicts = set[Verdict]()
         for axes, grid in zip(drawn, maps, strict=True):
-            verdicts |= _draw_map(axes, grid, norm, width / columns - 1)
+            verdicts |= _draw_map(axes, grid, norm, width / columns - 1, findings)
         outline = Patch(facecolor="none", edgecolor=VERMILION, lw=2.2)
         keys.append(Key(outline, "best on validation"))
         if verdicts & _DIFFERS:
             star = Line2D([], [], color=INK, marker="$*$", ls="", ms=7)
             keys.append(Key(star, "differs from the best cell"))
         if not one_seed_each(findings):
-            notes.append("±: half of the 95% interval over seeds, in percentage points.")
+            notes.append("±: half of the 95% interval over seeds and test examples, in percentage points.")
         if Verdict.TOO_FEW_SEEDS in verdicts:
             notes.append(f"Cells of fewer than {MIN_SEEDS} seeds are not tested.")
     rest = iter(places[len(maps) :])
@@ -160,7 +160,9 @@ def _named(key: str) -> bool:
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
-def _draw_map(axes: Axes, grid: _Grid, norm: Normalize, width: float) -> set[Verdict]:
+def _draw_map(
+    axes: Axes, grid: _Grid, norm: Normalize, width: float, findings: Findings
+) -> set[Verdict]:
     """Draw a grid as a map, and return the verdicts on its cells against the best."""
     ranks, alphas = grid.ranks, grid.alphas
     shades = np.full((len(alphas), len(ranks)), np.nan)
@@ -170,8 +172,9 @@ def _draw_map(axes: Axes, grid: _Grid, norm: Normalize, width: float) -> set[Ver
     mapped = axes.pcolormesh(*edges, np.ma.masked_invalid(shades), cmap=_SHADES, norm=norm)
     best = max(grid.cells.values(), key=lambda cell: cell.selection.mean)
     others = [cell for cell in grid.cells.values() if cell is not best]
-    compared = compare_with(replicates(best), [replicates(cell) for cell in others])
-    differs = {one.a for one in compared if one.verdict in _DIFFERS}
+    # The comparisons of the table: a second family here could contradict it.
+    compared = {cell.name: findings.compare(cell, best) for cell in others}
+    differs = {name for name, one in compared.items() if one and one.verdict in _DIFFERS}
     for (rank, alpha), cell in grid.cells.items():
         x, y = ranks.index(rank), alphas.index(alpha)
         text = f"{cell.accuracy.mean:.1%}" + ("*" if cell.name in differs else "")
@@ -194,7 +197,7 @@ def _draw_map(axes: Axes, grid: _Grid, norm: Normalize, width: float) -> set[Ver
     axes.set_xlabel("rank", color=INK)
     axes.set_ylabel("alpha", color=INK)
     axes.set_title(fitted(grid.title, width, 10), fontsize=10, color=INK, loc="left", **VERBATIM)
-    return {one.verdict for one in compared}
+    return {one.verdict for one in compared.values() if one}
 
 
 def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:

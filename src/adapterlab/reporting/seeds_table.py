@@ -5,9 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
+from adapterlab.evidence.arrays import Booleans
 from adapterlab.evidence.ensembles import Scores, churn, most_flipped, scores
+from adapterlab.evidence.intervals import t_interval
 from adapterlab.evidence.metrics import expected_calibration_error
-from adapterlab.evidence.paired import paired_bootstrap
 from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.tables import Table
 from adapterlab.reporting.words import listed, percent, points
@@ -82,14 +83,21 @@ def _cells(answers: Answers) -> tuple[str, ...]:
     if mean is None or of_all is None:
         return (seeds, percent(float(answers.correct.mean())), *[""] * 6, *tail)
     assert answers.ensemble is not None
-    gain = paired_bootstrap(answers.ensemble.argmax(axis=1) == answers.labels, answers.correct)
-    interval = f"{points(gain.interval.low)} to {points(gain.interval.high)}"
     return (
         *(seeds, percent(mean.accuracy), percent(of_all.accuracy)),
-        f"{points(gain.difference)} ({interval})",
+        _gain(answers.ensemble.argmax(axis=1) == answers.labels, answers.correct),
         *(f"{mean.nll:.3f}", f"{of_all.nll:.3f}", f"{mean.ece:.3f}", f"{of_all.ece:.3f}"),
         *tail,
     )
+
+
+def _gain(right: Booleans, by_run: Booleans) -> str:
+    """Write what the ensemble gains over the mean of its runs, from ``[N]`` and ``[S, N]``."""
+    gains = right - by_run.mean(axis=0)
+    interval = t_interval(gains)
+    if interval is None or not gains.any():
+        return points(float(gains.mean()))
+    return f"{points(float(gains.mean()))} ({points(interval.low)} to {points(interval.high)})"
 
 
 def _of_a_run(answers: Answers) -> Scores | None:

@@ -2,7 +2,9 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,9 @@ from adapterlab.reporting.mistake_figures import one_line
 WIDTH, SIZE = 7.5, 9.0
 """Inches across a sheet, and points of its letters."""
 
+NARROW = 4.1
+"""Inches across a sheet that a phone shows in nearly its natural size."""
+
 ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
 OCHRE = "#8A7A00"
 """Okabe and Ito's yellow, darkened: theirs is not seen on white."""
@@ -30,6 +35,8 @@ _RADIUS = 5
 """Of a dot that something is written beside, in points."""
 
 MARKERS = "osD^vPX"
+
+_across: ContextVar[float] = ContextVar("across", default=WIDTH)
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,34 @@ class Key:
     text: str
 
 
-def sheet(height: float, *, width: float = WIDTH) -> Figure:
-    """Make an empty figure, inches across and up, that lays out what is put on it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+@contextmanager
+def narrow_sheets() -> Iterator[None]:
+    """Make sheets as narrow as a phone's window, letters of the same size, until it is left."""
+    before = _across.set(NARROW)
+    try:
+        yield
+    finally:
+        _across.reset(before)
+
+
+def across() -> float:
+    """Return how many inches there are across a sheet."""
+    return _across.get()
+
+
+def is_narrow() -> bool:
+    """Return whether sheets are those of `narrow_sheets`."""
+    return across() < WIDTH
+
+
+def sheet(height: float, *, width: float | None = None) -> Figure:
+    """Make an empty figure, inches across and up, that lays out what is put on it.
+
+    Args:
+        height: in inches.
+        width: in inches; None: `across`.
+    """
+    figure = Figure(figsize=(width or across(), height), dpi=DPI, facecolor=PAPER)
     figure.set_layout_engine("constrained", **_GAPS)
     return figure
 
@@ -153,6 +185,14 @@ def write_below(figure: Figure, keys: Sequence[Key], notes: Sequence[str]) -> No
         legend.set_in_layout(False)
         for text in legend.get_texts():
             text.set(**VERBATIM)
+
+
+def write_right(axes: Axes, y: float, text: str) -> None:
+    """Write outside of a panel, at the right of its line ``y``."""
+    axes.annotate(
+        text, (1, y), (6, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        annotation_clip=False, va="center", fontsize=SIZE, color=INK,
+    )  # fmt: skip
 
 
 def write_at_points(

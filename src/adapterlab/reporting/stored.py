@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 DIVERGED = "TrainingDivergedError"
 """What the tag `error` of a run begins with whose loss was no longer a number."""
+
+NAMING = "arm_options"
+"""The tag with the options that a run was told to name its arm by."""
 
 OWN_ERRORS = (
     *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
@@ -67,7 +70,7 @@ class Run:
         status: what came of it.
         reason: why it has not finished, in a line; empty if it has.
         replicate: what its draws come from.
-        started: when, in milliseconds since 1970.
+        started: when its configuration was run for the first time, in milliseconds since 1970.
     """
 
     run_id: str
@@ -124,6 +127,7 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     found = client.get_experiment_by_name(experiment)
     stored = [] if found is None else _search(client, found.experiment_id, study)
     counted: dict[str, Run] = {}
+    first: dict[str, Run] = {}
     strange = 0
     for raw in stored:
         if "arm" not in raw.data.tags:
@@ -135,12 +139,20 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
         finished = Status.FINISHED
         if known is None or (run.status is finished and known.status is not finished):
             counted[key] = run
+        first[key] = run
     if strange:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
                     study, strange)  # fmt: skip
     if not counted:
         raise AdapterLabError(f"study={study}: no runs in experiment {experiment}")
-    return list(counted.values())
+    return [_told_first(run, first[key]) for key, run in counted.items()]
+
+
+def _told_first(run: Run, first: Run) -> Run:
+    """Return a run with what its first attempt says of its name, which is to last."""
+    told = {key: value for key, value in first.tags.items() if key == NAMING}
+    kept = {key: value for key, value in run.tags.items() if key != NAMING}
+    return replace(run, started=first.started, tags=kept | told)
 
 
 def _run(raw: Any) -> Run:

@@ -13,6 +13,7 @@ from adapterlab.reporting.class_figures import (
 from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.sheets import narrow_sheets
 
 FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     "accuracy": (
@@ -62,7 +63,8 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
         "How often answers are right, by how sure the model is of them. On the diagonal, 80% of "
         "the answers of 80% confidence are right; below it, a model is surer than it is right. "
         "ECE, the expected calibration error, is the mean distance from the diagonal over all "
-        "answers, here the mean of the seeds with its 95% interval.",
+        "answers, in percentage points: the mean of the "
+        "seeds, with its 95% interval.",
         calibration_figure,
     ),
     "forgetting": (
@@ -73,3 +75,20 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     ),
 }
 """By file stem: a title, what is drawn and how to read it, and what draws it (None: nothing)."""
+
+_NARROW = (
+    *("accuracy", "curves", "pareto"),
+    *("classes", "confusion", "calibration", "forgetting"),
+)
+"""Those that are drawn anew for a narrow window; maps of many cells do not fit one."""
+
+
+def narrow_figure(stem: str, findings: Findings) -> Figure | None:
+    """Draw a figure for a window as narrow as a phone's, its letters as large as ever.
+
+    None where there is nothing to draw, or where the figure has no narrow form.
+    """
+    if stem not in _NARROW:
+        return None
+    with narrow_sheets():
+        return FIGURES[stem][2](findings)

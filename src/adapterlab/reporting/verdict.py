@@ -66,19 +66,19 @@ def _differs(findings: Findings) -> str:
     if not others:
         return "What that is worth, other arms would tell: adapter=full,head,lora, say."
     parts = []
-    for kind, write in (
-        (Verdict.WORSE, lambda arms: f"{name} is better than {_listed(arms)}{_gaps(arms, findings)}"),
-        (Verdict.BETTER, lambda arms: f"{_listed(arms)} {_are(arms)} better than {name}"
-                                      f"{_gaps(arms, findings)}"),
-        (Verdict.EQUIVALENT, lambda arms: f"{_listed(arms)} {_are(arms)} equivalent to it, within "
-                                          f"the margin of {_margin(findings)}"),
-        (Verdict.NOT_WORSE, lambda arms: f"{_listed(arms)} {_are(arms)} not worse than it by more "
-                                         f"than the margin of {_margin(findings)}"),
-        (Verdict.UNDECIDED, lambda arms: f"between it and {_listed(arms)} nothing is decided"
-                                         f"{_hidden(arms, findings)}"),
-    ):  # fmt: skip
-        if arms := _of(others, kind):
-            parts.append(write(arms))
+    if arms := _of(others, Verdict.WORSE):
+        parts.append(f"{name} is better than {_listed(arms)}{_gaps(arms, findings)}")
+    if arms := _of(others, Verdict.BETTER):
+        parts.append(f"{_listed(arms)} {_are(arms)} better than {name}{_gaps(arms, findings)}")
+    if arms := _of(others, Verdict.EQUIVALENT):
+        within = f"within the margin of {_margin(findings)}"
+        parts.append(f"{_listed(arms)} {_are(arms)} equivalent to it, {within}")
+    if arms := _of(others, Verdict.NOT_WORSE):
+        more = f"by more than the margin of {_margin(findings)}"
+        parts.append(f"{_listed(arms)} {_are(arms)} not worse than it {more}")
+    if arms := _of(others, Verdict.UNDECIDED):
+        hidden = _hidden(arms, findings)
+        parts.append(f"between it and {_listed(arms)} nothing is decided{hidden}")
     tested = f"By comparisons of {_pairs(findings)} at 5%, {'; '.join(parts)}." if parts else ""
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
 

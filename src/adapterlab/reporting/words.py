@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adapterlab.evidence.contributions import unit
+from adapterlab.evidence.contributions import METRICS, RECALL
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
@@ -37,6 +37,13 @@ def between(interval: Interval) -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
+def unit(metric: str) -> str:
+    """Return the unit of a metric's differences: ``points``, ``nats``, or nothing."""
+    if metric.startswith(RECALL):
+        return "points"
+    return METRICS[metric].unit if metric in METRICS else ""
+
+
 def is_share(metric: str) -> bool:
     """Say whether a metric of the test split is a share, written in percent."""
     return unit(metric) == "points"
@@ -62,8 +69,8 @@ def gap(difference: float, metric: str) -> str:
     scale, digits, name = (100, 2, "points") if is_share(metric) else (1, 4, unit(metric))
     size = abs(difference) * scale
     if 0 < size < 0.5 * 10**-digits:
-        return f"{size:.1g} {name}"
-    return f"{size:.{digits}f} {name}"
+        return f"{size:.1g} {name}".rstrip()
+    return f"{size:.{digits}f} {name}".rstrip()
 
 
 def signed(difference: float, metric: str) -> str:

@@ -65,6 +65,8 @@ class StudyCallback(Callback):
                 parts = ("arms", "tune", "tuning_seeds", "seeds")
                 design = [sweeper[part] for part in parts if part in sweeper]
                 swept["compare"] = ",".join(str(part) for part in design)
+            if "sweeps" in sweeper:  # the union sweeper's
+                swept["union"] = ",".join([*sweeper.sweeps, ""])
             given = {override.partition("=")[0].lstrip("+~") for override in overrides}
             overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]
             os.environ[STUDY_VARIABLE] = study_name(overrides)

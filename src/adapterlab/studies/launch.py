@@ -26,6 +26,7 @@ from adapterlab.runs import RunFolder, RunResult
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
+from adapterlab.studies.returned import Returned
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +249,7 @@ def _composed(
 
 
 def _job_return(job: Job, outcome: Any) -> JobReturn:
-    returned = JobReturn()
+    returned = Returned()
     returned.overrides = list(job.overrides)
     returned.cfg = job.own
     returned.hydra_cfg = OmegaConf.masked_copy(job.composed, ["hydra"])

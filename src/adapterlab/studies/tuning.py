@@ -22,7 +22,7 @@ from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.tuning_arms import Arms
 from adapterlab.studies.tuning_design import Design, Setting, written
 from adapterlab.studies.tuning_marks import Marks
-from adapterlab.tuning_tags import ARM, EDGE, GRID, KEY, SEEDS, TRIALS
+from adapterlab.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, SEEDS, TRIALS
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +119,9 @@ class TunedStudy:
         if self.config.plan:
             return [launched]
         tried = self._tried(launched)
-        self._mark_trials(tried)
         minimize = self.config.select_on == "loss"
         chosen = [best([one.score for one in row], minimize=minimize) for row in tried]
+        self._mark_trials(tried, chosen)
         self._print(tried, chosen, minimize=minimize)
         compared = self._compare(chosen, len(first))
         for returned in compared:
@@ -180,12 +180,13 @@ class TunedStudy:
                     found.append((other, ahead.difference, ahead.noise))
         return found
 
-    def _mark_trials(self, tried: Sequence[Sequence[Tried]]) -> None:
+    def _mark_trials(self, tried: Sequence[Sequence[Tried]], chosen: Sequence[int | None]) -> None:
         """Write down what each tuning run was tried for, of failed ones as well."""
+        settings = self.design.settings
         self.marks.of_trials(
-            (job, self._about(arm) | _values(setting))
-            for arm, row in enumerate(tried)
-            for setting, one in zip(self.design.settings, row, strict=True)
+            (job, self._about(arm) | _values(settings[n]) | {CHOSEN: str(n == picked).lower()})
+            for arm, (row, picked) in enumerate(zip(tried, chosen, strict=True))
+            for n, one in enumerate(row)
             for job in one.runs
         )
 

@@ -5,7 +5,7 @@ choose anew. So what holds now is written after each stage, also with runs of be
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,13 @@ class Marks:
             if (run_id := RunFolder.of(config).mlflow_run_id()) is not None:
                 yield run_id, {**about, AT: self.at}
 
-    def _tag(self, run_id: str, tags: Mapping[str, str], gone: Iterable[str] = ()) -> None:
+    def _tag(self, run_id: str, tags: Mapping[str, str], gone: Sequence[str] = ()) -> None:
         from mlflow.entities import RunTag
 
         client = self._client()
         with undisturbed():
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-            known = client.get_run(run_id).data.tags
+            known = client.get_run(run_id).data.tags if gone else {}
             for name in gone:
                 if name in known:
                     client.delete_tag(run_id, name)

@@ -1,0 +1,1 @@
+"""Hydra finds its plugins here: the sweeper that runs several sweeps as one study."""

@@ -8,6 +8,7 @@ from typing import Any
 from adapterlab.errors import AdapterLabError
 from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
 from adapterlab.interrupts import undisturbed
+from adapterlab.study_run import find_study_run
 
 SPENDING: dict[str, Spending] = {"pocock": pocock, "obrien_fleming": obrien_fleming}
 
@@ -71,18 +72,17 @@ def read_looks(client: Any, study: str, experiment: str) -> Looked:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return Looked()
-    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
-    runs = client.search_runs([found.experiment_id], query, max_results=1)
-    if not runs:
+    run = find_study_run(client, found.experiment_id, study)
+    if run is None:
         return Looked()
-    tags = runs[0].data.tags
+    tags = run.data.tags
     plan = None
     if MOST in tags:
         plan = LookPlan(int(tags[MOST]), float(tags[LEVEL]), tags[RULE])
     looks = tuple(
         Look(tuple(look["seeds"]), look["level"]) for look in json.loads(tags.get(LOOKS, "[]"))
     )
-    return Looked(runs[0].info.run_id, plan, looks)
+    return Looked(run.info.run_id, plan, looks)
 
 
 def look_at(

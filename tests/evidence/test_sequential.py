@@ -189,8 +189,9 @@ def test_the_same_seeds_are_the_same_look() -> None:
         assert made[1][1] == made[2][1]
 
 
-def test_a_single_seed_is_no_look_since_nothing_is_tested() -> None:
-    (_, first), (second, said) = looks([1, 1], [5, 5])
+@pytest.mark.parametrize("few", [1, 2])
+def test_too_few_seeds_are_no_look_since_nothing_is_tested(few: int) -> None:
+    (_, first), (second, said) = looks([few, 1], [5, 5])
     assert first is said is None
     assert second.level == 0.05
 
@@ -210,7 +211,7 @@ def test_seeds_added_by_hand_are_said_with_what_they_cost() -> None:
     assert beyond.startswith("Seeds were added after the plan of 20 seeds an arm (looks at 3, 20 ")
 
 
-@pytest.mark.parametrize(("seeds", "most"), [([], None), ([3, -1], 5), ([3], 1)])
+@pytest.mark.parametrize(("seeds", "most"), [([], None), ([3, -1], 5), ([3], 2)])
 def test_what_is_no_look(seeds: list[int], most: int | None) -> None:
-    with pytest.raises(ValueError, match="expected arms, and 2 at most or more"):
+    with pytest.raises(ValueError, match="expected arms, and a plan of at least 3"):
         next_look([], seeds, most=most)

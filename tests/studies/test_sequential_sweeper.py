@@ -22,7 +22,7 @@ OPTIONS = tuple(o for o in TINY if o != "tracking=none")
 SEQUENTIAL = ("-m", "hydra/sweeper=sequential")
 
 
-def sweeper(*arms: str, looks: str = "[2,3,4]") -> list[str]:
+def sweeper(*arms: str, looks: str = "[3,4,5]") -> list[str]:
     return [
         *SEQUENTIAL, f"hydra.sweeper.arms={json.dumps(arms)}", f"hydra.sweeper.looks={looks}"
     ]  # fmt: skip
@@ -41,7 +41,7 @@ def runs(root: Path, study: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("looks", "most", "planned"),
     [([3, 5, 8], None, (3, 5, 8)), ([3, 5, 8], 6, (3, 5, 6)), ([3, 5], 9, (3, 5, 9)),
-     ([3, 5], 5, (3, 5)), ([3, 5], 2, (2,))],
+     ([3, 5], 5, (3, 5)), ([4, 5], 3, (3,))],
 )  # fmt: skip
 def test_the_budget_is_the_last_look(
     looks: list[int], most: int | None, planned: tuple[int, ...]
@@ -55,17 +55,17 @@ def test_the_budget_is_the_last_look(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"looks": []}, r"looks=\[\] should be growing counts of seeds, 2 or more"),
-        ({"looks": [1, 3]}, r"looks=\[1, 3\] should be growing"),
+        ({"looks": []}, r"looks=\[\] should be growing counts, 3 or more"),
+        ({"looks": [2, 3]}, r"looks=\[2, 3\] should be growing"),
         ({"looks": [5, 3]}, r"looks=\[5, 3\] should be growing"),
-        ({"max_seeds": 1}, "max_seeds=1 should be 2 or more"),
+        ({"max_seeds": 2}, "max_seeds=2 should be 3 or more"),
         ({"level": 1.0}, "level=1.0 should be above 0 and below 1"),
-        ({"margin": -1}, "margin=-1 should be points, 0 or more"),
+        ({"margin": 0}, "margin=0 should be points, above 0"),
         ({"spending": "pococ"}, r"spending=pococ is unknown; allowed: .*did you mean pocock"),
     ],
 )
 def test_what_is_no_design(changed: dict[str, Any], message: str) -> None:
-    options = {"looks": [3], "max_seeds": None, "level": 0.05, "margin": 0, "spending": "pocock"}
+    options = {"looks": [3], "max_seeds": None, "level": 0.05, "margin": 0.5, "spending": "pocock"}
     with pytest.raises(ConfigError, match=message):
         Design.of(**options | changed)  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def test_what_is_no_design(changed: dict[str, Any], message: str) -> None:
         ([*sweeper("adapter=head", "adapter='full")], "adapter='full: No closing quotation"),
         ([*sweeper("adapter=head", "adapter=full"), "adapter.rank=2"], "no arm has this option"),
         ([*SEQUENTIAL, "optimizer.lr=interval(1,2)"], "an arm has one value; list the values"),
-        ([*SEQUENTIAL, "adapter=head,full", "hydra.sweeper.looks=[1]"], "looks=[1] should be"),
+        ([*SEQUENTIAL, "adapter=head,full", "hydra.sweeper.looks=[2]"], "looks=[2] should be"),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_before_anything_is_trained(
@@ -108,28 +108,28 @@ def test_seeds_go_to_the_arms_that_are_left(
     outcome = run_cli(*command, root=lab_root)
     assert outcome.code == 0, outcome
     found = Counter(run.data.tags["arm"] for run in runs(lab_root, "sequential"))
-    assert sorted(found.values()) == [2, 4, 4]
+    assert sorted(found.values()) == [3, 5, 5]
     assert f"{hopeless} leaves: worse than adapter=full" in outcome.err
-    assert "look 3 of 3 at 4 seeds an arm" in outcome.err
-    assert "10 runs, where all seeds of all arms would be 12" in outcome.err
+    assert "look 3 of 3 at 5 seeds an arm" in outcome.err
+    assert "13 runs, where all seeds of all arms would be 15" in outcome.err
     assert f"left, not told apart by this study: {arms[0]}; {arms[1]}" in outcome.err
 
     kept = read_looks(client(lab_root), "sequential", "adapterlab")
-    assert [look.seeds for look in kept.looks] == [(2, 2, 2), (3, 3, 2), (4, 4, 2)]
-    assert [look.level for look in kept.looks] == levels([2, 3, 4], 4, 0.2, arms=3)
-    assert str(kept.plan) == "at most 4 seeds an arm, level 0.2, spending pocock"
-    look, said = look_at(client(lab_root), "sequential", "adapterlab", [4, 2, 4])
+    assert [look.seeds for look in kept.looks] == [(3, 3, 3), (4, 4, 3), (5, 5, 3)]
+    assert [look.level for look in kept.looks] == levels([3, 4, 5], 5, 0.2, arms=3)
+    assert str(kept.plan) == "at most 5 seeds an arm, level 0.2, spending pocock"
+    look, said = look_at(client(lab_root), "sequential", "adapterlab", [5, 3, 5])
     assert look == kept.looks[-1]
     assert said is not None
-    assert said.startswith("Look 3 of a study that may have 4 seeds an arm (so far 2, 3 and 4 ")
+    assert said.startswith("Look 3 of a study that may have 5 seeds an arm (so far 3, 4 and 5 ")
 
     again = run_cli(*command, "resume=true", root=lab_root)
     assert again.code == 0, again
-    assert len(runs(lab_root, "sequential")) == 10
+    assert len(runs(lab_root, "sequential")) == 13
     assert read_looks(client(lab_root), "sequential", "adapterlab") == kept
-    changed = run_cli(*command, "hydra.sweeper.max_seeds=5", root=lab_root)
+    changed = run_cli(*command, "hydra.sweeper.max_seeds=6", root=lab_root)
     assert changed.error.startswith(
-        "study=sequential was planned with at most 4 seeds an arm, level 0.2, spending pocock, and "
+        "study=sequential was planned with at most 5 seeds an arm, level 0.2, spending pocock, and "
     )
 
 
@@ -140,12 +140,12 @@ def test_an_arm_that_diverges_leaves_and_is_said(
     options = ["tracking=none", "adapter=full", f"study=diverges-{launcher}"]
     outcome = run_cli(
         *SEQUENTIAL, f"hydra/launcher={launcher}", *OPTIONS, *options, "optimizer=sgd",
-        "optimizer.lr=0.1,0.0999,1e30", "hydra.sweeper.looks=[2,3]", root=lab_root,
+        "optimizer.lr=0.1,0.0999,1e30", "hydra.sweeper.looks=[3,4]", root=lab_root,
     )  # fmt: skip
     assert outcome.code == 1, outcome
-    assert outcome.err.count("failed: ") == 2
-    assert "optimizer.lr=1e+30 leaves: it has fewer than 2 finished runs" in outcome.err
-    assert "look 2 of 2 at 3 seeds an arm" in outcome.err
+    assert outcome.err.count("failed: ") == 3
+    assert "optimizer.lr=1e+30 leaves: it has fewer than 3 finished runs" in outcome.err
+    assert "look 2 of 2 at 4 seeds an arm" in outcome.err
     assert "Traceback" not in outcome.err
 
 

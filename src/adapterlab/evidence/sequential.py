@@ -15,12 +15,10 @@ import numpy as np
 from scipy import optimize, special
 
 from adapterlab.evidence.intervals import check_level
+from adapterlab.evidence.verdicts import MIN_SEEDS
 
 Spending = Callable[[float, float], float]
 """How much of a level is spent at a fraction of the information, from 0 to 1."""
-
-FEWEST = 2
-"""Seeds an arm from which on there is a test."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _FARTHEST = 37.0
@@ -132,7 +130,7 @@ def levels(
     plan is one whose first look was the plan.
 
     Args:
-        looks: seeds an arm at each look that has been made, growing, at least `FEWEST`, the present
+        looks: seeds an arm at each look that has been made, growing, 2 or more, the present
             one last.
         most: seeds an arm at which the whole level is to be spent.
         level: of the whole study.
@@ -143,7 +141,7 @@ def levels(
         ValueError: an argument outside its range.
     """
     check_level(level)
-    if min(most, arms, *looks) < FEWEST:
+    if min(most, arms, *looks) < 2:
         raise ValueError(
             f"looks {list(looks)}, most {most}, arms {arms}; expected at least 2 of each"
         )
@@ -192,8 +190,8 @@ def next_look(
     """Return the level of a look, given those before it, and the sentence to print beside it.
 
     What has been looked at before is no new look, nor is one in which no arm has more seeds than
-    the largest arm had: it has the level of the last. Of single seeds nothing is tested, so they
-    are none either.
+    the largest arm had: it has the level of the last. Of fewer than `MIN_SEEDS` seeds nothing is
+    tested, so they are none either.
 
     Args:
         before: looks in the order in which they were made.
@@ -210,14 +208,14 @@ def next_look(
         ValueError: no arms, or an argument outside its range.
     """
     check_level(level)
-    if not seeds or min(seeds) < 0 or (most is not None and most < FEWEST):
+    if not seeds or min(seeds) < 0 or (most is not None and most < MIN_SEEDS):
         raise ValueError(
-            f"seeds {list(seeds)} of most {most}; expected arms, and 2 at most or more"
+            f"seeds {list(seeds)} of most {most}; expected arms, and a plan of at least {MIN_SEEDS}"
         )
     now = tuple(sorted(seeds, reverse=True))
-    if now[0] < FEWEST:
+    if now[0] < MIN_SEEDS:
         return Look(now, level), None
-    tested = [look for look in before if look.most >= FEWEST]
+    tested = [look for look in before if look.most >= MIN_SEEDS]
     path = _growing([*(look.most for look in tested), max(now)])
     planned = path[0] if most is None else most
     is_new = not tested or path[-1] > max(look.most for look in tested)

@@ -19,18 +19,18 @@ from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
 from adapterlab.errors import ConfigError, NothingFinishedError, allowed
-from adapterlab.evidence.sequential import FEWEST
+from adapterlab.evidence.replicates import Replicates
+from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
 from adapterlab.looks import read_looks as read
 from adapterlab.runs import RunFolder
 from adapterlab.studies.arms import Arms
 from adapterlab.studies.deciding import (
-    Answers,
     Decision,
     FamilyTest,
+    all_comparisons,
     decide,
-    same_examples,
-    welch_bonferroni,
+    other_examples,
 )
 from adapterlab.tracking import connect
 
@@ -80,17 +80,17 @@ class Design:
             ConfigError: one of them is outside its range.
         """
         planned = list(looks)
-        if not planned or planned[0] < FEWEST or sorted(set(planned)) != planned:
+        if not planned or planned[0] < MIN_SEEDS or sorted(set(planned)) != planned:
             raise ConfigError(
-                f"hydra.sweeper.looks={planned} should be growing counts of seeds, {FEWEST} or more"
+                f"hydra.sweeper.looks={planned} should be growing counts, {MIN_SEEDS} or more"
             )
         most = planned[-1] if max_seeds is None else max_seeds
-        if most < FEWEST:
-            raise ConfigError(f"hydra.sweeper.max_seeds={most} should be {FEWEST} or more")
+        if most < MIN_SEEDS:
+            raise ConfigError(f"hydra.sweeper.max_seeds={most} should be {MIN_SEEDS} or more")
         if not 0 < level < 1:
             raise ConfigError(f"hydra.sweeper.level={level} should be above 0 and below 1")
-        if not 0 <= margin < 100:
-            raise ConfigError(f"hydra.sweeper.margin={margin} should be points, 0 or more")
+        if not 0 < margin < 100:
+            raise ConfigError(f"hydra.sweeper.margin={margin} should be points, above 0")
         if spending not in SPENDING:
             raise ConfigError(
                 f"hydra.sweeper.spending={spending} is unknown; {allowed(spending, SPENDING)}"
@@ -125,7 +125,7 @@ class SequentialStudy:
         arms: Arms,
         config: DictConfig,
         launch: Launch,
-        test: FamilyTest = welch_bonferroni,
+        test: FamilyTest = all_comparisons,
     ) -> None:
         if len(arms.labels) < 2:
             raise ConfigError(
@@ -199,35 +199,34 @@ class SequentialStudy:
         label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
         self._answers.setdefault(arm, {})[seed] = label == prediction
         before = self._labels.setdefault(arm, label)
-        if same_examples({"before": before, "now": label}) is not None:
+        if other_examples({"before": before, "now": label}) is not None:
             raise ConfigError(f"{arm}: its runs were tested on different examples")
 
     def _look(self, number: int, left: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
         """Test, keep the look, and say what came of it; return who is left, and if that is all."""
-        arms = {
-            arm: Answers(tuple(sorted(own)), np.stack([own[seed] for seed in sorted(own)]))
+        arms = [
+            Replicates(arm, tuple(sorted(own)), np.stack([own[seed] for seed in sorted(own)]))
             for arm, own in self._answers.items()
-            if len(own) >= FEWEST
-        }
-        too_few = [arm for arm in left if arm not in arms]
-        left = tuple(arm for arm in left if arm in arms)
-        for arm in too_few:
-            log.info("%s leaves: it has fewer than %d finished runs", arm, FEWEST)
+            if len(own) >= MIN_SEEDS
+        ]
+        tested = [arm.name for arm in arms]
+        for arm in left:
+            if arm not in tested:
+                log.info("%s leaves: it has fewer than %d finished runs", arm, MIN_SEEDS)
+        left = tuple(arm for arm in left if arm in tested)
         if not left:
             raise NothingFinishedError("no arm has enough finished runs to be compared")
-        other = same_examples({arm: self._labels[arm] for arm in arms})
+        other = other_examples({arm: self._labels[arm] for arm in tested})
         if other is not None:
             raise ConfigError(
-                f"{other} and {next(iter(arms))} were tested on different examples, and cannot be "
+                f"{other} and {tested[0]} were tested on different examples, and cannot be "
                 "compared; the arms of a study share data set and limits"
             )
         self._keep_plan()
         counts = [len(self._answers.get(arm, {})) for arm in self.arms.labels]
         look, _ = self._looked.next(counts, self.design.level)
         self._looked = keep_look(self._client, self._looked, look)
-        margin = self.design.margin
-        pairs = self.test(arms, level=look.level, margin=margin) if len(arms) > 1 else []
-        decision = decide(pairs, left, level=look.level, margin=margin)
+        decision = decide(self.test(arms, look.level, self.design.margin), left, level=look.level)
         self._say(number, look.level, decision)
         return decision.left, decision.is_over
 

@@ -120,7 +120,7 @@ class TestSection:
             (
                 "0123456789abcdef+, fedcba9876543210",
                 "Run at commit 0123456789+ and fedcba9876 "
-                "(+: with changes that were not committed), with torch\n2.13.0.",
+                "(+: with changes that were not committed), with torch 2.13.0.",
             ),
             ("", "Run outside of git, with torch 2.13.0."),
         ],

@@ -55,6 +55,7 @@ def study(
     classes: Sequence[str] = ("cat", "dog", "frog"),
     examples: int = 300,
     selected_on: str = "accuracy",
+    margin: float | None = None,
 ) -> Findings:
     """Make up the findings of a study.
 
@@ -64,6 +65,7 @@ def study(
         classes: their names; the last is the hardest.
         examples: of the test split.
         selected_on: the metric of the validation curves.
+        margin: a share; None for the usual one.
     """
     labels = np.arange(examples) % len(classes)
     made = [_made(n, arm, labels, tuple(classes), selected_on) for n, arm in enumerate(arms)]
@@ -78,7 +80,7 @@ def study(
             )
             for one in made
         ],
-        Question(reference=reference),
+        Question(reference=reference, margin=margin),
         selected_on=selected_on,
     )
 

@@ -1,11 +1,15 @@
-"""What a report says in words follows from the tests, and from nothing else."""
+"""What a report says in words follows from the comparisons, and from nothing else."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict
+from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.study import Arm, Replicate, Run, Status
+from adapterlab.reporting.tables import arms_table, runs_of, verdict_of
 from adapterlab.reporting.verdict import verdict
 
 COST = {"params/total": 101_770.0}
@@ -13,11 +17,28 @@ COST = {"params/total": 101_770.0}
 
 def arm(name: str, accuracy: float, trainable: float, **more: object) -> Made:
     metrics = {"params/trainable": trainable, **COST}
-    return Made(name, accuracy, seeds=5, spread=0.004, metrics=metrics, **more)  # type: ignore[arg-type]
+    more = {"seeds": 5, "spread": 0.004, "metrics": metrics} | more
+    return Made(name, accuracy, **more)  # type: ignore[arg-type]
 
 
-def test_the_best_the_worse_and_the_tie() -> None:
-    leads, differs, advice = verdict(
+def attempt(name: str, seed: int, status: Status, reason: str = "") -> Run:
+    tags = {"strategy": name, "dataset": "made up"}
+    run_id, replicate = f"{name}-{seed}", Replicate(seed, seed)
+    return Run(run_id, name, tags, {}, {}, status=status, reason=reason, replicate=replicate)
+
+
+def lost(findings: Findings, name: str, *attempts: Run) -> Findings:
+    """Give an arm runs that did not finish."""
+    arms = tuple(
+        replace(one, arm=replace(one.arm, lost=attempts)) if one.name == name else one
+        for one in findings.arms
+    )
+    reference = next(one for one in arms if one.name == findings.reference.name)
+    return replace(findings, arms=arms, reference=reference)
+
+
+def test_the_best_the_worse_and_the_undecided() -> None:
+    best, leads, differs, advice = verdict(
         study(
             arm("full", 0.90, 101_770, validation=0.95),
             arm("lora rank=8", 0.898, 8_586),
@@ -25,83 +46,147 @@ def test_the_best_the_worse_and_the_tie() -> None:
             examples=1000,
         )
     )
+    assert best == (
+        "The best of the 3 arms that were tested is among these, with 95% confidence: full and "
+        "lora rank=8."
+    )
     assert re.fullmatch(
-        r"On the test split, full reaches 90\.\d\d% \(95% interval 8\d\.\d\d% to 9\d\.\d\d% over "
-        r"5 seeds\); validation prefers it among 3 arms\.",
+        r"On the test split, full reaches 90\.\d\d% \(95% interval 8\d\.\d\d% to 9\d\.\d\d%, wide "
+        r"enough for a choice among 3 arms; 5 seeds; new seeds and new test examples may differ\); "
+        r"validation \(accuracy\) prefers it\.",
         leads,
     )
     assert re.fullmatch(
-        r"By tests at 5%, corrected for all comparisons, full is better than head \(by \d\d\.\d\d "
-        r"points\); lora rank=8 is tied with it, where differences under \d\.\d\d points could "
-        r"have gone unseen\.",
+        r"By comparisons of all pairs of arms at 5%, full is better than head \(by \d\d\.\d\d "
+        r"points\); between it and lora rank=8 nothing is decided, where a true difference of "
+        r"\d\.\d\d points would have been found 4 times in 5\.",
         differs,
     )
     assert re.fullmatch(
-        r"Of the arms not told apart, lora rank=8 trains the fewest parameters: 8,586 parameters, "
-        r"8\.44% of the model's\. It may be worse than full by up to \d\.\d\d points \(95% "
-        r"interval\); if that is too much, add seeds\.",
+        r"No arm is recommended: none was shown to be within 0\.50 points of every other\. "
+        r"Test examples make \d\d% of the uncertainty, which more seeds cannot mend: a larger test "
+        r"split would\.",
         advice,
     )
 
 
 def test_one_arm_is_better_than_all() -> None:
-    _, differs, advice = verdict(
+    best, _, differs, advice = verdict(
         study(arm("lora", 0.9, 8_586), arm("full", 0.6, 101_770), arm("head", 0.5, 1_290))
     )
+    assert best == "Best of the 3 arms that were tested, with 95% confidence: lora."
     assert "lora is better than full and head" in differs
-    assert (
-        advice
-        == "Take lora, which trains 8,586 parameters, 8.44% of the model's: all others are worse."
+    assert advice == (
+        "Take lora, which trains 8,586 parameters, 8.44% of the model's: it is better than every "
+        "other arm."
     )
 
 
-def test_a_tie_that_costs_more_changes_nothing() -> None:
-    _, _, advice = verdict(
-        study(arm("lora", 0.8, 8_586, validation=0.9), arm("full", 0.8, 101_770))
+def test_a_cheaper_arm_is_taken_where_it_was_shown_to_be_as_good() -> None:
+    made = (arm("full", 0.9, 101_770, validation=0.95), arm("lora", 0.9, 8_586))
+    generous = replace(study(*made, margin=0.2), margin=0.2)
+    *_, advice = verdict(generous)
+    assert advice == (
+        "Take lora, which trains 8,586 parameters, 8.44% of the model's: it was shown to be within "
+        "20.00 points of every other arm, or better, and none trains fewer."
     )
-    assert advice.startswith("Take lora, which trains 8,586 parameters")
-    assert advice.endswith("no arm tied with it trains fewer.")
+    *_, advice = verdict(study(*made, margin=0.001))
+    assert advice.startswith("No arm is recommended: none was shown to be within 0.10 points")
 
 
 def test_an_arm_better_than_what_validation_prefers() -> None:
     findings = study(arm("full", 0.6, 101_770, validation=0.95), arm("lora", 0.9, 8_586))
     assert findings.others[0].comparison is not None
     assert findings.others[0].comparison.verdict is Verdict.BETTER
-    _, differs, advice = verdict(findings)
+    best, _, differs, advice = verdict(findings)
+    assert best.endswith(": lora.")
     assert "lora is better than full (by" in differs
-    assert advice.startswith("Validation and test disagree on who leads: lora, which trains 8,586")
+    assert advice.startswith("Take lora, which trains 8,586")
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_too_few_seeds_claim_nothing(seeds: int) -> None:
+def test_too_few_seeds_say_what_is_known_of_the_models(seeds: int) -> None:
     arms = [Made("full", 0.9, seeds=seeds), Made("head", 0.5, seeds=seeds)]
     leads, differs, advice = verdict(study(*arms))
-    assert ("one seed, so its spread is not known" in leads) == (seeds == 1)
-    assert "was not tested, which takes 3 seeds an arm" in differs
-    assert "better" not in differs
-    assert advice == "To learn which arm is better, add seeds: seed=0,1,2,3,4."
+    assert ("its spread over seeds is not known" in leads) == (seeds == 1)
+    assert differs.startswith("As trained, every model of head is worse than every one of full (by")
+    assert "other seeds were not tried enough to know" in differs
+    assert advice.startswith("To learn which arm is better, give each 3 seeds or more")
+
+
+def test_too_few_seeds_and_a_small_difference_claim_nothing() -> None:
+    arms = [Made("full", 0.80, seeds=2), Made("head", 0.79, seeds=2)]
+    _, differs, _ = verdict(study(*arms))
+    assert differs == (
+        "Whether head differs from full was not tested, which takes 3 seeds of both."
+    )
 
 
 def test_one_arm_has_nothing_to_be_compared_with() -> None:
-    leads, differs, _ = verdict(study(Made("full", 0.9)))
+    leads, differs = verdict(study(Made("full", 0.9)))
     assert leads.endswith("it is the only arm, so there is nothing to compare it with.")
     assert differs.startswith("What that is worth, other arms would tell")
 
 
 def test_a_named_reference_is_called_so() -> None:
     arms = [Made("full", 0.8), Made("head", 0.5), Made("lora", 0.9)]
-    leads, _, _ = verdict(study(*arms, reference="full"))
+    _, leads, *_ = verdict(study(*arms, reference="full"))
     assert leads.endswith("it was named as what 2 other arms are compared with.")
 
 
-def test_some_had_too_few_seeds() -> None:
+def test_one_arm_with_one_seed_leaves_the_others_their_verdicts() -> None:
     arms = [Made("full", 0.9, seeds=5), Made("head", 0.5, seeds=5), Made("dora", 0.9, seeds=1)]
-    _, differs, _ = verdict(study(*arms, reference="full"))
+    best, _, differs, _ = verdict(study(*arms, reference="full"))
+    assert best == "Best of the 2 arms that were tested, with 95% confidence: full."
     assert "full is better than head" in differs
-    assert "dora had fewer than 3 seeds and was not tested" in differs
+    assert "Whether dora differs from full was not tested" in differs
+
+
+def test_arms_without_predictions_are_not_compared() -> None:
+    arms = [Made("full", 0.9, seeds=5), Made("head", 0.5, seeds=5), Made("old", 0.9, tested=False)]
+    findings = study(*arms)
+    _, _, differs, _ = verdict(findings)
+    assert "Not comparable with full: old (the run of seed 0 kept no predictions)." in differs
+    assert any("old is compared with no arm" in gap for gap in findings.gaps)
+
+
+def test_runs_that_did_not_finish_are_said() -> None:
+    findings = lost(
+        study(arm("full", 0.9, 101_770), arm("head", 0.5, 1_290)),
+        "full",
+        attempt("full", 5, Status.DIVERGED, "the loss is no longer a number"),
+        attempt("full", 6, Status.KILLED),
+    )
+    *_, advice, said = verdict(findings)
+    assert said == (
+        "2 runs of 12 did not finish and are in no mean: full (1 diverged, 1 killed of 7)."
+    )
+    assert advice.startswith("full would be good enough but diverged in some runs")
+    full = next(one for one in findings.arms if one.name == "full")
+    assert verdict_of(full) == "reference; diverged in 1 of 7"
+    assert runs_of(full.arm) == "5 of 7: 1 diverged, 1 killed"
+
+
+def test_an_arm_of_which_no_run_finished_stands_in_the_table() -> None:
+    gone = Arm("sgd", (), tuple(attempt("sgd", seed, Status.DIVERGED) for seed in range(3)))
+    findings = replace(study(Made("full", 0.9), Made("head", 0.5)), lost=(gone,))
+    table = arms_table(findings)
+    (row,) = [row for row in table.rows if row[0] == "sgd"]
+    assert dict(zip(table.header, row, strict=True))["verdict"] == "all 3 diverged"
+    assert dict(zip(table.header, row, strict=True))["runs"] == "0 of 3: 3 diverged"
+    assert "sgd (3 diverged of 3)" in verdict(findings)[-1]
 
 
 def test_many_names_are_cut() -> None:
     arms = [Made("full", 0.9), *(Made(f"lora rank={rank}", 0.5) for rank in range(1, 9))]
-    _, differs, _ = verdict(study(*arms, reference="full"))
-    assert "lora rank=8 and 4 more (by" in differs or "and 4 more (by" in differs
+    _, _, differs, _ = verdict(study(*arms, reference="full"))
+    assert "and 4 more (by" in differs
+
+
+@pytest.mark.parametrize("arms", [2, 5, 12])
+def test_no_sentence_is_empty_or_claims_nothing_ever(arms: int) -> None:
+    """Equal seeds, on few examples: no ±0.00, no difference under 0.00."""
+    made = [arm(f"lora rank={n}", 0.95, 1000 + n, spread=0.0) for n in range(arms)]
+    said = " ".join(verdict(study(*made, examples=20)))
+    assert "0.00 points" not in said
+    assert "100.00% to 100.00%" not in said

@@ -9,7 +9,7 @@ from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import ACCURACY, Findings
 from adapterlab.reporting.task_tables import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
-from adapterlab.reporting.variance_figure import luck_of
+from adapterlab.reporting.variance_figure import alike, luck_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +44,25 @@ def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
 def luck_in(task: Findings) -> Luck | None:
     """Return where the luck of a data set's runs comes from; None if they do not tell.
 
-    If all of its runs differ in nothing but what is drawn at random, as those of a study of
-    variance do, that is told from all of them; else from those of the reference.
+    Runs of several arms that differ in nothing but what is drawn at random, as those of a study of
+    variance do, tell it together; else those of the reference do.
     """
-    groups = [list(task.arms), [task.reference]]
-    for arms in groups:
-        runs = [run for arm in arms for run in arm.arm.runs]
-        kept = [arm.answers for arm in arms if arm.answers is not None]
-        same = len(kept) == len(arms) and all(
-            np.array_equal(one.labels, kept[0].labels) for one in kept
-        )
+    alone = list(task.reference.arm.runs)
+    most = alike(task.runs)[0]
+    several = len({run.arm for run in most}) > 1
+    answers = {
+        run.run_id: (arm.answers.labels, row)
+        for arm in task.arms
+        if arm.answers is not None
+        for run, row in zip(arm.arm.runs, arm.answers.correct, strict=True)
+    }
+    for runs in [most, alone] if several else [alone]:
         if len(runs) < 2 or not all(ACCURACY in run.metrics for run in runs):
             continue
-        correct = np.concatenate([one.correct for one in kept]) if same else None
-        luck, _ = luck_of(runs, correct)
+        kept = [answers[run.run_id] for run in runs if run.run_id in answers]
+        whole = len(kept) == len(runs)
+        whole = whole and all(np.array_equal(labels, kept[0][0]) for labels, _ in kept)
+        luck, _ = luck_of(runs, np.stack([row for _, row in kept]) if whole else None)
         if luck is not None:
             return luck
     return None

@@ -16,12 +16,12 @@ from synthetic import Made, study
 
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.page import Page, Picture, as_html, svg_of
+from adapterlab.reporting.spreadsheets import runs_table
 from adapterlab.reporting.study_figures import FIGURES, narrow_figure
 from adapterlab.reporting.tables import (
     Table,
     costs_table,
     matched_tables,
-    runs_csv,
 )
 from adapterlab.reporting.verdict import verdict
 
@@ -127,7 +127,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         pictures=pictures,
         notes=["a_note_" + "x" * 200],
         facts=[("model", "m" * 200)],
-        runs=runs_csv(findings),
+        runs=runs_table(findings),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(as_html(page), encoding="utf-8")

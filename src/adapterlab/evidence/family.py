@@ -141,7 +141,7 @@ def all_pairs(
     )
 
 
-def moderated(runs: Vector, freedom: Vector) -> Vector:
+def moderated(runs: Floats, freedom: Floats) -> Vector:
     """Draw variances over runs towards what is usual in their study.
 
     With 3 runs an arm, some variance of many is close to 0 by luck, and its arm would pass for

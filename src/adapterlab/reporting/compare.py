@@ -26,6 +26,7 @@ from adapterlab.reporting.findings import (
     Findings,
     Question,
     estimate,
+    is_share,
 )
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status
@@ -245,7 +246,7 @@ def _findings(
     figures = {
         name: figure
         for name in sorted(shared)
-        if (figure := estimate(arm.values(name))) is not None
+        if (figure := estimate(arm.values(name), share=is_share(name))) is not None
     }
     if answers is not None and ACCURACY in figures:
         figures[ACCURACY] = replace(figures[ACCURACY], interval=_of_share(answers.correct))

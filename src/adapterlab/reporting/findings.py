@@ -187,14 +187,25 @@ class Findings:
         return self.family.compare(a.name, b.name)
 
 
-def estimate(values: Sequence[float], interval: Interval | None = None) -> Estimate | None:
+def estimate(
+    values: Sequence[float], interval: Interval | None = None, *, share: bool = False
+) -> Estimate | None:
     """Return mean, deviation and interval of a figure over seeds; None without values.
 
     Args:
         values: one a seed.
         interval: of the mean; None for Student's over seeds.
+        share: the figure lies between 0 and 1, and so does what of its interval is possible.
     """
     if not values:
         return None
     mean, deviation = mean_and_deviation(values)
-    return Estimate(tuple(values), mean, deviation, interval or t_interval(values))
+    found = interval or t_interval(values)
+    if share and found is not None:
+        found = Interval(max(found.low, 0.0), min(found.high, 1.0))
+    return Estimate(tuple(values), mean, deviation, found)
+
+
+def is_share(name: str) -> bool:
+    """Say whether a final metric of runs is a share: an accuracy, a recall, an F1."""
+    return any(part in name for part in ("accuracy", "recall/", "macro_f1", "/ece"))

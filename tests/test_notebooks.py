@@ -16,13 +16,13 @@ NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 SHOWN = {
     "01_first_comparison": (
-        *("in a pack of 3", "On the test split, ", "<td>head</td>", "<td>worse</td>"),
+        *("in a pack of 3", "95% confidence", "<td>head</td>", "<td>worse</td>"),
         *("<td>equivalent</td>", "<td>undecided</td>", "may be best", "would have found"),
         "learning rate, 0.003",
     ),
     "02_rank_and_alpha": (
         *("What is trained together", "What digits_rotated-mlp-lora-r4-a16-seed0 trains"),
-        *("in a pack of 18", "On the test split, ", "<td>lora alpha=16 rank=4</td>"),
+        *("in a pack of 18", "95% confidence", "<td>lora alpha=16 rank=4</td>"),
         *("<td>worse</td>", "letters"),
     ),
     "03_read_the_evidence": (

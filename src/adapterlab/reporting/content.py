@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.findings import Findings, headline
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.page import Page
@@ -64,13 +64,13 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
         "may_be_best": float(sum(len(task.best) for task in tasks)),
     }
     if len(tasks) == 1:
-        best = tasks[0].reference.accuracy
+        found = tasks[0]
+        best, interval = found.reference.accuracy, found.reference.accuracy.interval
         metrics["best_accuracy"] = best.mean
-        if best.interval is not None:
-            metrics |= {
-                "best_accuracy_low": best.interval.low,
-                "best_accuracy_high": best.interval.high,
-            }
+        if found.compared_on == "accuracy":
+            interval, _ = headline(found)
+        if interval is not None:
+            metrics |= {"best_accuracy_low": interval.low, "best_accuracy_high": interval.high}
     return metrics
 
 

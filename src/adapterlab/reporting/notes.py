@@ -21,7 +21,7 @@ def about(findings: Findings) -> str:
         of += f", of which {len(runs)} finished"
     reference = findings.reference.name
     why = "as asked" if findings.chosen else f"best {findings.selected_on} on validation"
-    compared = f"Compared on {findings.compared_on}, margin {_margin(findings)}."
+    compared = f"Compared on {findings.compared_on}{_family(findings)}, margin {_margin(findings)}."
     return f"{models} on {findings.task}: {of}. Reference: {reference} ({why}). {compared}"
 
 
@@ -88,6 +88,15 @@ def _missing(runs: Sequence[Run]) -> list[str]:
         f"not measured in {count} of {len(runs)} runs, {' and '.join(names)}: {reason}"
         for (reason, count), names in why.items()
     ]
+
+
+def _family(findings: Findings) -> str:
+    """Say which comparisons count, and at which level they hold together."""
+    family = findings.family
+    if family is None or family.pairs is None:
+        return ""
+    pairs = "all pairs" if family.control is None else f"with {family.control} as planned,"
+    return f", {pairs} at {100 * family.level:.3g}% together"
 
 
 def _margin(findings: Findings) -> str:

@@ -172,4 +172,4 @@ def _levels(runs: Sequence[Run]) -> dict[str, list[str]]:
         if len(places) > 1:
             same = tuple(places[value] for value in column)
             together.setdefault(same, ([], column))[0].append(name)
-    return {" and ".join(names): column for names, column in together.values()}
+    return {" with ".join(names): column for names, column in together.values()}

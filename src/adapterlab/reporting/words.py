@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
-from adapterlab.evidence.contributions import METRICS, RECALL
+from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
 NOT_MEASURED = "not measured"
+
+MOST_NAMES = 5
+"""Names in a sentence; of more, the first few are written and the rest counted."""
 
 
 def percent(share: float) -> str:
@@ -42,6 +45,16 @@ def unit(metric: str) -> str:
     if metric.startswith(RECALL):
         return "points"
     return METRICS[metric].unit if metric in METRICS else ""
+
+
+def titled(metric: str) -> str:
+    """Write what a metric is called in a sentence: ``test macro-F1``."""
+    if metric == SOURCE:
+        return METRICS[metric].title
+    title = METRICS[metric].title if metric in METRICS else metric
+    if metric.startswith(RECALL):
+        title = f"recall of {metric.removeprefix(RECALL)}"
+    return f"test {title}"
 
 
 def is_share(metric: str) -> bool:
@@ -99,13 +112,13 @@ def seconds(figure: Estimate) -> str:
     return f"{figure.mean:.3g}" if figure.mean < 1000 else f"{figure.mean:,.0f}"
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[str], most: int = MOST_NAMES, joint: str = "and") -> str:
     """Write names as a list: ``a, b and c``; of many the first, and how many more."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} {joint} {names[-1]}"
 
 
 def counted(number: int, what: str) -> str:

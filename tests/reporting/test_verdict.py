@@ -47,19 +47,19 @@ def test_the_best_the_worse_and_the_undecided() -> None:
         )
     )
     assert re.fullmatch(
-        r"The best of 3 arms is full or lora rank=8 \(95% confidence\)\. No arm is recommended: none "
-        r"was shown to be within 0\.50 points of every other\. Test examples make \d+% of the "
+        r"The best of 3 arms is full or lora rank=8 \(95% confidence\)\. No arm is recommended: "
+        r"none was shown to be within 0\.50 points of every other\. Test examples make \d+% of the "
         r"uncertainty, not seeds: it takes a larger test split\.",
         answer,
     )
     assert re.fullmatch(
-        r"full, the best on validation \(accuracy\), has a test accuracy of 90\.\d\d% \(95% interval, "
-        r"for the pick of 3 arms: 8\d\.\d\d% to 9\d\.\d\d%; 5 seeds\)\.",
+        r"full, the best on validation \(accuracy\), has a test accuracy of 90\.\d\d% \(95% "
+        r"interval, for the pick of 3 arms: 8\d\.\d\d% to 9\d\.\d\d%; 5 seeds\)\.",
         leads,
     )
     assert re.fullmatch(
-        r"full is better than head \(by \d\d\.\d\d points\); between full and lora rank=8 nothing is "
-        r"decided \(a true difference of \d\.\d\d points would have been found 4 times in 5\)\.",
+        r"full is better than head \(by \d\d\.\d\d points\); between full and lora rank=8 nothing "
+        r"is decided \(a true difference of \d\.\d\d points would have been found 4 times in 5\)\.",
         differs,
     )
 

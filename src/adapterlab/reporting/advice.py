@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 
+from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.words import gap, listed
@@ -117,10 +118,20 @@ def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
             "of both."
         )
     if share >= _BOTH[1]:
-        return f"Seeds make {share:.0%} of the uncertainty: it takes more of them (seed=0,1,...)."
-    limit = findings.reference.param("limit.test") or "None"
-    more = "raise limit.test" if limit != "None" else "it takes a larger test split"
-    return f"Test examples make {1 - share:.0%} of the uncertainty, not seeds: {more}."
+        more = "it takes more of them (seed=0,1,...)"
+        return f"Seeds make {_part(share)} of the uncertainty: {more}."
+    more = f"it takes a larger test split{_of_source(findings)}"
+    if (findings.reference.param("limit.test") or "None") != "None":
+        more = "raise limit.test"
+    return f"Test examples make {_part(1 - share)} of the uncertainty, not seeds: {more}."
+
+
+def _part(share: float) -> str:
+    return f"{share:.0%}" if share < 0.995 else "nearly all"
+
+
+def _of_source(findings: Findings) -> str:
+    return " of the source task" if findings.compared_on == SOURCE else ""
 
 
 def _holds(arm: ArmFindings, other: ArmFindings, findings: Findings) -> bool:

@@ -8,11 +8,11 @@ import numpy as np
 from adapterlab.errors import ConfigError
 from adapterlab.evidence.contributions import higher_is_better
 from adapterlab.evidence.intervals import Interval
+from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
     MARGIN,
     Comparison,
     Family,
-    Replicates,
     Verdict,
     compare_all,
 )

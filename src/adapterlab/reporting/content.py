@@ -27,12 +27,14 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
         return replace(pages[0], notes=[*overall.notes, *pages[0].notes])
     names = [task.task for task in tasks]
     ranks = overall.ranks
-    several = "Accuracies on different data sets are not compared with each other."
+    over = ["Accuracies on different data sets are not compared with each other."]
+    if ranks is not None:
+        over = about_tasks(ranks)
     return Page(
         study=tasks[0].study,
         about=" ".join(page.about for page in pages),
         verdict=[
-            *(about_tasks(ranks) if ranks is not None else [several]),
+            over[0],
             *(f"{name}: {' '.join(p.verdict)}" for name, p in zip(names, pages, strict=True)),
         ],
         tables=[
@@ -44,9 +46,20 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
             ),
         ],
         pictures=(),
-        notes=[*overall.notes, *dict.fromkeys(note for page in pages for note in page.notes)],
+        notes=[*overall.notes, *over[1:], *_merged(names, [page.notes for page in pages])],
         facts=list(dict.fromkeys(fact for page in pages for fact in page.facts)),
         runs=_joined([page.runs for page in pages]),
+    )
+
+
+def _merged(names: Sequence[str], notes: Sequence[Sequence[str]]) -> list[str]:
+    """Put notes on data sets together; one that is not on all says on which it is."""
+    return list(
+        dict.fromkeys(
+            note if all(note in others for others in notes) else f"{name}: {note}"
+            for name, own in zip(names, notes, strict=True)
+            for note in own
+        )
     )
 
 
@@ -76,13 +89,15 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
 
 def _page(findings: Findings, overall: Overall) -> Page:
     luck = overall.luck.get(findings.task)
+    lucky = overall.lucky.get(findings.task, "") if len(findings.arms) > 1 else ""
+    of = f"{lucky}: " if lucky else ""
     tables = [
         arms_table(findings),
         costs_table(findings),
         *matched_tables(findings),
         seeds_table(findings.arms),
         flips_table(findings.reference),
-        None if luck is None else variance_table(luck),
+        None if luck is None else _of_arm(variance_table(luck), lucky),
     ]
     return Page(
         study=findings.study,
@@ -90,10 +105,15 @@ def _page(findings: Findings, overall: Overall) -> Page:
         verdict=verdict(findings),
         tables=[table for table in tables if table is not None],
         pictures=(),
-        notes=[*([] if luck is None else [about_luck(luck)]), *notes(findings)],
+        notes=[*([] if luck is None else [of + about_luck(luck)]), *notes(findings)],
         facts=facts(findings),
         runs=runs_table(findings),
     )
+
+
+def _of_arm(table: Table, name: str) -> Table:
+    """Say of which arm a table is, where that is one of several."""
+    return replace(table, title=f"{table.title}: {name}") if name else table
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterlab.evidence.arrays import Floats
+from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.replicates import Replicates
@@ -208,7 +208,7 @@ def headline(findings: Findings, level: float = 0.95) -> tuple[Interval | None, 
     return mean_interval(findings.compared_on, values, level ** (1 / among)), among
 
 
-def mean_interval(metric: str, values: Floats, level: float = 0.95) -> Interval:
+def mean_interval(metric: str, values: Floats | Booleans, level: float = 0.95) -> Interval:
     """Return the interval of a metric's mean, over runs and test examples.
 
     Args:
@@ -217,8 +217,8 @@ def mean_interval(metric: str, values: Floats, level: float = 0.95) -> Interval:
         level: of the interval.
     """
     if metric in ("accuracy", SOURCE):
-        found = share_interval(values, level=level)
-        return Interval(found.low, found.high)
+        share = share_interval(values, level=level)
+        return Interval(share.low, share.high)
     arm = Replicates("", tuple(range(len(values))), values)
     found = Spread.of([arm]).interval(0, level)
     if metric.startswith(RECALL) or METRICS[metric].unit == "points":

@@ -38,6 +38,7 @@ def notes(findings: Findings) -> list[str]:
             f"{findings.compared_on}: arms that were selected by it might come out otherwise"
         )
     said += _uneven(findings)
+    said += _fixed(findings)
     said += sorted({f"{arm.name}: {run.status}: {run.reason}" for arm in findings.all_arms
                     for run in arm.lost if run.reason})[:_REASONS]  # fmt: skip
     said += on_tuning(runs)
@@ -75,6 +76,20 @@ def _uneven(findings: Findings) -> list[str]:
             for replicates, names in kinds.items()
         )
     ]
+
+
+def _fixed(findings: Findings) -> list[str]:
+    """Say what was not drawn anew from run to run, so that its luck is in no interval."""
+    several = [arm.arm.replicates for arm in findings.arms if len(arm.arm.runs) > 1]
+    said = []
+    for name, drawn in (("initialisation", "init"), ("order of batches", "order")):
+        kinds = [{getattr(one, drawn) for one in replicates} for replicates in several]
+        if kinds and all(len(kind) == 1 for kind in kinds):
+            said.append(
+                f"all runs of an arm share the {name}: what another one would change is in no "
+                "interval and in no verdict"
+            )
+    return said
 
 
 def _missing(runs: Sequence[Run]) -> list[str]:

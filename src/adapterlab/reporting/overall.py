@@ -21,12 +21,14 @@ class Overall:
         tuning: how its arms were tuned; empty if they were not.
         ranks: of arms over data sets; None if there are too few of either.
         luck: where that of its runs comes from, by data set.
+        lucky: the arm whose runs tell that, by data set; none where all runs do.
     """
 
     notes: tuple[str, ...] = ()
     tuning: tuple[TuningFindings, ...] = ()
     ranks: TaskFindings | None = None
     luck: dict[str, Luck] = field(default_factory=dict)
+    lucky: dict[str, str] = field(default_factory=dict)
 
 
 def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
@@ -41,11 +43,12 @@ def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
     )
 
 
-def luck_in(task: Findings) -> Luck | None:
-    """Return where the luck of a data set's runs comes from; None if they do not tell.
+def luck_in(task: Findings) -> tuple[Luck, str] | None:
+    """Return where the luck of a data set's runs comes from, and the arm whose runs tell it.
 
     Runs of several arms that differ in nothing but what is drawn at random, as those of a study of
-    variance do, tell it together; else those of the reference do.
+    variance do, tell it together, and the arm's name is empty; else those of the reference do.
+    None if neither tell.
     """
     alone = list(task.reference.arm.runs)
     most = alike(task.runs)[0]
@@ -64,5 +67,5 @@ def luck_in(task: Findings) -> Luck | None:
         whole = whole and all(np.array_equal(labels, kept[0][0]) for labels, _ in kept)
         luck, _ = luck_of(runs, np.stack([row for _, row in kept]) if whole else None)
         if luck is not None:
-            return luck
+            return luck, "" if several and runs is most else task.reference.name
     return None

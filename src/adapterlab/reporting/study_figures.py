@@ -118,6 +118,10 @@ class Drawing:
     narrow: Figure | None = None
 
 
+def _in_runs_of(arm: str | None) -> str:
+    return f", in the runs of {arm}" if arm else ""
+
+
 def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
     """Draw all that a study has: ranks over data sets, each data set's figures, how it was tuned.
 
@@ -145,7 +149,7 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
                 f"{prefix}luck",
                 f"{of}Where the luck comes from",
                 "Standard deviation of a run's accuracy by what is drawn at random, with 95% "
-                "intervals.",
+                f"intervals{_in_runs_of(overall.lucky.get(task.task))}.",
                 variance_figure(luck),
             )
     for number, tuning in enumerate(overall.tuning):

@@ -146,7 +146,7 @@ def matched_tables(findings: Findings) -> list[Table]:
             for arm in arms
         ]
         if rows:
-            header = ("", "arm", f"test {metric}", "verdict", "letters")
+            header: tuple[str, ...] = ("", "arm", f"test {metric}", "verdict", "letters")
             header += ("trained parameters", "of the budget")
             width = len(header) if any(row[-1] for row in rows) else len(header) - 1
             cut = tuple(row[:width] for row in rows)

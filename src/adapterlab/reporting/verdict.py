@@ -30,8 +30,11 @@ def verdict(findings: Findings) -> tuple[str, ...]:
 
 def _best(findings: Findings) -> str:
     """Say which arms may be best."""
-    if not findings.others or is_planned(findings):
+    if not findings.others:
         return ""
+    if is_planned(findings):
+        known = len(tested_arms(findings)) > 1
+        return "" if known else "Whether others are better than the reference is not known."
     best, tested = findings.best, tested_arms(findings)
     if winner(findings) is not None:
         return ""  # what is taken is called better than all others
@@ -70,7 +73,7 @@ def _leads(findings: Findings) -> str:
     if len(reference.score.values) < 2:
         seeds += ", whose luck it does not show"
     value = measured(reference.score.mean, metric)
-    return f"{reference.name}, {role}, has a {titled(metric)} of {value} ({ends}; {seeds})."
+    return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."
 
 
 def _differs(findings: Findings) -> str:

@@ -48,13 +48,13 @@ def unit(metric: str) -> str:
 
 
 def titled(metric: str) -> str:
-    """Write what a metric is called in a sentence: ``test macro-F1``."""
+    """Write what a metric is called in a sentence: ``a test macro-F1``."""
     if metric == SOURCE:
-        return METRICS[metric].title
+        return f"an {METRICS[metric].title}"
     title = METRICS[metric].title if metric in METRICS else metric
     if metric.startswith(RECALL):
         title = f"recall of {metric.removeprefix(RECALL)}"
-    return f"test {title}"
+    return f"a test {title}"
 
 
 def is_share(metric: str) -> bool:

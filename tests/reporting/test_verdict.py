@@ -155,7 +155,7 @@ def test_runs_that_did_not_finish_are_said() -> None:
     )
     answer, *_, said = verdict(findings)
     assert said == (
-        "2 runs of 12 did not finish and are in no mean: full (1 diverged, 1 killed of 7)."
+        "2 runs of 12 did not finish and are in no mean: full (5 finished, 1 diverged, 1 killed)."
     )
     assert answer.startswith(
         "The best of 2 arms is full (95% confidence). full would be good enough but diverged"
@@ -172,7 +172,7 @@ def test_an_arm_of_which_no_run_finished_stands_in_the_table() -> None:
     (row,) = [row for row in table.rows if row[0] == "sgd"]
     assert dict(zip(table.header, row, strict=True))["verdict"] == "all 3 diverged"
     assert dict(zip(table.header, row, strict=True))["runs"] == "0 of 3: 3 diverged"
-    assert "sgd (3 diverged of 3)" in verdict(findings)[-1]
+    assert "sgd (all 3 diverged)" in verdict(findings)[-1]
 
 
 def test_many_names_are_cut() -> None:

@@ -30,6 +30,8 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
     over = ["Accuracies on different data sets are not compared with each other."]
     if ranks is not None:
         over = about_tasks(ranks)
+        if tasks[0].compared_on != "accuracy":
+            over.append("ranks over data sets are of accuracy, whatever else arms are compared on")
     return Page(
         study=tasks[0].study,
         about=" ".join(page.about for page in pages),

@@ -39,8 +39,7 @@ def notes(findings: Findings) -> list[str]:
         )
     said += _uneven(findings)
     said += _fixed(findings)
-    said += sorted({f"{arm.name}: {run.status}: {run.reason}" for arm in findings.all_arms
-                    for run in arm.lost if run.reason})[:_REASONS]  # fmt: skip
+    said += _reasons(findings)
     said += on_tuning(runs)
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
@@ -59,6 +58,18 @@ def notes(findings: Findings) -> list[str]:
     said += findings.gaps
     said += sorted({note for run in runs if (note := run.tags.get("data_notes"))})
     return said
+
+
+def _reasons(findings: Findings) -> list[str]:
+    """Say why runs did not finish, the first reason for each arm and fate."""
+    first: dict[tuple[str, str], str] = {}
+    for arm in findings.all_arms:
+        for run in arm.lost:
+            if run.reason:
+                first.setdefault((arm.name, str(run.status)), run.reason)
+    told = [f"{name}: {status}: {reason}" for (name, status), reason in sorted(first.items())]
+    more = len(told) - _REASONS
+    return [*told[:_REASONS], *([f"{more} more arms have reasons in runs.csv"] if more > 0 else [])]
 
 
 def _uneven(findings: Findings) -> list[str]:

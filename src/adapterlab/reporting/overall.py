@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adapterlab.evidence.variance import Luck
+from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
 from adapterlab.reporting.task_tables import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
@@ -32,12 +33,19 @@ class Overall:
 
 
 def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
-    """Rank the arms over data sets; an arm is the same on all that differs in nothing else."""
+    """Rank the arms over data sets; an arm is the same on all that differs in nothing else.
+
+    An arm that is not comparable with the others of its data set has no score there.
+    """
     if len(tasks) < 2:
         return None
     return over_tasks(
         {
-            task.task: {arm.arm.method or arm.name: arm.accuracy.values for arm in task.arms}
+            task.task: {
+                arm.arm.method or arm.name: arm.accuracy.values
+                for arm in task.arms
+                if arm.comparison is None or arm.comparison.verdict is not Verdict.NOT_COMPARABLE
+            }
             for task in tasks
         }
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, tested_arms, winner
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
-from adapterlab.reporting.study import Status
+from adapterlab.reporting.tables import fate
 from adapterlab.reporting.words import (
     MOST_NAMES,
     counted,
@@ -141,15 +141,11 @@ def _lost(findings: Findings) -> str:
     arms = [arm for arm in findings.all_arms if arm.lost]
     if not arms:
         return ""
-    parts = []
-    for arm in arms:
-        statuses = [status for status in Status if status is not Status.FINISHED]
-        how = ", ".join(f"{arm.count(status)} {status}" for status in statuses if arm.count(status))
-        parts.append(f"{arm.name} ({how} of {arm.tried})")
     count = sum(len(arm.lost) for arm in arms)
     return (
         f"{counted(count, 'run')} of {findings.tried} did not finish and "
-        f"{'is' if count == 1 else 'are'} in no mean: {listed(parts)}."
+        f"{'is' if count == 1 else 'are'} in no mean: "
+        f"{listed([f'{arm.name} ({fate(arm)})' for arm in arms])}."
     )
 
 

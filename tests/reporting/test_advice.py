@@ -1,6 +1,7 @@
 """What a report recommends, how wide its headline is, and what it says beside the tables."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.reporting.advice import advice, winner
+from adapterlab.reporting.answers import read_answers
 from adapterlab.reporting.compare import _figure, replicates
 from adapterlab.reporting.content import _merged
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
@@ -112,7 +114,10 @@ def test_intervals_of_shares_end_at_100_percent(metric: str) -> None:
 
 def test_an_accuracy_over_seeds_ends_at_100_percent_and_equal_seeds_have_no_interval() -> None:
     assert "100.00)" in with_interval(_figure("source/accuracy_after", [0.97, 0.999, 0.90]))
-    assert with_interval(estimate([0.9, 0.9, 0.9])) == "90.00%"
+    assert with_interval(estimate([0.9, 0.9, 0.9, 0.9])) == "90.00%"
+    thirds = estimate([0.7431] * 3)
+    assert thirds is not None
+    assert thirds.interval is None
     free = _figure("cost/train_seconds", [1.0, 3.0])
     assert free is not None
     assert free.interval is not None
@@ -164,6 +169,19 @@ def test_names_of_one_data_set_are_short_where_they_stay_different() -> None:
     assert [arm.name for arm in _shortened(arms)] == ["full", "head"]
     same = [Arm("full model=a", (), method="full"), Arm("full model=b", (), method="full")]
     assert _shortened(same) == same
+
+
+def test_files_that_are_gone_are_told_from_none_kept(tmp_path: Path) -> None:
+    run = Run("1", "full", {}, {}, {}, artifacts=tmp_path.as_uri(), replicate=Replicate(0, 0))
+    assert read_answers([run]) == (None, "the run of seed 0 kept no predictions")
+    gone = replace(run, artifacts=(tmp_path / "gone").as_uri())
+    _, why = read_answers([gone])
+    assert why.startswith("the files of the run of seed 0 are no longer where MLflow looks: /")
+
+
+def test_an_interval_without_test_examples_says_so() -> None:
+    findings = study(Made("full", 0.9, tested=False))
+    assert verdict(findings)[0].endswith("; 3 seeds, not over test examples).")
 
 
 def test_words_of_metrics_and_lists() -> None:

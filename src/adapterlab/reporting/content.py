@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
 from adapterlab.reporting.notes import about, facts, notes
-from adapterlab.reporting.overall import Overall
+from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
 from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.spreadsheets import runs_table
@@ -13,6 +14,7 @@ from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_
 from adapterlab.reporting.task_tables import about_tasks, tasks_table
 from adapterlab.reporting.variance_figure import about_luck, variance_table
 from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.words import counted, percent
 
 
 def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
@@ -78,7 +80,7 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
         "failed": float(tried - finished),
         "may_be_best": float(sum(len(task.best) for task in tasks)),
     }
-    if len(tasks) == 1:
+    if len(tasks) == 1 and not only_luck(tasks[0]):
         found = tasks[0]
         best, interval = found.reference.accuracy, found.reference.accuracy.interval
         metrics["best_accuracy"] = best.mean
@@ -91,6 +93,8 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
 
 def _page(findings: Findings, overall: Overall) -> Page:
     luck = overall.luck.get(findings.task)
+    if luck is not None and only_luck(findings):
+        return _page_of_luck(findings, luck)
     lucky = overall.lucky.get(findings.task, "") if len(findings.arms) > 1 else ""
     of = f"{lucky}: " if lucky else ""
     tables = [
@@ -108,6 +112,28 @@ def _page(findings: Findings, overall: Overall) -> Page:
         tables=[table for table in tables if table is not None],
         pictures=(),
         notes=[*([] if luck is None else [of + about_luck(luck)]), *notes(findings)],
+        facts=facts(findings),
+        runs=runs_table(findings),
+    )
+
+
+def _page_of_luck(findings: Findings, luck: Luck) -> Page:
+    """Say where the luck comes from, of a study that compares nothing."""
+    values = [value for arm in findings.arms for value in arm.accuracy.values]
+    mean, runs = sum(values) / len(values), counted(len(values), "run")
+    models = "/".join(dict.fromkeys(run.tags.get("model", "?") for run in findings.runs))
+    return Page(
+        study=findings.study,
+        about=f"{models} on {findings.task}: {runs} that differ only in what is drawn at random.",
+        verdict=(
+            about_luck(luck),
+            f"The test accuracies of all {runs} have a mean of {percent(mean)}, and lie between "
+            f"{percent(min(values))} and {percent(max(values))}. Nothing else was varied, so no "
+            "arms are compared.",
+        ),
+        tables=[variance_table(luck)],
+        pictures=(),
+        notes=[note for note in notes(findings) if not note.startswith("means are over")],
         facts=facts(findings),
         runs=runs_table(findings),
     )

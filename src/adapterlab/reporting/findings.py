@@ -236,6 +236,7 @@ def estimate(values: Sequence[float], interval: Interval | None = None) -> Estim
     if not values:
         return None
     mean, deviation = mean_and_deviation(values)
-    # Equal seeds do not show how far others would be from them.
-    found = interval or (t_interval(values) if deviation else None)
+    # Equal seeds do not show how far others would be from them; sums of equals are not quite equal.
+    spread = deviation is not None and deviation > 1e-9 * abs(mean)
+    found = interval or (t_interval(values) if spread else None)
     return Estimate(tuple(values), mean, deviation, found)

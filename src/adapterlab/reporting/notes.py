@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
-from adapterlab.reporting.words import counted, gap, listed, percent
+from adapterlab.reporting.words import counted, gap, listed, percents
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
+
+
+_REPLICATES = 6
+"""Draws of an arm's runs that are written at most."""
 
 
 def about(findings: Findings) -> str:
@@ -43,10 +47,7 @@ def notes(findings: Findings) -> list[str]:
     said += on_tuning(runs)
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
-        said.append(
-            f"the base had {', '.join(sorted({percent(value) for value in before}))} on the source "
-            "task before"
-        )
+        said.append(f"the base had {percents(before)} on the source task before")
     if any(arm.figure("cost/lane_seconds") for arm in arms):
         said.append(
             "seconds in a pack are a run's share of the time of runs that were trained together; "
@@ -83,10 +84,15 @@ def _uneven(findings: Findings) -> list[str]:
     return [
         "means are over each arm's own finished runs, which are not the same for all: "
         + "; ".join(
-            f"{listed(names)}: {listed([str(one) for one in replicates], 6)}"
-            for replicates, names in kinds.items()
+            f"{listed(names)}: {_written(replicates)}" for replicates, names in kinds.items()
         )
     ]
+
+
+def _written(replicates: Sequence[Replicate]) -> str:
+    if len(replicates) > _REPLICATES:
+        return f"{len(replicates)} runs"
+    return listed([str(one) for one in replicates], _REPLICATES)
 
 
 def _fixed(findings: Findings) -> list[str]:

@@ -51,6 +51,11 @@ def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
     )
 
 
+def only_luck(task: Findings) -> bool:
+    """Say whether all runs are of one arm, though its draws, such as the base, give it names."""
+    return len(task.arms) > 1 and not task.lost and len(alike(task.runs)) == 1
+
+
 def luck_in(task: Findings) -> tuple[Luck, str] | None:
     """Return where the luck of a data set's runs comes from, and the arm whose runs tell it.
 

@@ -15,7 +15,7 @@ from adapterlab.looks import look_at
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
-from adapterlab.reporting.overall import Overall, luck_in, ranks_of
+from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.several import find_all
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
@@ -23,6 +23,7 @@ from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
+from adapterlab.reporting.variance_figure import variance_table
 from adapterlab.study_run import log_report
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
@@ -69,8 +70,14 @@ class Report:
         return None if self.folder is None else self.folder / "report.html"
 
     def table(self, task: int = 0) -> Table:
-        """Return one row an arm of a data set, the best on the test split first, in short."""
-        return short_table(self.tasks[task])
+        """Return one row an arm of a data set, the best on the test split first, in short.
+
+        Of a study that varies only what is drawn at random, one row a source of luck.
+        """
+        found = self.tasks[task]
+        if found.task in self.overall.luck and only_luck(found):
+            return variance_table(self.overall.luck[found.task])
+        return short_table(found)
 
     def arm(self, name: str) -> ArmFindings:
         """Return what was found on one arm.

@@ -13,7 +13,7 @@ from adapterlab.reporting.class_figures import (
 )
 from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.overall import Overall
+from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.sheets import narrow_sheets
 from adapterlab.reporting.task_figures import ranks_figure
@@ -139,7 +139,8 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
         )
     for task in tasks:
         prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
-        for name, (title, caption, draw) in FIGURES.items():
+        compared = task.task not in overall.luck or not only_luck(task)
+        for name, (title, caption, draw) in FIGURES.items() if compared else ():
             if (figure := draw(task)) is not None:
                 narrow = narrow_figure(name, task)
                 yield Drawing(f"{prefix}{name}", f"{of}{title}", caption, figure, narrow)

@@ -111,8 +111,8 @@ def about_luck(luck: Luck) -> str:
         return f"Of what was drawn at random, only {first.name} was looked at: {points}."
     if len(names) > 1:
         return (
-            f"Which source of luck is the largest is open between {listed(names)}; "
-            f"{first.name} has the largest estimate, a standard deviation of {points}."
+            f"Which source of luck is the largest is open between {listed(names)}; the largest "
+            f"estimate is that of {first.name}, a standard deviation of {points}."
         )
     remedy = "more test examples" if first.name == EXAMPLES else "more seeds"
     return (

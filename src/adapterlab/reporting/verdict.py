@@ -72,6 +72,8 @@ def _leads(findings: Findings) -> str:
         ends = f"95% interval {span(interval, metric)}"
     if len(reference.score.values) < 2:
         seeds += ", whose luck it does not show"
+    if reference.answers is None:
+        seeds += ", not over test examples"
     value = measured(reference.score.mean, metric)
     return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."
 

@@ -1,6 +1,6 @@
 """Figures as people read them: shares in percent, differences in points, sizes, p-values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval
@@ -119,6 +119,14 @@ def listed(names: Sequence[str], most: int = MOST_NAMES, joint: str = "and") -> 
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {joint} {names[-1]}"
+
+
+def percents(shares: Iterable[float], joint: str = "and") -> str:
+    """Write several shares: all of up to three that differ, or else from which to which."""
+    different = sorted({percent(share) for share in shares}, key=lambda text: float(text[:-1]))
+    if len(different) > 3:
+        return f"{different[0]} to {different[-1]}"
+    return listed(different, joint=joint)
 
 
 def counted(number: int, what: str) -> str:

@@ -11,13 +11,14 @@ from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.reporting.advice import advice, winner
 from adapterlab.reporting.answers import read_answers
 from adapterlab.reporting.compare import _figure, replicates
-from adapterlab.reporting.content import _merged
+from adapterlab.reporting.content import _merged, page_of, study_metrics
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
 from adapterlab.reporting.notes import notes
+from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
-from adapterlab.reporting.words import listed, titled, with_interval
+from adapterlab.reporting.words import listed, percents, titled, with_interval
 
 
 def planned(findings: Findings, name: str) -> Findings:
@@ -176,12 +177,43 @@ def test_files_that_are_gone_are_told_from_none_kept(tmp_path: Path) -> None:
     assert read_answers([run]) == (None, "the run of seed 0 kept no predictions")
     gone = replace(run, artifacts=(tmp_path / "gone").as_uri())
     _, why = read_answers([gone])
-    assert why.startswith("the files of the run of seed 0 are no longer where MLflow looks: /")
+    assert why == f"the run of seed 0 has no files in {tmp_path / 'gone'}"
 
 
 def test_an_interval_without_test_examples_says_so() -> None:
     findings = study(Made("full", 0.9, tested=False))
     assert verdict(findings)[0].endswith("; 3 seeds, not over test examples).")
+
+
+def test_a_study_of_luck_compares_nothing() -> None:
+    arms = [
+        Made(f"lora base.seed={n}", 0.9, seeds=1, params={"base.seed": str(n)}) for n in range(4)
+    ]
+    tags = {"model": "mlp"}
+    task = study(*(replace(one, tags=tags) for one in arms))
+    assert only_luck(task)
+    luck, whose = luck_in(task) or (None, None)
+    assert whose == ""
+    assert luck is not None
+    page = page_of([task], Overall(luck={task.task: luck}, lucky={task.task: whose}))
+    said = " ".join(page.verdict)
+    assert "The test accuracies of all 4 runs have a mean of 90.00%" in said
+    assert "no arms are compared" in said
+    assert [table.title for table in page.tables] == ["Where the luck comes from"]
+    assert "best_accuracy" not in study_metrics([task])
+    other = study(*arms, Made("full", 0.9, seeds=1, params={"adapter.name": "full"}))
+    assert not only_luck(other)
+
+
+def test_how_many_may_be_best_is_no_figure_where_nothing_was_tested() -> None:
+    few = study(Made("full", 0.9, seeds=2), Made("head", 0.5, seeds=2))
+    assert "may_be_best" not in study_metrics([few])
+    assert study_metrics([study(Made("full", 0.9), Made("head", 0.5))])["may_be_best"] == 1
+
+
+def test_many_shares_are_written_as_a_range() -> None:
+    assert percents([0.5, 0.25, 0.5], joint="or") == "25.00% or 50.00%"
+    assert percents([0.1, 0.09, 0.2, 1.0]) == "9.00% to 100.00%"
 
 
 def test_words_of_metrics_and_lists() -> None:

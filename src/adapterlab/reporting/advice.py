@@ -121,8 +121,10 @@ def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
         more = "it takes more of them (seed=0,1,...)"
         return f"Seeds make {_part(share)} of the uncertainty: {more}."
     more = f"it takes a larger test split{_of_source(findings)}"
-    if (findings.reference.param("limit.test") or "None") != "None":
-        more = "raise limit.test"
+    for limit in ("limit.test", "limit"):
+        if (findings.reference.param(limit) or "None") != "None":
+            more = f"raise {limit}"
+            break
     return f"Test examples make {_part(1 - share)} of the uncertainty, not seeds: {more}."
 
 

@@ -163,11 +163,11 @@ def _artifact(run: Run, name: str) -> Path | None:
 
 
 def _why_none(run: Run) -> str:
-    """Say why a run has no predictions: it kept none, or its files are gone from their place."""
+    """Say why a run has no predictions: it kept none, or its folder is not (any more) there."""
     place = urlsplit(run.artifacts)
     folder = Path(unquote(place.path))
     if run.artifacts and place.scheme in ("", "file") and not folder.is_dir():
-        return f"the files of the run of {run.replicate} are no longer where MLflow looks: {folder}"
+        return f"the run of {run.replicate} has no files in {folder}"
     return f"the run of {run.replicate} kept no predictions"
 
 

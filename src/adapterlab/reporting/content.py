@@ -78,8 +78,9 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
         "runs": float(tried),
         "arms": float(len(arms)),
         "failed": float(tried - finished),
-        "may_be_best": float(sum(len(task.best) for task in tasks)),
     }
+    if any(arm.may_be_best is not None for task in tasks for arm in task.arms):
+        metrics["may_be_best"] = float(sum(len(task.best) for task in tasks))
     if len(tasks) == 1 and not only_luck(tasks[0]):
         found = tasks[0]
         best, interval = found.reference.accuracy, found.reference.accuracy.interval

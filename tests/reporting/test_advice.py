@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict, compare_all
@@ -15,6 +16,7 @@ from adapterlab.reporting.content import _merged, page_of, study_metrics
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
 from adapterlab.reporting.notes import notes
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
+from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
@@ -209,6 +211,25 @@ def test_how_many_may_be_best_is_no_figure_where_nothing_was_tested() -> None:
     few = study(Made("full", 0.9, seeds=2), Made("head", 0.5, seeds=2))
     assert "may_be_best" not in study_metrics([few])
     assert study_metrics([study(Made("full", 0.9), Made("head", 0.5))])["may_be_best"] == 1
+
+
+def test_of_arms_equal_on_validation_map_and_table_pick_the_same() -> None:
+    made = [
+        Made(
+            f"lora alpha={alpha} rank={rank}",
+            0.7 + rank / 1000,
+            validation=0.8,
+            params={"adapter.rank": str(rank), "adapter.alpha": str(alpha)},
+        )
+        for alpha in (8, 16)
+        for rank in (2, 5, 11)
+    ]
+    findings = study(*made)
+    figure = rank_alpha_figure(findings)
+    assert figure is not None
+    (frame,) = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    column, row = round(frame.get_x() + 0.5), round(frame.get_y() + 0.5)
+    assert findings.reference.name == f"lora alpha={(8, 16)[row]} rank={(2, 5, 11)[column]}"
 
 
 def test_many_shares_are_written_as_a_range() -> None:

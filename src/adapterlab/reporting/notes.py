@@ -39,7 +39,8 @@ def notes(findings: Findings) -> list[str]:
     if findings.selected_on != findings.compared_on:
         said.append(
             f"epochs were selected by {findings.selected_on} on validation, arms are compared on "
-            f"{findings.compared_on}: arms that were selected by it might come out otherwise"
+            f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
+            "otherwise"
         )
     said += _uneven(findings)
     said += _fixed(findings)

@@ -156,7 +156,7 @@ def test_the_study_shows_its_verdict_and_opens_its_report(
 ) -> None:
     page.goto(address(ui, runs["seen"]))
     text = (root / "mlruns" / "reports" / "seen" / "report.md").read_text()
-    verdict = next(line for line in text.splitlines() if line.startswith("On the test split, "))
+    verdict = next(line for line in text.splitlines() if line.startswith("Which arm is best"))
     expect(page.get_by_text(verdict)).to_be_visible()
     close_assistant(page)
     for size in ((1400, 900), (1280, 720)):

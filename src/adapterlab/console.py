@@ -226,14 +226,15 @@ def print_export(export: "Export") -> None:
 
 def print_report(report: "Report") -> None:
     """Print a study's verdict, its table in short, what to know about it, and where the page is."""
-    findings = report.findings
-    table = Table(title=f"Study {findings.study}", title_justify="left")
-    short = report.table()
-    for name in short.header:
-        table.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
-    for row in short.rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+    for place, findings in enumerate(report.tasks):
+        of = f" on {findings.task}" if len(report.tasks) > 1 else ""
+        table = Table(title=f"Study {findings.study}{of}", title_justify="left")
+        short = report.table(place)
+        for name in short.header:
+            table.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
+        for row in short.rows:
+            table.add_row(*row)
+        console.print(table, markup=False)
     for sentence in report.page.verdict:
         _print_text(sentence)
     _print_notes(report.page.notes)

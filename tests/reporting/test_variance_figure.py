@@ -64,9 +64,9 @@ class TestLuckOfRuns:
         found, _ = luck_of([run(0.7 + 0.1 * k, init_seed=k, order_seed=k) for k in range(3)], None)
         assert found is not None
         (one,) = found.components
-        assert (one.name, one.runs) == ("initialisation and batch order", 3)
+        assert (one.name, one.runs) == ("initialisation with batch order", 3)
         assert one.deviation == pytest.approx(0.1)
-        assert "only initialisation and batch order was looked at" in about_luck(found)
+        assert "only initialisation with batch order was looked at" in about_luck(found)
 
     def test_a_full_cross_is_analysed_as_one(self) -> None:
         runs = [run(0.7 + 0.1 * i + 0.02 * j, init_seed=i, order_seed=j)

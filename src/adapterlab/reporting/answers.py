@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +118,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     for run in runs:
         path = _artifact(run, PREDICTIONS)
         if path is None:
-            return None, f"the run of {run.replicate} kept no predictions"
+            return None, _why_none(run)
         one, log_p = _read(path, metric)
         if read and not np.array_equal(one.labels, read[0].labels):
             return None, "its runs were tested on different examples"
@@ -159,6 +160,15 @@ def _artifact(run: Run, name: str) -> Path | None:
     except (MlflowException, OSError):
         return None
     return path if path.is_file() else None
+
+
+def _why_none(run: Run) -> str:
+    """Say why a run has no predictions: it kept none, or its folder is not (any more) there."""
+    place = urlsplit(run.artifacts)
+    folder = Path(unquote(place.path))
+    if run.artifacts and place.scheme in ("", "file") and not folder.is_dir():
+        return f"the run of {run.replicate} has no files in {folder}"
+    return f"the run of {run.replicate} kept no predictions"
 
 
 @dataclass(frozen=True, eq=False)

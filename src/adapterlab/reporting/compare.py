@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterlab.errors import ConfigError
-from adapterlab.evidence.contributions import SOURCE, higher_is_better
+from adapterlab.evidence.contributions import higher_is_better
 from adapterlab.evidence.intervals import Interval
-from adapterlab.evidence.shares import share_interval
+from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
     MARGIN,
     Comparison,
     Family,
-    Replicates,
     Verdict,
     compare_all,
 )
@@ -26,7 +25,7 @@ from adapterlab.reporting.findings import (
     Findings,
     Question,
     estimate,
-    is_share,
+    mean_interval,
 )
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status
@@ -246,23 +245,23 @@ def _findings(
     figures = {
         name: figure
         for name in sorted(shared)
-        if (figure := estimate(arm.values(name), share=is_share(name))) is not None
+        if (figure := _figure(name, arm.values(name))) is not None
     }
     if answers is not None and ACCURACY in figures:
-        figures[ACCURACY] = replace(figures[ACCURACY], interval=_of_share(answers.correct))
+        figures[ACCURACY] = replace(
+            figures[ACCURACY], interval=mean_interval("accuracy", answers.correct)
+        )
     selected = arm.values(f"best/val_{select_on}")
     selection = estimate([-value for value in selected] if select_on == "loss" else selected)
     assert selection is not None
     score = figures.get(f"test/{metric}", figures[ACCURACY])
     if values is not None:
         mean = values.mean(axis=1)
-        counted = metric in (ACCURACY.removeprefix("test/"), SOURCE)
-        interval = _of_share(values) if counted else _of_values(arm.name, values)
         score = Estimate(
             tuple(float(value) for value in mean),
             float(mean.mean()),
             float(mean.std(ddof=1)) if len(mean) > 1 else None,
-            interval,
+            mean_interval(metric, values),
         )
     return ArmFindings(
         arm=arm,
@@ -274,16 +273,13 @@ def _findings(
     )
 
 
-def _of_share(values: np.ndarray, level: float = 0.95) -> Interval:
-    found = share_interval(values, level=level)
-    return Interval(found.low, found.high)
-
-
-def _of_values(name: str, values: np.ndarray) -> Interval:
-    """Return the interval of a mean over runs and test examples that need not be a share."""
-    from adapterlab.evidence.spread import Spread
-
-    return Spread.of([Replicates(name, tuple(range(len(values))), values)]).interval(0, 0.95)
+def _figure(name: str, values: Sequence[float]) -> Estimate | None:
+    """Return mean and interval of a final metric; that of an accuracy lies within 0 and 1."""
+    found = estimate(values)
+    if found is None or found.interval is None or "accuracy" not in name:
+        return found
+    low, high = max(found.interval.low, 0.0), min(found.interval.high, 1.0)
+    return replace(found, interval=Interval(low, high))
 
 
 def _curves(histories: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Curve]:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapterlab.reporting.findings import Findings
+from adapterlab.evidence.variance import Luck
+from adapterlab.reporting.findings import Findings, headline
 from adapterlab.reporting.notes import about, facts, notes
-from adapterlab.reporting.overall import Overall
+from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
 from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.spreadsheets import runs_table
@@ -13,6 +14,7 @@ from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_
 from adapterlab.reporting.task_tables import about_tasks, tasks_table
 from adapterlab.reporting.variance_figure import about_luck, variance_table
 from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.words import counted, percent
 
 
 def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
@@ -27,12 +29,16 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
         return replace(pages[0], notes=[*overall.notes, *pages[0].notes])
     names = [task.task for task in tasks]
     ranks = overall.ranks
-    several = "Accuracies on different data sets are not compared with each other."
+    over = ["Accuracies on different data sets are not compared with each other."]
+    if ranks is not None:
+        over = about_tasks(ranks)
+        if tasks[0].compared_on != "accuracy":
+            over.append("ranks over data sets are of accuracy, whatever else arms are compared on")
     return Page(
         study=tasks[0].study,
         about=" ".join(page.about for page in pages),
         verdict=[
-            *(about_tasks(ranks) if ranks is not None else [several]),
+            over[0],
             *(f"{name}: {' '.join(p.verdict)}" for name, p in zip(names, pages, strict=True)),
         ],
         tables=[
@@ -44,9 +50,20 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
             ),
         ],
         pictures=(),
-        notes=[*overall.notes, *dict.fromkeys(note for page in pages for note in page.notes)],
+        notes=[*overall.notes, *over[1:], *_merged(names, [page.notes for page in pages])],
         facts=list(dict.fromkeys(fact for page in pages for fact in page.facts)),
         runs=_joined([page.runs for page in pages]),
+    )
+
+
+def _merged(names: Sequence[str], notes: Sequence[Sequence[str]]) -> list[str]:
+    """Put notes on data sets together; one that is not on all says on which it is."""
+    return list(
+        dict.fromkeys(
+            note if all(note in others for others in notes) else f"{name}: {note}"
+            for name, own in zip(names, notes, strict=True)
+            for note in own
+        )
     )
 
 
@@ -61,28 +78,33 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
         "runs": float(tried),
         "arms": float(len(arms)),
         "failed": float(tried - finished),
-        "may_be_best": float(sum(len(task.best) for task in tasks)),
     }
-    if len(tasks) == 1:
-        best = tasks[0].reference.accuracy
+    if any(arm.may_be_best is not None for task in tasks for arm in task.arms):
+        metrics["may_be_best"] = float(sum(len(task.best) for task in tasks))
+    if len(tasks) == 1 and not only_luck(tasks[0]):
+        found = tasks[0]
+        best, interval = found.reference.accuracy, found.reference.accuracy.interval
         metrics["best_accuracy"] = best.mean
-        if best.interval is not None:
-            metrics |= {
-                "best_accuracy_low": best.interval.low,
-                "best_accuracy_high": best.interval.high,
-            }
+        if found.compared_on == "accuracy":
+            interval, _ = headline(found)
+        if interval is not None:
+            metrics |= {"best_accuracy_low": interval.low, "best_accuracy_high": interval.high}
     return metrics
 
 
 def _page(findings: Findings, overall: Overall) -> Page:
     luck = overall.luck.get(findings.task)
+    if luck is not None and only_luck(findings):
+        return _page_of_luck(findings, luck)
+    lucky = overall.lucky.get(findings.task, "") if len(findings.arms) > 1 else ""
+    of = f"{lucky}: " if lucky else ""
     tables = [
         arms_table(findings),
         costs_table(findings),
         *matched_tables(findings),
         seeds_table(findings.arms),
         flips_table(findings.reference),
-        None if luck is None else variance_table(luck),
+        None if luck is None else _of_arm(variance_table(luck), lucky),
     ]
     return Page(
         study=findings.study,
@@ -90,10 +112,37 @@ def _page(findings: Findings, overall: Overall) -> Page:
         verdict=verdict(findings),
         tables=[table for table in tables if table is not None],
         pictures=(),
-        notes=[*([] if luck is None else [about_luck(luck)]), *notes(findings)],
+        notes=[*([] if luck is None else [of + about_luck(luck)]), *notes(findings)],
         facts=facts(findings),
         runs=runs_table(findings),
     )
+
+
+def _page_of_luck(findings: Findings, luck: Luck) -> Page:
+    """Say where the luck comes from, of a study that compares nothing."""
+    values = [value for arm in findings.arms for value in arm.accuracy.values]
+    mean, runs = sum(values) / len(values), counted(len(values), "run")
+    models = "/".join(dict.fromkeys(run.tags.get("model", "?") for run in findings.runs))
+    return Page(
+        study=findings.study,
+        about=f"{models} on {findings.task}: {runs} that differ only in what is drawn at random.",
+        verdict=(
+            about_luck(luck),
+            f"The test accuracies of all {runs} have a mean of {percent(mean)}, and lie between "
+            f"{percent(min(values))} and {percent(max(values))}. Nothing else was varied, so no "
+            "arms are compared.",
+        ),
+        tables=[variance_table(luck)],
+        pictures=(),
+        notes=[note for note in notes(findings) if not note.startswith("means are over")],
+        facts=facts(findings),
+        runs=runs_table(findings),
+    )
+
+
+def _of_arm(table: Table, name: str) -> Table:
+    """Say of which arm a table is, where that is one of several."""
+    return replace(table, title=f"{table.title}: {name}") if name else table
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterlab.evidence.arrays import Floats
+from adapterlab.evidence.arrays import Booleans, Floats
+from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
+from adapterlab.evidence.replicates import Replicates
+from adapterlab.evidence.shares import share_interval
+from adapterlab.evidence.spread import Spread
 from adapterlab.evidence.verdicts import Comparison, Family
 from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.study import Arm, Run, Status
@@ -20,7 +24,7 @@ class Estimate:
         values: one a seed.
         mean: of them.
         deviation: sample standard deviation; None for one value.
-        interval: 95% interval of the mean; None where no spread is known. That of an accuracy is
+        interval: 95% interval of the mean; None where no spread was seen. That of an accuracy is
             over seeds and test examples, that of another figure over seeds (Student's t).
     """
 
@@ -187,25 +191,52 @@ class Findings:
         return self.family.compare(a.name, b.name)
 
 
-def estimate(
-    values: Sequence[float], interval: Interval | None = None, *, share: bool = False
-) -> Estimate | None:
+def headline(findings: Findings, level: float = 0.95) -> tuple[Interval | None, int]:
+    """Return the interval of the reference's score, and among how many arms it was picked.
+
+    The arm that is best on validation owes some of its score to luck, so that its interval is one
+    of as many that hold at once as there are arms to pick from (Šidák). One that was planned was
+    not picked.
+    """
+    family, reference = findings.family, findings.reference
+    if family is None or reference.name not in {arm.name for arm in family.arms}:
+        return reference.score.interval, 1
+    if family.control is not None or len(family.arms) == 1:
+        return reference.score.interval, 1
+    among = len(family.arms)
+    values = next(arm.values for arm in family.arms if arm.name == reference.name)
+    return mean_interval(findings.compared_on, values, level ** (1 / among)), among
+
+
+def mean_interval(metric: str, values: Floats | Booleans, level: float = 0.95) -> Interval:
+    """Return the interval of a metric's mean, over runs and test examples.
+
+    Args:
+        metric: its name; shares lie within 0 and 1.
+        values: ``[S, N]``, per run and test example.
+        level: of the interval.
+    """
+    if metric in ("accuracy", SOURCE):
+        share = share_interval(values, level=level)
+        return Interval(share.low, share.high)
+    arm = Replicates("", tuple(range(len(values))), values)
+    found = Spread.of([arm]).interval(0, level)
+    if metric.startswith(RECALL) or METRICS[metric].unit == "points":
+        return Interval(max(found.low, 0.0), min(found.high, 1.0))
+    return found
+
+
+def estimate(values: Sequence[float], interval: Interval | None = None) -> Estimate | None:
     """Return mean, deviation and interval of a figure over seeds; None without values.
 
     Args:
         values: one a seed.
         interval: of the mean; None for Student's over seeds.
-        share: the figure lies between 0 and 1, and so does what of its interval is possible.
     """
     if not values:
         return None
     mean, deviation = mean_and_deviation(values)
-    found = interval or t_interval(values)
-    if share and found is not None:
-        found = Interval(max(found.low, 0.0), min(found.high, 1.0))
+    # Equal seeds do not show how far others would be from them; sums of equals are not quite equal.
+    spread = deviation is not None and deviation > 1e-9 * abs(mean)
+    found = interval or (t_interval(values) if spread else None)
     return Estimate(tuple(values), mean, deviation, found)
-
-
-def is_share(name: str) -> bool:
-    """Say whether a final metric of runs is a share: an accuracy, a recall, an F1."""
-    return any(part in name for part in ("accuracy", "recall/", "macro_f1", "/ece"))

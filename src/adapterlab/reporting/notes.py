@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
-from adapterlab.reporting.words import counted, gap, listed, percent
+from adapterlab.reporting.words import counted, gap, listed, percents
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
+
+
+_REPLICATES = 6
+"""Draws of an arm's runs that are written at most."""
 
 
 def about(findings: Findings) -> str:
@@ -21,7 +25,7 @@ def about(findings: Findings) -> str:
         of += f", of which {len(runs)} finished"
     reference = findings.reference.name
     why = "as asked" if findings.chosen else f"best {findings.selected_on} on validation"
-    compared = f"Compared on {findings.compared_on}, margin {_margin(findings)}."
+    compared = f"Compared on {findings.compared_on}{_family(findings)}, margin {_margin(findings)}."
     return f"{models} on {findings.task}: {of}. Reference: {reference} ({why}). {compared}"
 
 
@@ -35,18 +39,16 @@ def notes(findings: Findings) -> list[str]:
     if findings.selected_on != findings.compared_on:
         said.append(
             f"epochs were selected by {findings.selected_on} on validation, arms are compared on "
-            f"{findings.compared_on}: arms that were selected by it might come out otherwise"
+            f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
+            "otherwise"
         )
     said += _uneven(findings)
-    said += sorted({f"{arm.name}: {run.status}: {run.reason}" for arm in findings.all_arms
-                    for run in arm.lost if run.reason})[:_REASONS]  # fmt: skip
+    said += _fixed(findings)
+    said += _reasons(findings)
     said += on_tuning(runs)
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
-        said.append(
-            f"the base had {', '.join(sorted({percent(value) for value in before}))} on the source "
-            "task before"
-        )
+        said.append(f"the base had {percents(before)} on the source task before")
     if any(arm.figure("cost/lane_seconds") for arm in arms):
         said.append(
             "seconds in a pack are a run's share of the time of runs that were trained together; "
@@ -60,6 +62,18 @@ def notes(findings: Findings) -> list[str]:
     return said
 
 
+def _reasons(findings: Findings) -> list[str]:
+    """Say why runs did not finish, the first reason for each arm and fate."""
+    first: dict[tuple[str, str], str] = {}
+    for arm in findings.all_arms:
+        for run in arm.lost:
+            if run.reason:
+                first.setdefault((arm.name, str(run.status)), run.reason)
+    told = [f"{name}: {status}: {reason}" for (name, status), reason in sorted(first.items())]
+    more = len(told) - _REASONS
+    return [*told[:_REASONS], *([f"{more} more arms have reasons in runs.csv"] if more > 0 else [])]
+
+
 def _uneven(findings: Findings) -> list[str]:
     """Say where means are over different seeds, so that nobody reads them as over the same."""
     kinds: dict[tuple[Any, ...], list[str]] = {}
@@ -71,10 +85,29 @@ def _uneven(findings: Findings) -> list[str]:
     return [
         "means are over each arm's own finished runs, which are not the same for all: "
         + "; ".join(
-            f"{listed(names)}: {listed([str(one) for one in replicates], 6)}"
-            for replicates, names in kinds.items()
+            f"{listed(names)}: {_written(replicates)}" for replicates, names in kinds.items()
         )
     ]
+
+
+def _written(replicates: Sequence[Replicate]) -> str:
+    if len(replicates) > _REPLICATES:
+        return f"{len(replicates)} runs"
+    return listed([str(one) for one in replicates], _REPLICATES)
+
+
+def _fixed(findings: Findings) -> list[str]:
+    """Say what was not drawn anew from run to run, so that its luck is in no interval."""
+    several = [arm.arm.replicates for arm in findings.arms if len(arm.arm.runs) > 1]
+    said = []
+    for name, drawn in (("initialisation", "init"), ("order of batches", "order")):
+        kinds = [{getattr(one, drawn) for one in replicates} for replicates in several]
+        if kinds and all(len(kind) == 1 for kind in kinds):
+            said.append(
+                f"all runs of an arm share the {name}: what another one would change is in no "
+                "interval and in no verdict"
+            )
+    return said
 
 
 def _missing(runs: Sequence[Run]) -> list[str]:
@@ -88,6 +121,15 @@ def _missing(runs: Sequence[Run]) -> list[str]:
         f"not measured in {count} of {len(runs)} runs, {' and '.join(names)}: {reason}"
         for (reason, count), names in why.items()
     ]
+
+
+def _family(findings: Findings) -> str:
+    """Say which comparisons count, and at which level they hold together."""
+    family = findings.family
+    if family is None or family.pairs is None:
+        return ""
+    pairs = "all pairs" if family.control is None else f"with {family.control} as planned,"
+    return f", {pairs} at {100 * family.level:.3g}% together"
 
 
 def _margin(findings: Findings) -> str:

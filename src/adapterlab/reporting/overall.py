@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adapterlab.evidence.variance import Luck
+from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
 from adapterlab.reporting.task_tables import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
@@ -21,31 +22,46 @@ class Overall:
         tuning: how its arms were tuned; empty if they were not.
         ranks: of arms over data sets; None if there are too few of either.
         luck: where that of its runs comes from, by data set.
+        lucky: the arm whose runs tell that, by data set; none where all runs do.
     """
 
     notes: tuple[str, ...] = ()
     tuning: tuple[TuningFindings, ...] = ()
     ranks: TaskFindings | None = None
     luck: dict[str, Luck] = field(default_factory=dict)
+    lucky: dict[str, str] = field(default_factory=dict)
 
 
 def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
-    """Rank the arms over data sets; an arm is the same on all that differs in nothing else."""
+    """Rank the arms over data sets; an arm is the same on all that differs in nothing else.
+
+    An arm that is not comparable with the others of its data set has no score there.
+    """
     if len(tasks) < 2:
         return None
     return over_tasks(
         {
-            task.task: {arm.arm.method or arm.name: arm.accuracy.values for arm in task.arms}
+            task.task: {
+                arm.arm.method or arm.name: arm.accuracy.values
+                for arm in task.arms
+                if arm.comparison is None or arm.comparison.verdict is not Verdict.NOT_COMPARABLE
+            }
             for task in tasks
         }
     )
 
 
-def luck_in(task: Findings) -> Luck | None:
-    """Return where the luck of a data set's runs comes from; None if they do not tell.
+def only_luck(task: Findings) -> bool:
+    """Say whether all runs are of one arm, though its draws, such as the base, give it names."""
+    return len(task.arms) > 1 and not task.lost and len(alike(task.runs)) == 1
+
+
+def luck_in(task: Findings) -> tuple[Luck, str] | None:
+    """Return where the luck of a data set's runs comes from, and the arm whose runs tell it.
 
     Runs of several arms that differ in nothing but what is drawn at random, as those of a study of
-    variance do, tell it together; else those of the reference do.
+    variance do, tell it together, and the arm's name is empty; else those of the reference do.
+    None if neither tell.
     """
     alone = list(task.reference.arm.runs)
     most = alike(task.runs)[0]
@@ -64,5 +80,5 @@ def luck_in(task: Findings) -> Luck | None:
         whole = whole and all(np.array_equal(labels, kept[0][0]) for labels, _ in kept)
         luck, _ = luck_of(runs, np.stack([row for _, row in kept]) if whole else None)
         if luck is not None:
-            return luck
+            return luck, "" if several and runs is most else task.reference.name
     return None

@@ -20,7 +20,8 @@ READING: Mapping[str, str] = {
     "may be best": "whether the best arm may be this one.",
     "letters": "arms that share a letter are not told apart.",
     "runs": "how many finished, of those that should have.",
-    "test": "mean over seeds on the test split, with its 95% interval.",
+    "test": "mean over seeds on the test split, with its 95% interval. Of an arm that was picked "
+    "among several it is too narrow: what is said of that one above allows for the choice.",
     "difference": "to the reference, with an interval that is corrected for all comparisons.",
     "p": "of the difference, corrected for all comparisons.",
     "would have found": "a true difference of this size is found by 80 in 100 studies like this "

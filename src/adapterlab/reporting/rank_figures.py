@@ -172,7 +172,8 @@ def _draw_map(
         shades[alphas.index(alpha), ranks.index(rank)] = cell.accuracy.mean
     edges = np.arange(len(ranks) + 1) - 0.5, np.arange(len(alphas) + 1) - 0.5
     mapped = axes.pcolormesh(*edges, np.ma.masked_invalid(shades), cmap=_SHADES, norm=norm)
-    best = max(grid.cells.values(), key=lambda cell: cell.selection.mean)
+    # Of equals the first by name, as the reference is.
+    best = min(grid.cells.values(), key=lambda cell: (-cell.selection.mean, cell.name))
     others = [cell for cell in grid.cells.values() if cell is not best]
     # The comparisons of the table: a second family here could contradict it.
     compared = {cell.name: findings.compare(cell, best) for cell in others}

@@ -15,14 +15,15 @@ from adapterlab.looks import look_at
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
-from adapterlab.reporting.overall import Overall, luck_in, ranks_of
+from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.several import find_all
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
-from adapterlab.reporting.study import arms_of, read_runs
+from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
+from adapterlab.reporting.variance_figure import variance_table
 from adapterlab.study_run import log_report
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
@@ -68,9 +69,15 @@ class Report:
         """The page to open."""
         return None if self.folder is None else self.folder / "report.html"
 
-    def table(self) -> Table:
-        """Return one row an arm, the best on the test split first, in short."""
-        return short_table(self.findings)
+    def table(self, task: int = 0) -> Table:
+        """Return one row an arm of a data set, the best on the test split first, in short.
+
+        Of a study that varies only what is drawn at random, one row a source of luck.
+        """
+        found = self.tasks[task]
+        if found.task in self.overall.luck and only_luck(found):
+            return variance_table(self.overall.luck[found.task])
+        return short_table(found)
 
     def arm(self, name: str) -> ArmFindings:
         """Return what was found on one arm.
@@ -119,7 +126,7 @@ def make_report(request: Request) -> Report:
         AdapterLabError: it has no finished runs.
         ConfigError: the reference is none of its arms, or the metric is none.
     """
-    report, client = _read(request)
+    report, arms, client = _read(request)
     tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
     page = replace(report.page, pictures=_draw(report, folder / "figures"))
@@ -129,7 +136,7 @@ def make_report(request: Request) -> Report:
         for task in tasks:
             suffix = "" if len(tasks) == 1 else f"-{task.task}"
             write_csv(table(task), folder / f"{name}{suffix}.csv")
-    names, metrics = _new_names(tasks), study_metrics(tasks)
+    names, metrics = _new_names(arms), study_metrics(tasks)
     log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
     return replace(report, page=page, folder=folder)
 
@@ -144,7 +151,7 @@ def read_report(request: Request) -> Report:
     return _read(request)[0]
 
 
-def _read(request: Request) -> tuple[Report, Any]:
+def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
@@ -161,20 +168,22 @@ def _read(request: Request) -> tuple[Report, Any]:
         level=look.level,
     )
     tasks, gaps = find_all(request.study, arms, question)
+    lucks = {task.task: found for task in tasks if (found := luck_in(task)) is not None}
     trials = read_trials(client, request.study, request.experiment)
     overall = Overall(
         notes=(*([said] if said else []), *on_superseded(runs), *on_failures(trials), *gaps),
         tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),
         ranks=ranks_of(tasks),
-        luck={task.task: luck for task in tasks if (luck := luck_in(task)) is not None},
+        luck={task: luck for task, (luck, _) in lucks.items()},
+        lucky={task: arm for task, (_, arm) in lucks.items()},
     )
-    return Report(tasks=tasks, overall=overall, page=page_of(tasks, overall)), client
+    return Report(tasks=tasks, overall=overall, page=page_of(tasks, overall)), arms, client
 
 
-def _new_names(tasks: Sequence[Findings]) -> dict[str, tuple[str, str]]:
+def _new_names(arms: Sequence[Arm]) -> dict[str, tuple[str, str]]:
     """Return arm and name of the runs that MLflow has under other ones; renaming takes its time."""
     names = {}
-    for arm in (arm for task in tasks for arm in task.all_arms):
+    for arm in arms:
         for run in (*arm.runs, *arm.lost):
             # MLflow's table of runs shows some twenty characters of a name.
             name = f"{arm.name.replace('optimizer.', '')} {run.replicate}"

@@ -34,6 +34,8 @@ def find_all(
     for arm in arms:
         by_task.setdefault(arm.first.dataset, []).append(arm)
     asked = {task: _asked(own, question) for task, own in by_task.items()}
+    if len(by_task) > 1:
+        by_task = {task: _shortened(own) for task, own in by_task.items()}
     if question.reference is not None and not any(one.reference for one in asked.values()):
         find_arm(arms, question.reference)  # says that it is none
     found, gaps = [], []
@@ -45,6 +47,14 @@ def find_all(
     if not found:
         raise AdapterLabError(f"study={study}: {'; '.join(gaps)}")
     return tuple(sorted(found, key=lambda one: -len(one.arms))), gaps
+
+
+def _shortened(arms: Sequence[Arm]) -> list[Arm]:
+    """Leave out of the names what all arms of a data set share, which tells data sets apart."""
+    short = [arm.method or arm.name for arm in arms]
+    if len(set(short)) < len(short):
+        return list(arms)
+    return [replace(arm, name=name) for arm, name in zip(arms, short, strict=True)]
 
 
 def _asked(arms: Sequence[Arm], question: Question) -> Question:

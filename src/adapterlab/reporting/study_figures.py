@@ -13,7 +13,7 @@ from adapterlab.reporting.class_figures import (
 )
 from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.overall import Overall
+from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.sheets import narrow_sheets
 from adapterlab.reporting.task_figures import ranks_figure
@@ -118,6 +118,10 @@ class Drawing:
     narrow: Figure | None = None
 
 
+def _in_runs_of(arm: str | None) -> str:
+    return f", in the runs of {arm}" if arm else ""
+
+
 def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
     """Draw all that a study has: ranks over data sets, each data set's figures, how it was tuned.
 
@@ -135,7 +139,8 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
         )
     for task in tasks:
         prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
-        for name, (title, caption, draw) in FIGURES.items():
+        compared = task.task not in overall.luck or not only_luck(task)
+        for name, (title, caption, draw) in FIGURES.items() if compared else ():
             if (figure := draw(task)) is not None:
                 narrow = narrow_figure(name, task)
                 yield Drawing(f"{prefix}{name}", f"{of}{title}", caption, figure, narrow)
@@ -145,7 +150,7 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
                 f"{prefix}luck",
                 f"{of}Where the luck comes from",
                 "Standard deviation of a run's accuracy by what is drawn at random, with 95% "
-                "intervals.",
+                f"intervals{_in_runs_of(overall.lucky.get(task.task))}.",
                 variance_figure(luck),
             )
     for number, tuning in enumerate(overall.tuning):

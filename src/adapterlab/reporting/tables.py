@@ -12,6 +12,7 @@ from adapterlab.reporting.words import (
     gap,
     p_value,
     percent,
+    percents,
     seconds,
     signed,
     size,
@@ -118,7 +119,7 @@ def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table
     zero = {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}
     if zero and "test accuracy" in filled:
         # It was not trained, so nothing but its accuracy is known, and it takes part in no test.
-        accuracy = " or ".join(sorted(percent(value) for value in zero))
+        accuracy = percents(zero, joint="or")
         only = {"test accuracy": accuracy, "verdict": "not trained"}
         rows.append(("zero-shot: the base as it is", *(only.get(name, "") for name in filled)))
     return Table(title, ("arm", *filled), tuple(rows))
@@ -146,7 +147,7 @@ def matched_tables(findings: Findings) -> list[Table]:
             for arm in arms
         ]
         if rows:
-            header = ("", "arm", f"test {metric}", "verdict", "letters")
+            header: tuple[str, ...] = ("", "arm", f"test {metric}", "verdict", "letters")
             header += ("trained parameters", "of the budget")
             width = len(header) if any(row[-1] for row in rows) else len(header) - 1
             cut = tuple(row[:width] for row in rows)

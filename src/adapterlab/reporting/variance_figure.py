@@ -111,8 +111,8 @@ def about_luck(luck: Luck) -> str:
         return f"Of what was drawn at random, only {first.name} was looked at: {points}."
     if len(names) > 1:
         return (
-            f"Which source of luck is the largest is open between {listed(names)}; "
-            f"{first.name} has the largest estimate, a standard deviation of {points}."
+            f"Which source of luck is the largest is open between {listed(names)}; the largest "
+            f"estimate is that of {first.name}, a standard deviation of {points}."
         )
     remedy = "more test examples" if first.name == EXAMPLES else "more seeds"
     return (
@@ -172,4 +172,4 @@ def _levels(runs: Sequence[Run]) -> dict[str, list[str]]:
         if len(places) > 1:
             same = tuple(places[value] for value in column)
             together.setdefault(same, ([], column))[0].append(name)
-    return {" and ".join(names): column for names, column in together.values()}
+    return {" with ".join(names): column for names, column in together.values()}

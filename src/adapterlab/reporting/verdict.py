@@ -1,4 +1,4 @@
-"""A study's answer in a few sentences: what may be best, what is really different, what to do.
+"""A study's answer in a few sentences: what may be best, what to do, what is really different.
 
 Every sentence follows from the comparisons. What was not decided is called so, with what it would
 take; what did not finish is said.
@@ -6,85 +6,102 @@ take; what did not finish is said.
 
 from collections.abc import Sequence
 
-from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
-from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.study import Status
-from adapterlab.reporting.words import between, counted, gap, listed, measured, span
-
-_WHOLLY = 0.95
+from adapterlab.reporting.advice import advice, confidence, is_planned, tested_arms, winner
+from adapterlab.reporting.findings import ArmFindings, Findings, headline
+from adapterlab.reporting.tables import fate
+from adapterlab.reporting.words import (
+    MOST_NAMES,
+    counted,
+    gap,
+    listed,
+    measured,
+    span,
+    titled,
+)
 
 
 def verdict(findings: Findings) -> tuple[str, ...]:
-    """Return the sentences."""
-    said = [_best(findings), _leads(findings), _differs(findings), _advice(findings)]
-    return tuple(sentence for sentence in (*said, _lost(findings)) if sentence)
+    """Return the sentences, the answer first."""
+    answer = " ".join(part for part in (_best(findings), advice(findings)) if part)
+    said = (answer, _leads(findings), _differs(findings), _lost(findings))
+    return tuple(sentence for sentence in said if sentence)
 
 
 def _best(findings: Findings) -> str:
     """Say which arms may be best."""
-    best, tested = findings.best, [arm for arm in findings.arms if arm.may_be_best is not None]
-    if len(tested) < 2:
+    if not findings.others:
         return ""
-    of = f"of the {len(tested)} arms that were tested"
-    if len(best) == 1:
-        return f"Best {of}, with {_confidence(findings)}: {best[0].name}."
+    if is_planned(findings):
+        known = len(tested_arms(findings)) > 1
+        return "" if known else "Whether others are better than the reference is not known."
+    best, tested = findings.best, tested_arms(findings)
+    if winner(findings) is not None:
+        return ""  # what is taken is called better than all others
+    if len(tested) < 2:
+        return "Which arm is best is not known."
+    of = f"{len(tested)} arms"
+    if len(tested) < len(findings.all_arms):
+        of += " that could be tested"
+    sure = f"({confidence(findings)} confidence)"
     if len(best) == len(tested):
-        return f"Any {of} may be the best: the study does not tell (with {_confidence(findings)})."
-    names = _listed(best, most=12)
-    return f"The best {of} is among these, with {_confidence(findings)}: {names}."
+        return f"Any of the {of} may be the best {sure}."
+    if len(best) == 1:
+        return f"The best of {of} is {best[0].name} {sure}."
+    if len(best) <= MOST_NAMES:
+        return f"The best of {of} is {listed([arm.name for arm in best], joint='or')} {sure}."
+    return f"The best of {of} is one of {len(best)} {sure}: {_listed(best)}."
 
 
 def _leads(findings: Findings) -> str:
-    reference, others = findings.reference, findings.others
-    score, metric = reference.score, findings.compared_on
-    runs = counted(len(score.values), "seed")
-    held = f"{runs}; new seeds and new test examples may differ"
-    if len(score.values) < 2:
-        held = "one seed; over test examples, since its spread over seeds is not known"
-    interval = score.interval
-    if others and metric == "accuracy" and reference.answers is not None:
-        # It was picked among all arms, so its interval is one of as many that hold at once.
-        level = _WHOLLY ** (1 / (len(others) + 1))
-        found = share_interval(reference.answers.correct, level=level)
-        ends = f"{between(found)}, wide enough for a choice among {len(others) + 1} arms"
-    else:
-        ends = "no interval" if interval is None else span(interval, metric)
-    what = "" if metric == "accuracy" else f"{metric} of "
-    value = f"{reference.name} reaches {what}{measured(score.mean, metric)}"
+    """Say what the reference reaches, with an interval that allows for its being picked."""
+    reference, others, metric = findings.reference, findings.others, findings.compared_on
     if not others:
-        role = "it is the only arm, so there is nothing to compare it with"
+        role = "the only arm that finished" if findings.lost else "the only arm"
     elif findings.chosen:
-        role = f"it was named as what {counted(len(others), 'other arm')} are compared with"
+        role = "the reference that was named"
     else:
-        role = f"validation ({findings.selected_on}) prefers it"
-    return f"On the test split, {value} (95% interval {ends}; {held}); {role}."
+        role = f"the best on validation ({findings.selected_on})"
+    seeds = counted(len(reference.score.values), "seed")
+    interval, among = headline(findings)
+    if interval is None:
+        ends = "no interval"
+    elif among > 1:
+        ends = f"95% interval, for the pick of {among} arms: {span(interval, metric)}"
+    else:
+        ends = f"95% interval {span(interval, metric)}"
+    if len(reference.score.values) < 2:
+        seeds += ", whose luck it does not show"
+    if reference.answers is None:
+        seeds += ", not over test examples"
+    value = measured(reference.score.mean, metric)
+    return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."
 
 
 def _differs(findings: Findings) -> str:
     """Say what is known of the other arms against the reference."""
     others, name = findings.others, findings.reference.name
     if not others:
-        return "What that is worth, other arms would tell: adapter=full,head,lora, say."
+        return "Other arms would tell what that is worth: adapter=full,head,lora, say."
     parts = []
     if arms := _of(others, Verdict.WORSE):
-        parts.append(f"{name} is better than {_listed(arms)}{_gaps(arms, findings)}")
+        parts.append(f"{name} is better than {_which(arms, findings)}{_gaps(arms, findings)}")
     if arms := _of(others, Verdict.BETTER):
         parts.append(f"{_listed(arms)} {_are(arms)} better than {name}{_gaps(arms, findings)}")
+    margin = gap(findings.margin, findings.compared_on)
     if arms := _of(others, Verdict.EQUIVALENT):
-        within = f"within the margin of {_margin(findings)}"
-        parts.append(f"{_listed(arms)} {_are(arms)} equivalent to it, {within}")
+        parts.append(f"{_listed(arms)} {_are(arms)} equivalent to {name} (within {margin})")
     if arms := _of(others, Verdict.NOT_WORSE):
-        more = f"by more than the margin of {_margin(findings)}"
-        parts.append(f"{_listed(arms)} {_are(arms)} not worse than it {more}")
-    if arms := _of(others, Verdict.UNDECIDED):
+        parts.append(f"{_listed(arms)} {_are(arms)} not worse than {name} by {margin} or more")
+    undecided = _of(others, Verdict.UNDECIDED)
+    behind = [arm for arm in undecided if _not_better(arm, findings)]
+    if behind:
+        parts.append(f"{_listed(behind)} {_are(behind)} not better than {name} by {margin} or more")
+    if arms := [arm for arm in undecided if arm not in behind]:
         hidden = _hidden(arms, findings)
-        parts.append(f"between it and {_listed(arms)} nothing is decided{hidden}")
-    tested = (
-        f"By comparisons of {_pairs(findings)} at {_level(findings):.3g}%, {'; '.join(parts)}."
-        if parts
-        else ""
-    )
+        start = "between" if parts else "Between"
+        parts.append(f"{start} {name} and {_which(arms, findings)} nothing is decided{hidden}")
+    tested = f"{'; '.join(parts)}." if parts else ""
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
 
 
@@ -97,79 +114,27 @@ def _few(findings: Findings) -> str:
     for arms, how in ((worse, "worse"), (better, "better")):
         if arms:
             said.append(
-                f"As trained, every model of {_listed(arms)} is {how} than every one of {name}"
-                f"{_gaps(arms, findings)}: test examples leave no doubt, but other seeds were "
-                "not tried enough to know."
+                f"Each trained model of {_which(arms, findings)} is {how} than each of {name}"
+                f"{_gaps(arms, findings)}; other seeds may tell otherwise."
             )
     if few:
+        differ = "differs" if len(few) == 1 else "differ"
         said.append(
-            f"Whether {_listed(few)} {'differs' if len(few) == 1 else 'differ'} from {name} was "
-            f"not tested, which takes {MIN_SEEDS} seeds of both."
+            f"Whether {_which(few, findings)} {differ} from {name} was not tested: that takes "
+            f"{MIN_SEEDS} seeds of each."
         )
     return " ".join(said)
 
 
 def _apart(findings: Findings) -> str:
-    arms = _of(findings.others, Verdict.NOT_COMPARABLE)
-    if not arms:
-        return ""
-    reasons = list(dict.fromkeys(arm.comparison.why for arm in arms if arm.comparison))
-    return f"Not comparable with {findings.reference.name}: {_listed(arms)} ({'; '.join(reasons)})."
-
-
-def _advice(findings: Findings) -> str:
-    """Recommend the cheapest arm that was shown to be good enough, or say what it would take."""
-    if not findings.others:
-        return ""
-    tested = [arm for arm in findings.arms if arm.may_be_best is not None]
-    if findings.family is not None and findings.family.control is not None:
-        tested = [findings.reference, *(a for a in findings.others if a.comparison
-                                        and a.comparison.interval)]  # fmt: skip
-    if len(tested) < 2:
-        return f"To learn which arm is better, give each {MIN_SEEDS} seeds or more: seed=0,1,2,3,4."
-    good = [arm for arm in tested if all(_holds(arm, other, findings) for other in tested)]
-    steady = [arm for arm in good if not arm.diverged]
-    if steady:
-        cheapest = min(steady, key=lambda arm: arm.trained)
-        rest = [arm for arm in tested if arm is not cheapest]
-        fewer = [arm for arm in rest if arm.trained < cheapest.trained]
-        why = (
-            "it is better than every other arm"
-            if all(_is(cheapest, other, findings, Verdict.BETTER) for other in rest)
-            else f"it was shown to be within {_margin(findings)} of every other arm, or better"
-        )
-        least = "" if fewer else ", and none trains fewer"
-        return f"Take {cheapest.name}, which trains {_cost(cheapest)}: {why}{least}."
-    if good:
-        return (
-            f"{_listed(good)} would be good enough but diverged in some runs, so nothing is "
-            "recommended before that is mended (a lower learning rate, say)."
-        )
-    return f"No arm is recommended: none was shown to be within {_margin(findings)} of every " + (
-        f"other. {_remedy(findings)}"
-    )
-
-
-def _remedy(findings: Findings) -> str:
-    """Say what would decide more: seeds or test examples, by which dominates the errors."""
-    family, reference = findings.family, findings.reference
-    rivals = _of(findings.others, Verdict.UNDECIDED) or list(findings.others)
-    shares = []
-    for arm in rivals:
-        part = None if family is None else family.share_of_runs(arm.name, reference.name)
-        if part is not None:
-            shares.append(part)
-    if not shares:
-        return "More seeds or test examples would tell more."
-    share = sum(shares) / len(shares)
-    if share >= 0.5:
-        return (
-            f"Seeds make {share:.0%} of the uncertainty, so add seeds (seed=0,1,...), which test "
-            "examples cannot replace."
-        )
-    return (
-        f"Test examples make {1 - share:.0%} of the uncertainty, which more seeds cannot mend: a "
-        "larger test split would."
+    """Say which arms cannot be compared with the reference, and why."""
+    reasons: dict[str, list[str]] = {}
+    for arm in _of(findings.others, Verdict.NOT_COMPARABLE):
+        why = arm.comparison.why if arm.comparison else ""
+        reasons.setdefault(why, []).append(arm.name)
+    name = findings.reference.name
+    return " ".join(
+        f"Not comparable with {name}: {listed(names)} ({why})." for why, names in reasons.items()
     )
 
 
@@ -178,46 +143,37 @@ def _lost(findings: Findings) -> str:
     arms = [arm for arm in findings.all_arms if arm.lost]
     if not arms:
         return ""
-    parts = []
-    for arm in arms:
-        statuses = [status for status in Status if status is not Status.FINISHED]
-        how = ", ".join(f"{arm.count(status)} {status}" for status in statuses if arm.count(status))
-        parts.append(f"{arm.name} ({how} of {arm.tried})")
     count = sum(len(arm.lost) for arm in arms)
     return (
         f"{counted(count, 'run')} of {findings.tried} did not finish and "
-        f"{'is' if count == 1 else 'are'} in no mean: {listed(parts)}."
+        f"{'is' if count == 1 else 'are'} in no mean: "
+        f"{listed([f'{arm.name} ({fate(arm)})' for arm in arms])}."
     )
-
-
-def _holds(arm: ArmFindings, other: ArmFindings, findings: Findings) -> bool:
-    """Say whether an arm was shown not to be worse than another by more than the margin."""
-    good = (Verdict.BETTER, Verdict.EQUIVALENT, Verdict.NOT_WORSE)
-    return arm is other or _is(arm, other, findings, *good)
-
-
-def _is(arm: ArmFindings, other: ArmFindings, findings: Findings, *kinds: Verdict) -> bool:
-    found = findings.compare(arm, other)
-    return found is not None and found.verdict in kinds
 
 
 def _of(arms: Sequence[ArmFindings], verdict: Verdict) -> list[ArmFindings]:
     return [arm for arm in arms if arm.comparison and arm.comparison.verdict is verdict]
 
 
-def _listed(arms: Sequence[ArmFindings], most: int = 5) -> str:
-    return listed([arm.name for arm in arms], most)
+def _not_better(arm: ArmFindings, findings: Findings) -> bool:
+    """Say whether the reference is not worse than an arm, by more than the margin."""
+    turned = findings.compare(findings.reference, arm)
+    return turned is not None and turned.verdict is Verdict.NOT_WORSE
+
+
+def _listed(arms: Sequence[ArmFindings]) -> str:
+    return listed([arm.name for arm in arms])
+
+
+def _which(arms: Sequence[ArmFindings], findings: Findings) -> str:
+    """Write names, or of three or more that are all others, that they are."""
+    if len(arms) == len(findings.others) >= 3 and not findings.lost:
+        return f"all {len(arms)} others"
+    return _listed(arms)
 
 
 def _are(arms: Sequence[ArmFindings]) -> str:
     return "is" if len(arms) == 1 else "are"
-
-
-def _pairs(findings: Findings) -> str:
-    family = findings.family
-    if family is not None and family.control is not None:
-        return f"all arms with {family.control}, as planned,"
-    return "all pairs of arms"
 
 
 def _comparisons(arms: Sequence[ArmFindings]) -> list[Comparison]:
@@ -237,25 +193,8 @@ def _hidden(arms: Sequence[ArmFindings], findings: Findings) -> str:
     sizes = [one.smallest_detectable for one in _comparisons(arms) if one.smallest_detectable]
     if not sizes:
         return ""
-    size = gap(max(sizes), findings.compared_on)
-    return f", where a true difference of {size} would have been found 4 times in 5"
-
-
-def _level(findings: Findings) -> float:
-    return 5.0 if findings.family is None else 100 * findings.family.level
-
-
-def _confidence(findings: Findings) -> str:
-    return f"{100 - _level(findings):.3g}% confidence"
-
-
-def _margin(findings: Findings) -> str:
-    return gap(findings.margin, findings.compared_on)
-
-
-def _cost(arm: ArmFindings) -> str:
-    total = arm.figure("params/total")
-    share = ""
-    if total is not None and arm.trained != total.mean:
-        share = f", {arm.trained / total.mean:.2%} of the model's"
-    return f"{arm.trained:,.0f} parameters{share}"
+    low, high = (gap(size, findings.compared_on) for size in (min(sizes), max(sizes)))
+    what = f"a true difference of {high}"
+    if max(sizes) > 1.2 * min(sizes):
+        what = f"true differences of {low.split()[0]} to {high}, by arm,"
+    return f" ({what} would have been found 4 times in 5)"

@@ -1,12 +1,15 @@
 """Figures as people read them: shares in percent, differences in points, sizes, p-values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from adapterlab.evidence.contributions import METRICS, RECALL
+from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
 NOT_MEASURED = "not measured"
+
+MOST_NAMES = 5
+"""Names in a sentence; of more, the first few are written and the rest counted."""
 
 
 def percent(share: float) -> str:
@@ -42,6 +45,16 @@ def unit(metric: str) -> str:
     if metric.startswith(RECALL):
         return "points"
     return METRICS[metric].unit if metric in METRICS else ""
+
+
+def titled(metric: str) -> str:
+    """Write what a metric is called in a sentence: ``a test macro-F1``."""
+    if metric == SOURCE:
+        return f"an {METRICS[metric].title}"
+    title = METRICS[metric].title if metric in METRICS else metric
+    if metric.startswith(RECALL):
+        title = f"recall of {metric.removeprefix(RECALL)}"
+    return f"a test {title}"
 
 
 def is_share(metric: str) -> bool:
@@ -99,13 +112,21 @@ def seconds(figure: Estimate) -> str:
     return f"{figure.mean:.3g}" if figure.mean < 1000 else f"{figure.mean:,.0f}"
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[str], most: int = MOST_NAMES, joint: str = "and") -> str:
     """Write names as a list: ``a, b and c``; of many the first, and how many more."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} {joint} {names[-1]}"
+
+
+def percents(shares: Iterable[float], joint: str = "and") -> str:
+    """Write several shares: all of up to three that differ, or else from which to which."""
+    different = sorted({percent(share) for share in shares}, key=lambda text: float(text[:-1]))
+    if len(different) > 3:
+        return f"{different[0]} to {different[-1]}"
+    return listed(different, joint=joint)
 
 
 def counted(number: int, what: str) -> str:

@@ -55,6 +55,11 @@ def test_no_plan_comes_after_a_look(store: tuple[Any, str, str]) -> None:
         require_plan(read_looks(*store), "mine", LookPlan(20, 0.05, "pocock"))
 
 
+def test_too_few_seeds_are_not_kept(store: tuple[Any, str, str]) -> None:
+    assert look_at(*store, [2, 1])[1] is None
+    assert read_looks(*store).looks == ()
+
+
 def test_a_study_without_a_run_of_its_own_keeps_nothing(store: tuple[Any, str, str]) -> None:
     client, _, experiment = store
     for _ in range(2):

@@ -16,17 +16,21 @@ NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 SHOWN = {
     "01_first_comparison": (
-        *("in a pack of 3", "On the test split, ", "<td>head</td>", "<td>worse</td>"),
-        *("<td>tie</td>", "learning rate, 0.003"),
+        *("in a pack of 3", "95% confidence", "<td>head</td>", "<td>worse</td>"),
+        *("<td>equivalent</td>", "<td>undecided</td>", "may be best", "would have found"),
+        "learning rate, 0.003",
     ),
     "02_rank_and_alpha": (
         *("What is trained together", "What digits_rotated-mlp-lora-r4-a16-seed0 trains"),
-        *("in a pack of 18", "On the test split, ", "<td>lora alpha=16 rank=4</td>"),
+        *("in a pack of 18", "95% confidence", "<td>lora alpha=16 rank=4</td>"),
+        *("<td>worse</td>", "letters"),
     ),
     "03_read_the_evidence": (
-        *("<td>full</td>", "Verdict.WORSE", "PairedT(", "PairedBootstrap(", "McNemar("),
-        *("(3, 360) seeds, test examples", "'head': ", "could have seen: ", "taken for"),
-        *("<iframe", "report.html"),
+        *("<td>full</td>", "'verdict': <Verdict.WORSE", "(3, 360) runs, test examples"),
+        *("full runs, joint, examples against lora:  [0.", "McNemar(only_a=", "critical: 0.0"),
+        *("head, lora: p = 0.0", "letters: {'dora': 'a'", "'head': 'b'", "'head': False"),
+        *("margin: 0.5 points:   equivalent  undecided  worse", "would have found: "),
+        *("360 examples, 3 seeds: ", "95.00%: 94.", "taken for", "<iframe", "report.html"),
     ),
 }
 """What a reader must find in each."""

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.sequential import levels, obrien_fleming, pocock, spent_at
-from adapterlab.studies.deciding import all_comparisons, decide
+from adapterlab.studies.deciding import compared, decide
 
 Array = npt.NDArray[np.float64]
 
@@ -253,10 +253,10 @@ def swept(
             Replicates(name, tuple(range(seeds[name])), right[arm, : seeds[name]])
             for arm, name in enumerate(names)
         ]
-        comparisons = all_comparisons(answers, level, 0.005)
+        pairs = compared(answers, level)
         alike = [name for name in left if not lead or name != "0"]
-        false |= bool(decide(comparisons, alike, level=level).out)
-        decision = decide(comparisons, left, level=level)
+        false |= bool(decide(pairs, alike, level=level, margin=0.005).out)
+        decision = decide(pairs, left, level=level, margin=0.005)
         left = decision.left
         if decision.is_over:
             break

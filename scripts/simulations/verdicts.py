@@ -6,8 +6,9 @@
 A study's arms have equal accuracy. Examples are easy or hard, for all arms alike and for each arm
 by itself; a run has luck that it carries to all examples, and luck with each. A verdict is false if
 any pair of arms is told apart. Power is that of the pair of the first two arms when the first is
-made worse, of the rule of now and of the one before it (a reference that was fixed beforehand,
-paired t-test, z-test over examples and min F', with Holm's correction), on the same studies.
+made worse, on the same studies: of the rule of now over all pairs, of the same rule with the second
+arm named beforehand (`planned=true`), and of the one before it (a reference that was fixed
+beforehand, paired t-test, z-test over examples and min F', with Holm's correction).
 """
 
 import argparse
@@ -30,6 +31,11 @@ Answers = npt.NDArray[np.bool_]
 
 EXAMPLES, OF_ARM, OF_ANSWER = 1.0, 0.3, 0.3
 """Standard deviations, in probits: of an example for all arms, for one, and for one run of it."""
+
+SHARES = ("false", "interval", "best", "headline", "now", "planned", "before")
+"""Of studies: with a false verdict; whose intervals of differences all hold; that keep an arm which
+is as good as all others among those that may be best; in which the accuracy's interval of the arm
+picked by that accuracy holds; and in which the worse arm is found, by each rule."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def previous(arms: list[Answers], level: float = 0.05) -> bool:
 def simulate(cell: Cell, studies: int, draws: int, seed: int) -> dict[str, float]:
     """Return the shares of studies in which each thing happened."""
     rng = np.random.default_rng([seed, cell.arms, cell.runs, cell.examples, int(1e3 * cell.luck)])
-    counts = dict.fromkeys(("false", "interval", "best", "headline", "now", "before"), 0.0)
+    counts = dict.fromkeys(SHARES, 0.0)
     names = [str(i) for i in range(cell.arms)]
     replicates = tuple(range(cell.runs))
     truth = cell.accuracy
@@ -148,12 +154,10 @@ def simulate(cell: Cell, studies: int, draws: int, seed: int) -> dict[str, float
         held = share_interval(picked, level=0.95 ** (1 / cell.arms))
         counts["headline"] += held.low <= truth <= held.high
         harmed = [worse(made[0], shift(cell), rng), *made[1:]]
-        again = compare_all(
-            [Replicates(n, replicates, a) for n, a in zip(names, harmed, strict=True)],
-            draws=draws,
-            seed=number,
-        )
-        counts["now"] += again.compare("0", "1").verdict is Verdict.WORSE
+        arms = [Replicates(n, replicates, a) for n, a in zip(names, harmed, strict=True)]
+        for name, control in (("now", None), ("planned", "1")):
+            again = compare_all(arms, control=control, draws=draws, seed=number)
+            counts[name] += again.compare("0", "1").verdict is Verdict.WORSE
         counts["before"] += previous(harmed)
     return {name: count / studies for name, count in counts.items()}
 
@@ -168,12 +172,11 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="write a line of JSON a cell here as well")
     options = parser.parse_args()
     header = ("arms", "runs", "examples", "accuracy", "luck", "wild")
-    shares = ("false", "interval", "best", "headline", "now", "before")
-    print(" | ".join([*header, *shares]))
+    print(" | ".join([*header, *SHARES]))
     for cell in tqdm(list(cells(options.arms, options.runs)), unit="cell"):
         found = simulate(cell, options.studies, options.draws, options.seed)
         values = [f"{value:g}" for value in asdict(cell).values()]
-        tqdm.write(" | ".join([*values, *(f"{found[name]:.3f}" for name in shares)]))
+        tqdm.write(" | ".join([*values, *(f"{found[name]:.3f}" for name in SHARES)]))
         if options.to is not None:
             with options.to.open("a") as file:
                 file.write(json.dumps(asdict(cell) | found | {"studies": options.studies}) + "\n")

@@ -2,24 +2,29 @@
 
 from pathlib import Path
 
-REPORT_EXPERIMENT = "tracking_experiment"
-"""The report's option for MLflow's experiment: Hydra takes `experiment` for the folder in conf/."""
+REPORT_EXPERIMENT, DEALT_ARM = "tracking_experiment", "arm_name"
+"""Options of the report and the self-check: Hydra takes `experiment` and `arm` for folders in
+conf/."""
 
 
-def for_hydra(argument: str, *, of_report: bool = False) -> str:
+def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = False) -> str:
     """Return an argument as Hydra takes it.
 
-    A path may begin with a tilde. The report's reference is text, whatever is in it, and its
-    `experiment` is that of MLflow.
+    A path may begin with a tilde. The names of arms that the report and the self-check are given
+    are text, whatever is in them, and their `experiment` is that of MLflow.
 
     Args:
         argument: as the shell left it.
         of_report: of the report.
+        of_selfcheck: of the self-check.
     """
-    if of_report and argument.startswith("experiment="):
-        return f"{REPORT_EXPERIMENT}={argument.partition('=')[2]}"
-    if of_report and argument.startswith("reference="):
-        return f"reference={quoted(argument.partition('=')[2])}"
+    option, equals, value = argument.partition("=")
+    if equals and (of_report or of_selfcheck) and option == "experiment":
+        return f"{REPORT_EXPERIMENT}={value}"
+    if equals and of_report and option == "reference":
+        return f"reference={quoted(value)}"
+    if equals and of_selfcheck and option == "arm":
+        return f"{DEALT_ARM}={quoted(value)}"
     return expand_home(argument)
 
 

@@ -27,7 +27,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adapterlab.arguments import REPORT_EXPERIMENT, for_hydra
+from adapterlab.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
@@ -96,6 +96,12 @@ def report() -> None:
     _main(_report)
 
 
+@seldom_collected()
+def selfcheck() -> None:
+    """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
+    _main(_selfcheck)
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
@@ -154,6 +160,20 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="selfcheck")
+def _selfcheck(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.reporting.selfcheck import parse_request, self_check
+
+        values["experiment"] = values.pop(REPORT_EXPERIMENT)
+        values["arm"] = values.pop(DEALT_ARM)
+        checked = self_check(parse_request(values))
+    print("\n".join(checked.lines))
+    if checked.broken:
+        sys.exit(1)
+
+
 def _run(config: Config, *, quiet: bool) -> RunResult:
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.building import check
@@ -195,7 +215,11 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    sys.argv[1:] = [for_hydra(argument, of_report=command is _report) for argument in sys.argv[1:]]
+    of_report, of_selfcheck = command is _report, command is _selfcheck
+    sys.argv[1:] = [
+        for_hydra(argument, of_report=of_report, of_selfcheck=of_selfcheck)
+        for argument in sys.argv[1:]
+    ]
     # An exception, so that the run is marked as killed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapterlab.errors import AdapterLabError
 from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
+from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.interrupts import undisturbed
 from adapterlab.study_run import find_study_run
 
@@ -108,8 +109,11 @@ def look_at(
 
 
 def keep_look(client: Any, looked: Looked, look: Look) -> Looked:
-    """Keep a look with the study's run, unless it has been kept; return what is then kept."""
-    known = look.seeds in {other.seeds for other in looked.looks}
+    """Keep a look with the study's run; return what is then kept.
+
+    One that has been kept is not kept again, nor one at which nothing could be tested.
+    """
+    known = look.most < MIN_SEEDS or look.seeds in {other.seeds for other in looked.looks}
     looks = looked.looks if known else (*looked.looks, look)
     if looked.run_id is not None and not known:
         written = [{"seeds": list(each.seeds), "level": each.level} for each in looks]

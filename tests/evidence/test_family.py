@@ -114,3 +114,19 @@ def test_same_seed_same_result() -> None:
 def test_an_arm_of_one_run_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 runs"):
         all_pairs(sure([0.0, 1.0], runs=1))
+
+
+def test_arms_that_answer_alike_are_not_told_apart_by_nothing() -> None:
+    spread = Spread(
+        means=np.array([0.9, 0.9, 0.9]),
+        freedom=np.full(3, 2.0),
+        runs=np.zeros(3),
+        joint=np.zeros(3),
+        examples=np.zeros((3, 3)),
+        differences=np.full((3, 3), 1e-6),
+    )
+    found = all_pairs(spread, draws=2000)
+    assert (found.p_adjusted == 1).all()
+    assert (found.high > found.low).all()
+    assert found.critical <= 0.1
+    assert found.may_be_best.all()

@@ -196,6 +196,14 @@ def test_too_few_seeds_are_no_look_since_nothing_is_tested(few: int) -> None:
     assert second.level == 0.05
 
 
+def test_an_arm_of_which_no_run_has_finished_is_none() -> None:
+    ((look, _), (again, _)) = looks([3, 0, 3], [3, 3])
+    assert look == again == Look((3, 3), 0.05)
+    ((nothing, said),) = looks([0, 0])
+    assert nothing == Look((), 0.05)
+    assert said is None
+
+
 def test_seeds_added_by_hand_are_said_with_what_they_cost() -> None:
     (first, nothing), (second, said) = looks([3, 3], [5, 5])
     assert nothing is None

@@ -11,6 +11,7 @@ from test_pictures import assert_whole_and_apart
 from test_study_figures import REFERENCE, drawn, marks, texts
 
 from adapterlab.reporting.arm_figures import accuracy_figure, forgetting_figure
+from adapterlab.reporting.study import Replicate, Status
 from adapterlab.reporting.study_figures import FIGURES
 
 # Accuracy
@@ -24,17 +25,23 @@ def test_accuracy_ranks_arms_and_says_what_each_comparison_came_to() -> None:
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["lora", "full", "head"]
     assert axes.yaxis_inverted()
-    assert marks(axes, 8) == [
-        (round(arm.accuracy.mean, 6), y) for y, arm in enumerate(findings.arms)
-    ]
+    means = [(round(arm.accuracy.mean, 6), y) for y, arm in enumerate(findings.arms)]
+    starred = [y for y, arm in enumerate(findings.arms) if arm.may_be_best]
+    assert starred
+    plain = marks(axes, 8)
+    assert plain == [mean for y, mean in enumerate(means) if y not in starred]
     seeds = [x for x, _ in marks(axes, 4.6)]
     assert seeds == [round(s, 6) for arm in findings.arms for s in arm.accuracy.values]
     bars = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.2]
     assert bars == [(arm.accuracy.interval.low, arm.accuracy.interval.high)
                     for arm in findings.arms if arm.accuracy.interval]  # fmt: skip
-    assert beside(axes) == {0: ["92.0%", "tie"], 1: ["90.0%", "reference"], 2: ["60.0%", "worse"]}
-    diamonds = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
-    assert diamonds == [1]
+    assert beside(axes) == {
+        0: ["92.0%", "a", "undecided"],
+        1: ["90.0%", "a", "reference"],
+        2: ["60.0%", "b", "worse"],
+    }
+    stars = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "*"]
+    assert stars == starred
 
 
 def beside(axes: Axes) -> dict[int, list[str]]:
@@ -45,10 +52,10 @@ def beside(axes: Axes) -> dict[int, list[str]]:
     return said
 
 
-def test_one_seed_has_no_bar_and_a_note() -> None:
+def test_one_seed_has_a_bar_over_examples_and_a_note() -> None:
     figure = accuracy_figure(study(Made("full", seeds=1), Made("head", seeds=1)))
     assert any("the spread between seeds is not known" in text for text in texts(figure))
-    assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 2.2]
+    assert len([line for line in figure.axes[0].lines if line.get_linewidth() == 2.2]) == 2
     assert "too few seeds" in texts(figure)
 
 
@@ -81,13 +88,14 @@ def test_letters_the_set_of_the_best_and_lost_runs_are_said_where_they_are_known
     for arm, letters, best in ((full, "a", True), (lora, "ab", True), (head, "b", False)):
         object.__setattr__(arm, "letters", letters)
         object.__setattr__(arm, "may_be_best", best)
-    object.__setattr__(lora.arm, "tried", 4)
-    object.__setattr__(lora.arm, "missing", (4,))
+    run = lora.arm.runs[0]
+    object.__setattr__(lora.arm, "lost", (replace(run, status=Status.FAILED),))
+    object.__setattr__(lora.arm, "missing", (Replicate(4, 4),))
     figure = accuracy_figure(findings)
     (axes,) = figure.axes
     assert beside(axes) == {
         0: ["90.0%", "a", "reference"],
-        1: ["89.0%", "ab", "tie, 3 of 5 runs"],
+        1: ["89.0%", "ab", "undecided, 3 of 5 runs"],
         2: ["60.0%", "b", "worse"],
     }
     stars = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "*"]

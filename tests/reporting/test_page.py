@@ -32,9 +32,15 @@ def test_figures_as_people_read_them() -> None:
     assert words.points(-0.0206) == "-2.06"
     assert words.points(0.001) == "+0.10"
     # 12.706 is Student's t of one degree of freedom: 12.706 * 0.0141 / sqrt(2).
-    assert words.mean_and_half(estimate([0.5, 0.52])) == "51.00% ± 12.71"
-    assert words.mean_and_half(estimate([0.5])) == "50.00%"
-    assert words.mean_and_half(None) == "not measured"
+    assert words.with_interval(estimate([0.5, 0.52])) == "51.00% (38.29 to 63.71)"
+    assert words.with_interval(estimate([0.5])) == "50.00%"
+    assert words.with_interval(None) == "not measured"
+    assert words.with_interval(estimate([0.5, 0.52]), "nll") == "0.5100 (0.3829 to 0.6371)"
+    assert words.gap(0.0565, "accuracy") == "5.65 points"
+    assert words.gap(-0.00001, "accuracy") == "0.001 points"
+    assert words.gap(0.01234, "nll") == "0.0123 nats"
+    assert words.gap(0.01234, "mcc") == "0.0123"
+    assert words.signed(-0.01, "recall/cat") == "-1.00"
     assert words.between(Interval(0.1, 0.25)) == "10.00% to 25.00%"
     assert [words.p_value(p) for p in (None, 0.0004, 0.012, 0.0499, 0.5, 1.0)] == [
         "not tested", "<0.001", "0.012", "0.05", "0.50", "1.00",
@@ -99,7 +105,7 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
     assert {row[:2] for row in equal_rank.rows} == {
         ("rank 4", "lora rank=4"), ("rank 4", "dora rank=4"),
     }  # fmt: skip
-    assert {(row[0], row[1], row[5]) for row in equal_budget.rows} == {
+    assert {(row[0], row[1], row[-1]) for row in equal_budget.rows} == {
         ("budget 1%", "lora rank=7", "99.0%"), ("budget 1%", "dora rank=6", "97.0%"),
     }  # fmt: skip
     assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []

@@ -36,7 +36,7 @@ def test_tables_for_a_spreadsheet_have_all_digits(tmp_path: Path) -> None:
     assert arms["full"]["p"] == ""
     (head,) = [arm for arm in findings.arms if arm.name == "head"]
     assert head.comparison is not None
-    for column in ("difference", "p_seeds", "p_examples", "p_both", "p", "p_adjusted", "effect"):
+    for column in ("difference", "p", "p_adjusted", "smallest_detectable"):
         assert float(arms["head"][column]) == getattr(head.comparison, column), column
 
 
@@ -64,7 +64,7 @@ def test_options_that_all_share_are_there_too(tmp_path: Path) -> None:
 def test_seeds_are_options_of_a_run_and_not_of_an_arm() -> None:
     findings = study(Made("lora", params={"order_seed": "7"}), Made("head"))
     assert "order_seed" in runs_csv(findings).header
-    assert runs_csv(findings).header.count("seed") == 1
+    assert runs_csv(findings).header.count("replicate") == 1
     assert not {"seed", "order_seed"} & set(arms_csv(findings).header)
 
 

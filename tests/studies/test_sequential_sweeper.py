@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from omegaconf import OmegaConf
 
 from adapterlab.errors import ConfigError
-from adapterlab.evidence.sequential import levels
+from adapterlab.evidence.sequential import levels, obrien_fleming
 from adapterlab.looks import look_at, read_looks
-from adapterlab.studies.sequential import Design
-from adapterlab.tracking import default_uri
+from adapterlab.studies.sequential import Design, SequentialStudy
+from adapterlab.tracking import connect, default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -90,7 +91,8 @@ def test_mistakes_are_found_before_anything_is_trained(
     options: list[str], message: str, tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:
     outcome = run_cli(*options, *OPTIONS[:1])
-    assert message in outcome.error
+    assert outcome.code == 2
+    assert message in outcome.err.splitlines()[-1]
     assert not (tmp_path / "mlruns" / "runs").exists()
 
 
@@ -140,7 +142,9 @@ def test_an_arm_that_diverges_leaves_and_is_said(
     options = ["tracking=none", "adapter=full", f"study=diverges-{launcher}"]
     outcome = run_cli(
         *SEQUENTIAL, f"hydra/launcher={launcher}", *OPTIONS, *options, "optimizer=sgd",
-        "optimizer.lr=0.1,0.0999,1e30", "hydra.sweeper.looks=[3,4]", root=lab_root,
+        "optimizer.lr=0.1,0.05,1e30", "hydra.sweeper.looks=[3,4]",
+        "hydra.sweeper.level=1e-5",  # so that the other two go on
+        root=lab_root,
     )  # fmt: skip
     assert outcome.code == 1, outcome
     assert outcome.err.count("failed: ") == 3
@@ -168,3 +172,35 @@ def test_the_sweep_of_an_experiment_says_the_arms(
     )  # fmt: skip
     assert outcome.code == 0, outcome
     assert "8 arms in study p" in outcome.err
+
+
+class _TwoArms:
+    """Arms that need no composing."""
+
+    labels = ("a", "b")
+
+    def job(self, arm: int, *fixed: str) -> list[str]:
+        return [self.labels[arm], *fixed]
+
+
+def test_the_report_of_an_interrupted_first_look_knows_the_plan(tmp_path: Path) -> None:
+    """Else it would count as a look without a plan, after which none can be made."""
+    tracking = {"enabled": True, "uri": None, "experiment": "interrupted"}
+    values = {"study": "cut", "plan": False, "root": str(tmp_path), "tracking": tracking}
+    store = connect(None, tmp_path / "mlruns")
+
+    def launch(jobs: list[list[str]], initial_job_idx: int) -> Any:
+        assert jobs == [[arm, f"seed={n}", "study=cut"] for arm in "ab" for n in range(3)]
+        assert initial_job_idx == 0
+        experiment = store.create_experiment("interrupted")
+        store.create_run(experiment, tags={"study": "cut", "kind": "study"})
+        raise KeyboardInterrupt
+
+    design = Design.of([3, 5], None, 0.05, 0.5, "obrien_fleming")
+    study = SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        study.carry_out()
+    assert read_looks(store, "cut", "interrupted").plan == design.plan
+    look, _ = look_at(store, "cut", "interrupted", [3, 2])
+    assert look.level == levels([3], 5, spending=obrien_fleming)[0]
+    SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]

@@ -22,6 +22,9 @@ RESERVE = 0.9
 """Part of the level that is used: the draws take estimated variances for true ones, which makes
 them lenient by up to a tenth (docs/experiments.md has the simulations)."""
 
+_MOST = 2.0
+"""Times the level: the largest p of a pair by itself that may count."""
+
 _WORK = 3_000_000
 """Pairs times draws that are computed at most: seconds, with 30 arms."""
 
@@ -120,12 +123,14 @@ def all_pairs(
     smallest, smallest_by_arm = pairs.without_differences(count, np.random.default_rng(seed))
     smallest.sort()
     as_extreme = (1 + np.searchsorted(smallest, p, side="right")) / (count + 1)
-    p_adjusted = np.minimum(as_extreme / RESERVE, 1.0)
+    # Arms that answer alike leave nothing to draw from: their p are all 1, and prove nothing.
+    p_adjusted = np.clip(as_extreme / RESERVE, p / _MOST, 1.0)
     critical = float(smallest[max(int(RESERVE * level * (count + 1)), 1) - 1])
+    critical = min(critical, _MOST * level)
     reach = special.stdtrit(freedom, 1 - critical / 2) * error
     worse = one_sided if higher_is_better else 1 - one_sided
     found = _smallest_by_arm(worse[None], first, second, k)[0]
-    limits = np.quantile(smallest_by_arm, RESERVE * level, axis=0)
+    limits = np.minimum(np.quantile(smallest_by_arm, RESERVE * level, axis=0), _MOST * level)
     return AllPairs(
         first=first,
         second=second,
@@ -141,7 +146,7 @@ def all_pairs(
     )
 
 
-def moderated(runs: Vector, freedom: Vector) -> Vector:
+def moderated(runs: Floats, freedom: Floats) -> Vector:
     """Draw variances over runs towards what is usual in their study.
 
     With 3 runs an arm, some variance of many is close to 0 by luck, and its arm would pass for

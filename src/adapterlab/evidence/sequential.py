@@ -166,7 +166,7 @@ class Look:
     """A look at a study: a report that was made, or a decision by which a sweep went on.
 
     Attributes:
-        seeds: finished runs of each arm, in any order.
+        seeds: finished runs of each arm that has any, the largest number first.
         level: at which differences were tested.
     """
 
@@ -176,7 +176,7 @@ class Look:
     @property
     def most(self) -> int:
         """Seeds of the arm that has most."""
-        return max(self.seeds)
+        return max(self.seeds, default=0)
 
 
 def next_look(
@@ -212,8 +212,8 @@ def next_look(
         raise ValueError(
             f"seeds {list(seeds)} of most {most}; expected arms, and a plan of at least {MIN_SEEDS}"
         )
-    now = tuple(sorted(seeds, reverse=True))
-    if now[0] < MIN_SEEDS:
+    now = tuple(sorted(filter(None, seeds), reverse=True))
+    if max(now, default=0) < MIN_SEEDS:
         return Look(now, level), None
     tested = [look for look in before if look.most >= MIN_SEEDS]
     path = _growing([*(look.most for look in tested), max(now)])

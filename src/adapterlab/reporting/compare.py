@@ -228,12 +228,15 @@ def _decided(r: Candidate, leader: Candidate, family: Family | None) -> ArmFindi
 
 
 def _margin(question: Question, first: Run) -> float:
-    """Return the margin in the unit of the score; options give shares in points."""
-    scale = 100 if unit(question.compare_on) == "points" else 1
+    """Return the margin in the unit of the score; options give shares in points.
+
+    Runs state points of accuracy, which say nothing of a metric in another unit.
+    """
+    in_points = unit(question.compare_on) == "points"
     if question.margin is not None:
-        return question.margin / scale
+        return question.margin / 100 if in_points else question.margin
     stated = first.params.get("margin")
-    return MARGIN if stated is None else float(stated) / scale
+    return float(stated) / 100 if in_points and stated is not None else MARGIN
 
 
 def _findings(

@@ -116,7 +116,7 @@ def short_names(arms: Sequence[ArmFindings], width: float, size: float = SIZE) -
 
 def one_seed_each(findings: Findings) -> bool:
     """Return whether no arm has a spread over seeds."""
-    return all(arm.accuracy.interval is None for arm in findings.arms)
+    return all(len(arm.accuracy.values) == 1 for arm in findings.arms)
 
 
 def letters(arm: ArmFindings) -> str:

@@ -2,22 +2,52 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
+from adapterlab.evidence.family import all_pairs
 from adapterlab.evidence.replicates import Replicates
-from adapterlab.evidence.verdicts import Comparison, Verdict, compare_all
-
-FamilyTest = Callable[[Sequence[Replicates], float, float], Sequence[Comparison]]
-"""Compares all pairs of arms; takes the arms, a family-wise level and a margin."""
+from adapterlab.evidence.spread import Spread
 
 
-def all_comparisons(arms: Sequence[Replicates], level: float, margin: float) -> list[Comparison]:
-    """Compare all pairs, as the report does: `evidence.verdicts.compare_all`."""
-    family = compare_all(arms, level=level, margin=margin)
-    return [family.compare(a.name, b.name) for a, b in combinations(arms, 2)]
+@dataclass(frozen=True)
+class Pair:
+    """Two arms, compared within a family; differences are a - b, in the unit of the scores.
+
+    Attributes:
+        a: name of an arm.
+        b: name of the other.
+        difference: of their means.
+        low: lower end of its simultaneous interval.
+        high: upper end.
+        p_adjusted: in the family.
+    """
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p_adjusted: float
+
+
+FamilyTest = Callable[[Sequence[Replicates], float], Sequence[Pair]]
+"""Compares all pairs of arms; takes the arms and a family-wise level."""
+
+
+def compared(arms: Sequence[Replicates], level: float) -> list[Pair]:
+    """Compare all pairs of arms as a report does, by `evidence.family.all_pairs`."""
+    if len(arms) < 2:
+        return []
+    found = all_pairs(Spread.of(arms), level=level)
+    return [
+        Pair(arms[first].name, arms[second].name, *(float(value) for value in values))
+        for first, second, *values in zip(
+            found.first, found.second, found.difference, found.low, found.high, found.p_adjusted,
+            strict=True,
+        )
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,32 +70,30 @@ class Decision:
         return self.undecided == 0
 
 
-def decide(comparisons: Sequence[Comparison], arms: Sequence[str], *, level: float) -> Decision:
+def decide(pairs: Sequence[Pair], arms: Sequence[str], *, level: float, margin: float) -> Decision:
     """Say which arms are out, and how many pairs of the rest are undecided.
 
-    Of two arms that differ at the look's level the worse one is out, so the pairs that are left are
-    equivalent within the margin or undecided. Pairs with arms that have left before are passed
-    over: what was decided about them stays, and is not tested again on seeds that they were denied.
-    They are in the family all the same, so that the arms that are left need no less than before.
+    Of two arms that differ at the look's level the worse one is out. So the pairs that are left are
+    equivalent, their simultaneous interval within the margin (two one-sided tests: Schuirmann,
+    1987), or undecided. Pairs with arms that have left before are passed over: what was decided
+    about them stays, and is not tested again on seeds that they were denied. They are in the family
+    all the same, so that a difference takes no less than it did before.
 
     Args:
-        comparisons: all pairs of a family that may hold more arms.
+        pairs: of a family that may hold more arms.
         arms: that were in the study when the look was made.
-        level: of the look. A family's p-values are drawn, and its intervals cannot be wider than
-            the draws say; where the level is smaller than that, only p decides.
+        level: of the look. Adjusted p are drawn; one below the smallest that can be is never met.
+        margin: a difference that does not matter, in the unit of the scores.
     """
-    ours = [pair for pair in comparisons if pair.a in arms and pair.b in arms]
+    ours = [pair for pair in pairs if pair.a in arms and pair.b in arms]
     out: dict[str, str] = {}
     for pair in sorted(ours, key=lambda pair: -abs(pair.difference)):
-        if pair.p_adjusted is None or pair.p_adjusted > level:
-            continue
-        if pair.verdict is Verdict.WORSE:
-            out.setdefault(pair.a, pair.b)
-        elif pair.verdict is Verdict.BETTER:
-            out.setdefault(pair.b, pair.a)
+        if pair.p_adjusted <= level:
+            worse, better = (pair.a, pair.b) if pair.difference < 0 else (pair.b, pair.a)
+            out.setdefault(worse, better)
     left = tuple(arm for arm in arms if arm not in out)
     rest = [pair for pair in ours if pair.a in left and pair.b in left]
-    alike = sum(pair.verdict is Verdict.EQUIVALENT for pair in rest)
+    alike = sum(-margin < pair.low and pair.high < margin for pair in rest)
     return Decision(out, left, len(rest) - alike)
 
 

@@ -28,7 +28,7 @@ from adapterlab.studies.arms import Arms
 from adapterlab.studies.deciding import (
     Decision,
     FamilyTest,
-    all_comparisons,
+    compared,
     decide,
     other_examples,
 )
@@ -125,7 +125,7 @@ class SequentialStudy:
         arms: Arms,
         config: DictConfig,
         launch: Launch,
-        test: FamilyTest = all_comparisons,
+        test: FamilyTest = compared,
     ) -> None:
         if len(arms.labels) < 2:
             raise ConfigError(
@@ -177,7 +177,10 @@ class SequentialStudy:
         for number in range(len(looks)):
             jobs = self.jobs(number, left)
             count = sum(map(len, done))
-            done.append(self.launch([line for _, _, line in jobs], initial_job_idx=count))
+            try:
+                done.append(self.launch([line for _, _, line in jobs], initial_job_idx=count))
+            finally:
+                self._keep_plan()  # the report of what is interrupted is a look as well
             if self.plan_only:
                 return done
             for (arm, seed, _), returned in zip(jobs, done[-1], strict=True):
@@ -222,17 +225,17 @@ class SequentialStudy:
                 f"{other} and {tested[0]} were tested on different examples, and cannot be "
                 "compared; the arms of a study share data set and limits"
             )
-        self._keep_plan()
         counts = [len(self._answers.get(arm, {})) for arm in self.arms.labels]
         look, _ = self._looked.next(counts, self.design.level)
         self._looked = keep_look(self._client, self._looked, look)
-        decision = decide(self.test(arms, look.level, self.design.margin), left, level=look.level)
+        pairs = self.test(arms, look.level)
+        decision = decide(pairs, left, level=look.level, margin=self.design.margin)
         self._say(number, look.level, decision)
         return decision.left, decision.is_over
 
     def _keep_plan(self) -> None:
         """Keep the plan, now that the study's run is there."""
-        if self._looked.plan is not None:
+        if self._looked.plan is not None or self.plan_only:
             return
         if self._client is not None:
             self._looked = read(self._client, self.study, self._experiment)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
 from adapterlab.packing import PackedModel
+from adapterlab.training.outcome import TrainingDivergedError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,18 @@ class Predictions:
     classes: tuple[str, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on."""
+        """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on.
+
+        Raises:
+            TrainingDivergedError: a logit is no number. The loss of the last epoch may still be
+                one, where the source task or the test split has larger activations.
+        """
+        broken = int((~np.isfinite(self.logits)).any(axis=1).sum())
+        if broken:
+            raise TrainingDivergedError(
+                f"{broken} of {len(self.logits)} examples have logits that are not finite after "
+                "training; try a lower optimizer.lr, or optimizer.clip_norm"
+            )
         return classification_metrics(self.logits, self.labels, self.classes)
 
     def confusion(self) -> npt.NDArray[np.int64]:

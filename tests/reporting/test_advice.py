@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict, compare_all
+from adapterlab.predictions import Predictions
 from adapterlab.reporting.advice import advice, winner
 from adapterlab.reporting.answers import read_answers
 from adapterlab.reporting.compare import _figure, replicates
@@ -18,9 +19,11 @@ from adapterlab.reporting.notes import notes
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.several import _shortened
+from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
 from adapterlab.reporting.words import listed, percents, titled, with_interval
+from adapterlab.training.outcome import TrainingDivergedError
 
 
 def planned(findings: Findings, name: str) -> Findings:
@@ -230,6 +233,20 @@ def test_of_arms_equal_on_validation_map_and_table_pick_the_same() -> None:
     (frame,) = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     column, row = round(frame.get_x() + 0.5), round(frame.get_y() + 0.5)
     assert findings.reference.name == f"lora alpha={(8, 16)[row]} rank={(2, 5, 11)[column]}"
+
+
+def test_a_look_among_several_is_called_so() -> None:
+    findings = study(Made("full", 0.9), Made("head", 0.5))
+    assert findings.family is not None
+    looked = replace(findings, family=replace(findings.family, level=0.04))
+    assert verdict(looked)[0].endswith("other arm (96% confidence in this look taken alone).")
+
+
+def test_answers_that_are_no_numbers_are_a_training_that_diverged() -> None:
+    logits = np.array([[0.0, np.inf], [1.0, 0.0]])
+    with pytest.raises(TrainingDivergedError, match="1 of 2 examples have logits that are not"):
+        Predictions(logits, np.array([0, 1]), ("a", "b")).metrics()
+    assert TrainingDivergedError.__name__ == DIVERGED
 
 
 def test_many_shares_are_written_as_a_range() -> None:

@@ -65,10 +65,10 @@ def is_planned(findings: Findings) -> bool:
 
 
 def confidence(findings: Findings) -> str:
-    """Write how sure what holds for all arms at once is: ``95%``."""
+    """Write how sure what holds for all arms at once is: ``95% confidence``."""
     level = _USUAL if findings.family is None else findings.family.level
-    alone = "" if abs(level - _USUAL) < 1e-9 else ", in this look taken alone,"
-    return f"{100 - 100 * level:.3g}%{alone}"
+    alone = "" if abs(level - _USUAL) < 1e-9 else " in this look taken alone"
+    return f"{100 - 100 * level:.3g}% confidence{alone}"
 
 
 def _to_test(findings: Findings) -> str:
@@ -85,7 +85,7 @@ def _take(arm: ArmFindings, tested: Sequence[ArmFindings], findings: Findings) -
     every = "every other arm" if len(tested) == len(findings.all_arms) else (
         "every other arm that could be tested")  # fmt: skip
     if winner(findings) is arm:
-        why = f"it is better than {every} ({confidence(findings)} confidence)"
+        why = f"it is better than {every} ({confidence(findings)})"
     else:
         within = f"within {gap(findings.margin, findings.compared_on)}"
         why = f"it was shown to be {within} of {every}, or better"

@@ -28,7 +28,7 @@ from adapterlab.reporting.findings import (
     mean_interval,
 )
 from adapterlab.reporting.reference import find_arm
-from adapterlab.reporting.study import Arm, Run, Status
+from adapterlab.reporting.study import Arm, Run, Status, same_examples
 from adapterlab.reporting.words import unit
 
 
@@ -209,7 +209,8 @@ def _decided(r: Candidate, leader: Candidate, family: Family | None) -> ArmFindi
         return one
     if family is not None and {name, leader.name} <= inside:
         return replace(one, comparison=family.compare(name, leader.name))
-    why = r.why or leader.why or "other test examples"
+    others = same_examples(one.arm.first, leader.found.arm.first)
+    why = r.why or leader.why or others or "other test examples"
     runs = len(one.score.values), len(leader.found.score.values)
     none = Comparison(
         a=name,

@@ -43,7 +43,7 @@ def _best(findings: Findings) -> str:
     of = f"{len(tested)} arms"
     if len(tested) < len(findings.all_arms):
         of += " that could be tested"
-    sure = f"({confidence(findings)} confidence)"
+    sure = f"({confidence(findings)})"
     if len(best) == len(tested):
         return f"Any of the {of} may be the best {sure}."
     if len(best) == 1:

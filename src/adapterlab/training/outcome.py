@@ -52,7 +52,7 @@ class Training:
 
 
 class TrainingDivergedError(AdapterLabError):
-    """The training loss is no longer a number."""
+    """The training loss, or what the trained model answers, is no longer a number."""
 
     exit_code = 1
 

@@ -103,7 +103,8 @@ def shift(cell: Cell) -> float:
 def worse(one: Answers, drop: float, rng: np.random.Generator) -> Answers:
     """Make an arm wrong on some examples that it gets right, the same in all runs."""
     lost = rng.random(one.shape[1]) < drop / max(float(one.mean()), drop)
-    return one & ~lost
+    kept: Answers = np.logical_and(one, np.logical_not(lost))
+    return kept
 
 
 def previous(arms: list[Answers], level: float = 0.05) -> bool:
@@ -126,7 +127,7 @@ def previous(arms: list[Answers], level: float = 0.05) -> bool:
         found.append(2 * max(tests))
     place = sum(p < found[0] for p in found)
     ahead = [p * (len(found) - i) for i, p in enumerate(sorted(found)[: place + 1])]
-    return max(ahead) < level
+    return bool(max(ahead) < level)
 
 
 def simulate(cell: Cell, studies: int, draws: int, seed: int) -> dict[str, float]:

@@ -34,8 +34,9 @@ from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.parsing import source_dataset
-from adapterlab.runs import RunResult, run_name
+from adapterlab.runs import RunResult
 from adapterlab.studies.callback import STUDY_VARIABLE, started
+from adapterlab.studies.foreseen import foresee
 from adapterlab.study_run import MULTIRUN_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
 from adapterlab.tracking import default_uri
@@ -69,6 +70,7 @@ def train() -> None:
         ended_by = error
         raise
     finally:
+        foresee(ended_by)
         # A later multirun has its own.
         for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
             os.environ.pop(variable, None)
@@ -108,7 +110,9 @@ def _train(cfg: DictConfig) -> float | None:
     with mistakes_in_one_line(sweep=multirun):
         config = parse_solved(cfg)
         if config.plan:
-            _plan(config)
+            from adapterlab.plans import show_plan
+
+            show_plan(config)
             return None
         if multirun:
             for name in ("pipeline", "training"):
@@ -193,20 +197,6 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     return run(config, data)
 
 
-def _plan(config: Config) -> None:
-    from adapterlab.building import check, high_rate
-    from adapterlab.console import print_plan
-
-    plan = check(config)
-    if plan is None:  # shape or classes are only in the data set's files
-        from adapterlab.assembly import plan_from_files
-
-        plan = plan_from_files(config)
-    print_plan(plan, run_name(config))
-    if (rate := high_rate(config, plan)) is not None:
-        warnings.warn(rate, stacklevel=1)
-
-
 def _ui(config: Config) -> str:
     return config.tracking.uri or f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
@@ -215,11 +205,8 @@ def _main(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    of_report, of_selfcheck = command is _report, command is _selfcheck
-    sys.argv[1:] = [
-        for_hydra(argument, of_report=of_report, of_selfcheck=of_selfcheck)
-        for argument in sys.argv[1:]
-    ]
+    of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
+    sys.argv[1:] = [for_hydra(argument, **of) for argument in sys.argv[1:]]
     # An exception, so that the run is marked as killed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():

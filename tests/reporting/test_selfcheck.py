@@ -108,7 +108,7 @@ def test_an_arm_is_named_as_in_a_report(check: Check) -> None:
         (["arm=lora rank=2"], "arms=5 runs=5 takes 25; possible: arms=2 with runs=3 to 4"),
         (["arm=rank=3"], "arm=rank=3 is no arm; allowed: lora rank=1, lora rank=2"),
         (["runs=2"], "runs=2 should be greater than or equal to 3"),
-        (["compare_on=luck"], "compare_on=luck is no metric"),
+        (["arms=2", "compare_on=luck"], "compare_on=luck is no metric"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked(check: Check, options: list[str], says: str) -> None:

@@ -97,6 +97,7 @@ def smallest_difference(
     *,
     level: float = 0.05,
     power: float = 0.8,
+    draws: int = _DRAWS,
     seed: int = 0,
 ) -> float | None:
     """Smallest true difference of two arms that the study's test of all pairs will find.
@@ -111,6 +112,7 @@ def smallest_difference(
         design: of the study.
         level: share of studies with a false difference, at most.
         power: how often the difference is to be found, above ``level``, below 1.
+        draws: of studies without a difference, for each critical value; fewer are faster.
         seed: of the draws; the same seed gives the same result.
 
     Returns:
@@ -132,7 +134,7 @@ def smallest_difference(
     thresholds = []
     for study in range(max(_FEWEST_STUDIES, min(_STUDIES, _PAIRS // pairs))):
         seen = spread.runs * rng.chisquare(freedom, design.arms) / freedom
-        found = all_pairs(replace(spread, runs=seen), level=level, draws=_DRAWS, seed=seed + study)
+        found = all_pairs(replace(spread, runs=seen), level=level, draws=draws, seed=seed + study)
         reach = special.stdtrit(found.freedom, 1 - found.critical / 2)
         thresholds.append(reach * found.error / deviation)
     threshold = np.array(thresholds)

@@ -23,6 +23,7 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
+from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
@@ -124,6 +125,7 @@ class _Study:
         packs = self._packs(waiting)
         if plan_only:
             print_packs(packs, self._differences())
+            planned.extend(job.config for job in self.jobs)
             sys.exit(0)
         self._say(packs)
         if packs:

@@ -32,6 +32,7 @@ from adapterlab.studies.deciding import (
     decide,
     other_examples,
 )
+from adapterlab.studies.foreseen import announced
 from adapterlab.tracking import connect
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,8 @@ class SequentialStudy:
             "looks at %s seeds an arm, %d arms in study %s",
             ", ".join(map(str, looks)), len(left), self.study,
         )  # fmt: skip
+        if self.plan_only:
+            announced.append((len(left), looks[-1]))
         done: list[Sequence[JobReturn]] = []
         for number in range(len(looks)):
             jobs = self.jobs(number, left)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from adapterlab.console import print_tuning
 from adapterlab.errors import NothingFinishedError
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
+from adapterlab.studies.foreseen import announced
 from adapterlab.studies.tuning_arms import Arms
 from adapterlab.studies.tuning_design import Design, Setting, written
 from adapterlab.studies.tuning_marks import Marks
@@ -139,6 +140,8 @@ class TunedStudy:
         arms, seeds = len(self.design.arms), len(self.design.seeds)
         log.info("tuning: %d runs in study %s", trials, self.tuning_study)
         log.info("then: %d arms x %d seeds in study %s", arms, seeds, self.study)
+        if self.config.plan:
+            announced.append((arms, seeds))
 
     def _tried(self, returned: Sequence[JobReturn]) -> list[list[Tried]]:
         """Return what came of every setting, arm by arm."""

@@ -39,7 +39,7 @@ def test_every_verdict_follows_from_the_interval() -> None:
         arm("worse", right(rng, [0.70, 0.71, 0.72, 0.70])),
         arm("wild", right(rng, [0.60, 0.95, 0.85, 0.70])),
     ]
-    for margin in (0.001, 0.05, 0.3):
+    for margin in (0.004, 0.05, 0.3):
         family = compare_all(arms, margin=margin)
         for (a, b), verdict in verdicts(family).items():
             low, high = family.compare(a, b).interval.low, family.compare(a, b).interval.high
@@ -248,3 +248,26 @@ def test_arguments_are_checked() -> None:
 def test_runs_that_do_not_fit_are_refused(values: np.ndarray, replicates: tuple, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Replicates("a", replicates, values)
+
+
+def test_few_examples_show_no_equivalence() -> None:
+    """360 examples may lack all of the 2 on which arms differ that are half a point apart."""
+    same = np.ones((3, 360), bool)
+    same[:, :20] = False
+    flipped = same.copy()
+    flipped[0, 30] = False
+    arms = [arm("a", same), arm("b", flipped)]
+    family = compare_all(arms, margin=0.005)
+    assert family.enough_examples == 600
+    interval = family.compare("a", "b").interval
+    assert interval is not None
+    assert family.compare("a", "b").verdict is Verdict.UNDECIDED
+    assert compare_all(arms, margin=0.05).compare("a", "b").verdict is Verdict.EQUIVALENT
+
+
+def test_other_scores_than_answers_need_no_number_of_examples() -> None:
+    rng = np.random.default_rng(11)
+    arms = [arm(n, rng.normal(0.3, 0.01, (4, 50))) for n in "ab"]
+    family = compare_all(arms, margin=0.05, higher_is_better=False)
+    assert family.enough_examples == 0
+    assert family.compare("a", "b").verdict is Verdict.EQUIVALENT

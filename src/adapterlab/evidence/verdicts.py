@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from scipy import special
@@ -21,6 +22,10 @@ MIN_SEEDS = 3
 
 MARGIN = 0.005
 """A difference that does not matter, unless a study says otherwise: half a point."""
+
+UNSEEN = 3.0
+"""Examples whose like may be missing from a test split by luck: what happens to more of them than
+that shows in 95% of splits (the rule of three: Hanley & Lippman-Hand, 1983)."""
 
 
 class Verdict(StrEnum):
@@ -130,6 +135,17 @@ class Family:
             verdict=self._verdict(interval),
         )
 
+    @property
+    def enough_examples(self) -> int:
+        """How many test examples it takes to show that arms differ by less than the margin.
+
+        Of answers that are right or wrong; of fewer, examples on which the arms differ may all be
+        missing from the split. 0 for other scores.
+        """
+        if any(arm.answers is None for arm in self.arms):
+            return 0
+        return ceil(UNSEEN / self.margin)
+
     def share_of_runs(self, a: str, b: str) -> float | None:
         """Return which part of the variance of a difference is the runs'; None if not tested."""
         i, j = self._place(a), self._place(b)
@@ -189,7 +205,7 @@ class Family:
             return Verdict.BETTER
         if high < 0:
             return Verdict.WORSE
-        if low > -self.margin:
+        if low > -self.margin and self.arms[0].examples >= self.enough_examples:
             return Verdict.EQUIVALENT if high < self.margin else Verdict.NOT_WORSE
         return Verdict.UNDECIDED
 
@@ -230,6 +246,7 @@ def compare_all(
     What does not count is looked at with the margin: the whole interval within it is
     *equivalent* (two one-sided tests: Schuirmann, 1987), its lower end within it *not worse* by
     more than the margin, anything else *undecided*. All of these hold at once, for all pairs.
+    With fewer test examples than `Family.enough_examples`, the margin shows nothing.
 
     An arm with fewer than `MIN_SEEDS` runs takes no part, and changes nothing for the others. If
     each of its models differs from each of another arm's beyond doubt, in McNemar's exact test

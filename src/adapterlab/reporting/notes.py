@@ -45,7 +45,8 @@ def notes(findings: Findings) -> list[str]:
     said += _uneven(findings)
     said += _fixed(findings)
     said += _reasons(findings)
-    said += on_tuning(runs)
+    said += _short_of_examples(findings)
+    said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
         said.append(f"the base had {percents(before)} on the source task before")
@@ -60,6 +61,20 @@ def notes(findings: Findings) -> list[str]:
     said += findings.gaps
     said += sorted({note for run in runs if (note := run.tags.get("data_notes"))})
     return said
+
+
+def _short_of_examples(findings: Findings) -> list[str]:
+    """Say where the margin is too small for the test split."""
+    family = findings.family
+    if family is None or family.pairs is None:
+        return []
+    examples, enough = family.arms[0].examples, family.enough_examples
+    if examples >= enough:
+        return []
+    return [
+        f"with {examples:,} test examples no arm can be shown to be within {_margin(findings)} of "
+        f"another, which takes {enough:,}; a larger margin takes fewer (margin=...)"
+    ]
 
 
 def _reasons(findings: Findings) -> list[str]:

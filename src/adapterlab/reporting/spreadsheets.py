@@ -54,9 +54,8 @@ def _runs(findings: Findings, varied: Sequence[str], shared: Sequence[str]) -> T
         )
         for name, run in runs
     ]
-    header = ("run_id", "arm", "strategy", "replicate", "status", "reason")
-    header += (*varied, *metrics, *shared)
-    return Table("Runs", header, tuple(rows))
+    own = ("run_id", "arm", "strategy", "replicate", "status", "reason")
+    return Table("Runs", (*own, *varied, *metrics, *shared), tuple(rows))
 
 
 def arms_csv(findings: Findings) -> Table:

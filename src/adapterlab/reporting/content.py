@@ -112,7 +112,11 @@ def _page(findings: Findings, overall: Overall) -> Page:
         verdict=verdict(findings),
         tables=[table for table in tables if table is not None],
         pictures=(),
-        notes=[*([] if luck is None else [of + about_luck(luck)]), *notes(findings)],
+        # A few seeds leave open which source rules: the table shows it, a sentence says nothing.
+        notes=[
+            *([of + about_luck(luck)] if luck is not None and len(luck.rules) == 1 else []),
+            *notes(findings),
+        ],
         facts=facts(findings),
         runs=runs_table(findings),
     )

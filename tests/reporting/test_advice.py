@@ -22,7 +22,7 @@ from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
-from adapterlab.reporting.words import listed, percents, titled, with_interval
+from adapterlab.reporting.words import listed, percents, points, signed, titled, with_interval
 from adapterlab.training.outcome import TrainingDivergedError
 
 
@@ -255,6 +255,8 @@ def test_many_shares_are_written_as_a_range() -> None:
 
 
 def test_words_of_metrics_and_lists() -> None:
+    assert [points(one) for one in (-1e-17, 0.0, 0.0021)] == ["0.00", "0.00", "+0.21"]
+    assert signed(-1e-9, "nll") == "0.0000"
     assert titled("accuracy") == "a test accuracy"
     assert titled("recall/7") == "a test recall of 7"
     assert titled("source_accuracy") == "an accuracy kept on the source"

@@ -45,7 +45,7 @@ def _best(findings: Findings) -> str:
         of += " that could be tested"
     sure = f"({confidence(findings)})"
     if len(best) == len(tested):
-        return f"Any of the {of} may be the best {sure}."
+        return f"{'Either' if len(tested) == 2 else 'Any'} of the {of} may be the best {sure}."
     if len(best) == 1:
         return f"The best of {of} is {best[0].name} {sure}."
     if len(best) <= MOST_NAMES:

@@ -1,5 +1,6 @@
 """What a report recommends, how wide its headline is, and what it says beside the tables."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from synthetic import Made, study
 
+from adapterlab import console
 from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.advice import advice, winner
@@ -18,6 +20,7 @@ from adapterlab.reporting.findings import Findings, estimate, headline, mean_int
 from adapterlab.reporting.notes import notes
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.report import Report
 from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
@@ -247,6 +250,19 @@ def test_answers_that_are_no_numbers_are_a_training_that_diverged() -> None:
     with pytest.raises(TrainingDivergedError, match="1 of 2 examples have logits that are not"):
         Predictions(logits, np.array([0, 1]), ("a", "b")).metrics()
     assert TrainingDivergedError.__name__ == DIVERGED
+
+
+def test_the_terminal_cuts_no_name_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.console, "width", 100)
+    task = study(*(Made(f"full optimizer.lr=0.00000{n}", 0.9) for n in range(1, 4)))
+    overall = Overall()
+    report = Report(tasks=(task,), overall=overall, page=page_of([task], overall))
+    console.print_report(report)
+    said = "".join(re.findall(r"│ (\S*)", capsys.readouterr().out))
+    for n in range(1, 4):
+        assert f"optimizer.lr=0.00000{n}" in said
 
 
 def test_many_shares_are_written_as_a_range() -> None:

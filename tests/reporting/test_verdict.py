@@ -80,8 +80,8 @@ def test_a_cheaper_arm_is_taken_where_it_was_shown_to_be_as_good() -> None:
     answer, *_ = verdict(study(*made, margin=0.2))
     assert answer == (
         "Either of the 2 arms may be the best (95% confidence). Take lora (8,586 parameters, 8.44% "
-        "of the model's): it was shown to be within 20.00 points of every other arm, or better, and "
-        "none trains fewer."
+        "of the model's): it was shown to be within 20.00 points of every other arm, or better, "
+        "and none trains fewer."
     )
     answer, *_ = verdict(study(*made, margin=0.001))
     assert "No arm is recommended: none was shown to be within 0.10 points" in answer

@@ -265,6 +265,20 @@ def test_the_terminal_cuts_no_name_short(
         assert f"optimizer.lr=0.00000{n}" in said
 
 
+def test_the_only_arm_that_may_be_best_is_taken_though_pairs_do_not_tell_it_apart() -> None:
+    for gap in np.arange(0.02, 0.2, 0.005):
+        findings = study(Made("full", 0.8, spread=0.02), Made("head", 0.8 - gap, spread=0.02))
+        (head,) = findings.others
+        assert head.comparison is not None
+        if head.comparison.verdict is Verdict.UNDECIDED and head.may_be_best is False:
+            break
+    else:
+        pytest.fail("no gap between the one-sided and the two-sided answer")
+    answer, _, differs = verdict(findings)
+    assert answer == "Take full: no other arm may be best (95% confidence)."
+    assert differs.startswith("head cannot be the best, yet is not told apart from full (a true")
+
+
 def test_many_shares_are_written_as_a_range() -> None:
     assert percents([0.5, 0.25, 0.5], joint="or") == "25.00% or 50.00%"
     assert percents([0.1, 0.09, 0.2, 1.0]) == "9.00% to 100.00%"

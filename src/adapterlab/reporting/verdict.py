@@ -7,7 +7,7 @@ take; what did not finish is said.
 from collections.abc import Sequence
 
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
-from adapterlab.reporting.advice import advice, confidence, is_planned, tested_arms, winner
+from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
 from adapterlab.reporting.tables import fate
 from adapterlab.reporting.words import (
@@ -36,8 +36,8 @@ def _best(findings: Findings) -> str:
         known = len(tested_arms(findings)) > 1
         return "" if known else "Whether others are better than the reference is not known."
     best, tested = findings.best, tested_arms(findings)
-    if winner(findings) is not None:
-        return ""  # what is taken is called better than all others
+    if takes_the_best(findings):
+        return ""
     if len(tested) < 2:
         return "Which arm is best is not known."
     of = f"{len(tested)} arms"
@@ -97,7 +97,15 @@ def _differs(findings: Findings) -> str:
     behind = [arm for arm in undecided if _not_better(arm, findings)]
     if behind:
         parts.append(f"{_listed(behind)} {_are(behind)} not better than {name} by {margin} or more")
-    if arms := [arm for arm in undecided if arm not in behind]:
+    out = [arm for arm in undecided if arm.may_be_best is False and arm not in behind]
+    if not findings.reference.may_be_best:
+        out = []
+    if out:
+        hidden = _hidden(out, findings)
+        parts.append(
+            f"{_listed(out)} cannot be the best, yet {_are(out)} not told apart from {name}{hidden}"
+        )
+    if arms := [arm for arm in undecided if arm not in (*behind, *out)]:
         hidden = _hidden(arms, findings)
         start = "between" if parts else "Between"
         parts.append(f"{start} {name} and {_which(arms, findings)} nothing is decided{hidden}")

@@ -54,7 +54,7 @@ def _runs(findings: Findings, varied: Sequence[str], shared: Sequence[str]) -> T
         )
         for name, run in runs
     ]
-    header = ("run_id", "arm", "strategy", "replicate", "status", "reason")
+    header: tuple[str, ...] = ("run_id", "arm", "strategy", "replicate", "status", "reason")
     header += (*varied, *metrics, *shared)
     return Table("Runs", header, tuple(rows))
 

@@ -101,14 +101,14 @@ def _differs(findings: Findings) -> str:
     if not findings.reference.may_be_best:
         out = []
     if out:
-        hidden = _hidden(out, findings)
         parts.append(
-            f"{_listed(out)} cannot be the best, yet {_are(out)} not told apart from {name}{hidden}"
+            f"{_short(out)} {_are(out)} not among those that may be best, yet not told apart "
+            f"from {name}"
         )
     if arms := [arm for arm in undecided if arm not in (*behind, *out)]:
         hidden = _hidden(arms, findings)
         start = "between" if parts else "Between"
-        parts.append(f"{start} {name} and {_which(arms, findings)} nothing is decided{hidden}")
+        parts.append(f"{start} {name} and {_short(arms, 'other ')} nothing is decided{hidden}")
     tested = f"{'; '.join(parts)}." if parts else ""
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
 
@@ -178,6 +178,11 @@ def _which(arms: Sequence[ArmFindings], findings: Findings) -> str:
     if len(arms) == len(findings.others) >= 3 and not findings.lost:
         return f"all {len(arms)} others"
     return _listed(arms)
+
+
+def _short(arms: Sequence[ArmFindings], other: str = "") -> str:
+    """Write names, or of many how many they are; the table has them."""
+    return f"{len(arms)} {other}arms" if len(arms) > MOST_NAMES else _listed(arms)
 
 
 def _are(arms: Sequence[ArmFindings]) -> str:

@@ -224,6 +224,10 @@ def print_export(export: "Export") -> None:
     )
 
 
+_NAMES = 22
+"""Characters of an arm's name that stand in a line of the table at least."""
+
+
 def print_report(report: "Report") -> None:
     """Print a study's verdict, its table in short, what to know about it, and where the page is."""
     for place, findings in enumerate(report.tasks):
@@ -231,7 +235,12 @@ def print_report(report: "Report") -> None:
         table = Table(title=f"Study {findings.study}{of}", title_justify="left")
         short = report.table(place)
         for name in short.header:
-            table.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
+            table.add_column(
+                name,
+                justify="left" if name in ("arm", "verdict") else "right",
+                overflow="fold",  # a name cut short is that of several arms
+                min_width=_NAMES if name == "arm" else None,
+            )
         for row in short.rows:
             table.add_row(*row)
         console.print(table, markup=False)

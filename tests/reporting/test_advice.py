@@ -1,5 +1,6 @@
 """What a report recommends, how wide its headline is, and what it says beside the tables."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from synthetic import Made, study
 
+from adapterlab import console
 from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.advice import advice, winner
@@ -18,11 +20,12 @@ from adapterlab.reporting.findings import Findings, estimate, headline, mean_int
 from adapterlab.reporting.notes import notes
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.report import Report
 from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
-from adapterlab.reporting.words import listed, percents, titled, with_interval
+from adapterlab.reporting.words import listed, percents, points, signed, titled, with_interval
 from adapterlab.training.outcome import TrainingDivergedError
 
 
@@ -249,12 +252,41 @@ def test_answers_that_are_no_numbers_are_a_training_that_diverged() -> None:
     assert TrainingDivergedError.__name__ == DIVERGED
 
 
+def test_the_terminal_cuts_no_name_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.console, "width", 100)
+    task = study(*(Made(f"full optimizer.lr=0.00000{n}", 0.9) for n in range(1, 4)))
+    overall = Overall()
+    report = Report(tasks=(task,), overall=overall, page=page_of([task], overall))
+    console.print_report(report)
+    said = "".join(re.findall(r"│ (\S*)", capsys.readouterr().out))
+    for n in range(1, 4):
+        assert f"optimizer.lr=0.00000{n}" in said
+
+
+def test_the_only_arm_that_may_be_best_is_taken_though_pairs_do_not_tell_it_apart() -> None:
+    for gap in np.arange(0.02, 0.2, 0.005):
+        findings = study(Made("full", 0.8, spread=0.02), Made("head", 0.8 - gap, spread=0.02))
+        (head,) = findings.others
+        assert head.comparison is not None
+        if head.comparison.verdict is Verdict.UNDECIDED and head.may_be_best is False:
+            break
+    else:
+        pytest.fail("no gap between the one-sided and the two-sided answer")
+    answer, _, differs = verdict(findings)
+    assert answer == "Take full: no other arm may be best (95% confidence)."
+    assert differs == "head is not among those that may be best, yet not told apart from full."
+
+
 def test_many_shares_are_written_as_a_range() -> None:
     assert percents([0.5, 0.25, 0.5], joint="or") == "25.00% or 50.00%"
     assert percents([0.1, 0.09, 0.2, 1.0]) == "9.00% to 100.00%"
 
 
 def test_words_of_metrics_and_lists() -> None:
+    assert [points(one) for one in (-1e-17, 0.0, 0.0021)] == ["0.00", "0.00", "+0.21"]
+    assert signed(-1e-9, "nll") == "0.0000"
     assert titled("accuracy") == "a test accuracy"
     assert titled("recall/7") == "a test recall of 7"
     assert titled("source_accuracy") == "an accuracy kept on the source"

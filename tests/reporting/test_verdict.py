@@ -79,9 +79,9 @@ def test_a_cheaper_arm_is_taken_where_it_was_shown_to_be_as_good() -> None:
     made = (arm("full", 0.9, 101_770, validation=0.95), arm("lora", 0.9, 8_586))
     answer, *_ = verdict(study(*made, margin=0.2))
     assert answer == (
-        "Any of the 2 arms may be the best (95% confidence). Take lora (8,586 parameters, 8.44% of "
-        "the model's): it was shown to be within 20.00 points of every other arm, or better, and "
-        "none trains fewer."
+        "Either of the 2 arms may be the best (95% confidence). Take lora (8,586 parameters, 8.44% "
+        "of the model's): it was shown to be within 20.00 points of every other arm, or better, "
+        "and none trains fewer."
     )
     answer, *_ = verdict(study(*made, margin=0.001))
     assert "No arm is recommended: none was shown to be within 0.10 points" in answer

@@ -19,8 +19,8 @@ def smallest_detectable(
 
     The errors of this study are themselves estimates, from a few runs: taking them for the truth
     promises 80 finds in 100 and keeps 60 to 78. So the true variances are drawn from what this
-    study's say of them (scaled inverse chi-squares, the fiducial distribution of a normal
-    sample's variance), those of the other study from them, and the power is the mean over both:
+    study's say of them (scaled inverse chi-squares around the steadied variances, see
+    `family.moderated`), those of the other study from them, and the power is the mean over both:
     a prediction that holds on average over studies.
 
     Args:
@@ -45,8 +45,8 @@ def smallest_detectable(
         raise ValueError("an arm of one run has no spread; expected at least 2 runs an arm")
     rng = np.random.default_rng(seed)
     size = (_DRAWS, len(freedom))
-    sure = np.maximum(spread.runs, spread.joint)
-    true = sure * freedom / rng.chisquare(freedom, size)
+    steady = np.maximum(moderated(spread.runs, freedom), spread.joint)
+    true = steady * (freedom + PRIOR) / rng.chisquare(freedom + PRIOR, size)
     seen = moderated(true * rng.chisquare(freedom, size) / freedom, freedom)[:, [a, b]]
     spare = float(spread.joint[a] + spread.joint[b])
     examples = float(spread.differences[a, b])

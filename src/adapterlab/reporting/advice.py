@@ -22,7 +22,7 @@ def advice(findings: Findings) -> str:
     tested = tested_arms(findings)
     if len(tested) < 2:
         return _to_test(findings)
-    good = [arm for arm in tested if all(_holds(arm, other, findings) for other in tested)]
+    good = _good(findings)
     steady = [arm for arm in good if not arm.diverged]
     if steady:
         return _take(min(steady, key=lambda arm: arm.trained), tested, findings)
@@ -31,12 +31,21 @@ def advice(findings: Findings) -> str:
             f"{listed([arm.name for arm in good])} would be good enough but diverged in some runs, "
             "so nothing is recommended before that is mended (a lower learning rate, say)."
         )
+    if (only := only_best(findings)) is not None:
+        return f"Take {only.name}{_cost(only)}: no other arm may be best ({confidence(findings)})."
     if is_planned(findings):
         name = findings.reference.name
         why = f"the plan compares others with {name} only, which was not shown to be as good"
         return f"No arm is recommended: {why}. {_remedy(tested, findings)}".rstrip()
     within = f"within {gap(findings.margin, findings.compared_on)} of every other"
-    return f"No arm is recommended: none was shown to be {within}. {_remedy(tested, findings)}"
+    remedy = _remedy(tested, findings)
+    return f"No arm is recommended: none was shown to be {within}. {remedy}".rstrip()
+
+
+def takes_the_best(findings: Findings) -> bool:
+    """Say whether the advice is to take an arm that it calls the best."""
+    only = only_best(findings) is not None and not _good(findings)
+    return winner(findings) is not None or only
 
 
 def winner(findings: Findings) -> ArmFindings | None:
@@ -49,6 +58,18 @@ def winner(findings: Findings) -> ArmFindings | None:
         if not arm.diverged and all(_is(arm, o, findings, Verdict.BETTER) for o in rest):
             return arm
     return None
+
+
+def only_best(findings: Findings) -> ArmFindings | None:
+    """Return the only arm that may be best, if all arms could be tested and it never diverged.
+
+    An arm may be out of the best, which is one-sided, and yet not told apart from it by the
+    intervals of all pairs.
+    """
+    best = findings.best
+    if len(best) != 1 or best[0].diverged or is_planned(findings):
+        return None
+    return best[0] if len(tested_arms(findings)) == len(findings.arms) else None
 
 
 def tested_arms(findings: Findings) -> list[ArmFindings]:
@@ -91,12 +112,18 @@ def _take(arm: ArmFindings, tested: Sequence[ArmFindings], findings: Findings) -
         why = f"it was shown to be {within} of {every}, or better"
         if not any(other.trained < arm.trained for other in rest):
             why += ", and none trains fewer"
+    return f"Take {arm.name}{_cost(arm)}: {why}."
+
+
+def _cost(arm: ArmFindings) -> str:
+    """Write how many parameters an arm trains, in brackets; nothing where it is not known."""
+    if arm.trained == float("inf"):
+        return ""
     total = arm.figure("params/total")
     share = ""
     if total is not None and arm.trained != total.mean:
         share = f", {arm.trained / total.mean:.2%} of the model's"
-    cost = "" if arm.trained == float("inf") else f" ({arm.trained:,.0f} parameters{share})"
-    return f"Take {arm.name}{cost}: {why}."
+    return f" ({arm.trained:,.0f} parameters{share})"
 
 
 def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
@@ -134,6 +161,12 @@ def _part(share: float) -> str:
 
 def _of_source(findings: Findings) -> str:
     return " of the source task" if findings.compared_on == SOURCE else ""
+
+
+def _good(findings: Findings) -> list[ArmFindings]:
+    """Return the arms that were shown to be as good as every other, but for the margin."""
+    tested = tested_arms(findings)
+    return [arm for arm in tested if all(_holds(arm, other, findings) for other in tested)]
 
 
 def _holds(arm: ArmFindings, other: ArmFindings, findings: Findings) -> bool:

@@ -54,8 +54,9 @@ def _runs(findings: Findings, varied: Sequence[str], shared: Sequence[str]) -> T
         )
         for name, run in runs
     ]
-    own = ("run_id", "arm", "strategy", "replicate", "status", "reason")
-    return Table("Runs", (*own, *varied, *metrics, *shared), tuple(rows))
+    header: tuple[str, ...] = ("run_id", "arm", "strategy", "replicate", "status", "reason")
+    header += (*varied, *metrics, *shared)
+    return Table("Runs", header, tuple(rows))
 
 
 def arms_csv(findings: Findings) -> Table:

@@ -7,7 +7,7 @@ take; what did not finish is said.
 from collections.abc import Sequence
 
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
-from adapterlab.reporting.advice import advice, confidence, is_planned, tested_arms, winner
+from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
 from adapterlab.reporting.tables import fate
 from adapterlab.reporting.words import (
@@ -36,8 +36,8 @@ def _best(findings: Findings) -> str:
         known = len(tested_arms(findings)) > 1
         return "" if known else "Whether others are better than the reference is not known."
     best, tested = findings.best, tested_arms(findings)
-    if winner(findings) is not None:
-        return ""  # what is taken is called better than all others
+    if takes_the_best(findings):
+        return ""
     if len(tested) < 2:
         return "Which arm is best is not known."
     of = f"{len(tested)} arms"
@@ -45,7 +45,7 @@ def _best(findings: Findings) -> str:
         of += " that could be tested"
     sure = f"({confidence(findings)})"
     if len(best) == len(tested):
-        return f"Any of the {of} may be the best {sure}."
+        return f"{'Either' if len(tested) == 2 else 'Any'} of the {of} may be the best {sure}."
     if len(best) == 1:
         return f"The best of {of} is {best[0].name} {sure}."
     if len(best) <= MOST_NAMES:
@@ -97,10 +97,18 @@ def _differs(findings: Findings) -> str:
     behind = [arm for arm in undecided if _not_better(arm, findings)]
     if behind:
         parts.append(f"{_listed(behind)} {_are(behind)} not better than {name} by {margin} or more")
-    if arms := [arm for arm in undecided if arm not in behind]:
+    out = [arm for arm in undecided if arm.may_be_best is False and arm not in behind]
+    if not findings.reference.may_be_best:
+        out = []
+    if out:
+        parts.append(
+            f"{_short(out)} {_are(out)} not among those that may be best, yet not told apart "
+            f"from {name}"
+        )
+    if arms := [arm for arm in undecided if arm not in (*behind, *out)]:
         hidden = _hidden(arms, findings)
         start = "between" if parts else "Between"
-        parts.append(f"{start} {name} and {_which(arms, findings)} nothing is decided{hidden}")
+        parts.append(f"{start} {name} and {_short(arms, 'other ')} nothing is decided{hidden}")
     tested = f"{'; '.join(parts)}." if parts else ""
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
 
@@ -170,6 +178,11 @@ def _which(arms: Sequence[ArmFindings], findings: Findings) -> str:
     if len(arms) == len(findings.others) >= 3 and not findings.lost:
         return f"all {len(arms)} others"
     return _listed(arms)
+
+
+def _short(arms: Sequence[ArmFindings], other: str = "") -> str:
+    """Write names, or of many how many they are; the table has them."""
+    return f"{len(arms)} {other}arms" if len(arms) > MOST_NAMES else _listed(arms)
 
 
 def _are(arms: Sequence[ArmFindings]) -> str:

@@ -19,7 +19,7 @@ def percent(share: float) -> str:
 
 def points(difference: float) -> str:
     """Write a difference of shares in percentage points, with its sign: ``+0.21``."""
-    return f"{100 * difference:+.2f}"
+    return _unsigned_zero(f"{100 * difference:+.2f}")
 
 
 def with_interval(figure: Estimate | None, metric: str = "accuracy") -> str:
@@ -88,7 +88,12 @@ def gap(difference: float, metric: str) -> str:
 
 def signed(difference: float, metric: str) -> str:
     """Write a difference of a metric with its sign: ``+0.21``."""
-    return points(difference) if is_share(metric) else f"{difference:+.4f}"
+    return points(difference) if is_share(metric) else _unsigned_zero(f"{difference:+.4f}")
+
+
+def _unsigned_zero(text: str) -> str:
+    """Take the sign off what rounds to 0: it would claim a direction."""
+    return text if float(text) else text[1:]
 
 
 def p_value(p: float | None) -> str:

@@ -21,7 +21,8 @@ def smallest_detectable(
     promises 80 finds in 100 and keeps 60 to 78. So the true variances are drawn from what this
     study's say of them (scaled inverse chi-squares around the steadied variances, see
     `family.moderated`), those of the other study from them, and the power is the mean over both:
-    a prediction that holds on average over studies.
+    a prediction that holds on average over studies, of arms whose runs vary alike (simulated, 81
+    to 94 in 100 are found; of an arm that varies three times as much, over 3 runs, 64).
 
     Args:
         spread: of the arms.

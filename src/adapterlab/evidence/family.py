@@ -83,7 +83,7 @@ def all_pairs(
     *Resampling-Based Multiple Testing*; for means of unequal variances Krishnamoorthy, Lu &
     Mathew, 2007, "A parametric bootstrap approach for ANOVA with unequal variances"). With the
     studentized range in place of the draws this would be Games & Howell's procedure (1976), which
-    has false differences in up to a third of studies of 20 arms with 3 runs each.
+    has false differences in up to a quarter of studies of 20 arms with 3 runs each.
 
     The arms that *may be best* are those of Hsu's multiple comparisons with the best (1981;
     1996, *Multiple Comparisons*, chapter 4): an arm is out if it is worse than some other,

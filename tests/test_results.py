@@ -180,7 +180,7 @@ def test_a_study_of_texts_is_read_from_the_store_that_has_it(
     assert done.code == 0, done.err
     assert f"{name}: 6 runs\nimdb_distilbert/tuned: not run\nwritten: {page}\n" in done.out
     after = page.read_text()
-    assert re.search(r"\| head \|.* [0-9.]+% ± ", after)
+    assert re.search(r"\| head \|.* [0-9.]+% \([0-9.]+ to ", after)
     assert (page.parent / "images" / "results_emotion_distilbert_tuned.png").stat().st_size > 1000
     assert BETWEEN.sub("", after) == BETWEEN.sub("", before)
     assert after.count("old\n") == len(results.STUDIES) - 2

@@ -16,6 +16,7 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.evaluation import evaluate_saved, parse_request
 from adapterlab.hardware import fingerprint
 from adapterlab.parsing import from_container, to_container
+from adapterlab.reporting.findings import headline
 from adapterlab.reporting.report import Request, make_report
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
 from adapterlab.trackers import flattened
@@ -179,10 +180,16 @@ def test_a_report_names_runs_by_what_tells_them_apart(
     assert page in link
     assert "report.html" in [Path(item.path).name for item in client.list_artifacts(
         study.info.run_id, "report")]  # fmt: skip
+    interval, among = headline(report.findings)  # it allows for the pick of one arm of two
+    assert interval is not None
+    assert among == 2
     assert study.data.metrics == {
         "study/runs": 2,
         "study/arms": 2,
+        "study/failed": 0,
         "study/best_accuracy": report.findings.reference.accuracy.mean,
+        "study/best_accuracy_low": interval.low,
+        "study/best_accuracy_high": interval.high,
     }
     # Written again, it leaves alone the runs whose names are right.
     touched: list[str] = []

@@ -4,6 +4,7 @@ A configuration says what a run is, not in what it was meant to differ. That is 
 options that a multirun varies, and those of the strategy, are what people call its arms by.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -41,10 +42,14 @@ def varied_by(config: Any) -> dict[str, list[str]]:
     """
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
-    # The tuned sweeper's.
-    varied: dict[str, list[str]] = {str(key): [] for key in sweeper.get("tune") or ()}
-    for arm in sweeper.get("arms") or ():
-        varied |= {_key(override): [] for override in shlex.split(str(arm))}
+    # The tuned sweeper's; it says itself what is wrong with them.
+    tune, arms = sweeper.get("tune"), sweeper.get("arms")
+    varied: dict[str, list[str]] = {}
+    if isinstance(tune, Mapping):
+        varied = {str(key): [] for key in tune}
+    for arm in arms if isinstance(arms, list) else ():
+        with contextlib.suppress(ValueError):  # a quote that is not closed
+            varied |= {_key(override): [] for override in shlex.split(str(arm))}
     params = sweeper.get("params")
     if isinstance(params, Mapping):  # values of Optuna's may be more than text
         varied |= _swept(f"{key}={value}" for key, value in params.items())

@@ -62,41 +62,6 @@ def t_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> Inte
     return t_around(mean, deviation / sqrt(n), n - 1, level=level)
 
 
-def bootstrap_interval(
-    values: Sequence[float] | Floats,
-    *,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval | None:
-    """Percentile bootstrap interval of the mean: Efron & Tibshirani, 1993, chapter 13.
-
-    The ends are quantiles of the means of ``resamples`` samples drawn with replacement. It asks
-    for no normal values but for many: it takes the spread of the sample for that of the
-    population, so that at n = 5 a 95% interval of normal values holds the mean only about 83% of
-    the time (80% to 86% in the tests). For a few seeds, use `t_interval`.
-
-    Args:
-        values: ``[n]``, all finite.
-        level: how often such intervals would hold the true mean if n were large.
-        resamples: how many samples to draw; memory grows as ``resamples`` × n.
-        seed: of the draws; the same seed gives the same interval.
-
-    Returns:
-        The interval; None with fewer than 2 values.
-
-    Raises:
-        ValueError: as `t_interval`, or ``resamples`` below 1.
-    """
-    check_level(level)
-    check_resamples(resamples)
-    x = as_values(values)
-    if len(x) < 2:
-        return None
-    rows = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
-    return quantile_interval(x[rows].mean(axis=1), level)
-
-
 def t_around(centre: float, error: float, freedom: float, *, level: float) -> Interval:
     """Student's interval of a given centre, standard error and degrees of freedom."""
     reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error

@@ -1,5 +1,6 @@
 """From what the runs of a study left to findings: which arms are compared, on what, and how."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -110,7 +111,8 @@ def judge(
     candidates = sorted(candidates, key=lambda one: one.name)
     chosen = next((one for one in candidates if one.name == question.reference), None)
     group, gaps = _comparable(candidates, chosen)
-    leader = chosen or max(group, key=lambda one: one.found.selection.mean)
+    best = max(group, key=lambda one: one.found.selection.mean)
+    leader = chosen or next(one for one in candidates if one.name == best.name)
     margin = MARGIN if question.margin is None else question.margin
     family = _family(group, leader, question, margin)
     found = [_decided(one, leader, family) for one in candidates]
@@ -134,19 +136,23 @@ def judge(
 def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
     metric = question.compare_on
     answers, why = read_answers(arm.runs, metric)
+    if answers is not None and len({run.test_hash for run in arm.runs} - {""}) > 1:
+        why = "its runs were tested on different examples"  # with the same labels
     values = None if answers is None or why else answers.values(metric).values
     one = _findings(arm, select_on, metric, answers, values)
     return Candidate(one, values, _examples(arm, answers), why)
 
 
 def _examples(arm: Arm, answers: Answers | None) -> str:
-    """Return what an arm was tested on, in such a way that equal texts mean equal examples."""
-    hashes = {run.test_hash for run in arm.runs}
+    """Return what an arm was tested on, in such a way that equal texts mean equal examples.
+
+    It is a hash of the examples, which runs from before there was one lack, and their labels.
+    """
     if answers is None:
         return ""
+    hashes = {run.test_hash for run in arm.runs}
     labels = f"{len(answers.labels)} examples, labels {hash(answers.labels.tobytes()):x}"
-    # Runs from before there were such hashes are told apart by their labels.
-    return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else labels
+    return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else f" {labels}"
 
 
 def _comparable(
@@ -154,7 +160,8 @@ def _comparable(
 ) -> tuple[list[Candidate], list[str]]:
     """Return the arms that are compared, and say of the others why not."""
     gaps = [f"{r.name} is compared with no arm: {r.why}" for r in read if r.values is None]
-    having = [r for r in read if r.values is not None]
+    having = _as_far_as_known([r for r in read if r.values is not None])
+    chosen = next((r for r in having if chosen is not None and r.name == chosen.name), chosen)
     if chosen is not None:
         examples = chosen.examples
     else:
@@ -172,6 +179,21 @@ def _comparable(
                 f"that are compared ({sizes}), so it is not comparable"
             )
     return group or list(read), gaps
+
+
+def _as_far_as_known(read: Sequence[Candidate]) -> list[Candidate]:
+    """Let arms without a hash of their examples count as tested on those with the same labels.
+
+    Of several such, on those that most arms were tested on.
+    """
+    hashed = Counter(r.examples for r in read if not r.examples.startswith(" "))
+    known = []
+    for r in read:
+        same = [kind for kind in hashed if kind.endswith(r.examples)]
+        if r.examples.startswith(" ") and same:
+            r = replace(r, examples=max(same, key=lambda kind: hashed[kind]))
+        known.append(r)
+    return known
 
 
 def _size(read: Sequence[Candidate]) -> int:

@@ -116,7 +116,8 @@ def worse(one: Answers, drop: float, rng: np.random.Generator) -> Answers:
 def studentized(arms: int, level: float = 0.05) -> npt.NDArray[np.float64]:
     """Return the studentized range's quantile over the root of 2, for each of `FREEDOMS`."""
     found: npt.NDArray[np.float64] = stats.studentized_range.ppf(1 - level, arms, FREEDOMS)
-    return found / np.sqrt(2)
+    found /= np.sqrt(2)
+    return found
 
 
 def games_howell(arms: list[Replicates]) -> bool:

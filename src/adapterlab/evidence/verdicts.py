@@ -117,14 +117,12 @@ class Family:
         assert pairs is not None
         assert spread is not None
         place = {arm: at for at, arm in enumerate(self.tested)}
-        turned = pairs.first[m] != place[i]
-        low, high = float(pairs.low[m]), float(pairs.high[m])
-        interval = Interval(-high, -low) if turned else Interval(low, high)
-        sign = -1 if turned else 1
+        interval = self._interval(m, place[i])
+        difference = float(pairs.difference[m])
         return Comparison(
             a=a,
             b=b,
-            difference=sign * float(pairs.difference[m]),
+            difference=difference if pairs.first[m] == place[i] else -difference,
             interval=interval,
             p=float(pairs.p[m]),
             p_adjusted=float(pairs.p_adjusted[m]),
@@ -135,7 +133,19 @@ class Family:
             verdict=self._verdict(interval),
         )
 
-    @property
+    def verdict(self, a: str, b: str) -> Verdict:
+        """Return the verdict on a pair, which takes less than all that `compare` finds.
+
+        Raises:
+            ValueError: as `compare`.
+        """
+        i, j = self._place(a), self._place(b)
+        m = self._pair(i, j)
+        if i == j or m is None:
+            return self.compare(a, b).verdict
+        return self._verdict(self._interval(m, self.tested.index(i)))
+
+    @cached_property
     def enough_examples(self) -> int:
         """How many test examples it takes to show that arms differ by less than the margin.
 
@@ -196,6 +206,13 @@ class Family:
         a, b = sorted((self.tested.index(i), self.tested.index(j)))
         (found,) = np.nonzero((self.pairs.first == a) & (self.pairs.second == b))
         return int(found[0]) if len(found) else None
+
+    def _interval(self, m: int, first: int) -> Interval:
+        """Return the interval of a pair, from the point of view of one of its arms."""
+        pairs = self.pairs
+        assert pairs is not None
+        low, high = float(pairs.low[m]), float(pairs.high[m])
+        return Interval(low, high) if pairs.first[m] == first else Interval(-high, -low)
 
     def _verdict(self, interval: Interval) -> Verdict:
         low, high = interval.low, interval.high

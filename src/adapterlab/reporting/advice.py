@@ -175,8 +175,7 @@ def _holds(arm: ArmFindings, other: ArmFindings, findings: Findings) -> bool:
 
 
 def _is(arm: ArmFindings, other: ArmFindings, findings: Findings, *kinds: Verdict) -> bool:
-    found = findings.compare(arm, other)
-    return found is not None and found.verdict in kinds
+    return findings.verdict(arm, other) in kinds
 
 
 def _decided(a: ArmFindings, b: ArmFindings, findings: Findings) -> bool:

@@ -9,7 +9,7 @@ from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interv
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
-from adapterlab.evidence.verdicts import Comparison, Family
+from adapterlab.evidence.verdicts import Comparison, Family, Verdict
 from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.study import Arm, Run, Status
 
@@ -183,12 +183,12 @@ class Findings:
         """The arms that may be best."""
         return tuple(arm for arm in self.arms if arm.may_be_best)
 
-    def compare(self, a: ArmFindings, b: ArmFindings) -> Comparison | None:
-        """Return what was found on two arms; None if they were not in one family."""
+    def verdict(self, a: ArmFindings, b: ArmFindings) -> Verdict | None:
+        """Return the verdict on an arm against another; None if they were not in one family."""
         names = {one.name for one in self.family.arms} if self.family else set()
         if self.family is None or not {a.name, b.name} <= names:
             return None
-        return self.family.compare(a.name, b.name)
+        return self.family.verdict(a.name, b.name)
 
 
 def headline(findings: Findings, level: float = 0.95) -> tuple[Interval | None, int]:

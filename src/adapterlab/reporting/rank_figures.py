@@ -176,8 +176,8 @@ def _draw_map(
     best = min(grid.cells.values(), key=lambda cell: (-cell.selection.mean, cell.name))
     others = [cell for cell in grid.cells.values() if cell is not best]
     # The comparisons of the table: a second family here could contradict it.
-    compared = {cell.name: findings.compare(cell, best) for cell in others}
-    differs = {name for name, one in compared.items() if one and one.verdict in _DIFFERS}
+    verdicts = {cell.name: findings.verdict(cell, best) for cell in others}
+    differs = {name for name, verdict in verdicts.items() if verdict in _DIFFERS}
     for (rank, alpha), cell in grid.cells.items():
         x, y = ranks.index(rank), alphas.index(alpha)
         text = f"{cell.accuracy.mean:.1%}" + ("*" if cell.name in differs else "")
@@ -200,7 +200,7 @@ def _draw_map(
     axes.set_xlabel("rank", color=INK)
     axes.set_ylabel("alpha", color=INK)
     axes.set_title(fitted(grid.title, width, 10), fontsize=10, color=INK, loc="left", **VERBATIM)
-    return {one.verdict for one in compared.values() if one}
+    return {verdict for verdict in verdicts.values() if verdict}
 
 
 def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:

@@ -165,8 +165,7 @@ def _of(arms: Sequence[ArmFindings], verdict: Verdict) -> list[ArmFindings]:
 
 def _not_better(arm: ArmFindings, findings: Findings) -> bool:
     """Say whether the reference is not worse than an arm, by more than the margin."""
-    turned = findings.compare(findings.reference, arm)
-    return turned is not None and turned.verdict is Verdict.NOT_WORSE
+    return findings.verdict(findings.reference, arm) is Verdict.NOT_WORSE
 
 
 def _listed(arms: Sequence[ArmFindings]) -> str:

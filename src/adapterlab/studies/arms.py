@@ -1,18 +1,16 @@
 """Arms as a sweeper is given them: overrides in one string each, or the product of a sweep."""
 
 import itertools
-import logging
 import shlex
 from collections.abc import Mapping, Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adapterlab.errors import ConfigError
-
-log = logging.getLogger(__name__)
+from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
@@ -42,7 +40,6 @@ class Arms:
         loader: ConfigLoader,
         taken: Mapping[str, str],
     ) -> None:
-        self.config, self.loader = config, loader
         parser = OverridesParser.create(config_loader=loader)
         given = parser.parse_overrides(list(arguments))
         for override in given:
@@ -66,7 +63,7 @@ class Arms:
             if times > 1:
                 raise ConfigError(f"hydra.sweeper.arms: {label} comes {times} times")
         rest = [o for o in given if o not in swept and o.key_or_group != "study"]
-        self._common = self._shared(rest)
+        self._common = given_to_each(self.labels, self._parsed, rest, config, loader)
 
     @property
     def labels(self) -> list[str]:
@@ -93,40 +90,6 @@ class Arms:
                 )
         return overrides
 
-    def _shared(self, given: Sequence[Override]) -> list[list[str]]:
-        """Return for each arm the overrides of the command line that it takes.
-
-        What an arm chooses itself goes before them. An option that what it chooses does not have,
-        as there are no `base.epochs` with base=scratch, is left out.
-        """
-        kept: list[list[str]] = []
-        lacking: dict[str, list[str]] = {}
-        for label, arm in zip(self.labels, self._parsed, strict=True):
-            takes = self._takes(arm, given)
-            kept.append([str(o.input_line) for o, fits in takes if fits])
-            for override, fits in takes:
-                if not fits:
-                    lacking.setdefault(str(override.input_line), []).append(label)
-        for line, labels in lacking.items():
-            if not any(line in lines for lines in kept):
-                raise ConfigError(f"{line}: no arm has this option")
-            log.info("%s does not apply to %s", line, ", ".join(labels))
-        return kept
-
-    def _takes(
-        self, arm: Sequence[Override], given: Sequence[Override]
-    ) -> list[tuple[Override, bool]]:
-        """Say of the overrides that an arm leaves open whether it has such options."""
-        own = {override.key_or_group for override in arm}
-        chosen = own.intersection(self.loader.list_groups(""))
-        rest = [override for override in given if override.key_or_group not in own]
-        inside = [o for o in rest if _first(o) in chosen and not o.is_add()]
-        if not inside:
-            return [(override, True) for override in rest]
-        sure = [str(o.input_line) for o in (*rest, *arm) if o not in inside]
-        composed = self.loader.load_sweep_config(self.config, sure)
-        return [(o, o not in inside or _has(composed, o)) for o in rest]
-
 
 def _split(arm: str) -> tuple[str, ...]:
     try:
@@ -150,14 +113,3 @@ def _product(swept: Sequence[Override]) -> list[tuple[str, ...]]:
         )
         if line
     ]
-
-
-def _first(override: Override) -> str:
-    return str(override.key_or_group).partition(".")[0]
-
-
-def _has(composed: DictConfig, override: Override) -> bool:
-    """Say whether a configuration has the option of an override."""
-    parent, _, name = str(override.key_or_group).rpartition(".")
-    node = OmegaConf.select(composed, parent)
-    return isinstance(node, DictConfig) and name in node

@@ -1,7 +1,6 @@
 """The arms of a tuned comparison: what each takes of the command line, and what its runs are."""
 
 import itertools
-import logging
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,9 +15,8 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.parsing import parse
 from adapterlab.runs import config_hash
+from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
-
-log = logging.getLogger(__name__)
 
 OWN = ("seed", "study", "tuning", "plan", "resume")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
@@ -70,7 +68,8 @@ class Arms:
                 raise ConfigError(
                     f"hydra.sweeper.arms: {override.input_line} is the same for all arms"
                 )
-        self.common = self._common([o for o in given if o.key_or_group != "study"])
+        rest = [o for o in given if o.key_or_group != "study"]
+        self.common = given_to_each(design.labels, self.arms, rest, config, loader)
         self.keys = [self._key(arm) for arm in range(len(self.arms))]
         self._require_different_arms_that_have_what_is_tuned()
 
@@ -95,43 +94,6 @@ class Arms:
                 f"{override.input_line}: with hydra/sweeper=tuned what varies is in "
                 "hydra.sweeper.arms, tune and seeds; give one value here"
             )
-
-    def _common(self, given: Sequence[Override]) -> list[list[str]]:
-        """Return for each arm the overrides of the command line that it takes.
-
-        What an arm chooses itself goes before them. An option that what it chooses does not have,
-        as there are no `base.epochs` with base=scratch, is left out.
-
-        Raises:
-            ConfigError: no arm has an option.
-        """
-        kept: list[list[str]] = []
-        lacking: dict[str, list[str]] = {}
-        for label, arm in zip(self.design.labels, self.arms, strict=True):
-            takes = self._takes(arm, given)
-            kept.append([str(o.input_line) for o, fits in takes if fits])
-            for override, fits in takes:
-                if not fits:
-                    lacking.setdefault(str(override.input_line), []).append(label)
-        for line, labels in lacking.items():
-            if not any(line in lines for lines in kept):
-                raise ConfigError(f"{line}: no arm has this option")
-            log.info("%s does not apply to %s", line, ", ".join(labels))
-        return kept
-
-    def _takes(
-        self, arm: Sequence[Override], given: Sequence[Override]
-    ) -> list[tuple[Override, bool]]:
-        """Say of the overrides that an arm leaves open whether it has such options."""
-        own = {override.key_or_group for override in arm}
-        chosen = own.intersection(self.loader.list_groups(""))
-        rest = [override for override in given if override.key_or_group not in own]
-        inside = [o for o in rest if _first(o) in chosen and not o.is_add()]
-        if not inside:
-            return [(override, True) for override in rest]
-        sure = [str(o.input_line) for o in (*rest, *arm) if o not in inside]
-        composed = self.loader.load_sweep_config(self.config, sure)
-        return [(o, o not in inside or _has(composed, str(o.key_or_group))) for o in rest]
 
     def _key(self, arm: int) -> str:
         """Return 12 hex digits for what an arm is, whatever is tried with it."""
@@ -168,7 +130,7 @@ class Arms:
             return None
         groups = self.loader.list_groups("")
         options = [o for o in self.design.tune if o not in groups and not o.startswith("+")]
-        return next((option for option in options if not _has(composed, option)), None)
+        return next((option for option in options if not has_option(composed, option)), None)
 
     def composed(self, overrides: Sequence[str]) -> Config:
         """Return the configuration of a run, checked.
@@ -179,14 +141,3 @@ class Arms:
         composed = self.loader.load_sweep_config(self.config, list(overrides))
         own = [str(key) for key in composed if key != "hydra"]
         return parse(OmegaConf.masked_copy(composed, own))
-
-
-def _first(override: Override) -> str:
-    return str(override.key_or_group).partition(".")[0]
-
-
-def _has(composed: DictConfig, option: str) -> bool:
-    """Say whether a configuration has an option."""
-    parent, _, name = option.rpartition(".")
-    node = OmegaConf.select(composed, parent) if parent else composed
-    return isinstance(node, DictConfig) and name in node

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from adapterlab.studies.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -43,7 +42,7 @@ ConfigStore.instance().store(
 )
 
 
-class SequentialSweeper(Sweeper):
+class SequentialSweeper(LaunchingSweeper):
     """Adds seeds to the arms that are left, look by look; see `studies.sequential`."""
 
     def __init__(
@@ -59,17 +58,6 @@ class SequentialSweeper(Sweeper):
         self.arms, self.params = list(arms), dict((params or {}).items())
         self.looks, self.max_seeds = list(looks), max_seeds
         self.level, self.margin, self.spending = level, margin, spending
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what Hydra gives a sweeper, and make the launcher."""
-        from hydra.core.plugins import Plugins
-
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Add seeds until the study is certain, or its budget is spent."""

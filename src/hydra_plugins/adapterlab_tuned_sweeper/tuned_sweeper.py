@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from adapterlab.studies.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -34,23 +33,12 @@ ConfigStore.instance().store(
 )
 
 
-class TunedSweeper(Sweeper):
+class TunedSweeper(LaunchingSweeper):
     """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning`."""
 
     def __init__(self, arms: Any, tune: Any, tuning_seeds: Any, seeds: Any) -> None:
         self.arms, self.tune = arms, tune
         self.tuning_seeds, self.seeds = tuning_seeds, seeds
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what Hydra gives a sweeper, and make the launcher."""
-        from hydra.core.plugins import Plugins
-
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Tune, choose, and run what was chosen."""

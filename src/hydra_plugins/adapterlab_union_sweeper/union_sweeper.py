@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from adapterlab.studies.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -27,22 +26,11 @@ ConfigStore.instance().store(
 )
 
 
-class UnionSweeper(Sweeper):
+class UnionSweeper(LaunchingSweeper):
     """Runs several sweeps as one, where all combinations would be too many."""
 
     def __init__(self, sweeps: Sequence[str]) -> None:
         self.sweeps = list(sweeps)
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what Hydra gives a sweeper, and make the launcher."""
-        from hydra.core.plugins import Plugins
-
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs of all sweeps as one batch."""

@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.adapters import load_adapter, read_extra
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import base_run
-from adapterlab.config import Config, Hardware
+from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
@@ -31,6 +31,7 @@ class SavedRun:
         root: the folder that mlruns/ lies in.
         data_dir: folder with local copies of data sets.
         hardware: precision is the run's own, whatever is given here.
+        allow_targets: whose code the run may name; what the run says of that does not count.
     """
 
     run: str
@@ -38,6 +39,7 @@ class SavedRun:
     root: str
     data_dir: str | None
     hardware: Hardware
+    allow_targets: list[Namespace] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _here(config: Config, saved: SavedRun) -> Config:
         tracking=tracking,
         root=absolute(saved.root),
         data_dir=saved.data_dir and absolute(saved.data_dir),
+        allow_targets=saved.allow_targets,
     )
 
 

@@ -19,6 +19,7 @@ from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
 from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
+from adapterlab.redaction import public
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ OFF: dict[str, Any] = {"also_train": []}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
 SEEDS = ("seed", "init_seed", "order_seed")
+
+ADAPTER_HASH = "adapter_sha256"
+"""The tag with the SHA-256 of adapter.safetensors: a store's database knows what its files were."""
 
 USUAL_CUT = 0
 """The `validation_seed` of all data sets in conf/: arms of runs with that cut keep their hash."""
@@ -273,8 +277,9 @@ class RunFolder:
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write a resolved configuration as YAML."""
-    path.write_text(yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True))
+    """Write a resolved configuration as YAML, without passwords: it is shared."""
+    values = public(to_container(config))
+    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Config:

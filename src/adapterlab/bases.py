@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -30,6 +30,7 @@ from adapterlab.config import (
 )
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.loading import RunData, Shape, as_shape
+from adapterlab.reading import read_checkpoint
 from adapterlab.runs import RunResult
 
 Train = Callable[[Config, RunData], RunResult]
@@ -203,8 +204,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         if path.suffix == ".safetensors":
             weights = load_file(path)
         else:
-            weights = _state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
+            weights = _state_dict(read_checkpoint(path))
+    except (SafetensorError, OSError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
     return BaseWeights(
@@ -216,8 +217,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
     )
 
 
-def _state_dict(saved: Any) -> dict[str, Tensor]:
-    inner = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
+def _state_dict(saved: dict[str, Any]) -> dict[str, Tensor]:
+    inner = saved.get("state_dict", saved)
     if not isinstance(inner, dict) or not all(isinstance(t, Tensor) for t in inner.values()):
         raise ValueError("it holds no state dict of tensors")
     return inner

@@ -1,7 +1,7 @@
 """Reading the data sets of a run, once, and telling whether they are still the same."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -86,7 +86,7 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
     context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
-    load = prepared_loader(dataset, "dataset")
+    load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
         if len(dataset.classes) != len(splits.classes):
@@ -104,16 +104,18 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
 
 
-def prepared_loader(dataset: Dataset, where: str) -> Callable[[LoadContext], AnySplits]:
+def prepared_loader(
+    dataset: Dataset, where: str, allow: Sequence[str]
+) -> Callable[[LoadContext], AnySplits]:
     """Return a data set's loader with its options checked and bound.
 
     Raises:
-        ConfigError: there is no such loader, or an option is wrong.
+        ConfigError: there is no such loader, it may not be named, or an option is wrong.
     """
     where = f"{where}.loader"
     if dataset.kind == "image":
-        return prepared(dataset.loader, where, supplied=("context",))
-    load = prepared(dataset.loader, where, supplied=("context", "classes"))
+        return prepared(dataset.loader, where, supplied=("context",), allow=allow)
+    load = prepared(dataset.loader, where, supplied=("context", "classes"), allow=allow)
     return partial(load, classes=dataset.classes)  # files of texts seldom say what 0 stands for
 
 

@@ -11,9 +11,17 @@ from adapterlab.config import BASES, Config
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
+from adapterlab.reading import sha256_of
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import source_tags
-from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
+from adapterlab.runs import (
+    ADAPTER_HASH,
+    RunFolder,
+    RunResult,
+    arm_hash,
+    config_hash,
+    run_name,
+)
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
@@ -97,6 +105,7 @@ class OpenRun:
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, source, folder, self.pictures)
+        late[ADAPTER_HASH] = sha256_of(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
             name=run_name(config),

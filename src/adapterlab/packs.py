@@ -139,7 +139,8 @@ class _Pack:
                     else:
                         assembly = assemble(config, train=run, read=self.read, like=like)
                         like = like or assembly
-                        saved = load_lane(folder.checkpoints) if keep else None
+                        own = assembly.adapted.state()
+                        saved = load_lane(folder.checkpoints, own) if keep else None
                         held = stack.pop_all()
                         self.lanes.append(
                             _Lane(number, config, folder, held, assembly, keep, saved)

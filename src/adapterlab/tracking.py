@@ -20,6 +20,7 @@ from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
+from adapterlab.redaction import public, redacted, remember
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
@@ -47,6 +48,7 @@ def connect(uri: str | None, mlruns: Path) -> Any:
         AdapterLabError: no store answers at `uri`.
     """
     quieten()
+    remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
     return _open_store(uri or default_uri(mlruns), mlruns)
@@ -131,6 +133,8 @@ def quieten() -> None:
     """Keep MLflow from reporting usage, and from narrating migrations and copies."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It would print the server's address as it was given, with a password in it.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -167,7 +171,7 @@ def tracked(
         with undisturbed():
             opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
         known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
-        params = flattened(to_container(config))
+        params = flattened(public(to_container(config)))
         own = {**(tags or {}), **parent}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
@@ -200,7 +204,7 @@ def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
     """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
     status = status_after(error)
     if status == "FAILED":
-        first_line = (str(error).splitlines() or [""])[0]
+        first_line = redacted((str(error).splitlines() or [""])[0])
         client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
     client.set_terminated(run_id, status)
 

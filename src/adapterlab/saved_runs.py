@@ -14,6 +14,7 @@ from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import base_run
 from adapterlab.config import Config, Hardware
 from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.homes import home_of, homes
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
 from adapterlab.runs import RunFolder, RunResult, config_hash, read_config
@@ -142,6 +143,8 @@ def _restore_base(config: Config, result: RunResult, saved: SavedRun) -> None:
     base, base_id = base_run(config), result.tags.get("base_run_id")
     if base is None or base_id is None:
         return
+    if any(home.finished() is not None for home in homes(base)):
+        return
     home = RunFolder.of(base)
     with home.lock(wait=True), tempfile.TemporaryDirectory(dir=home.path) as scratch:
         found = RunFolder(Path(scratch))
@@ -149,7 +152,9 @@ def _restore_base(config: Config, result: RunResult, saved: SavedRun) -> None:
             return
         with contextlib.suppress(AdapterLabError):
             _download(saved, base_id, found)
-            if config_hash(read_config(found.config)) == config_hash(base):
+            restored = found.finished()
+            same = config_hash(read_config(found.config)) == config_hash(base)
+            if restored is not None and same and home_of(base, restored.data_hash) == home:
                 for path in (found.config, found.adapter, found.result):
                     path.replace(home.path / path.name)
                 home.remember_mlflow_run(base_id)

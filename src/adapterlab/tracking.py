@@ -26,8 +26,11 @@ from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
 
-IDENTITY = ("config_hash", "kind", "study")
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
@@ -222,7 +225,7 @@ def _opened(
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
-        run_id = _found(client, experiment, identity) if resume and identity else None
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
         own = {**tags, **parent}
@@ -266,12 +269,17 @@ def _is_there(client: Any, run_id: str) -> bool:
     return bool(stage == "active")
 
 
-def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
-    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none."""
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+        known = run.data.tags
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
             return str(run.info.run_id)
     return None
 

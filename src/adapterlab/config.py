@@ -7,9 +7,10 @@ It loads no torch, so that a mistake is found in a moment. What a user can swap 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
+from adapterlab.class_names import complaint
 from adapterlab.validation import STRICT
 
 Count = Annotated[int, Field(ge=1)]
@@ -21,6 +22,15 @@ Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
 """A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    if why := complaint(names):
+        raise ValueError(f"they should have names that can be told apart; {why}")
+    return names
+
+
+ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -56,7 +66,7 @@ class DatasetBase:
     source: str | None
     source_epochs: Count
     loader: Target
-    classes: Annotated[list[str], Field(min_length=2)] | None
+    classes: ClassNames | None
     validation: Annotated[float, Field(gt=0, lt=1)]
     validation_seed: Seed
 

@@ -35,11 +35,11 @@ from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.parsing import source_dataset
 from adapterlab.runs import RunResult
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.callback import STUDY_VARIABLE, started
 from adapterlab.studies.foreseen import foresee
 from adapterlab.study_run import MULTIRUN_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
-from adapterlab.tracking import default_uri
 
 USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"

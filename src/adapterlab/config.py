@@ -251,11 +251,14 @@ class Tracking:
         enabled: False logs to the run folder only.
         uri: MLflow tracking URI; None is the store under `root`/mlruns.
         experiment: MLflow experiment.
+        artifacts: folder or URI for the files of a new experiment's runs; None is the server's, or
+            one under `root`/mlruns.
     """
 
     enabled: bool
     uri: str | None
     experiment: str
+    artifacts: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -13,14 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
+from adapterlab.databases import ready
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
 from adapterlab.redaction import public, redacted, remember
+from adapterlab.store_uris import artifact_location, is_local, require_within_reach, shown
+from adapterlab.store_uris import default_uri as default_uri
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
@@ -36,16 +37,10 @@ PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
 
 
-def default_uri(mlruns: Path) -> str:
-    """Return the URI of the sqlite store in `mlruns`."""
-    return f"sqlite:///{mlruns / 'mlflow.db'}"
-
-
 def connect(uri: str | None, mlruns: Path) -> Any:
     """Return an MLflow client for a tracking URI, or for the store in `mlruns`.
 
-    A new sqlite store is set up by one process at a time: several at once would race for the
-    creation of its tables.
+    A new store is set up by one process at a time, whole or not at all.
 
     Raises:
         AdapterLabError: no store answers at `uri`.
@@ -54,24 +49,23 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
-    return _open_store(uri or default_uri(mlruns), mlruns)
+    return _open_store(uri or default_uri(mlruns))
 
 
 @lru_cache(maxsize=8)
-def _open_store(uri: str, mlruns: Path) -> Any:
-    """Return a client for a store on this machine, the same for all runs of a process."""
+def _open_store(uri: str) -> Any:
+    """Return a client for a store that this process writes, the same for all of its runs."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    mlruns.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(mlruns / ".mlflow.lock"):
+        with ready(uri):
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
+        raise AdapterLabError(f"tracking.uri={shown(uri)} cannot be used: {first_line}") from None
     return client
 
 
@@ -84,11 +78,6 @@ def set_up_beside(mlruns: Path) -> None:
 def set_up(mlruns: Path) -> None:
     """Set up the store in `mlruns`, unless that has been done."""
     connect(None, mlruns)
-
-
-def is_local(uri: str | None) -> bool:
-    """Say whether a store is written by this process itself, rather than by a server."""
-    return uri is None or uri.partition(":")[0] not in ("http", "https", "databricks")
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:
@@ -287,19 +276,19 @@ def _found(
 def _experiment_id(client: Any, config: Config) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = config.tracking.experiment
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    # Artifacts go where the experiment said when it was made, wherever a run is started from; a
-    # server knows its own place.
-    local = is_local(config.tracking.uri)
-    location = (config.mlruns / "artifacts").as_uri() if local else None
-    try:
-        return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
-        # Another process was faster.
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    tracking = config.tracking
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is None:
+        # Artifacts go where the experiment says since it was made, wherever a run is started.
+        location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except MlflowException:
+            # Another process was faster.
+            found = client.get_experiment_by_name(tracking.experiment)
+            if found is None:
+                raise
+    require_within_reach(
+        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
+    )
+    return str(found.experiment_id)

@@ -31,7 +31,7 @@ from adapterlab.config import (
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.reading import read_checkpoint
-from adapterlab.runs import RunResult
+from adapterlab.runs import RunResult, run_name
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""
@@ -115,11 +115,12 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
     run = base_run(config)
     if run is None:
         return BaseWeights("random weights", pretrained=False)
-    assert data.source is not None
-    result = train(run, RunData(data.source))
-    adapter = result.folder / "adapter.safetensors"
+    read = data.of_source
+    assert read is not None
+    result = train(run, read)
+    adapter, start = result.folder / "adapter.safetensors", f"{run_name(run)}-"
     return BaseWeights(
-        origin=f"trained on {run.dataset.name} ({result.folder.name.rpartition('-')[2]})",
+        origin=f"trained on {run.dataset.name} ({result.folder.name.removeprefix(start)})",
         weights=load_file(adapter),
         shape=as_shape(list(result.shape) or None),
         classes=result.classes,

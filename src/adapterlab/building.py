@@ -21,6 +21,7 @@ from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.instantiate import prepared, takes
 from adapterlab.loading import RunData, Shape, as_shape, prepared_loader, shape_of
 from adapterlab.seeding import stream
+from adapterlab.training.representable import require_representable
 
 OWN_WEIGHTS_LR = 1e-4
 """The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
@@ -36,6 +37,7 @@ def check(config: Config) -> Plan | None:
         ConfigError: an option of model, strategy or data set is wrong, a target matches no
             layer, or the head does not fit the classes.
     """
+    require_representable(config)
     make_strategy(config)
     allow = config.allow_targets
     prepared_loader(config.dataset, "dataset", allow)

@@ -36,11 +36,11 @@ from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
 from adapterlab.redaction import redact_files, redacted, shown
 from adapterlab.runs import RunResult
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.callback import STUDY_VARIABLE, started
 from adapterlab.studies.foreseen import foresee
 from adapterlab.study_run import MULTIRUN_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
-from adapterlab.tracking import default_uri
 
 USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"

@@ -11,6 +11,7 @@ from adapterlab.config import BASES, Config
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
+from adapterlab.provenance import of_assembly, write_provenance
 from adapterlab.reading import sha256_of
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import source_tags
@@ -154,10 +155,12 @@ def open_run(
         pack_size: lanes of the pack that it trains in.
         pictures: draws those of the run; None for this process.
     """
-    tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
+    provenance = of_assembly(config, assembly)
+    tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
     with tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker:
         resumed = folder.start(config, assembly.read.hash, keep=keep)
+        write_provenance(folder, provenance)
         folder.remember_mlflow_run(tracker.run_id)
         tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
@@ -194,11 +197,9 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base": assembly.base.origin,
         "base_run_id": assembly.base.run_id or "",
         "base_head": "kept" if assembly.head_kept else "new",
-        "base_sha256": assembly.adapted.base_hash,
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,
         "data_notes": "; ".join(assembly.notes),
-        "data_hash": assembly.read.hash,
         "test_hash": assembly.read.test_hash(assembly.examples),
     }
     if config.told is not None and config.study != BASES:

@@ -84,7 +84,7 @@ def what_it_computes(config: Config) -> dict[str, Any]:
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
     if isinstance(config.base, CheckpointBase):
-        values["base"]["path"] = _file_hash(Path(config.base.path))
+        values["base"]["path"] = file_hash(Path(config.base.path))
     return values
 
 
@@ -136,7 +136,10 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
-        """Return the folder of a config's run, which need not exist yet."""
+        """Return the folder of a config's run, which need not exist yet.
+
+        Where runs of one configuration read different data, it is that of the first; see `homes`.
+        """
         study = config.study or "single"
         return cls(config.mlruns / "runs" / study / f"{run_name(config)}-{config_hash(config)}")
 
@@ -230,8 +233,8 @@ class RunFolder:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif path.name != ".lock":
-                    path.unlink()
+                elif path.name != "data_hash" and path.name[0] != ".":
+                    path.unlink()  # but for what says whose folder this is
         write_config(self.config, config)
         (self.path / "data_hash").write_text(data_hash)
         return self.checkpoints.is_dir()
@@ -319,10 +322,11 @@ def _digest(values: dict[str, Any]) -> str:
 def _folder_hashes(folder: str) -> dict[str, str | None]:
     """Return the hashes of a model's files by their names."""
     files = sorted(path for path in Path(folder).iterdir() if path.suffix in MODEL_FILES)
-    return {path.name: _file_hash(path) for path in files}
+    return {path.name: file_hash(path) for path in files}
 
 
-def _file_hash(path: Path) -> str | None:
+def file_hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None if it is not there."""
     if not path.is_file():
         return None  # whoever loads it says so
     stat = path.stat()

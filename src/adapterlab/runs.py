@@ -262,8 +262,10 @@ class RunFolder:
         part.replace(self.result)
 
     def finished(self) -> RunResult | None:
-        """Return the result of a finished run, None if it has not finished; `CheckpointError` if
-        the file is damaged, or says something else.
+        """Return the result of a finished run, None if it has not finished.
+
+        Raises:
+            CheckpointError: the file is damaged, or says something else.
         """
         if not self.result.is_file():
             return None

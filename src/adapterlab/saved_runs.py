@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
+from adapterlab.building import check
 from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.homes import home_of, homes
@@ -71,6 +72,7 @@ def rebuild(saved: SavedRun) -> Rebuilt:
     """
     with _found(saved) as (folder, result):
         config = _here(read_config(folder.config), saved)
+        check(config)  # before a base is fetched or trained for it
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
             assembly = assemble(config, train=train)

@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,27 @@ def model_with_code(lab: Lab, folder: Path) -> str:
     return must_refuse(refused(lambda: str(hf(2, name_or_path=str(model)))))
 
 
+def image_with_a_program(lab: Lab, folder: Path) -> str:
+    """Call a PostScript file an image, where the interpreter of PostScript is a stranger's."""
+    from adapterlab.data.sources.decode import Encoded, decode
+
+    interpreter = folder / "bin" / "gs"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f"#!/bin/sh\ntouch {lab.canary}\n")
+    interpreter.chmod(0o755)
+    path = folder / lab.rng.choice(["image.png", "image.jpg", "image.webp"])
+    path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    encoded = Encoded(count=1, read=lambda i: path, name=lambda i: path.name)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{interpreter.parent}{os.pathsep}{before}"
+    try:
+        return must_refuse(refused(lambda: str(decode([encoded], None, title="images"))))
+    finally:
+        os.environ["PATH"] = before
+
+
 def peft_folder(lab: Lab, folder: Path) -> str:
     """Give a folder of PEFT's with a pickle, endless patterns, or a configuration that is none."""
     from adapterlab.adapters import LoRA
@@ -278,5 +300,6 @@ ATTACKS = {
     "passwords in URIs": secrets,
     "a password in a run's store": secret_of_a_run,
     "a model's folder with code of its own": model_with_code,
+    "PostScript that is called an image": image_with_a_program,
     "a PEFT folder with a pickle, or odd options": peft_folder,
 }

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from os import cpu_count
 from pathlib import Path
@@ -23,6 +24,8 @@ Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
 
 _CHUNK = 256
 _SMALL_BYTES = 4096  # CIFAR-10 has 300 to 3,000 bytes an image
+_DECODED = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+
 _GRAY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 
@@ -113,10 +116,17 @@ def _decode_one(content: bytes | Path, name: str, shape: tuple[int, int, int] | 
     return np.asarray(image)
 
 
+@cache
+def _formats() -> list[str]:
+    """Return the formats that Pillow decodes by itself: for EPS, it would start Ghostscript."""
+    Image.init()
+    return [name for name in _DECODED if name in Image.OPEN]
+
+
 def _load(content: bytes | Path, name: str) -> Image.Image:
     source: Any = BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=_formats()) as image:
             image.load()
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 return ImageOps.exif_transpose(image)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from adapterlab.artifacts import artifacts, write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
+from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
@@ -147,7 +148,12 @@ def open_run(
     """
     tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
-    with tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker:
+    keep_room(config.mlruns)
+    store = config.mlruns / "mlflow.db"
+    with (
+        said_where_full(otherwise=store),
+        tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker,
+    ):
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         folder.remember_mlflow_run(tracker.run_id)
         tracker.data(tags["dataset"], tags["data_hash"])

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from filelock import FileLock
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.full_disk import last_words
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
 from adapterlab.study_run import current_multirun, open_study_run, status_after
@@ -179,11 +180,12 @@ def tracked(
         if opened is not None:
             # The error itself matters more than a store that cannot take the news.
             with contextlib.suppress(Exception), undisturbed():
-                _end_badly(client, opened.info.run_id, error)
+                last_words(config.mlruns, partial(_end_badly, client, opened.info.run_id, error))
                 _end_study_run(client, config, parent, status_after(error))
         raise
     with undisturbed():
-        client.set_terminated(opened.info.run_id, "FINISHED")
+        end = partial(client.set_terminated, opened.info.run_id, "FINISHED")
+        last_words(config.mlruns, end)
         _end_study_run(client, config, parent, "FINISHED")
 
 

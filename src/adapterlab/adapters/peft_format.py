@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
@@ -29,6 +28,7 @@ from adapterlab.adapters.dora import DoRA
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.files import write_json, write_tensors
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -78,12 +78,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{WEIGHTS}.part"
-    save_file(tensors, part, {"format": "pt", "base_sha256": adapted.base_hash})
-    part.replace(folder / WEIGHTS)
-    part = folder / f"{CONFIG}.part"
-    part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / CONFIG)
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    write_json(folder / CONFIG, config, sort_keys=True)
 
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.errors import CheckpointError
+from adapterlab.files import write_torch
 from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
 
 
@@ -107,13 +108,11 @@ def save_lane(
     """Write what a lane goes on from; the file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = lane_checkpoint(folder)
-    part = path.with_suffix(".part")
     values = {**vars(progress), "error": None}
     # Copies, since views would be saved with all lanes' parameters behind them.
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     saved = {"progress": values, "state": own, "optimizer": optimizer}
-    torch.save(saved, part)
-    part.replace(path)
+    write_torch(path, saved)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ def open_run(
     with (
         said_where_full(otherwise=store),
         tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker,
+        said_where_full(otherwise=store),  # once more, for the run's tag
     ):
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         folder.remember_mlflow_run(tracker.run_id)

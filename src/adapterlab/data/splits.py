@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapterlab.data.stored import Entry, stored
+from adapterlab.cache import Entry, stored
 from adapterlab.errors import ConfigError, DataError
 
 

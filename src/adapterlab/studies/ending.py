@@ -40,8 +40,10 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
         with said_where_full():
             print_report(make_report(request) if study.report else read_report(request))
     except FullDiskError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if ended_by is None:
+        if ended_by is not None:  # what has ended it has been said
+            log.warning("no report: %s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)

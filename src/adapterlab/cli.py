@@ -30,6 +30,7 @@ from adapterlab.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.output import set_up_output
@@ -231,7 +232,8 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        yield
+        with said_where_full():
+            yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
             overrides = " ".join(HydraConfig.get().overrides.task)

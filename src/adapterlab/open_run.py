@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from adapterlab.artifacts import artifacts, write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
+from adapterlab.files import sha256
+from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.provenance import of_assembly, write_provenance
-from adapterlab.reading import sha256_of
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import source_tags
 from adapterlab.runs import (
@@ -106,7 +107,7 @@ class OpenRun:
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, source, folder, self.pictures)
-        late[ADAPTER_HASH] = sha256_of(folder.adapter)
+        late[ADAPTER_HASH] = sha256(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
             name=run_name(config),
@@ -158,7 +159,13 @@ def open_run(
     provenance = of_assembly(config, assembly)
     tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
-    with tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker:
+    keep_room(config.mlruns)
+    store = config.mlruns / "mlflow.db"
+    with (
+        said_where_full(otherwise=store),
+        tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker,
+        said_where_full(otherwise=store),  # once more, for the run's tag
+    ):
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
         folder.remember_mlflow_run(tracker.run_id)

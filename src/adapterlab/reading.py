@@ -5,7 +5,6 @@ reads them here runs nothing that they hold, and is not to be drowned: by a file
 YAML whose references grow to one, by JSON that is nested beyond all bounds.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -105,12 +104,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(saved, dict):
         raise UnreadableError(f"it is no checkpoint but a {type(saved).__name__}")
     return saved
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weigh(node: yaml.Node, known: dict[int, int | None]) -> int:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.files import sha256, sweep, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
 from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.redaction import public
@@ -235,8 +236,9 @@ class RunFolder:
                     path.rmdir()
                 elif path.name != "data_hash" and path.name[0] != ".":
                     path.unlink()  # but for what says whose folder this is
+        sweep(self.path)
         write_config(self.config, config)
-        (self.path / "data_hash").write_text(data_hash)
+        write_text(self.path / "data_hash", data_hash)
         return self.checkpoints.is_dir()
 
     def drop_checkpoints(self) -> None:
@@ -251,14 +253,12 @@ class RunFolder:
     def remember_mlflow_run(self, run_id: str | None) -> None:
         """Keep the id of the MLflow run, to go on with it when resuming."""
         if run_id is not None:
-            (self.path / "mlflow_run_id").write_text(run_id)
+            write_text(self.path / "mlflow_run_id", run_id)
 
     def finish(self, result: RunResult) -> None:
         """Write the result; from here on the run counts as finished."""
         values = asdict(result) | {"folder": str(result.folder)}
-        part = self.result.with_suffix(".part")
-        part.write_text(json.dumps(values, indent=2) + "\n")
-        part.replace(self.result)
+        write_json(self.result, values)
 
     def finished(self) -> RunResult | None:
         """Return the result of a finished run, None if it has not finished.
@@ -282,7 +282,7 @@ class RunFolder:
 def write_config(path: Path, config: Config) -> None:
     """Write a resolved configuration as YAML, without passwords: it is shared."""
     values = public(to_container(config))
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Config:
@@ -336,8 +336,7 @@ def file_hash(path: Path) -> str | None:
 @cache
 def _content_hash(path: Path, modified: int, size: int) -> str:
     """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def _canonical(value: Any) -> Any:

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
 from adapterlab.databases import ready
 from adapterlab.errors import AdapterLabError
+from adapterlab.full_disk import last_words
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
 from adapterlab.redaction import public, redacted, remember
@@ -127,8 +128,9 @@ def quieten() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # It would print the server's address as it was given, with a password in it.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It prints the traceback of every error that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -175,11 +177,12 @@ def tracked(
         if opened is not None:
             # The error itself matters more than a store that cannot take the news.
             with contextlib.suppress(Exception), undisturbed():
-                _end_badly(client, opened.info.run_id, error)
+                last_words(config.mlruns, partial(_end_badly, client, opened.info.run_id, error))
                 _end_study_run(client, config, parent, status_after(error))
         raise
     with undisturbed():
-        client.set_terminated(opened.info.run_id, "FINISHED")
+        end = partial(client.set_terminated, opened.info.run_id, "FINISHED")
+        last_words(config.mlruns, end)
         _end_study_run(client, config, parent, "FINISHED")
 
 

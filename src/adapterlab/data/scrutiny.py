@@ -235,8 +235,8 @@ def _balance(splits: Splits[Any], used: Mapping[str, Tensor]) -> tuple[float, li
     return share, [
         f"train has {int(counts[most]):,} examples of {quoted(splits.classes[most])} and "
         f"{int(counts[least]):,} of {quoted(splits.classes[least])}: always answering "
-        f"{quoted(splits.classes[most])} would be right in {share:.2%} of the test; macro_f1 weighs "
-        "all classes alike"
+        f"{quoted(splits.classes[most])} would be right in {share:.2%} of the test; macro_f1 "
+        "weighs all classes alike"
     ]
 
 

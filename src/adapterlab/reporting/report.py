@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.config import FileName
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.files import write_bytes, write_text
 from adapterlab.looks import look_at
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
@@ -132,8 +133,8 @@ def make_report(request: Request) -> Report:
     tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
     page = replace(report.page, pictures=_draw(report, folder / "figures"))
-    (folder / "report.html").write_text(as_html(page), encoding="utf-8")
-    (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
+    write_text(folder / "report.html", as_html(page))
+    write_text(folder / "report.md", as_markdown(page))
     for name, table in (("runs", runs_csv), ("arms", arms_csv)):
         for task in tasks:
             suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
@@ -209,7 +210,7 @@ def _draw(report: Report, folder: Path) -> list[Picture]:
     for one in drawings(report.tasks, report.overall):
         svg = svg_of(one.figure)
         narrow = None if one.narrow is None else svg_of(one.narrow)
-        (folder / f"{one.stem}.svg").write_bytes(svg)
+        write_bytes(folder / f"{one.stem}.svg", svg)
         save(one.figure, folder / f"{one.stem}.png")
         pictures.append(Picture(one.stem, one.title, one.caption, svg, narrow))
     return pictures

@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from adapterlab.errors import AdapterLabError
+from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
@@ -35,7 +37,14 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
         root=study.root,
     )
     try:
-        print_report(make_report(request) if study.report else read_report(request))
+        with said_where_full():
+            print_report(make_report(request) if study.report else read_report(request))
+    except FullDiskError as error:
+        if ended_by is not None:  # what has ended it has been said
+            log.warning("no report: %s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
 
@@ -45,8 +54,9 @@ def _end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
 
     mlruns = Path(study.root).expanduser().resolve() / "mlruns"
     try:
-        client = connect(study.tracking_uri, mlruns)
-        end_multirun(client, study.experiment, study.name, study.multirun, _status(ended_by))
+        client, status = connect(study.tracking_uri, mlruns), _status(ended_by)
+        end = partial(end_multirun, client, study.experiment, study.name, study.multirun, status)
+        last_words(mlruns, end)
     except Exception as lost:  # the error that ended the multirun matters more
         line = (str(lost).splitlines() or [type(lost).__name__])[0]
         log.warning("the MLflow run of study %s is left RUNNING: %s", study.name, line)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
+from adapterlab.files import write_torch
 from adapterlab.training.going_on import damaged, loaded, require_history, require_same
 from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
 
@@ -115,13 +115,11 @@ def save_lane(
     """Write what a lane goes on from; the file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = lane_checkpoint(folder)
-    part = path.with_suffix(".part")
     values = {**vars(progress), "error": None}
     # Copies, since views would be saved with all lanes' parameters behind them.
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     saved = {"progress": values, "state": own, "optimizer": optimizer}
-    torch.save(saved, part)
-    part.replace(path)
+    write_torch(path, saved)
 
 
 @dataclass(frozen=True)

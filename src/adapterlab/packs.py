@@ -23,7 +23,7 @@ from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.reporting.pictures import PicturesBeside, get_ready
 from adapterlab.runs import RunFolder, RunResult, run_name
 from adapterlab.training.lane import LaneTask, SavedLane, load_lane
-from adapterlab.training.outcome import Training, TrainingDivergedError, last_checkpoint
+from adapterlab.training.outcome import Training, last_checkpoint
 from adapterlab.training.packed_fit import fit_pack
 from adapterlab.training.prefix import Prefix
 
@@ -158,18 +158,21 @@ class _Pack:
         size = len(self.lanes)
         if self.beside:
             get_ready()
-        for lane in self.lanes:
-            lane.opened = lane.stack.enter_context(
-                open_run(
-                    lane.config,
-                    lane.assembly,
-                    self.device,
-                    lane.folder,
-                    keep=lane.keep,
-                    pack_size=size,
-                    pictures=PicturesBeside() if self.beside else None,
+        for lane in list(self.lanes):
+            with self._each_for_itself(lane):
+                lane.opened = lane.stack.enter_context(
+                    open_run(
+                        lane.config,
+                        lane.assembly,
+                        self.device,
+                        lane.folder,
+                        keep=lane.keep,
+                        pack_size=size,
+                        pictures=PicturesBeside() if self.beside else None,
+                    )
                 )
-            )
+        if not self.lanes:
+            return
         first = self.lanes[0]
         with PeakMemory(self.device.accelerator) as memory:
             start = time.perf_counter()
@@ -228,7 +231,7 @@ class _Pack:
             seconds += training.seconds
             rate = training.samples_per_second
             for lane, outcome in zip(lanes, training.lanes, strict=True):
-                if isinstance(outcome, TrainingDivergedError):
+                if isinstance(outcome, Exception):
                     self._close(lane, outcome)
                 else:
                     lane.training = outcome

@@ -1,5 +1,6 @@
 """Finding a finished run again, without loading what only a training needs."""
 
+from adapterlab import journal
 from adapterlab.config import Config
 from adapterlab.loading import RunData
 from adapterlab.runs import RunFolder, RunResult
@@ -18,6 +19,6 @@ def finished_run(config: Config, data: RunData) -> RunResult | None:
         return None
     folder = RunFolder.of(config)
     result = folder.finished()
-    if result is None or not folder.same_data(data.hash):
+    if result is None or not folder.same_data(data.hash) or journal.is_there(folder.path):
         return None
     return result if is_logged(config, result.run_id) else None

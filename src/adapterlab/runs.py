@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from adapterlab import journal
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
@@ -25,6 +26,12 @@ BOOKKEEPING = (
     *("budget", "tuning", "report", "margin", "told"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
+
+MLFLOW_RUN = "mlflow_run_id"
+"""The file in a run's folder that names its MLflow run; empty while that is made."""
+
+KEPT = (".lock", MLFLOW_RUN, journal.NAME)
+"""What a run that starts anew leaves in its folder: its own already."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
@@ -221,7 +228,7 @@ class RunFolder:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif path.name != ".lock":
+                elif path.name not in KEPT:
                     path.unlink()
         write_config(self.config, config)
         (self.path / "data_hash").write_text(data_hash)
@@ -233,13 +240,30 @@ class RunFolder:
 
     def mlflow_run_id(self) -> str | None:
         """Return the MLflow run that this folder's run is logged to, None before it has one."""
-        path = self.path / "mlflow_run_id"
-        return path.read_text() if path.is_file() else None
+        return self._mlflow_run() or None
+
+    def lost_mlflow_run(self) -> bool:
+        """Say whether a process was killed while it made an MLflow run: its id is not known."""
+        return self._mlflow_run() == ""
+
+    def expect_mlflow_run(self) -> None:
+        """Say that an MLflow run is being made, whose id will be kept."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / MLFLOW_RUN).write_text("")
 
     def remember_mlflow_run(self, run_id: str | None) -> None:
         """Keep the id of the MLflow run, to go on with it when resuming."""
         if run_id is not None:
-            (self.path / "mlflow_run_id").write_text(run_id)
+            (self.path / MLFLOW_RUN).write_text(run_id)
+
+    def forget_mlflow_run(self) -> None:
+        """Keep nothing of an MLflow run: the run that starts here has none."""
+        for name in (MLFLOW_RUN, journal.NAME):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _mlflow_run(self) -> str | None:
+        path = self.path / MLFLOW_RUN
+        return path.read_text().strip() if path.is_file() else None
 
     def finish(self, result: RunResult) -> None:
         """Write the result; from here on the run counts as finished."""

@@ -1,6 +1,8 @@
 """Logging to MLflow: which run, in which store, and how it ends. `trackers` writes what it reports.
 
-The default store is sqlite under the project's mlruns/, because MLflow 3.13 and later refuse the
+A store on this machine is written at once; what goes to a server is written to a journal in the
+run's folder first, and brought to it by a thread: a server that is away holds no training up. The
+default store is sqlite under the project's mlruns/, because MLflow 3.13 and later refuse the
 plain file store.
 """
 
@@ -17,11 +19,16 @@ from filelock import FileLock
 
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
+from adapterlab.courier import Courier
 from adapterlab.errors import AdapterLabError
-from adapterlab.interrupts import undisturbed
+from adapterlab.journal import Address, Journal, without_password
 from adapterlab.parsing import to_container
+from adapterlab.patience import PATIENCE, PatientClient, calm, set_request_limits
+from adapterlab.runs import RunFolder
+from adapterlab.store_errors import Trouble, trouble
 from adapterlab.study_run import current_multirun, open_study_run, status_after
-from adapterlab.trackers import MLflowTracker, Tracker, flattened
+from adapterlab.trackers import JournalTracker, MLflowTracker, Tracker, flattened
+from adapterlab.whereabouts import PROCESS_TAG, is_elsewhere, this_process
 
 log = logging.getLogger(__name__)
 
@@ -102,29 +109,33 @@ def is_logged(config: Config, run_id: str | None) -> bool:
     return bool(client.get_run(run_id).info.status == "FINISHED")
 
 
-def _reach(uri: str) -> Any:
-    """Return a client for a store that answers.
-
-    The first call is made without MLflow's retries: they go on for minutes, which is right for a
-    server that restarts while a run is logged, and wrong for a misspelt address.
-    """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    retries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(retries)
-    os.environ[retries] = "0"
-    try:
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    except MlflowException as error:
-        first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
-    finally:
-        os.environ.pop(retries)
-        if before is not None:
-            os.environ[retries] = before
+def _reach(uri: str) -> PatientClient:
+    """Return a client for a server that answers, the same for all runs of a process."""
+    client, _ = _server(uri)
+    client.require_answer()
     return client
+
+
+@lru_cache(maxsize=8)
+def _server(uri: str) -> tuple[PatientClient, Courier]:
+    """Return what calls a server, and what brings runs' reports to it."""
+    from mlflow import MlflowClient
+
+    set_request_limits()
+    return (
+        PatientClient(MlflowClient(uri), uri),
+        Courier(MlflowClient(uri), without_password(uri)),
+    )
+
+
+def require_store(config: Config) -> None:
+    """Ask a server, if runs are logged to one, before anything is trained.
+
+    Raises:
+        AdapterLabError: it does not answer.
+    """
+    if config.tracking.enabled and not is_local(config.tracking.uri):
+        connect(config.tracking.uri, config.mlruns)
 
 
 def quieten() -> None:
@@ -162,13 +173,16 @@ def tracked(
     if not config.tracking.enabled:
         yield Tracker()
         return
-    client, opened = connect(config.tracking.uri, config.mlruns), None
+    client = connect(config.tracking.uri, config.mlruns)
+    tracker: Tracker | None = None
+    multirun = _multirun(config)
     try:
-        with undisturbed():
+        with calm(client):
             opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
-        known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
-        params = flattened(to_container(config))
-        own = {**(tags or {}), **parent}
+            last = parent.get(PARENT) if multirun is None else None
+            tracker = _tracker(client, config, opened.info.run_id, name, last)
+        known, params = opened.data, flattened(to_container(config))
+        own = {**(tags or {}), **parent, PROCESS_TAG: this_process()}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
             params={key: value for key, value in params.items() if key not in known.params},
@@ -176,15 +190,25 @@ def tracked(
         )
         yield tracker
     except BaseException as error:
-        if opened is not None:
+        if tracker is not None:
             # The error itself matters more than a store that cannot take the news.
-            with contextlib.suppress(Exception), undisturbed():
-                _end_badly(client, opened.info.run_id, error)
-                _end_study_run(client, config, parent, status_after(error))
+            with contextlib.suppress(Exception):
+                tracker.end(status_after(error), _told(error))
         raise
-    with undisturbed():
-        client.set_terminated(opened.info.run_id, "FINISHED")
-        _end_study_run(client, config, parent, "FINISHED")
+    # A multirun waits for its server once, at its end.
+    tracker.end("FINISHED", patience=PATIENCE if multirun is None else 0.0)
+
+
+def _tracker(client: Any, config: Config, run_id: str, name: str, parent: str | None) -> Tracker:
+    """Return what writes to an MLflow run, and ends that of its study with it, if one is given."""
+    folder = RunFolder.of(config)
+    folder.remember_mlflow_run(run_id)
+    if not isinstance(client, PatientClient):
+        return MLflowTracker(client, run_id, parent)
+    assert config.tracking.uri is not None
+    _, courier = _server(config.tracking.uri)
+    address = Address(run_id, without_password(config.tracking.uri), name, parent)
+    return JournalTracker(courier, Journal(folder.path, address))
 
 
 def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
@@ -193,16 +217,17 @@ def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
         return
     client = connect(config.tracking.uri, config.mlruns)
     if _is_there(client, run_id) and client.get_run(run_id).info.status == "RUNNING":
-        _end_badly(client, run_id, error)
+        if (said := _told(error)) is not None:
+            client.set_tag(run_id, "error", said)
+        client.set_terminated(run_id, status_after(error))
 
 
-def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
-    """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
-    status = status_after(error)
-    if status == "FAILED":
-        first_line = (str(error).splitlines() or [""])[0]
-        client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
-    client.set_terminated(run_id, status)
+def _told(error: BaseException) -> str | None:
+    """Return the tag `error` of a run that an exception ends; None for an interrupt."""
+    if status_after(error) != "FAILED":
+        return None
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}"[:500]
 
 
 def _opened(
@@ -221,8 +246,10 @@ def _opened(
         run_id = _found(client, experiment, identity) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
-        own = {**tags, **parent}
+        own = {**tags, **parent, PROCESS_TAG: this_process()}
+        RunFolder.of(config).expect_mlflow_run()
         return client.create_run(experiment, run_name=name, tags=own), parent
+    client.set_tag(run_id, PROCESS_TAG, this_process())
     client.update_run(run_id, status="RUNNING")
     run = client.get_run(run_id)
     if "error" in run.data.tags:
@@ -238,12 +265,6 @@ def _parent(client: Any, config: Config, experiment_id: str) -> dict[str, str]:
     return {PARENT: open_study_run(client, experiment_id, config.study, lock, multirun)}
 
 
-def _end_study_run(client: Any, config: Config, parent: Mapping[str, str], status: str) -> None:
-    """End the run of the study of a run that was started by itself; a multirun ends its own."""
-    if parent and _multirun(config) is None:
-        client.set_terminated(parent[PARENT], status)
-
-
 def _multirun(config: Config) -> str | None:
     """Return the multirun that a run is one of; bases are trained by and by, for many studies."""
     return None if config.study == BASES else current_multirun()
@@ -251,22 +272,25 @@ def _multirun(config: Config) -> str | None:
 
 def _is_there(client: Any, run_id: str) -> bool:
     """Say whether the store has a run; people delete runs and move stores."""
-    from mlflow.exceptions import MlflowException
-
     try:
         stage = client.get_run(run_id).info.lifecycle_stage
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+    except Exception as error:
+        if trouble(error) is Trouble.GONE:
             return False
         raise
     return bool(stage == "active")
 
 
 def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
+    """Return the latest run that has these tags and did not finish, None if there is none.
+
+    The lock of the run's folder is held: no process of this host is carrying it out.
+    """
     tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
     query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
+        if run.info.status == "RUNNING" and is_elsewhere(run.data.tags.get(PROCESS_TAG)):
+            continue
         if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
             return str(run.info.run_id)
     return None
@@ -277,6 +301,11 @@ def _experiment_id(client: Any, config: Config) -> str:
 
     name = config.tracking.experiment
     found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise AdapterLabError(
+            f"tracking.experiment={name} has been deleted in MLflow; choose another, or "
+            f"`mlflow experiments restore -x {found.experiment_id}`"
+        )
     if found is not None:
         return str(found.experiment_id)
     # Artifacts go where the experiment said when it was made, wherever a run is started from; a

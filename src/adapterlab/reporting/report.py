@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.looks import look_at
+from adapterlab.lost_runs import bury_of_study
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
@@ -155,6 +156,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
+    bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
     arms = arms_of([run for run in runs if run.run_id not in replaced])

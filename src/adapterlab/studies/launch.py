@@ -28,6 +28,7 @@ from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.returned import Returned
+from adapterlab.tracking import require_store
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class _Study:
             self.data(config)
         waiting = self._first_of_each_run()
         if not plan_only:
+            require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
-from adapterlab.interrupts import undisturbed
+from adapterlab.patience import calm
 from adapterlab.runs import RunFolder
 from adapterlab.studies.processes import ReadOnce
 from adapterlab.tracking import connect
@@ -88,7 +88,7 @@ class Marks:
         from mlflow.entities import RunTag
 
         client = self._client()
-        with undisturbed():
+        with calm(client):
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             known = client.get_run(run_id).data.tags if gone else {}
             for name in gone:

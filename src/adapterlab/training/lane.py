@@ -55,7 +55,7 @@ class LaneProgress:
     best_state: dict[str, Tensor] = field(default_factory=dict)
     waited: int = 0
     seconds: float = 0.0
-    error: TrainingDivergedError | None = None
+    error: Exception | None = None
     resumed: bool = False
 
     def end_epoch(
@@ -80,7 +80,10 @@ class LaneProgress:
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
         else:
             self.waited += 1
-        task.report(epoch, metrics)
+        try:
+            task.report(epoch, metrics)
+        except Exception as error:  # MLflow has no such run any more, say: the others go on
+            self.error = error
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""

@@ -9,7 +9,7 @@ from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device
 from adapterlab.packing import PackedModel
 from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane
-from adapterlab.training.outcome import Training, TrainingDivergedError
+from adapterlab.training.outcome import Training
 from adapterlab.training.pack_trainer import OnStep, PackTrainer
 
 
@@ -24,7 +24,7 @@ class PackTraining:
             was not measured.
     """
 
-    lanes: list[Training | TrainingDivergedError]
+    lanes: list[Training | Exception]
     seconds: float
     samples_per_second: float | None
 
@@ -32,10 +32,11 @@ class PackTraining:
         """Return what came of a lane.
 
         Raises:
-            TrainingDivergedError: it was given up.
+            TrainingDivergedError: its loss is no longer a number.
+            Exception: what its report has raised.
         """
         outcome = self.lanes[lane]
-        if isinstance(outcome, TrainingDivergedError):
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
@@ -51,7 +52,8 @@ def fit_pack(
 ) -> PackTraining:
     """Train lanes together and leave each model with the parameters of its best epoch.
 
-    A lane that has ended, or whose loss is no longer a number, leaves the others alone.
+    A lane that has ended, whose loss is no longer a number, or whose report fails, leaves the
+    others alone.
 
     Args:
         tasks: the lanes, in ascending order of their order seeds; see
@@ -89,7 +91,7 @@ def fit_pack(
     return PackTraining(outcomes, seconds, rate)
 
 
-def _outcome(task: LaneTask, progress: LaneProgress) -> Training | TrainingDivergedError:
+def _outcome(task: LaneTask, progress: LaneProgress) -> Training | Exception:
     if progress.error is not None:
         return progress.error
     task.model.model.load_state_dict(progress.best_state, strict=False)

@@ -19,7 +19,7 @@ from adapterlab.loading import RunData
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
 from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from adapterlab.validation import STRICT
 
 

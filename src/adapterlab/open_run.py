@@ -166,7 +166,8 @@ def open_run(
     if not keep:
         give_up(config, folder, tags)
     known = known_of(config, folder, run_id)
-    keep_room(config.mlruns)
+    if config.tracking.enabled:
+        keep_room(config.mlruns)
     store = config.mlruns / "mlflow.db"
     with (
         said_where_full(otherwise=store),

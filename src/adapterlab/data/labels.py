@@ -1,7 +1,6 @@
 """What labels must be for a training to mean anything; else an error that names file and row."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch

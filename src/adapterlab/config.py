@@ -4,6 +4,7 @@ It loads no torch, so that a mistake is found in a moment. What a user can swap 
 (model, strategy, loader) is checked against the target's own signature, by `instantiate`.
 """
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.class_names import complaint
+from adapterlab.trust import namespace
 from adapterlab.validation import STRICT
 
 Count = Annotated[int, Field(ge=1)]
@@ -19,6 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+Namespace = Annotated[str, AfterValidator(namespace)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
 """A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
@@ -319,6 +322,7 @@ class Config:
     margin: Positive = 0.5
     tuning: Tuning | None = None
     told: Told | None = None
+    allow_targets: list[Namespace] = field(default_factory=list)
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

@@ -1,7 +1,7 @@
 """Reading the data sets of a run, once, and telling whether they are still the same."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ class RunData:
     target: AnySplits
     source: AnySplits | None = None
     _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _alike: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -48,6 +49,17 @@ class RunData:
             if splits is not None:
                 splits.update(digest)
         return digest.hexdigest()[:12]
+
+    @cached_property
+    def of_source(self) -> "RunData | None":
+        """The data of the run that trains the base; None without a source."""
+        return None if self.source is None else RunData(self.source)
+
+    def known(self, key: str, find_out: Callable[[], str]) -> str:
+        """Return what was found out before for runs on these data, or else find it out."""
+        if key not in self._known:
+            self._known[key] = find_out()
+        return self._known[key]
 
     def alike(self, cache: Path) -> dict[str, Tensor]:
         """Number examples so that equal ones have one number, once for all runs on these data.
@@ -114,7 +126,7 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
     context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
-    load = prepared_loader(dataset, "dataset")
+    load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
         if len(dataset.classes) != len(splits.classes):
@@ -133,16 +145,18 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
 
 
-def prepared_loader(dataset: Dataset, where: str) -> Callable[[LoadContext], AnySplits]:
+def prepared_loader(
+    dataset: Dataset, where: str, allow: Sequence[str]
+) -> Callable[[LoadContext], AnySplits]:
     """Return a data set's loader with its options checked and bound.
 
     Raises:
-        ConfigError: there is no such loader, or an option is wrong.
+        ConfigError: there is no such loader, it may not be named, or an option is wrong.
     """
     where = f"{where}.loader"
     if dataset.kind == "image":
-        return prepared(dataset.loader, where, supplied=("context",))
-    load = prepared(dataset.loader, where, supplied=("context", "classes"))
+        return prepared(dataset.loader, where, supplied=("context",), allow=allow)
+    load = prepared(dataset.loader, where, supplied=("context", "classes"), allow=allow)
     return partial(load, classes=dataset.classes)  # files of texts seldom say what 0 stands for
 
 

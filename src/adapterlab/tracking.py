@@ -20,13 +20,17 @@ from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
+from adapterlab.redaction import public, redacted, remember
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
 
-IDENTITY = ("config_hash", "kind", "study")
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
@@ -47,6 +51,7 @@ def connect(uri: str | None, mlruns: Path) -> Any:
         AdapterLabError: no store answers at `uri`.
     """
     quieten()
+    remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
     return _open_store(uri or default_uri(mlruns), mlruns)
@@ -131,6 +136,8 @@ def quieten() -> None:
     """Keep MLflow from reporting usage, and from narrating migrations and copies."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It would print the server's address as it was given, with a password in it.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -167,7 +174,7 @@ def tracked(
         with undisturbed():
             opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
         known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
-        params = flattened(to_container(config))
+        params = flattened(public(to_container(config)))
         own = {**(tags or {}), **parent}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
@@ -200,7 +207,7 @@ def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
     """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
     status = status_after(error)
     if status == "FAILED":
-        first_line = (str(error).splitlines() or [""])[0]
+        first_line = redacted((str(error).splitlines() or [""])[0])
         client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
     client.set_terminated(run_id, status)
 
@@ -218,7 +225,7 @@ def _opened(
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
-        run_id = _found(client, experiment, identity) if resume and identity else None
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
         own = {**tags, **parent}
@@ -262,12 +269,17 @@ def _is_there(client: Any, run_id: str) -> bool:
     return bool(stage == "active")
 
 
-def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
-    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none."""
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+        known = run.data.tags
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
             return str(run.info.run_id)
     return None
 

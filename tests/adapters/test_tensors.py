@@ -1,0 +1,52 @@
+"""A file of tensors is what is in it: equal contents give equal bytes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from adapterlab.adapters.tensors import save_tensors
+
+TENSORS = {
+    "layers.1.weight": torch.arange(6, dtype=torch.float64).view(2, 3),
+    "layers.0.weight": torch.tensor([1.5, -2.0]),
+    "steps": torch.tensor(3),
+}
+
+METADATA = {
+    "usual": {"format": "one", "strategy": "LoRA", "options": "{}", "extra": '{"a": [1, 2]}'},
+    "accents, quotes and control characters": {
+        "classes": 'café "x" \\ / \N{FIRE}',
+        "note": "tab\tline\nbell\x07 del\x7f",
+        "empty": "",
+    },
+}
+
+
+@pytest.mark.parametrize("case", METADATA)
+def test_equal_contents_give_equal_bytes(case: str, tmp_path: Path) -> None:
+    metadata = METADATA[case]
+    backwards = dict(reversed(metadata.items())), dict(reversed(TENSORS.items()))
+    path, seen = tmp_path / "some.safetensors", set()
+    for _ in range(8):  # the library draws another order for every file
+        save_tensors(TENSORS, path, metadata)
+        seen.add(path.read_bytes())
+        save_tensors(backwards[1], path, backwards[0])
+        seen.add(path.read_bytes())
+    assert len(seen) == 1
+    loaded = load_file(path)
+    assert loaded.keys() == TENSORS.keys()
+    assert all(torch.equal(loaded[name], TENSORS[name]) for name in TENSORS)
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == metadata
+
+
+def test_the_library_alone_would_not_do(tmp_path: Path) -> None:
+    """If this fails, `save_tensors` can go."""
+    path, seen = tmp_path / "some.safetensors", set()
+    for _ in range(64):
+        save_file(TENSORS, path, METADATA["usual"])
+        seen.add(path.read_bytes())
+    assert len(seen) > 1

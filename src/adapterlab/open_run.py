@@ -15,7 +15,7 @@ from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.provenance import of_assembly, write_provenance
 from adapterlab.reporting.pictures import Pictures
-from adapterlab.revision import source_tags
+from adapterlab.revision import source_tags, version_tags
 from adapterlab.runs import (
     ADAPTER_HASH,
     RunFolder,
@@ -240,7 +240,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         tags |= {tuned(KEY): how.key or "", tuned(GRID): how.grid or ""}
         tags |= {tuned(option): str(value) for option, value in how.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
-    tags |= source_tags()
+    tags |= source_tags() | version_tags()
     return {key: value for key, value in tags.items() if value}
 
 

@@ -22,6 +22,7 @@ from adapterlab.files import sha256, sweep, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
 from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.redaction import public
+from adapterlab.validation import describe
 
 log = logging.getLogger(__name__)
 
@@ -285,10 +286,8 @@ class RunFolder:
         write_json(self.result, values)
 
     def finished(self) -> RunResult | None:
-        """Return the result of a finished run, None if it has not finished.
-
-        Raises:
-            CheckpointError: the file is damaged, or says something else.
+        """Return the result of a finished run, None if it has not finished; `CheckpointError` if
+        the file is damaged, or says something else.
         """
         if not self.result.is_file():
             return None
@@ -296,8 +295,7 @@ class RunFolder:
             values = parse_mapping(read_text(self.result)) | {"folder": str(self.path)}
             return _RESULT.validate_json(json.dumps(values))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            why = describe(error, values)
         except (OSError, UnreadableError) as error:
             why = str(error)
         raise CheckpointError(f"{self.result} is not a run's result: {why}")

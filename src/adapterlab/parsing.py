@@ -21,6 +21,7 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.study_run import derived_study
 from adapterlab.told import told
 from adapterlab.validation import checked
 
@@ -42,6 +43,7 @@ def parse(cfg: DictConfig) -> Config:
         base = replace(base, path=absolute(base.path))
     return replace(
         config,
+        study=config.study or derived_study(),
         base=base,
         model=with_folders(config.model, absolute),
         root=absolute(config.root),

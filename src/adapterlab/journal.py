@@ -8,7 +8,7 @@ reported, and parameters, tags and files are what they were.
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def remove(folder: Path) -> None:
     (folder / NAME).unlink(missing_ok=True)
 
 
-def folders(mlruns: Path, studies: Sequence[str] | None = None) -> Iterator[Path]:
+def folders(mlruns: Path, studies: Collection[str] | None = None) -> Iterator[Path]:
     """Yield the run folders that have undelivered lines.
 
     Args:

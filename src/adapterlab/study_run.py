@@ -25,6 +25,9 @@ from adapterlab.whereabouts import PROCESS_TAG, this_process
 MULTIRUN_VARIABLE = "ADAPTERLAB_MULTIRUN"
 """The environment variable by which the processes of a multirun know it."""
 
+STUDY_VARIABLE = "ADAPTERLAB_STUDY"
+"""The environment variable that hands a derived name to every process of a study."""
+
 MULTIRUN_TAG = "multirun"
 """Of a study's run: the multirun that carries it out, or did so last."""
 
@@ -43,6 +46,11 @@ def begin_multirun() -> str:
 def current_multirun() -> str | None:
     """Return the name of the multirun that this process works for, None if there is none."""
     return os.environ.get(MULTIRUN_VARIABLE)
+
+
+def derived_study() -> str | None:
+    """Return the name that a multirun has given its study, None if it was given one."""
+    return os.environ.get(STUDY_VARIABLE) if current_multirun() else None
 
 
 def status_after(error: BaseException | None) -> str:

@@ -1,7 +1,7 @@
 """Delivering what MLflow has not got: what runs left in their folders when its server was away."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ def parse_request(values: Any) -> Request:
     return checked(TypeAdapter(Request), values)
 
 
-def sync(mlruns: Path, studies: Sequence[str] | None = None, uri: str | None = None) -> Synced:
+def sync(mlruns: Path, studies: Collection[str] | None = None, uri: str | None = None) -> Synced:
     """Deliver what waits in the folders of runs. To do so twice changes nothing.
 
     A run whose process was killed is marked as KILLED.

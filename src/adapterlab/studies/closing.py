@@ -8,9 +8,9 @@ import sys
 
 from adapterlab.journal import is_there, left
 from adapterlab.patience import ANSWERED
-from adapterlab.studies.callback import STUDY_VARIABLE, started
+from adapterlab.studies.callback import started
 from adapterlab.studies.foreseen import foresee
-from adapterlab.study_run import MULTIRUN_VARIABLE
+from adapterlab.study_run import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
 
 UNDELIVERED = 1

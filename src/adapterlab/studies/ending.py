@@ -9,7 +9,7 @@ from adapterlab.config import BASES
 from adapterlab.errors import AdapterLabError
 from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
-from adapterlab.journal import folders
+from adapterlab.journal import folders, left
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
 
@@ -32,10 +32,10 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
         return None
-    left = _deliver(study)
-    if left is not None:
-        log.debug("no table: %s", left)
-        return left
+    kept = _deliver(study)
+    if kept is not None:
+        log.debug("no table: %s", kept)
+        return kept
     _end_run(study, ended_by)
     from adapterlab.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
@@ -64,7 +64,7 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
 def _deliver(study: StartedStudy) -> str | None:
     """Deliver what the study's runs have left; return what to say if a server does not take it."""
     mlruns = Path(study.root).expanduser().resolve() / "mlruns"
-    studies = [study.name, BASES]
+    studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
     if not any(folders(mlruns, studies)):
         return None
     from adapterlab.syncing import sync

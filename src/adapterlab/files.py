@@ -19,6 +19,11 @@ from adapterlab.full_disk import said_where_full
 PART = ".part"
 """Ends the names of files that are being written."""
 
+_LENGTH = 8
+"""Bytes that say how long the header of a safetensors file is, the lowest first."""
+
+_METADATA = "__metadata__"
+
 _PART_NAME = re.compile(rf".+\.\d+{re.escape(PART)}")
 
 
@@ -86,6 +91,9 @@ def write_tensors(
 ) -> None:
     """Write tensors, contiguous and on the CPU, with metadata as safetensors, whole or not at all.
 
+    The file is the same, byte for byte, for equal tensors and metadata. The library orders tensors
+    by type and name, and metadata by a hash that is drawn anew for every file.
+
     Raises:
         ValueError: tensors share memory, or metadata are no strings.
         FullDiskError: there is no room.
@@ -94,6 +102,8 @@ def write_tensors(
 
     with replacing(path) as part:
         save_file(dict(tensors), part, None if metadata is None else dict(metadata))
+        if metadata is not None:
+            _order_metadata(part)
 
 
 def sweep(folder: Path) -> None:
@@ -118,6 +128,17 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _order_metadata(path: Path) -> None:
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        header = json.loads(file.read(length))
+        header[_METADATA] = dict(sorted(header[_METADATA].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(ordered) <= length:  # in another order it is as long, unless it is escaped otherwise
+            file.seek(_LENGTH)
+            file.write(ordered.ljust(length))
 
 
 def _flush(path: Path) -> None:

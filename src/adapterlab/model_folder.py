@@ -21,6 +21,7 @@ from adapterlab.hardware import weights_dtype
 from adapterlab.inputs import Inputs, TextInputs, run_splits
 from adapterlab.instantiate import RESERVED
 from adapterlab.loading import AnySplits, Shape
+from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.saved_runs import Rebuilt
 
@@ -127,7 +128,8 @@ class TextModelFolder(ModelFolder):
         from transformers import AutoModelForSequenceClassification
 
         with quiet():
-            return TransformerClassifier(AutoModelForSequenceClassification.from_pretrained(folder))
+            model = AutoModelForSequenceClassification.from_pretrained(folder, **TENSORS)
+            return TransformerClassifier(model)
 
     def check_inputs(self, folder: Path, rows: int) -> None:
         """Compare the tokens, cut to the length that the folder's tokenizer knows."""
@@ -136,7 +138,7 @@ class TextModelFolder(ModelFolder):
         splits = cast(TextSplits, self.target)
         _, validation, _ = run_splits(self.config, self.config.dataset, splits)
         texts = validation.texts[:rows]
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **PLAIN)
         found = tokenizer(list(texts), truncation=True)["input_ids"]
         split: TokenizedSplit = self.data.splits["validation"]
         ends = split.offsets.tolist()

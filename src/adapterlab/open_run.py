@@ -12,9 +12,18 @@ from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
+from adapterlab.provenance import of_assembly, write_provenance
+from adapterlab.reading import sha256_of
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import source_tags
-from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
+from adapterlab.runs import (
+    ADAPTER_HASH,
+    RunFolder,
+    RunResult,
+    arm_hash,
+    config_hash,
+    run_name,
+)
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
@@ -98,6 +107,7 @@ class OpenRun:
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, source, folder, self.pictures)
+        late[ADAPTER_HASH] = sha256_of(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
             name=run_name(config),
@@ -146,7 +156,8 @@ def open_run(
         pack_size: lanes of the pack that it trains in.
         pictures: draws those of the run; None for this process.
     """
-    tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
+    provenance = of_assembly(config, assembly)
+    tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
     keep_room(config.mlruns)
     store = config.mlruns / "mlflow.db"
@@ -156,6 +167,7 @@ def open_run(
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
         resumed = folder.start(config, assembly.read.hash, keep=keep)
+        write_provenance(folder, provenance)
         folder.remember_mlflow_run(tracker.run_id)
         tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
@@ -192,11 +204,9 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base": assembly.base.origin,
         "base_run_id": assembly.base.run_id or "",
         "base_head": "kept" if assembly.head_kept else "new",
-        "base_sha256": assembly.adapted.base_hash,
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,
         "data_notes": "; ".join(assembly.notes),
-        "data_hash": assembly.read.hash,
         "test_hash": assembly.read.test_hash(assembly.examples),
     }
     if config.told is not None and config.study != BASES:

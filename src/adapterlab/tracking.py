@@ -13,61 +13,60 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
+from adapterlab.databases import ready
 from adapterlab.errors import AdapterLabError
 from adapterlab.full_disk import last_words
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
+from adapterlab.redaction import public, redacted, remember
+from adapterlab.store_uris import artifact_location, is_local, require_within_reach, shown
+from adapterlab.store_uris import default_uri as default_uri
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
 
 log = logging.getLogger(__name__)
 
-IDENTITY = ("config_hash", "kind", "study")
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
 
 
-def default_uri(mlruns: Path) -> str:
-    """Return the URI of the sqlite store in `mlruns`."""
-    return f"sqlite:///{mlruns / 'mlflow.db'}"
-
-
 def connect(uri: str | None, mlruns: Path) -> Any:
     """Return an MLflow client for a tracking URI, or for the store in `mlruns`.
 
-    A new sqlite store is set up by one process at a time: several at once would race for the
-    creation of its tables.
+    A new store is set up by one process at a time, whole or not at all.
 
     Raises:
         AdapterLabError: no store answers at `uri`.
     """
     quieten()
+    remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
-    return _open_store(uri or default_uri(mlruns), mlruns)
+    return _open_store(uri or default_uri(mlruns))
 
 
 @lru_cache(maxsize=8)
-def _open_store(uri: str, mlruns: Path) -> Any:
-    """Return a client for a store on this machine, the same for all runs of a process."""
+def _open_store(uri: str) -> Any:
+    """Return a client for a store that this process writes, the same for all of its runs."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    mlruns.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(mlruns / ".mlflow.lock"):
+        with ready(uri):
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
+        raise AdapterLabError(f"tracking.uri={shown(uri)} cannot be used: {first_line}") from None
     return client
 
 
@@ -80,11 +79,6 @@ def set_up_beside(mlruns: Path) -> None:
 def set_up(mlruns: Path) -> None:
     """Set up the store in `mlruns`, unless that has been done."""
     connect(None, mlruns)
-
-
-def is_local(uri: str | None) -> bool:
-    """Say whether a store is written by this process itself, rather than by a server."""
-    return uri is None or uri.partition(":")[0] not in ("http", "https", "databricks")
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:
@@ -132,6 +126,8 @@ def quieten() -> None:
     """Keep MLflow from reporting usage, and from narrating migrations and copies."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It would print the server's address as it was given, with a password in it.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It prints the traceback of every error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -169,7 +165,7 @@ def tracked(
         with undisturbed():
             opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
         known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
-        params = flattened(to_container(config))
+        params = flattened(public(to_container(config)))
         own = {**(tags or {}), **parent}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
@@ -203,7 +199,7 @@ def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
     """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
     status = status_after(error)
     if status == "FAILED":
-        first_line = (str(error).splitlines() or [""])[0]
+        first_line = redacted((str(error).splitlines() or [""])[0])
         client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
     client.set_terminated(run_id, status)
 
@@ -221,7 +217,7 @@ def _opened(
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {name: tags[name] for name in IDENTITY if name in tags}
-        run_id = _found(client, experiment, identity) if resume and identity else None
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
         own = {**tags, **parent}
@@ -265,12 +261,17 @@ def _is_there(client: Any, run_id: str) -> bool:
     return bool(stage == "active")
 
 
-def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
-    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none."""
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+        known = run.data.tags
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
             return str(run.info.run_id)
     return None
 
@@ -278,19 +279,19 @@ def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str 
 def _experiment_id(client: Any, config: Config) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = config.tracking.experiment
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    # Artifacts go where the experiment said when it was made, wherever a run is started from; a
-    # server knows its own place.
-    local = is_local(config.tracking.uri)
-    location = (config.mlruns / "artifacts").as_uri() if local else None
-    try:
-        return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
-        # Another process was faster.
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    tracking = config.tracking
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is None:
+        # Artifacts go where the experiment says since it was made, wherever a run is started.
+        location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except MlflowException:
+            # Another process was faster.
+            found = client.get_experiment_by_name(tracking.experiment)
+            if found is None:
+                raise
+    require_within_reach(
+        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
+    )
+    return str(found.experiment_id)

@@ -13,7 +13,7 @@ Names are relative to the model that PEFT is given. A model that wraps it says w
 attribute `peft_root`.
 """
 
-import json
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -29,6 +29,7 @@ from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.files import write_json, write_tensors
+from adapterlab.reading import UnreadableError, parse_mapping, read_text
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -53,6 +54,8 @@ UNDERSTOOD = {
     *("fan_in_fan_out", "megatron_core", "qalora_group_size", "loftq_config"),
 }
 """Options of PEFT's LoRA that are heeded or safely passed over; any other that is set is not."""
+
+_MOST_REPETITIONS = 4
 
 HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Ways to draw A and B; PEFT's others change the base weights as well."""
@@ -292,15 +295,34 @@ def _by_regex(
     return default
 
 
+def _are_patterns(patterns: Any) -> bool:
+    """Say whether these are numbers by patterns that no name takes years to be matched with."""
+    if not isinstance(patterns, dict):
+        return patterns is None
+    for pattern, value in patterns.items():
+        with contextlib.suppress(re.error, RecursionError, OverflowError):
+            re.compile(pattern)
+            many = len(re.findall(r"[*+{]", pattern)) > _MOST_REPETITIONS
+            if isinstance(value, int | float) and not many and not re.search(r"\)[*+{]", pattern):
+                continue
+        return False
+    return True
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_mapping(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; a PEFT adapter has one") from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnreadableError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("lora_alpha", 1), int | float):
+    if not isinstance(config.get("lora_alpha", 1), int | float):
         raise CheckpointError(f"{path} is not the configuration of a PEFT adapter")
+    if not _are_patterns(config.get("alpha_pattern")):
+        raise CheckpointError(
+            f"{path}: alpha_pattern holds no numbers by plain patterns; allowed: at most "
+            f"{_MOST_REPETITIONS} repetitions in a pattern, none of them of a group"
+        )
     return {"lora_alpha": 8, **config}  # PEFT's default
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from adapterlab.config import FileName
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.files import write_bytes, write_text
 from adapterlab.looks import look_at
@@ -25,6 +26,7 @@ from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
+from adapterlab.reporting.words import as_file_name
 from adapterlab.study_run import log_report
 from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
@@ -34,7 +36,7 @@ from adapterlab.validation import STRICT, checked
 class Request:
     """Which study to report on; see conf/report.yaml."""
 
-    study: str
+    study: FileName
     reference: str | None = None
     planned: bool = False
     compare_on: str = "accuracy"
@@ -135,7 +137,7 @@ def make_report(request: Request) -> Report:
     write_text(folder / "report.md", as_markdown(page))
     for name, table in (("runs", runs_csv), ("arms", arms_csv)):
         for task in tasks:
-            suffix = "" if len(tasks) == 1 else f"-{task.task}"
+            suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
             write_csv(table(task), folder / f"{name}{suffix}.csv")
     names, metrics = _new_names(arms), study_metrics(tasks)
     log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)

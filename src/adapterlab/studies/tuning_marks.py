@@ -14,8 +14,8 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
+from adapterlab.homes import latest_home
 from adapterlab.interrupts import undisturbed
-from adapterlab.runs import RunFolder
 from adapterlab.studies.processes import ReadOnce
 from adapterlab.tracking import connect
 from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
@@ -81,7 +81,7 @@ class Marks:
             if job.cfg is None:
                 continue
             config = parse_solved(job.cfg, self._read, _AllSaid())
-            if (run_id := RunFolder.of(config).mlflow_run_id()) is not None:
+            if (run_id := latest_home(config).mlflow_run_id()) is not None:
                 yield run_id, {**about, AT: self.at}
 
     def _tag(self, run_id: str, tags: Mapping[str, str], gone: Sequence[str] = ()) -> None:

@@ -159,7 +159,7 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         raise _OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
         raise _OffError(f"layers beside the first {depth} are trained and part of their output")
-    if apart > tolerance:
+    if not apart <= tolerance:  # which broken numbers are not either
         raise _OffError(
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
             f"{apart:.0e}, rounding allows {tolerance:.0e}"

@@ -9,6 +9,7 @@ from typing import Literal
 import datasets
 import huggingface_hub
 
+from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
@@ -78,8 +79,7 @@ def hub_text(
     data = read_text_splits(files, text_column, label_column, names)
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(
-            f"{len(absent)} of the {len(data.classes) + len(absent)} classes have no example; each "
-            "counts as 0 in macro_f1"
+            without_example(len(absent), len(data.classes) + len(absent))
         )
     if test_split == "validation":
         data = data.with_notes(

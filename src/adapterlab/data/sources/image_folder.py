@@ -1,10 +1,12 @@
 """A user's own images: a folder for each split, in it a folder for each class."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, decode
@@ -57,7 +59,13 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
     files = [file for listing in listings.values() for file in listing.files]
     labels = {name: listing.labels for name, listing in listings.items()}
     key = ["image_folder", fingerprint(files), labels, classes, context.shape]
-    return cached(context.cache, root.name, key, build)
+    origins = {
+        name: Origin(
+            home := root / _SPLITS[name], [str(f.relative_to(home)) for f in listing.files]
+        )
+        for name, listing in listings.items()
+    }
+    return replace(cached(context.cache, root.name, key, build), origins=origins)
 
 
 def _encoded(files: list[Path]) -> Encoded:

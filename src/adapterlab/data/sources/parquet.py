@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, decode
@@ -74,7 +76,8 @@ def image_parquet(
 
     columns = (image_column, label_column)
     key = ["image_parquet", fingerprint(files.values()), columns, classes, context.shape]
-    return cached(context.cache, folder.name, key, build)
+    splits = cached(context.cache, folder.name, key, build)
+    return replace(splits, origins={name: Origin(file) for name, file in files.items()})
 
 
 def _read(path: Path, image_column: str, label_column: str, scratch: Path) -> _Table:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.text_tables import SUFFIXES, TextTable, read_text_table
 from adapterlab.data.splits import TextSplit, TextSplits
@@ -89,6 +90,7 @@ def read_text_splits(
         test=splits["test"],
         validation=splits.get("validation"),
         classes=names,
+        origins={name: Origin(table.path, table.places) for name, table in tables.items()},
     )
 
 

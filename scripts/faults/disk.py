@@ -1,4 +1,4 @@
-"""A disk that fills up at every write of a run, alone and in a pack; then room is made, and it resumes.
+"""A disk that fills up at every write of a run, alone and packed; it resumes with more room.
 
 Runs lie on a small file system in memory, whose size decides which write finds it full; to mount
 one takes the rights of root on Linux.

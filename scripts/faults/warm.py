@@ -1,6 +1,7 @@
 """Commands in processes that have loaded all that they need: forked, so that many can be tried."""
 
 import atexit
+import contextlib
 import importlib
 import os
 import signal
@@ -56,10 +57,8 @@ class Warm:
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to it, and with `group` to the processes that it has started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.pid, number)
-        except ProcessLookupError:
-            pass
 
 
 def start(root: Path, *arguments: str, before: Callable[[], None] | None = None) -> Warm:

@@ -89,8 +89,8 @@ def write_tensors(
 ) -> None:
     """Write tensors, contiguous and on the CPU, with metadata as safetensors, whole or not at all.
 
-    Equal tensors and metadata give the same bytes: the library orders tensors by type and name,
-    and metadata, which it orders by a hash drawn anew for every file, are put in order here.
+    The file is the same, byte for byte, for equal tensors and metadata. The library orders tensors
+    by type and name, and metadata by a hash that is drawn anew for every file.
 
     Raises:
         ValueError: tensors share memory, or metadata are no strings.
@@ -100,7 +100,7 @@ def write_tensors(
 
     with replacing(path) as part:
         save_file(dict(tensors), part, None if metadata is None else dict(metadata))
-        if metadata:
+        if metadata is not None:
             _order_metadata(part)
 
 

@@ -1,4 +1,4 @@
-"""A file of tensors is what is in it: equal contents give equal bytes."""
+"""Files are written whole or not at all, and are what is in them: equal contents, equal bytes."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_equal_contents_give_equal_bytes(case: str, tmp_path: Path) -> None:
 
 
 def test_the_library_alone_would_not_do(tmp_path: Path) -> None:
-    """If this fails, putting metadata in order can go."""
+    """If this fails, `write_tensors` need not order them."""
     path, seen = tmp_path / "some.safetensors", set()
     for _ in range(64):
         save_file(TENSORS, path, METADATA["usual"])

@@ -286,8 +286,10 @@ class RunFolder:
         write_json(self.result, values)
 
     def finished(self) -> RunResult | None:
-        """Return the result of a finished run, None if it has not finished; `CheckpointError` if
-        the file is damaged, or says something else.
+        """Return the result of a finished run, None if it has not finished.
+
+        Raises:
+            CheckpointError: the file is damaged, or says something else.
         """
         if not self.result.is_file():
             return None

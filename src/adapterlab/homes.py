@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from adapterlab.config import Config
+from adapterlab.files import write_text
 from adapterlab.runs import RunFolder
 
 
@@ -87,9 +88,7 @@ def _point(config: Config, home: RunFolder) -> None:
         return
     pointer = _pointer(config)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    part = pointer.with_name(f"{pointer.name}.{os.getpid()}")
-    part.write_text(home.path.name)
-    part.replace(pointer)
+    write_text(pointer, home.path.name)
 
 
 def _pointer(config: Config) -> Path:

@@ -22,6 +22,7 @@ from adapterlab.bases import base_run
 from adapterlab.building import make_model
 from adapterlab.config import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.errors import AdapterLabError
+from adapterlab.files import write_json
 from adapterlab.homes import known_home
 from adapterlab.inputs import vocabulary_is_made
 from adapterlab.instantiate import prepared
@@ -120,10 +121,7 @@ def of_assembly(config: Config, assembly: "Assembly") -> Provenance:
 
 def write_provenance(folder: RunFolder, provenance: Provenance) -> None:
     """Write down what a run computes on, before it does."""
-    path = _file(folder)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(provenance), indent=2) + "\n")
-    part.replace(path)
+    write_json(_file(folder), asdict(provenance))
 
 
 def read_provenance(folder: RunFolder) -> Provenance | None:

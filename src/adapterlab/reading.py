@@ -5,7 +5,6 @@ reads them here runs nothing that they hold, and is not to be drowned: by a file
 YAML whose references grow to one, by JSON that is nested beyond all bounds.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -102,12 +101,6 @@ def read_checkpoint(path: Path) -> Any:
         asks = "weights only" in str(error).lower() or "weights_only" in str(error)
         why = "asks for code to be run, which is not done" if asks else "is damaged"
         raise UnreadableError(f"it {why}") from None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weigh(node: yaml.Node, known: dict[int, int | None]) -> int:

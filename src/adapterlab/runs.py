@@ -15,8 +15,10 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from adapterlab import journal
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.files import sha256, sweep, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
 from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.redaction import public
@@ -29,6 +31,12 @@ BOOKKEEPING = (
     *("budget", "tuning", "report", "margin", "told", "allow_targets"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
+
+DATA_HASH, MLFLOW_RUN = "data_hash", "mlflow_run_id"
+"""The file in a run's folder that names its MLflow run; empty while that is made."""
+
+KEPT = (DATA_HASH, MLFLOW_RUN, journal.NAME)
+"""What a run that starts anew leaves in its folder: its own already."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
@@ -217,7 +225,7 @@ class RunFolder:
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
-        finished, path = self.finished(), self.path / "data_hash"
+        finished, path = self.finished(), self.path / DATA_HASH
         if finished is not None:
             return finished.data_hash == data_hash
         return path.is_file() and path.read_text() == data_hash
@@ -234,10 +242,11 @@ class RunFolder:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif path.name != "data_hash" and path.name[0] != ".":
-                    path.unlink()  # but for what says whose folder this is
+                elif path.name not in KEPT and path.name[0] != ".":
+                    path.unlink()
+        sweep(self.path)
         write_config(self.config, config)
-        (self.path / "data_hash").write_text(data_hash)
+        write_text(self.path / DATA_HASH, data_hash)
         return self.checkpoints.is_dir()
 
     def drop_checkpoints(self) -> None:
@@ -246,20 +255,35 @@ class RunFolder:
 
     def mlflow_run_id(self) -> str | None:
         """Return the MLflow run that this folder's run is logged to, None before it has one."""
-        path = self.path / "mlflow_run_id"
-        return path.read_text() if path.is_file() else None
+        return self._mlflow_run() or None
+
+    def lost_mlflow_run(self) -> bool:
+        """Say whether a process was killed while it made an MLflow run: its id is not known."""
+        return self._mlflow_run() == ""
+
+    def expect_mlflow_run(self) -> None:
+        """Say that an MLflow run is being made, whose id will be kept."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / MLFLOW_RUN, "")
 
     def remember_mlflow_run(self, run_id: str | None) -> None:
         """Keep the id of the MLflow run, to go on with it when resuming."""
         if run_id is not None:
-            (self.path / "mlflow_run_id").write_text(run_id)
+            write_text(self.path / MLFLOW_RUN, run_id)
+
+    def forget_mlflow_run(self) -> None:
+        """Keep nothing of an MLflow run: the run that starts here has none."""
+        for name in (MLFLOW_RUN, journal.NAME):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _mlflow_run(self) -> str | None:
+        path = self.path / MLFLOW_RUN
+        return path.read_text().strip() if path.is_file() else None
 
     def finish(self, result: RunResult) -> None:
         """Write the result; from here on the run counts as finished."""
         values = asdict(result) | {"folder": str(result.folder)}
-        part = self.result.with_suffix(".part")
-        part.write_text(json.dumps(values, indent=2) + "\n")
-        part.replace(self.result)
+        write_json(self.result, values)
 
     def finished(self) -> RunResult | None:
         """Return the result of a finished run, None if it has not finished.
@@ -282,7 +306,7 @@ class RunFolder:
 def write_config(path: Path, config: Config) -> None:
     """Write a resolved configuration as YAML, without passwords: it is shared."""
     values = public(to_container(config))
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Config:
@@ -336,8 +360,7 @@ def file_hash(path: Path) -> str | None:
 @cache
 def _content_hash(path: Path, modified: int, size: int) -> str:
     """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def _canonical(value: Any) -> Any:

@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from adapterlab.adapters.base import AdaptedModel
-from adapterlab.adapters.tensors import save_tensors
 from adapterlab.errors import CheckpointError
+from adapterlab.files import write_tensors
 
 UNREADABLE = (SafetensorError, OSError, RuntimeError)
 """What a file raises that is no safetensors, or larger than what can be mapped."""
@@ -35,9 +35,7 @@ def save_adapter(adapted: AdaptedModel, path: Path, *, extra: dict[str, Any] | N
         "extra": json.dumps(extra or {}, sort_keys=True),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in adapted.state().items()}
-    part = path.with_suffix(".part")
-    save_tensors(tensors, part, metadata)
-    part.replace(path)
+    write_tensors(path, tensors, metadata)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -14,7 +14,6 @@ attribute `peft_root`.
 """
 
 import contextlib
-import json
 import math
 import re
 from pathlib import Path
@@ -29,8 +28,8 @@ from adapterlab.adapters.dora import DoRA
 from adapterlab.adapters.io import UNREADABLE
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
-from adapterlab.adapters.tensors import save_tensors
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.files import write_json, write_tensors
 from adapterlab.reading import UnreadableError, parse_mapping, read_text
 
 CONFIG = "adapter_config.json"
@@ -83,12 +82,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{WEIGHTS}.part"
-    save_tensors(tensors, part, {"format": "pt", "base_sha256": adapted.base_hash})
-    part.replace(folder / WEIGHTS)
-    part = folder / f"{CONFIG}.part"
-    part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / CONFIG)
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    write_json(folder / CONFIG, config, sort_keys=True)
 
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:

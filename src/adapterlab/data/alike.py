@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from adapterlab.cache import Entry, stored
 from adapterlab.class_names import folded
 from adapterlab.data.splits import ImageSplit, TextSplit
-from adapterlab.data.stored import Entry, stored
 
 _FORMAT = 1  # raise it whenever examples are compared otherwise
 _SMALL = 5_000

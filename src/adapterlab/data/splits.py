@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adapterlab.cache import Entry, stored
 from adapterlab.data.origin import Origin
-from adapterlab.data.stored import Entry, stored
 from adapterlab.errors import ConfigError, DataError
 
 

@@ -1,9 +1,12 @@
 """Cells of a file for spreadsheets, which run what looks like a formula."""
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from adapterlab.files import write_text
 
 _RUN = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 """What a formula begins with, and their full-width forms; see OWASP on CSV injection."""
@@ -37,5 +40,6 @@ def write_rows(rows: Iterable[Sequence[object]], path: Path) -> None:
         OSError: the file cannot be written.
     """
     # The csv module ends lines itself: a translated "\n" would change the texts' own.
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([as_cell(value) for value in row] for row in rows)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([as_cell(value) for value in row] for row in rows)
+    write_text(path, text.getvalue())

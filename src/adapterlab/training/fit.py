@@ -15,6 +15,7 @@ from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device
 from adapterlab.seeding import stream
 from adapterlab.training.callbacks import Checkpoints, Progress, Stopping, Throughput
+from adapterlab.training.checkpoint_files import WholeCheckpoints
 from adapterlab.training.classifier import Classifier
 from adapterlab.training.going_on import loaded, require_same, restoring, whole
 from adapterlab.training.lightning import pl
@@ -114,6 +115,7 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
     """
     return pl.Trainer(
         accelerator=device.accelerator,
+        plugins=[WholeCheckpoints()],
         devices=[device.torch.index] if device.torch.type == "cuda" else 1,
         precision=device.precision,  # type: ignore[arg-type]
         logger=False,

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
+from adapterlab.files import write_torch
 from adapterlab.training.going_on import damaged, loaded, require_history, require_same
 from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
 
@@ -88,7 +88,10 @@ class LaneProgress:
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
         else:
             self.waited += 1
-        task.report(epoch, metrics)
+        try:
+            task.report(epoch, metrics)
+        except Exception as error:  # MLflow has no such run any more, say: the others go on
+            self.error = error
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""
@@ -115,13 +118,11 @@ def save_lane(
     """Write what a lane goes on from; the file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = lane_checkpoint(folder)
-    part = path.with_suffix(".part")
     values = {**vars(progress), "error": None}
     # Copies, since views would be saved with all lanes' parameters behind them.
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     saved = {"progress": values, "state": own, "optimizer": optimizer}
-    torch.save(saved, part)
-    part.replace(path)
+    write_torch(path, saved)
 
 
 @dataclass(frozen=True)

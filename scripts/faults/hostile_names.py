@@ -177,7 +177,8 @@ def secrets(lab: Lab, folder: Path) -> str:
     values = {"tracking": {"uri": uri}, "overrides": [f"tracking.uri={uri}"], "n": -0.5}
     remember(uri)
     written = json.dumps(public(values))
-    said = redacted(f"tracking.uri={uri} cannot be used: no route for {password!r}")
+    used = password if password in uri else secret
+    said = redacted(f"tracking.uri={uri} cannot be used: no route for {used!r}")
     for text in (written, said):
         for half in (secret, secret[:6], secret[6:]):
             assert half not in text, f"{uri} is written as {text}"
@@ -192,7 +193,8 @@ def secret_of_a_run(lab: Lab, folder: Path) -> str:
 
     secret = "".join(lab.rng.choices("abcdefghXYZ0123456789", k=16))
     uri = f"sqlite:///file:{folder}/other.db?uri=true&password={secret}"
-    config = composed(folder, *SMALL, f"tracking.uri='{uri}'", "resume=true")
+    small = [option for option in SMALL if not option.startswith("base.")]
+    config = composed(folder, *small, "base=scratch", f"tracking.uri='{uri}'", "resume=true")
     first = run(config)
     assert run(config).run_id == first.run_id, "resuming did not find the run"
     for path in folder.rglob("*"):
@@ -232,8 +234,35 @@ def model_with_code(lab: Lab, folder: Path) -> str:
         (model / "own.py").write_text(code)
         named = {"auto_map": {"AutoTokenizer": [None, "own.Own"]}}
         (model / "tokenizer_config.json").write_text(json.dumps(named))
-        return must_refuse(refused(lambda: str(hf_tokenizer(str(model)))))
+        return refused(lambda: str(hf_tokenizer(str(model))))
     return must_refuse(refused(lambda: str(hf(2, name_or_path=str(model)))))
+
+
+def files_of_others(lab: Lab, folder: Path) -> str:
+    """Have what waits for a server name files outside of the run's folder."""
+    from adapterlab.delivery import deliver
+
+    sent: list[str] = []
+
+    class Client:
+        def log_artifact(self, run_id: str, path: str, where: str | None) -> None:
+            sent.append(Path(path).read_text())
+
+        def log_artifacts(self, run_id: str, path: str, where: str | None) -> None:
+            sent.extend(one.read_text() for one in Path(path).rglob("*") if one.is_file())
+
+    (folder / "secret").write_text("secret")
+    run = folder / "run"
+    (run / "figures").mkdir(parents=True)
+    (run / "figures" / "linked").symlink_to(folder / "secret")
+    (run / "linked").symlink_to(folder / "secret")
+    (run / "config.yaml").write_text("mine")
+    named = ["../secret", str(folder / "secret"), "figures", "linked", "x/../../secret", ".."]
+    paths = [*lab.rng.sample(named, 3), "config.yaml"]
+    entries = [{"what": "file", "path": path, "where": None} for path in paths]
+    deliver(Client(), "run", None, run, entries, lambda _: None)
+    assert sent == ["mine"], f"{paths} sent {sent}"
+    return "not sent"
 
 
 def image_with_a_program(lab: Lab, folder: Path) -> str:
@@ -300,6 +329,7 @@ ATTACKS = {
     "passwords in URIs": secrets,
     "a password in a run's store": secret_of_a_run,
     "a model's folder with code of its own": model_with_code,
+    "files of others among what waits for a server": files_of_others,
     "PostScript that is called an image": image_with_a_program,
     "a PEFT folder with a pickle, or odd options": peft_folder,
 }

@@ -103,7 +103,7 @@ def _here(config: Config, saved: SavedRun) -> Config:
         precision=config.hardware.precision,
         threads=saved.hardware.threads or config.hardware.threads,
     )
-    tracking = replace(config.tracking, uri=saved.tracking_uri)
+    tracking = replace(config.tracking, uri=saved.tracking_uri, artifacts=None)
     return replace(
         config,
         hardware=hardware,

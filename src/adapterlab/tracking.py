@@ -15,11 +15,11 @@ from typing import Any
 
 from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
-from adapterlab.databases import ready
+from adapterlab.databases import ready, unusable
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
 from adapterlab.parsing import to_container
-from adapterlab.store_uris import artifact_location, is_local, require_within_reach, shown
+from adapterlab.store_uris import artifact_location, is_local, require_within_reach
 from adapterlab.store_uris import default_uri as default_uri
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import MLflowTracker, Tracker, flattened
@@ -59,8 +59,7 @@ def _open_store(uri: str) -> Any:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
-        first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={shown(uri)} cannot be used: {first_line}") from None
+        raise AdapterLabError(unusable(uri, error)) from None
     return client
 
 

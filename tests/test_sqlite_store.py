@@ -14,9 +14,9 @@ import pytest
 from adapterlab import sqlite_files, sqlite_store
 from adapterlab.errors import AdapterLabError
 from adapterlab.sqlite_store import StoreError, lock_of, whole
+from adapterlab.store import connect
 from adapterlab.store_schema import head
 from adapterlab.store_uris import default_uri, sqlite_file, sqlite_uri
-from adapterlab.tracking import connect
 from faults import store
 from faults.old_stores import half_made, old_store, revision_of, revisions, runs_of
 from faults.trying import Setting

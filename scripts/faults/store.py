@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from faults.old_stores import old_store, revision_of, revisions, runs_of
 from faults.trying import TINY, Setting, Trial, command, started, statuses
 

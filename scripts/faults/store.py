@@ -77,7 +77,8 @@ def _half_made(setting: Setting, root: Path, moment: float) -> Trial:
 
 def _trained(setting: Setting, root: Path, moment: float) -> Trial:
     fault = "`kill -9` of a training while its store is made, and again with `resume=true`"
-    arguments = (*TINY, "tracking=mlflow", "base=scratch", "study=store", "resume=true")
+    own = [option for option in TINY if not option.startswith("base.")]
+    arguments = (*own, "tracking=mlflow", "base=scratch", "study=store", "resume=true")
     with started(root, *arguments) as process:
         lock = root / "mlruns" / ".mlflow.lock"
         while not lock.exists() and process.poll() is None:

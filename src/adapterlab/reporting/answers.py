@@ -164,7 +164,8 @@ def _artifact(run: Run, name: str) -> Path | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        path = Path(download_artifacts(artifact_uri=f"{run.artifacts}/{name}"))
+        uri = f"{run.artifacts}/{name}"
+        path = Path(download_artifacts(artifact_uri=uri, tracking_uri=run.store))
     except (MlflowException, OSError):
         return None
     return path if path.is_file() else None

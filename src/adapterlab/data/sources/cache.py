@@ -6,7 +6,7 @@ from pathlib import Path
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.data.stored import Entry, stored
 
-_FORMAT = 1  # raise it whenever decoding changes, so that older entries are left alone
+_FORMAT = 2  # raise it whenever decoding changes, so that older entries are left alone
 
 
 def fingerprint(files: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_damaged_data_sets_train_whole_or_are_refused_in_one_line(tmp_path: Path) -> None:
-    setting = Setting(random.Random("datasets"), tmp_path, 12)
+    setting = Setting(random.Random("datasets"), tmp_path, 10)
     trials = list(datasets.tries(setting))
     assert [trial for trial in trials if not trial.held] == []
     assert {trial.what for trial in trials} == {"refused in one line", "trained whole"}

@@ -4,7 +4,6 @@ Whatever is written is written beside its place, flushed to the disk and renamed
 that is killed, a disk that is full or a power cut leaves the file that was there before.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -118,16 +117,6 @@ def flush(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             _flush(path)
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file's content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _order_metadata(path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
-from adapterlab.files import sha256, sweep, write_json, write_text
+from adapterlab.files import write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
-from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
+from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text, sha256_of
 from adapterlab.redaction import public
 
 log = logging.getLogger(__name__)
@@ -217,9 +217,10 @@ class RunFolder:
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
-        finished, path = self.finished(), self.path / "data_hash"
-        if finished is not None:
-            return finished.data_hash == data_hash
+        path = self.path / "data_hash"
+        with suppress(CheckpointError):
+            if (finished := self.finished()) is not None:
+                return finished.data_hash == data_hash
         return path.is_file() and path.read_text() == data_hash
 
     def start(self, config: Config, data_hash: str, *, keep: bool) -> bool:
@@ -236,7 +237,6 @@ class RunFolder:
                     path.rmdir()
                 elif path.name != "data_hash" and path.name[0] != ".":
                     path.unlink()  # but for what says whose folder this is
-        sweep(self.path)
         write_config(self.config, config)
         write_text(self.path / "data_hash", data_hash)
         return self.checkpoints.is_dir()
@@ -336,7 +336,7 @@ def file_hash(path: Path) -> str | None:
 @cache
 def _content_hash(path: Path, modified: int, size: int) -> str:
     """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    return sha256(path)
+    return sha256_of(path)
 
 
 def _canonical(value: Any) -> Any:

@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from adapterlab.store import quieten
 from adapterlab.store_uris import sqlite_uri
-from adapterlab.tracking import quieten
 
 _FILLED = {
     "status": "FINISHED",

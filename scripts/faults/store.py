@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from faults.old_stores import old_store, revision_of, revisions, runs_of
 from faults.trying import TINY, Setting, Trial, command, started, statuses
 

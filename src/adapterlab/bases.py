@@ -218,8 +218,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
     )
 
 
-def _state_dict(saved: dict[str, Any]) -> dict[str, Tensor]:
-    inner = saved.get("state_dict", saved)
+def _state_dict(saved: Any) -> dict[str, Tensor]:
+    inner = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
     if not isinstance(inner, dict) or not all(isinstance(t, Tensor) for t in inner.values()):
         raise ValueError("it holds no state dict of tensors")
     return inner

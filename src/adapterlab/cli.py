@@ -37,11 +37,9 @@ from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
 from adapterlab.redaction import redact_files, redacted, shown
 from adapterlab.runs import RunResult
+from adapterlab.store import require_store
 from adapterlab.store_uris import default_uri
-from adapterlab.studies.callback import STUDY_VARIABLE, started
-from adapterlab.studies.foreseen import foresee
-from adapterlab.study_run import MULTIRUN_VARIABLE
-from adapterlab.told import VARIED_VARIABLE
+from adapterlab.studies.closing import end_command
 
 USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"
@@ -67,43 +65,36 @@ def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     ended_by: BaseException | None = None
     try:
-        _main(_train)
+        run_command(_train)
     except BaseException as error:
         ended_by = error
         raise
     finally:
-        foresee(ended_by)
-        # A later multirun has its own.
-        for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
-            os.environ.pop(variable, None)
-        while started:
-            from adapterlab.studies.ending import end_study
-
-            end_study(started.pop(), ended_by)
+        end_command(ended_by)
 
 
 @seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
-    _main(_evaluate)
+    run_command(_evaluate)
 
 
 @seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
-    _main(_export)
+    run_command(_export)
 
 
 @seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
-    _main(_report)
+    run_command(_report)
 
 
 @seldom_collected()
 def selfcheck() -> None:
     """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
-    _main(_selfcheck)
+    run_command(_selfcheck)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -187,6 +178,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.resuming import finished_run
 
     check(config)
+    require_store(config)
     data = load_data(config)
     finished = finished_run(config, data)
     if finished is not None:
@@ -204,7 +196,8 @@ def _ui(config: Config) -> str:
     return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
-def _main(command: Callable[[], Any]) -> None:
+def run_command(command: Callable[[], Any]) -> None:
+    """Carry out a program of the command line, and say in one line what a user can mend."""
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()

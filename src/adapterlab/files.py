@@ -4,6 +4,7 @@ Whatever is written is written beside its place, flushed to the disk and renamed
 that is killed, a disk that is full or a power cut leaves the file that was there before.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -18,10 +19,8 @@ from adapterlab.full_disk import said_where_full
 PART = ".part"
 """Ends the names of files that are being written."""
 
-_LENGTH = 8
-"""Bytes that say how long the header of a safetensors file is, the lowest first."""
-
-_METADATA = "__metadata__"
+_LENGTH, _METADATA = 8, "__metadata__"
+"""Of a safetensors file: bytes that say how long its header is, the lowest first; a name in it."""
 
 _PART_NAME = re.compile(rf".+\.\d+{re.escape(PART)}")
 
@@ -117,6 +116,16 @@ def flush(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             _flush(path)
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file's content, in hex digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _order_metadata(path: Path) -> None:

@@ -22,6 +22,7 @@ from adapterlab.config import (
 )
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.redaction import remember
+from adapterlab.study_run import derived_study
 from adapterlab.told import told
 from adapterlab.validation import checked
 
@@ -44,6 +45,7 @@ def parse(cfg: DictConfig) -> Config:
         base = replace(base, path=absolute(base.path))
     return replace(
         config,
+        study=config.study or derived_study(),
         base=base,
         model=with_folders(config.model, absolute),
         root=absolute(config.root),

@@ -162,7 +162,8 @@ def _weights(config: Config, read: RunData) -> str:
 def _of_model(config: Config, read: RunData, *, weights: bool) -> str:
     """Return a hash of the model that is read from files; empty if there are none, or not here."""
     supplied = ("num_classes", "generator", "input_shape", "weights")
-    load = _loader(prepared(config.model, "model", supplied=supplied))
+    allow = config.allow_targets
+    load = _loader(prepared(config.model, "model", perhaps=supplied, allow=allow))
     if says_what_it_reads(load):
         folder = folder_of(load, config.model)
         return "" if folder is None else model_hash(folder, weights=weights)
@@ -201,22 +202,23 @@ def _tokenizer(config: Config, read: RunData) -> str:
     if "tokenizer" not in config.model or vocabulary_is_made(config):
         return ""
     node = json.dumps(config.model["tokenizer"], sort_keys=True)
-    load = _loader(prepared(config.model["tokenizer"], "model.tokenizer"))
+    allow = tuple(config.allow_targets)
+    load = _loader(prepared(config.model["tokenizer"], "model.tokenizer", allow=allow))
     if not says_what_it_reads(load):
-        return read.known(f"tokenizer {node}", lambda: _tokenizer_hash(node))
+        return read.known(f"tokenizer {node}", lambda: _tokenizer_hash(node, allow))
     folder = folder_of(load, config.model["tokenizer"])
-    return "" if folder is None else _hash_while_the_same(node, state_of(folder))
+    return "" if folder is None else _hash_while_the_same(node, allow, state_of(folder))
 
 
 @lru_cache(maxsize=64)
-def _hash_while_the_same(node: str, files: State) -> str:
-    return _tokenizer_hash(node)
+def _hash_while_the_same(node: str, allow: tuple[str, ...], files: State) -> str:
+    return _tokenizer_hash(node, allow)
 
 
-def _tokenizer_hash(node: str) -> str:
+def _tokenizer_hash(node: str, allow: tuple[str, ...]) -> str:
     from adapterlab.data.tokens import tokenizer_hash
 
-    return tokenizer_hash(prepared(json.loads(node), "model.tokenizer")())[:12]
+    return tokenizer_hash(prepared(json.loads(node), "model.tokenizer", allow=allow)())[:12]
 
 
 def _loader(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ reads them here runs nothing that they hold, and is not to be drowned: by a file
 YAML whose references grow to one, by JSON that is nested beyond all bounds.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -86,31 +85,22 @@ def parse_yaml(text: str) -> Any:
     return values
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Any:
     """Return what `torch.save` has written: tensors, numbers and texts in mappings; no code is run.
 
     Raises:
-        UnreadableError: the file is missing, no checkpoint, damaged, or holds something else.
+        UnreadableError: the file is missing, damaged, or holds something else.
     """
     import torch
 
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UnreadableError(error.strerror or type(error).__name__) from None
+        raise UnreadableError(f"it cannot be read: {error.strerror}") from None
     except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
         asks = "weights only" in str(error).lower() or "weights_only" in str(error)
-        why = "it asks for code to be run, which is not done" if asks else "it is damaged"
-        raise UnreadableError(f"{why}, or no checkpoint") from None
-    if not isinstance(saved, dict):
-        raise UnreadableError(f"it is no checkpoint but a {type(saved).__name__}")
-    return saved
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        why = "asks for code to be run, which is not done" if asks else "is damaged"
+        raise UnreadableError(f"it {why}") from None
 
 
 def _weigh(node: yaml.Node, known: dict[int, int | None]) -> int:

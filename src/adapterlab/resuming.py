@@ -1,5 +1,6 @@
 """Finding a finished run again, without loading what only a training needs."""
 
+from adapterlab import journal
 from adapterlab.config import Config
 from adapterlab.homes import home_of
 from adapterlab.loading import RunData
@@ -21,6 +22,8 @@ def finished_run(config: Config, data: RunData) -> RunResult | None:
         return None
     folder = home_of(config, data.hash)
     result, before = finished_whole(folder), read_provenance(folder)
-    if result is None or before is None or foreseen(config, data).unlike(before):
+    if result is None or before is None or journal.is_there(folder.path):
+        return None
+    if foreseen(config, data).unlike(before):
         return None
     return result if is_logged(config, result.run_id) else None

@@ -15,12 +15,14 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from adapterlab import journal
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
-from adapterlab.files import write_json, write_text
+from adapterlab.files import sha256, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
-from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text, sha256_of
+from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.redaction import public
+from adapterlab.validation import describe
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,12 @@ BOOKKEEPING = (
     *("budget", "tuning", "report", "margin", "told", "allow_targets"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
+
+DATA_HASH, MLFLOW_RUN = "data_hash", "mlflow_run_id"
+"""The file in a run's folder that names its MLflow run; empty while that is made."""
+
+KEPT = (DATA_HASH, MLFLOW_RUN, journal.NAME)
+"""What a run that starts anew leaves in its folder: its own already."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
@@ -217,7 +225,7 @@ class RunFolder:
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
-        path = self.path / "data_hash"
+        path = self.path / DATA_HASH
         with suppress(CheckpointError):
             if (finished := self.finished()) is not None:
                 return finished.data_hash == data_hash
@@ -235,10 +243,10 @@ class RunFolder:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif path.name != "data_hash" and path.name[0] != ".":
-                    path.unlink()  # but for what says whose folder this is
+                elif path.name not in KEPT and path.name[0] != ".":
+                    path.unlink()
         write_config(self.config, config)
-        write_text(self.path / "data_hash", data_hash)
+        write_text(self.path / DATA_HASH, data_hash)
         return self.checkpoints.is_dir()
 
     def drop_checkpoints(self) -> None:
@@ -247,13 +255,30 @@ class RunFolder:
 
     def mlflow_run_id(self) -> str | None:
         """Return the MLflow run that this folder's run is logged to, None before it has one."""
-        path = self.path / "mlflow_run_id"
-        return path.read_text() if path.is_file() else None
+        return self._mlflow_run() or None
+
+    def lost_mlflow_run(self) -> bool:
+        """Say whether a process was killed while it made an MLflow run: its id is not known."""
+        return self._mlflow_run() == ""
+
+    def expect_mlflow_run(self) -> None:
+        """Say that an MLflow run is being made, whose id will be kept."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / MLFLOW_RUN, "")
 
     def remember_mlflow_run(self, run_id: str | None) -> None:
         """Keep the id of the MLflow run, to go on with it when resuming."""
         if run_id is not None:
-            write_text(self.path / "mlflow_run_id", run_id)
+            write_text(self.path / MLFLOW_RUN, run_id)
+
+    def forget_mlflow_run(self) -> None:
+        """Keep nothing of an MLflow run: the run that starts here has none."""
+        for name in (MLFLOW_RUN, journal.NAME):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _mlflow_run(self) -> str | None:
+        path = self.path / MLFLOW_RUN
+        return path.read_text().strip() if path.is_file() else None
 
     def finish(self, result: RunResult) -> None:
         """Write the result; from here on the run counts as finished."""
@@ -272,8 +297,7 @@ class RunFolder:
             values = parse_mapping(read_text(self.result)) | {"folder": str(self.path)}
             return _RESULT.validate_json(json.dumps(values))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            why = describe(error, values)
         except (OSError, UnreadableError) as error:
             why = str(error)
         raise CheckpointError(f"{self.result} is not a run's result: {why}")
@@ -336,7 +360,7 @@ def file_hash(path: Path) -> str | None:
 @cache
 def _content_hash(path: Path, modified: int, size: int) -> str:
     """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    return sha256_of(path)
+    return sha256(path)
 
 
 def _canonical(value: Any) -> Any:

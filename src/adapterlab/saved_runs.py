@@ -13,13 +13,13 @@ from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
 from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.files import sha256
 from adapterlab.homes import home_of, homes
 from adapterlab.loading import RunData
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
-from adapterlab.reading import sha256_of
 from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from adapterlab.validation import STRICT
 from adapterlab.wholeness import require_adapter, seal
 
@@ -154,7 +154,7 @@ def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
         raise AdapterLabError(
             f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line}"
         ) from None
-    if logged is not None and logged != (present := sha256_of(folder.adapter)):
+    if logged is not None and logged != (present := sha256(folder.adapter)):
         raise CheckpointError(
             f"adapter.safetensors of the MLflow run {run_id} is not the file that was logged: its "
             f"SHA-256 was {logged[:12]} and is {present[:12]}"

@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 
 from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError, CheckpointError
-from adapterlab.files import flush, write_text
-from adapterlab.reading import sha256_of
+from adapterlab.files import flush, sha256, write_text
 from adapterlab.runs import RunFolder, RunResult
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def seal(folder: RunFolder) -> None:
     Raises:
         OSError: one cannot be read.
     """
-    lines = [f"{sha256_of(folder.path / name)}  {name}\n" for name in sorted(_copies(folder))]
+    lines = [f"{sha256(folder.path / name)}  {name}\n" for name in sorted(_copies(folder))]
     write_text(folder.path / CHECKSUMS, "".join(lines))
 
 
@@ -203,4 +202,4 @@ def _digest(path: Path) -> str | None:
 @lru_cache(maxsize=4096)
 def _kept_digest(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
     """Hash a file once, as long as it is not changed: all runs of a study ask for their base's."""
-    return sha256_of(path)
+    return sha256(path)

@@ -232,11 +232,11 @@ def _balance(splits: Splits[Any], used: Mapping[str, Tensor]) -> tuple[float, li
     if int(present.max()) < _UNEVEN * int(present.min()):
         return share, []
     least = int(counts.where(counts > 0, counts.max() + 1).argmin())
+    frequent, rare = (quoted(splits.classes[label]) for label in (most, least))
     return share, [
-        f"train has {int(counts[most]):,} examples of {quoted(splits.classes[most])} and "
-        f"{int(counts[least]):,} of {quoted(splits.classes[least])}: always answering "
-        f"{quoted(splits.classes[most])} would be right in {share:.2%} of the test; macro_f1 weighs "
-        "all classes alike"
+        f"train has {int(counts[most]):,} examples of {frequent} and {int(counts[least]):,} of "
+        f"{rare}: always answering {frequent} would be right in {share:.2%} of the test; macro_f1 "
+        "weighs all classes alike"
     ]
 
 

@@ -7,6 +7,7 @@ from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
+from adapterlab.reporting.version_notes import on_versions
 from adapterlab.reporting.words import counted, gap, listed, percents
 
 _REASONS = 8
@@ -49,6 +50,7 @@ def notes(findings: Findings) -> list[str]:
             f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
             "otherwise"
         )
+    said += on_versions(findings.all_arms)
     said += _uneven(findings)
     said += _fixed(findings)
     said += _reasons(findings)
@@ -188,10 +190,12 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
         "base": "base",
         "precision": "precision",
         "processor": "hardware.cpu",
-        "GPU": "hardware.gpu",
+        "instructions": "hardware.cpu_capability",
+        "GPU": "hardware.accelerator",
         "threads": "hardware.threads",
         "torch": "hardware.torch",
         "Lightning": "hardware.lightning",
+        "transformers": "version.transformers",
         "Python": "hardware.python",
         "commit": "git_commit",
     }

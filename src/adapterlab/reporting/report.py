@@ -14,6 +14,7 @@ from adapterlab.config import FileName
 from adapterlab.errors import ConfigError, allowed
 from adapterlab.files import write_bytes, write_text
 from adapterlab.looks import look_at
+from adapterlab.lost_runs import bury_of_study
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
@@ -27,8 +28,8 @@ from adapterlab.reporting.tuning_notes import on_failures, on_superseded, supers
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
 from adapterlab.reporting.words import as_file_name
+from adapterlab.store import connect
 from adapterlab.study_run import log_report
-from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
 
 
@@ -158,6 +159,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
+    bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
     arms = arms_of([run for run in runs if run.run_id not in replaced])

@@ -5,26 +5,37 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from adapterlab.config import BASES
 from adapterlab.errors import AdapterLabError
 from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.journal import folders, left
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
 
 log = logging.getLogger(__name__)
 
 
-def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
+def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None:
     """End a study's MLflow run, and print its table, also where runs have failed.
+
+    What a server that was away has not got of the study's runs is delivered before.
 
     Args:
         study: of a multirun that has ended.
         ended_by: what has ended it before its time, if anything has.
+
+    Returns:
+        Of what MLflow has still not got, a line; None if it has all.
     """
     if not study.tracked:
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
-        return
+        return None
+    kept = _deliver(study)
+    if kept is not None:
+        log.debug("no table: %s", kept)
+        return kept
     _end_run(study, ended_by)
     from adapterlab.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
@@ -47,10 +58,22 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
             sys.exit(error.exit_code)
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
+    return None
+
+
+def _deliver(study: StartedStudy) -> str | None:
+    """Deliver what the study's runs have left; return what to say if a server does not take it."""
+    mlruns = Path(study.root).expanduser().resolve() / "mlruns"
+    studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
+    if not any(folders(mlruns, studies)):
+        return None
+    from adapterlab.syncing import sync
+
+    return sync(mlruns, studies, study.tracking_uri).complaint
 
 
 def _end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
-    from adapterlab.tracking import connect
+    from adapterlab.store import connect
 
     mlruns = Path(study.root).expanduser().resolve() / "mlruns"
     try:

@@ -132,7 +132,7 @@ def stored(config: Config) -> Seen | None:
     """
     if not config.tracking.enabled or not _is_there(config):
         return None
-    from adapterlab.tracking import connect
+    from adapterlab.store import connect
 
     client = connect(config.tracking.uri, config.mlruns)
     experiment = client.get_experiment_by_name(config.tracking.experiment)

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
 from adapterlab.homes import latest_home
-from adapterlab.interrupts import undisturbed
+from adapterlab.patience import calm
+from adapterlab.store import connect
 from adapterlab.studies.processes import ReadOnce
-from adapterlab.tracking import connect
 from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
 Marked = Iterable[tuple[JobReturn, Mapping[str, str]]]
@@ -88,7 +88,7 @@ class Marks:
         from mlflow.entities import RunTag
 
         client = self._client()
-        with undisturbed():
+        with calm(client):
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             known = client.get_run(run_id).data.tags if gone else {}
             for name in gone:

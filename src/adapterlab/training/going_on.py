@@ -36,7 +36,8 @@ _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeEr
 
 def damaged(path: Path, why: object) -> CheckpointError:
     """Return the error for a checkpoint that nothing can go on from."""
-    return CheckpointError(f"{path}: {why}; delete {path.parent} to train anew")
+    said = f" {why}".replace(" it ", " ", 1) if str(why).startswith("it ") else f": {why}"
+    return CheckpointError(f"{path}{said}; delete {path.parent} to train anew")
 
 
 def whole(checkpoint: Path, state: Mapping[str, Tensor]) -> Path | None:
@@ -67,9 +68,12 @@ def loaded(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read, or asks for code to be run.
     """
     try:
-        return read_checkpoint(checkpoint)
+        saved = read_checkpoint(checkpoint)
     except UnreadableError as error:
         raise damaged(checkpoint, error) from None
+    if not isinstance(saved, dict):
+        raise damaged(checkpoint, f"it is no checkpoint but a {type(saved).__name__}")
+    return saved
 
 
 def require_history(history: object, checkpoint: Path) -> None:

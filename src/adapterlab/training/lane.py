@@ -88,7 +88,10 @@ class LaneProgress:
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
         else:
             self.waited += 1
-        task.report(epoch, metrics)
+        try:
+            task.report(epoch, metrics)
+        except Exception as error:  # MLflow has no such run any more, say: the others go on
+            self.error = error
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""

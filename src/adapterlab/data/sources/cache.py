@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapterlab.cache import Entry, stored
 from adapterlab.data.splits import ImageSplit, ImageSplits
-from adapterlab.reading import sha256_of
+from adapterlab.files import sha256
 
 _FORMAT = 1  # raise it whenever decoding changes, so that older entries are left alone
 
@@ -21,7 +21,7 @@ def fingerprint(files: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        for one in pool.map(sha256_of, files):
+        for one in pool.map(sha256, files):
             digest.update(one.encode())
     return digest.hexdigest()
 

@@ -12,6 +12,7 @@ import huggingface_hub
 from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
+from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
 from adapterlab.data.splits import TextSplits
 from adapterlab.errors import ConfigError, DataError
@@ -77,6 +78,7 @@ def hub_text(
     ) or _downloaded(context, folder, hub_path, hub_config, splits)
     files = {role: file for role, split in sources.items() if (file := find_file(place, split))}
     data = read_text_splits(files, text_column, label_column, names)
+    data = data.with_notes(*unread(place, files, "", refuse=False))
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(
             without_example(len(absent), len(data.classes) + len(absent))

@@ -10,6 +10,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import DataError, allowed
 
@@ -41,6 +42,7 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
     """
     root = context.folder(path)
     classes, listings = _listings(root)
+    notes = unread(root, {name: root / _SPLITS[name] for name in listings}, "/<class>/<image>")
 
     def build() -> ImageSplits:
         encoded = [_encoded(listing.files) for listing in listings.values()]
@@ -65,7 +67,8 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
         )
         for name, listing in listings.items()
     }
-    return replace(cached(context.cache, root.name, key, build), origins=origins)
+    splits = cached(context.cache, root.name, key, build)
+    return replace(splits, origins=origins).with_notes(*notes)
 
 
 def _encoded(files: list[Path]) -> Encoded:
@@ -79,7 +82,7 @@ def _listings(root: Path) -> tuple[tuple[str, ...], dict[str, _Listing]]:
             options = allowed(folder.name, _SPLITS.values())
             raise DataError(f"{folder} is no split of an image folder; {options}")
     folders = {name: root / folder for name, folder in _SPLITS.items()}
-    if not folders["validation"].is_dir():
+    if not require_kind(folders["validation"], "folder"):
         del folders["validation"]
     classes: list[str] = []
     listings = {}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.idx import find_idx, read_idx_split
@@ -143,6 +144,7 @@ def _idx_data_set(
         train=read_idx_split(paths[0], paths[1], len(classes)),
         test=read_idx_split(paths[2], paths[3], len(classes)),
         classes=classes,
+        origins={"train": Origin(paths[0]), "test": Origin(paths[2])},
     )
     return splits_to_shape(_sizes_checked(name, splits, 60_000, 10_000), context.shape)
 

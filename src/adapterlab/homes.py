@@ -74,7 +74,7 @@ def _taken(folder: RunFolder, data_hash: str) -> bool:
     """Take a folder for these data, unless it is that of others; say whether it is theirs."""
     path = folder.path
     path.mkdir(parents=True, exist_ok=True)
-    if folder.finished() is None:
+    if not folder.result.is_file():
         part = path / f".data_hash.{os.getpid()}"
         part.write_text(data_hash)
         try:

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,12 +30,16 @@ from adapterlab.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
+from adapterlab.redaction import redact_files, redacted, shown
 from adapterlab.runs import RunResult
+from adapterlab.store import require_store
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.closing import end_command
-from adapterlab.tracking import default_uri, require_store
 
 USER_ERROR = 2
 GOES_ON = "resume=true goes on from the last epoch"
@@ -189,7 +192,8 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
 
 
 def _ui(config: Config) -> str:
-    return config.tracking.uri or f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
+    uri = config.tracking.uri
+    return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
 def run_command(command: Callable[[], Any]) -> None:
@@ -221,11 +225,12 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        yield
+        with said_where_full():
+            yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
             overrides = " ".join(HydraConfig.get().overrides.task)
-            print(f"failed: {overrides}: {error}", file=sys.stderr)
+            print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
@@ -299,12 +304,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(shown(f"error: {message}"), file=sys.stderr)
     sys.exit(code)
-
-
-def _show_warning(message: Warning | str, *_: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def run_options() -> str:
@@ -313,18 +314,6 @@ def run_options() -> str:
     options = text[text.index("epochs:") : text.index("hydra:")].strip()
     # Hydra fills in the help text as a template, in which a dollar sign is written twice.
     return options.replace("$", "$$")
-
-
-def set_up_output() -> None:
-    """Send log lines and warnings to stderr, as they are."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("adapterlab")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
 
 
 def register_resolvers() -> None:
@@ -338,3 +327,4 @@ def register_resolvers() -> None:
 
 # At import, so that the processes of a launcher know them as well.
 register_resolvers()
+redact_files()

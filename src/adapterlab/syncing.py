@@ -17,8 +17,9 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.lost_runs import REPORTED, bury, bury_before
 from adapterlab.parsing import absolute
 from adapterlab.runs import RunFolder
+from adapterlab.store import connect
 from adapterlab.store_errors import Trouble, briefly, trouble
-from adapterlab.tracking import IDENTITY, connect
+from adapterlab.tracking import IDENTITY
 from adapterlab.validation import STRICT, checked
 
 log = logging.getLogger(__name__)

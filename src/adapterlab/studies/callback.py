@@ -23,6 +23,7 @@ _NO_IDENTITY = (
     "report",
     "root",
     "data_dir",
+    "allow_targets",
     "tracking",
     "hardware",
     "hydra",

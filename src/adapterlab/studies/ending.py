@@ -2,10 +2,12 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from adapterlab.config import BASES
 from adapterlab.errors import AdapterLabError
+from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.journal import folders, left
 from adapterlab.studies.callback import StartedStudy
@@ -46,7 +48,14 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
         root=study.root,
     )
     try:
-        print_report(make_report(request) if study.report else read_report(request))
+        with said_where_full():
+            print_report(make_report(request) if study.report else read_report(request))
+    except FullDiskError as error:
+        if ended_by is not None:  # what has ended it has been said
+            log.warning("no report: %s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
     return None
@@ -64,12 +73,13 @@ def _deliver(study: StartedStudy) -> str | None:
 
 
 def _end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
-    from adapterlab.tracking import connect
+    from adapterlab.store import connect
 
     mlruns = Path(study.root).expanduser().resolve() / "mlruns"
     try:
-        client = connect(study.tracking_uri, mlruns)
-        end_multirun(client, study.experiment, study.name, study.multirun, _status(ended_by))
+        client, status = connect(study.tracking_uri, mlruns), _status(ended_by)
+        end = partial(end_multirun, client, study.experiment, study.name, study.multirun, status)
+        last_words(mlruns, end)
     except Exception as lost:  # the error that ended the multirun matters more
         line = (str(lost).splitlines() or [type(lost).__name__])[0]
         log.warning("the MLflow run of study %s is left RUNNING: %s", study.name, line)

@@ -14,8 +14,9 @@ from adapterlab import cli, pipeline
 from adapterlab.lost_runs import bury_of_study
 from adapterlab.open_run import OpenRun
 from adapterlab.runs import RunFolder
+from adapterlab.store import connect
+from adapterlab.store_uris import default_uri
 from adapterlab.trackers import MLflowTracker
-from adapterlab.tracking import connect, default_uri
 from adapterlab.whereabouts import PROCESS_TAG, is_elsewhere, is_gone, this_process
 from lab import Outcome, tiny
 

@@ -55,7 +55,7 @@ class Server:
                 raise TimeoutError("mlflow server does not start")
             time.sleep(0.2)
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal to all of its processes."""
         if self._process is not None:
             os.killpg(self._process.pid, number)
@@ -64,11 +64,11 @@ class Server:
         """End it by a signal, and wait until it is gone."""
         if self._process is None:
             return
-        self.signal(number)
+        self.send(number)
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             self._process.wait()
         self._process = None
 

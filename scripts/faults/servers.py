@@ -32,9 +32,6 @@ FAULTS = (
 
 OPTIONS = (*(o for o in TINY if not o.startswith(("base", "epochs"))), "base=scratch")
 
-QUICKLY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
-"""So that a server that hangs is noticed in a trial's time."""
-
 
 def tries(setting: Setting) -> Iterator[Trial]:
     """Yield a trial for every fault, alone and packed, and so on."""
@@ -45,7 +42,7 @@ def tries(setting: Setting) -> Iterator[Trial]:
         for number, (_, fault, how) in enumerate(islice(kinds, setting.count)):
             yield _try(setting, server, number, fault, how)
     finally:
-        server.signal(signal.SIGCONT)
+        server.send(signal.SIGCONT)
         server.stop(signal.SIGKILL)
 
 
@@ -60,7 +57,7 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
             f"tracking.uri={gate.uri}",
         )  # fmt: skip
         victims: list[str] = []
-        with started(root, *arguments, **QUICKLY) as process:
+        with started(root, *arguments, MLFLOW_HTTP_REQUEST_TIMEOUT="3") as process:
             ids = root / "mlruns" / "runs" / study
             while not any(p.read_text() for p in ids.glob("*/mlflow_run_id")):
                 if process.poll() is not None:
@@ -73,7 +70,7 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
                 case "killed":
                     server.stop(signal.SIGKILL)
                 case "held":
-                    server.signal(signal.SIGSTOP)
+                    server.send(signal.SIGSTOP)
                 case "answers" if "500" in fault:
                     gate.shut("answers 500")
                 case _:
@@ -96,7 +93,7 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
         _mend(server, fault)
         said = [f"exit {done.code}"]
         if "so is the run" in fault:
-            done = command(root, *arguments, "resume=true", **QUICKLY)
+            done = command(root, *arguments, "resume=true", MLFLOW_HTTP_REQUEST_TIMEOUT="3")
             said.append(f"resumed: exit {done.code}")
         synced = command(root, script="sync")
         said.append(f"sync: {' '.join(synced.out.split()[:4])}")
@@ -108,7 +105,7 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
 
 
 def _mend(server: Server, fault: str) -> None:
-    server.signal(signal.SIGCONT)
+    server.send(signal.SIGCONT)
     if fault.startswith(("stopped", "killed")):
         with suppress(TimeoutError):
             server.stop(signal.SIGKILL)

@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.validation import STRICT
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
@@ -74,8 +75,8 @@ class ImageDataset(DatasetBase):
 
     kind: Literal["image"]
     shape: Shape | None
-    mean: Annotated[list[float], Field(min_length=1)]
-    std: Annotated[list[Positive], Field(min_length=1)]
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=0)]
     flip: bool
 
@@ -180,7 +181,7 @@ class CheckpointBase:
 
     kind: Literal["checkpoint"]
     head: HeadInit
-    path: str
+    path: Text
     shape: Shape | None
     classes: list[str] | None
 
@@ -221,7 +222,7 @@ class Hardware:
     """
 
     accelerator: Accelerator
-    device: Annotated[int, Field(ge=0)]
+    device: Annotated[int, Field(ge=0, lt=1024)]
     precision: Precision
     workers: Annotated[int, Field(ge=0)]
     threads: Count | None
@@ -241,8 +242,8 @@ class Tracking:
     """
 
     enabled: bool
-    uri: str | None
-    experiment: str
+    uri: Text | None
+    experiment: Text
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -303,10 +304,10 @@ class Config:
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
     pack: Literal["auto", "always", "never"]
-    root: str
-    data_dir: str | None
-    budget: Count | str | None = None
-    margin: Positive = 0.5
+    root: Text
+    data_dir: Text | None
+    budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
+    margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     tuning: Tuning | None = None
     told: Told | None = None
 

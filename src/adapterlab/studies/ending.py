@@ -4,7 +4,7 @@ import logging
 import sys
 from pathlib import Path
 
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import USER_ERROR, AdapterLabError
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
@@ -19,11 +19,17 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
         study: of a multirun that has ended.
         ended_by: what has ended it before its time, if anything has.
     """
+    # After a refusal nothing follows: its line is the last.
+    refused = isinstance(ended_by, SystemExit) and ended_by.code == USER_ERROR
+    if refused and (not study.tracked or not has_store(study)):
+        return
     if not study.tracked:
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
         return
-    _end_run(study, ended_by)
+    _end_run(study, ended_by, quiet=refused)
+    if refused:
+        return
     from adapterlab.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
 
@@ -40,16 +46,28 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> None:
         log.debug("no table: %s", error)
 
 
-def _end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
+def has_store(study: StartedStudy) -> bool:
+    """Say whether a study's store is there: to look into a local one that is not would make it."""
+    uri = study.tracking_uri
+    if uri is None:
+        return (_mlruns(study) / "mlflow.db").is_file()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+
+
+def _mlruns(study: StartedStudy) -> Path:
+    return Path(study.root).expanduser().resolve() / "mlruns"
+
+
+def _end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool) -> None:
     from adapterlab.tracking import connect
 
-    mlruns = Path(study.root).expanduser().resolve() / "mlruns"
     try:
-        client = connect(study.tracking_uri, mlruns)
+        client = connect(study.tracking_uri, _mlruns(study))
         end_multirun(client, study.experiment, study.name, study.multirun, _status(ended_by))
     except Exception as lost:  # the error that ended the multirun matters more
         line = (str(lost).splitlines() or [type(lost).__name__])[0]
-        log.warning("the MLflow run of study %s is left RUNNING: %s", study.name, line)
+        level = logging.DEBUG if quiet else logging.WARNING
+        log.log(level, "the MLflow run of study %s is left RUNNING: %s", study.name, line)
 
 
 def _status(ended_by: BaseException | None) -> str:

@@ -4,13 +4,14 @@ Nothing heavy is imported here: `--help` and `--cfg job` answer at once, and a m
 configuration is found before torch is loaded.
 """
 
+import io
 import logging
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -207,13 +208,31 @@ def _main(command: Callable[[], Any]) -> None:
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
         sys.argv[1:] = in_order(given, CONF)
         try:
-            command()
+            with failures_of_hydra_in_one_line():
+                command()
         except Exception as error:
             if raised_by(("optuna",), error) and "No trials are completed" in str(error):
                 _fail("no trial has finished, so there is no best one to name", 1)
             if isinstance(error, AdapterLabError) or not raised_by(PARSERS, error):
                 raise
             _fail(explain(error, CONF), USER_ERROR)
+
+
+@contextmanager
+def failures_of_hydra_in_one_line() -> Iterator[None]:
+    """Hold back what Hydra itself prints before it exits with 1, as for a ``--package`` of none."""
+    if not any(argument.startswith(("--package", "-p")) for argument in sys.argv[1:]):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as stop:
+        if stop.code == 1:
+            _fail(printed.getvalue(), USER_ERROR)
+        raise
+    sys.stderr.write(printed.getvalue())
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import ConfigError
 from adapterlab.sizes import require_bytes
 
+_NO_SIZES = ("alpha", "name", "label")
+
 _SMALL_BATCH = 4_096
 """Rows up to which a batch is not looked at: it would take a model of its own."""
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.command_line import require_names
 from adapterlab.errors import ConfigError
+from adapterlab.explaining import first_line
 from adapterlab.validation import STRICT, checked
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -132,10 +133,25 @@ def require_options(config: DictConfig, conf: Path) -> None:
         if schema is not None and target.startswith(_OURS):
             values.pop("defaults", None)
             checked(TypeAdapter(schema), values, f"hydra.{part}")
+            if schema is Optuna and values["storage"] is not None:
+                _require_storage(values["storage"])
         for written in (*_listed(values, "arms"), *_listed(values, "sweeps")):
             with contextlib.suppress(ValueError):  # a quote that is not closed is said elsewhere
                 for override in shlex.split(str(written)):
                     require_names(override, conf)
+
+
+def _require_storage(storage: str) -> None:
+    """Refuse a database that Optuna cannot open; it says so in the words of whatever it uses."""
+    import optuna
+
+    try:
+        optuna.storages.get_storage(storage)
+    except Exception as error:
+        raise ConfigError(
+            f"hydra.sweeper.storage={storage} cannot be used by Optuna {optuna.__version__}: "
+            f"{first_line(error)}; null keeps the study in memory"
+        ) from None
 
 
 def _listed(values: Any, option: str) -> list[Any]:

@@ -107,7 +107,8 @@ def _of_interpolation(error: BaseException, chain: Sequence[BaseException]) -> s
     if isinstance(error, GrammarParseError):
         reason = "its ${...} cannot be read"
     reason = reason.strip('"')
-    keys = [found[1] for link in chain if (found := _FULL_KEY.search(str(link)))]
+    found = (_FULL_KEY.search(str(link)) for link in chain)
+    keys = [key[1] for key in found if key is not None and key[1] != "_dummy_"]
     written = [text.partition("=")[2] for text in map(first_line, chain) if _BEFORE.match(text)]
     where = keys[0] if keys else (_BEFORE.sub("", first_line(chain[0])) if written else "")
     return f"{where}: {reason}" if where and where not in reason else reason

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from adapterlab import cli, pipeline
 from adapterlab.config import Config
-from adapterlab.tracking import default_uri, tracked
+from adapterlab.store_uris import default_uri
+from adapterlab.tracking import tracked
 from lab import Outcome, compose, mlflow_process, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

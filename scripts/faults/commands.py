@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from faults.command_lines import MUTATIONS, Line, lines, made, mutated, with_a_study
 from faults.trying import TRACEBACK, Ended, Setting, Trial
-from faults.warm import ACCEPTED, TIMED_OUT, warm
+from faults.untrained import ACCEPTED, TIMED_OUT, untrained
 
 COUNT = 500
 
@@ -24,7 +24,7 @@ def tries(setting: Setting) -> Iterator[Trial]:
     root = made(setting.folder / "root")
     right = lines(with_a_study(root))
     names = list(MUTATIONS)
-    with warm(setting.folder) as process:
+    with untrained(setting.folder) as process:
         for number in range(setting.count):
             mutation = names[number % len(names)]
             line = mutated(setting.rng, setting.rng.choice(right), mutation)

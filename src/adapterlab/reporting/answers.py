@@ -9,12 +9,14 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from adapterlab.errors import ConfigError
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
 from adapterlab.evidence.contributions import SOURCE, contributions, known
 from adapterlab.evidence.ensembles import Pool, log_probabilities
 from adapterlab.evidence.metrics import confusion_matrix
+from adapterlab.reading import parse_mapping, read_text
 from adapterlab.reporting.study import Run
 
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
@@ -141,13 +143,19 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     return answers if values is None else replace(answers, read={metric: values}), why
 
 
+_HISTORY = TypeAdapter(History)
+
+
 def read_history(run: Run) -> History:
     """Read what a run reported by epoch; nothing if it kept no result."""
     path = _artifact(run, RESULT)
     if path is None:
         return {}
-    history = json.loads(path.read_text()).get("history", {})
-    return {int(epoch): metrics for epoch, metrics in history.items()}
+    try:
+        history = parse_mapping(read_text(path)).get("history", {})
+        return _HISTORY.validate_json(json.dumps(history))
+    except (OSError, ValueError):  # pydantic's is one
+        return {}
 
 
 def _artifact(run: Run, name: str) -> Path | None:

@@ -4,20 +4,20 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from adapterlab.errors import AdapterLabError
+from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs import USUAL_CUT
+
+__all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 
 log = logging.getLogger(__name__)
 
 DIVERGED = "TrainingDivergedError"
 """What the tag `error` of a run begins with whose loss was no longer a number."""
-
-NAMING = "arm_options"
-"""The tag with the options that a run was told to name its arm by."""
 
 OWN_ERRORS = (
     *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
@@ -71,6 +71,8 @@ class Run:
         reason: why it has not finished, in a line; empty if it has.
         replicate: what its draws come from.
         started: when its configuration was run for the first time, in milliseconds since 1970.
+        replaced: what had changed (`data`, say) since an earlier run of its configuration, which
+            does not count any more.
     """
 
     run_id: str
@@ -83,6 +85,7 @@ class Run:
     reason: str = ""
     replicate: Replicate = Replicate(0, 0)
     started: int = 0
+    replaced: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -114,7 +117,8 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     """Return the runs of a study, the latest first, whether they have finished or not.
 
     A configuration that was run more than once counts once: with its latest run that has
-    finished, or else with its latest attempt.
+    finished, or else with its latest attempt. On other data, base weights or with another tokenizer
+    it is another computation; see `attempts.counted`.
 
     Args:
         client: an MLflow client.
@@ -126,33 +130,20 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     """
     found = client.get_experiment_by_name(experiment)
     stored = [] if found is None else _search(client, found.experiment_id, study)
-    counted: dict[str, Run] = {}
-    first: dict[str, Run] = {}
+    attempts: dict[str, list[Run]] = {}
     strange = 0
     for raw in stored:
         if "arm" not in raw.data.tags:
             strange += 1
             continue
         run = _run(raw)
-        key = run.tags.get("config_hash", run.run_id)
-        known = counted.get(key)
-        finished = Status.FINISHED
-        if known is None or (run.status is finished and known.status is not finished):
-            counted[key] = run
-        first[key] = run
+        attempts.setdefault(run.tags.get("config_hash", run.run_id), []).append(run)
     if strange:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
                     study, strange)  # fmt: skip
-    if not counted:
+    if not attempts:
         raise AdapterLabError(f"study={study}: no runs in experiment {experiment}")
-    return [_told_first(run, first[key]) for key, run in counted.items()]
-
-
-def _told_first(run: Run, first: Run) -> Run:
-    """Return a run with what its first attempt says of its name, which is to last."""
-    told = {key: value for key, value in first.tags.items() if key == NAMING}
-    kept = {key: value for key, value in run.tags.items() if key != NAMING}
-    return replace(run, started=first.started, tags=kept | told)
+    return [run for same in attempts.values() for run in counted(same)]
 
 
 def _run(raw: Any) -> Run:

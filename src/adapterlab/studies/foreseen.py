@@ -7,11 +7,11 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.store_uris import default_uri, sqlite_file
 
 DEVIATION, ACCURACY, EXAMPLES = 0.005, 0.85, 1000
 """What is assumed of seeds, arms and test split where nothing is known."""
@@ -132,7 +132,7 @@ def stored(config: Config) -> Seen | None:
     """
     if not config.tracking.enabled or not _is_there(config):
         return None
-    from adapterlab.tracking import connect
+    from adapterlab.store import connect
 
     client = connect(config.tracking.uri, config.mlruns)
     experiment = client.get_experiment_by_name(config.tracking.experiment)
@@ -203,10 +203,8 @@ def _examples(run: Any) -> int | None:
 
 def _is_there(config: Config) -> bool:
     """Say whether there is a store to read: connecting to a local one would make it."""
-    uri = config.tracking.uri
-    if uri is None:
-        return (config.mlruns / "mlflow.db").is_file()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+    file = sqlite_file(config.tracking.uri or default_uri(config.mlruns))
+    return file is None or file.is_file()
 
 
 def _size(configs: Sequence[Config]) -> tuple[int, int]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, RunLostError
+from adapterlab.homes import latest_home
 from adapterlab.loading import RunData, load_data
-from adapterlab.runs import RunFolder
 from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
@@ -167,7 +167,7 @@ def _bury(
         code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
         error = RunLostError(f"the process that trained it ended with code {code}")
         for config in works[number].configs:
-            mark_lost(config, RunFolder.of(config).mlflow_run_id(), error)
+            mark_lost(config, latest_home(config).mlflow_run_id(), error)
         ended.add(number)
         end(number, [error for _ in works[number].configs])
 
@@ -186,9 +186,11 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; the parent hears it, and ends its helpers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    from adapterlab import cli
+    # The resolvers that conf/ calls, and files without secrets, are for helpers as well.
+    import adapterlab.cli
+    from adapterlab.output import set_up_output
 
-    cli.set_up_output()
+    set_up_output()
     logging.getLogger("adapterlab").setLevel(logging.WARNING)
     import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
 

@@ -14,10 +14,10 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
-from adapterlab.interrupts import undisturbed
-from adapterlab.runs import RunFolder
+from adapterlab.homes import latest_home
+from adapterlab.patience import calm
+from adapterlab.store import connect
 from adapterlab.studies.processes import ReadOnce
-from adapterlab.tracking import connect
 from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
 Marked = Iterable[tuple[JobReturn, Mapping[str, str]]]
@@ -81,14 +81,14 @@ class Marks:
             if job.cfg is None:
                 continue
             config = parse_solved(job.cfg, self._read, _AllSaid())
-            if (run_id := RunFolder.of(config).mlflow_run_id()) is not None:
+            if (run_id := latest_home(config).mlflow_run_id()) is not None:
                 yield run_id, {**about, AT: self.at}
 
     def _tag(self, run_id: str, tags: Mapping[str, str], gone: Sequence[str] = ()) -> None:
         from mlflow.entities import RunTag
 
         client = self._client()
-        with undisturbed():
+        with calm(client):
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             known = client.get_run(run_id).data.tags if gone else {}
             for name in gone:

@@ -55,7 +55,7 @@ class PackedLauncher(Launcher):
         """Carry out a batch of jobs."""
         own = self.config
         if own.tracking.enabled and own.tracking.uri is None and not own.plan:
-            from adapterlab.tracking import set_up_beside
+            from adapterlab.store import set_up_beside
 
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.studies.launch import launch

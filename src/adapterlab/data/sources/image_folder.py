@@ -1,13 +1,16 @@
 """A user's own images: a folder for each split, in it a folder for each class."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import DataError, allowed
 
@@ -39,6 +42,7 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
     """
     root = context.folder(path)
     classes, listings = _listings(root)
+    notes = unread(root, {name: root / _SPLITS[name] for name in listings}, "/<class>/<image>")
 
     def build() -> ImageSplits:
         encoded = [_encoded(listing.files) for listing in listings.values()]
@@ -57,7 +61,14 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
     files = [file for listing in listings.values() for file in listing.files]
     labels = {name: listing.labels for name, listing in listings.items()}
     key = ["image_folder", fingerprint(files), labels, classes, context.shape]
-    return cached(context.cache, root.name, key, build)
+    origins = {
+        name: Origin(
+            home := root / _SPLITS[name], [str(f.relative_to(home)) for f in listing.files]
+        )
+        for name, listing in listings.items()
+    }
+    splits = cached(context.cache, root.name, key, build)
+    return replace(splits, origins=origins).with_notes(*notes)
 
 
 def _encoded(files: list[Path]) -> Encoded:
@@ -71,7 +82,7 @@ def _listings(root: Path) -> tuple[tuple[str, ...], dict[str, _Listing]]:
             options = allowed(folder.name, _SPLITS.values())
             raise DataError(f"{folder} is no split of an image folder; {options}")
     folders = {name: root / folder for name, folder in _SPLITS.items()}
-    if not folders["validation"].is_dir():
+    if not require_kind(folders["validation"], "folder"):
         del folders["validation"]
     classes: list[str] = []
     listings = {}

@@ -10,6 +10,7 @@ from adapterlab.adapters import AdaptedModel, Plan, merge, plan
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, Train, load_base, load_into
 from adapterlab.building import (
+    check_with,
     high_rate,
     make_model,
     make_strategy,
@@ -73,6 +74,7 @@ def assemble(
         read, base = like.read, like.base
     else:
         read = read or load_data(config)
+        check_with(config, read)
         require_different(read.target, read.alike(config.mlruns / "cache"))
         base = load_base(config, read, train)
     shape = base.shape or read.shape

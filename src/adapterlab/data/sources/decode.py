@@ -19,6 +19,7 @@ from rich.progress import track
 from torch import Tensor
 
 from adapterlab.errors import ConfigError, DataError
+from adapterlab.sizes import require_bytes
 
 Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
 
@@ -94,11 +95,15 @@ def decode(
         For each part uint8 ``[count, C, H, W]``.
 
     Raises:
-        ConfigError: a shape of other channels, or empty.
+        ConfigError: a shape of other channels, empty, or of more than this machine's memory.
         DataError: an image that cannot be decoded or, without a shape, one of another size; named.
     """
     if shape is not None and (shape[0] not in (1, 3) or min(shape) < 1):
         raise ConfigError(f"image shape is {list(shape)}; allowed: [1,H,W] or [3,H,W]")
+    if shape is not None:
+        count = sum(part.count for part in parts)
+        needed = count * shape[0] * shape[1] * shape[2]
+        require_bytes(needed, f"dataset.shape={list(shape)}", f"{count:,} images")
     jobs = [
         (part, range(start, min(start + _CHUNK, part.count)))
         for part in parts

@@ -14,7 +14,7 @@ from PIL import Image
 from adapterlab import cli
 from adapterlab.loading import load_data
 from adapterlab.pipeline import run
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from lab import Outcome, tiny
 from reviews import SMALL, write_reviews
 

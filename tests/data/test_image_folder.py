@@ -79,9 +79,8 @@ def test_what_is_lost_of_an_image_is_said_also_from_the_cache(
     frames[0].save(folder / "test" / "dog" / "0.png", save_all=True, append_images=frames[1:])
     for _ in range(2):
         assert image_folder(context, folder).notes == (
-            "1 images are transparent in part, of which only the colours are seen "
-            "(one is train/cat/0.png)",
-            "1 images have several frames, of which the first is seen (one is test/dog/0.png)",
+            "1 image is transparent in part, of which only the colours are seen",
+            "1 image is of several frames, of which the first is seen",
         )
 
 
@@ -200,6 +199,13 @@ class TestErrors:
     def test_an_image_without_a_class(self, context: LoadContext, folder: Path) -> None:
         write(folder / "train" / "loose.png", photo(1))
         self.refused(context, folder, "loose.png is in no class folder")
+
+    @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails")
+    def test_a_disk_that_fails(self, context: LoadContext, folder: Path) -> None:
+        path = folder / "train" / "cat" / "0.png"
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # reading it fails without a name of the file
+        self.refused(context, folder, f"{path} cannot be read: Input/output error")
 
 
 class TestCache:

@@ -57,7 +57,7 @@ class TestTextFiles:
 
     def test_a_missing_file(self, context: LoadContext, folder: Path) -> None:
         (folder / "test.jsonl").unlink()
-        message = r"mail/test.{parquet,csv,jsonl} is missing; wanted: .*mail/{train,test}.{parq"
+        message = r"mail/test.{parquet,csv,jsonl} is missing; .*{train,test}.*there is: train.csv$"
         with pytest.raises(DataError, match=message):
             text_files(context, folder)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapterlab.cache import Entry, stored
 from adapterlab.data.splits import ImageSplit, ImageSplits
+from adapterlab.errors import DataError
 from adapterlab.files import sha256
 
 _FORMAT = 2  # raise it whenever decoding changes, so that older entries are left alone
@@ -18,12 +19,22 @@ def fingerprint(files: Iterable[Path]) -> str:
 
     Reading files takes a small part of the time that decoding them does. A file that was replaced
     by one of the same size and time, as copies keep it, is another.
+
+    Raises:
+        DataError: a file cannot be read.
     """
     digest = hashlib.sha256()
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        for one in pool.map(sha256, files):
+        for one in pool.map(_content, files):
             digest.update(one.encode())
     return digest.hexdigest()
+
+
+def _content(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:  # some name no file
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def cached(folder: Path, name: str, key: object, build: Callable[[], ImageSplits]) -> ImageSplits:

@@ -8,6 +8,7 @@ from functools import cache
 from io import BytesIO
 from os import cpu_count
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,28 +48,36 @@ class Encoded:
     name: Callable[[int], str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lost:
-    """What of the images is not in their pixels, by the names of the images.
+    """What of the images is not in their pixels; no names, for a cache finds images by content.
 
     Args:
-        transparent: those of which something is transparent.
-        moving: those of several frames.
+        transparent: how many are transparent in part.
+        moving: how many have several frames.
     """
 
-    transparent: list[str] = field(default_factory=list)
-    moving: list[str] = field(default_factory=list)
+    transparent: int = 0
+    moving: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def look(self, image: Image.Image) -> None:
+        """Take in an image; threads may do so at once."""
+        transparent = image.has_transparency_data and _opacity(image) < 255
+        with self._lock:
+            self.transparent += transparent
+            self.moving += image.info.get(_FRAMES, 1) > 1
 
     def notes(self) -> tuple[str, ...]:
         """What is lost, a sentence each."""
         kinds = (
-            (self.transparent, "are transparent in part, of which only the colours are seen"),
-            (self.moving, "have several frames, of which the first is seen"),
+            (self.transparent, "transparent in part, of which only the colours are seen"),
+            (self.moving, "of several frames, of which the first is seen"),
         )
         return tuple(
-            f"{len(names):,} images {what} (one is {'/'.join(Path(min(names)).parts[-3:])})"
-            for names, what in kinds
-            if names
+            f"{count:,} {'image is' if count == 1 else 'images are'} {what}"
+            for count, what in kinds
+            if count
         )
 
 
@@ -143,10 +152,7 @@ def _decode_one(
 ) -> Pixels:
     image = _load(content, name)
     if lost is not None:
-        if image.has_transparency_data and _opacity(image) < 255:
-            lost.transparent.append(name)
-        if image.info.get(_FRAMES, 1) > 1:
-            lost.moving.append(name)
+        lost.look(image)
     if image.mode not in (*_GRAY, *_COLOUR):
         raise DataError(
             f"{name} has pixels of mode {image.mode}; allowed: 8-bit grayscale or colour"

@@ -49,7 +49,8 @@ def text_files(
     for name in ("train", "test"):
         if files[name] is None:
             raise DataError(
-                f"{folder}/{name}.{WANTED} is missing; wanted: {folder}/{{train,test}}.{WANTED}"
+                f"{folder}/{name}.{WANTED} is missing; wanted: {folder}/{{train,test}}.{WANTED}; "
+                f"there is: {listed(sorted(path.name for path in folder.iterdir())) or 'nothing'}"
             )
     return read_text_splits(present, text_column, label_column, classes).with_notes(*notes)
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.redaction import public
 
 SERVERS = ("http", "https", "databricks", "uc")
 """Schemes of stores that a server writes."""
@@ -62,10 +63,7 @@ def is_networked(uri: str) -> bool:
 
 def shown(uri: str) -> str:
     """Return a URI for people to read, without its password."""
-    try:
-        return _url(uri).render_as_string(hide_password=True) if "@" in uri else uri
-    except AdapterLabError:
-        return uri.partition(":")[0] + ":***"
+    return str(public(uri))
 
 
 def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str | None:

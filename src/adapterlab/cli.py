@@ -35,7 +35,7 @@ from adapterlab.garbage import seldom_collected
 from adapterlab.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
-from adapterlab.redaction import redact_files, redacted, shown
+from adapterlab.redaction import printable, redact_files, redacted, shown
 from adapterlab.runs import RunResult
 from adapterlab.store import require_store
 from adapterlab.store_uris import default_uri
@@ -166,7 +166,7 @@ def _selfcheck(cfg: DictConfig) -> None:
         values["experiment"] = values.pop(REPORT_EXPERIMENT)
         values["arm"] = values.pop(DEALT_ARM)
         checked = self_check(parse_request(values))
-    print("\n".join(checked.lines))
+    print(printable("\n".join(checked.lines)))
     if checked.broken:
         sys.exit(1)
 

@@ -72,9 +72,15 @@ def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str |
         mlruns: the folder of runs on this machine.
 
     Raises:
-        ConfigError: others reach the store, and would not reach the folder.
+        ConfigError: others reach the store, and would not reach the folder; or what is named
+            holds a password.
     """
     if named is not None:
+        if shown(named) != named:
+            raise ConfigError(
+                f"tracking.artifacts={shown(named)} holds a password, and everyone who reads the "
+                "store would read it there; give it by variables of the environment"
+            )
         return _as_uri(named)
     if not is_local(uri):
         return None

@@ -105,6 +105,11 @@ class Journal:
         with self._lock:
             return list(self._pending)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are lines that MLflow has not taken."""
+        return bool(self._pending)
+
     def took(self, count: int) -> None:
         """Forget the first lines: MLflow has them."""
         with self._lock:

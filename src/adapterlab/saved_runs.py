@@ -22,6 +22,7 @@ from adapterlab.pipeline import run
 from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
 from adapterlab.store import connect
 from adapterlab.validation import STRICT
+from adapterlab.wholeness import require_adapter, seal
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -123,6 +124,7 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
         result = folder.finished()
         if result is None:
             raise AdapterLabError(f"run={saved.run}: no finished run in this folder")
+        require_adapter(folder)
         yield folder, result
         return
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as scratch:
@@ -208,8 +210,10 @@ class _OfferedBase:
         home = home_of(self.base, self.result.data_hash)
         with home.lock(wait=True):
             if home.finished() is None:
-                for name in ("config.yaml", "adapter.safetensors", "result.json"):
-                    (self.folder.path / name).replace(home.path / name)
+                for path in (self.folder.config, self.folder.adapter):
+                    path.replace(home.path / path.name)
+                seal(home)
+                self.folder.result.replace(home.result)
                 home.remember_mlflow_run(self.run_id)
 
 

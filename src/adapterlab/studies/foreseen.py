@@ -147,10 +147,10 @@ def stored(config: Config) -> Seen | None:
         max_results=_MOST_RUNS,
     )
     runs = [run for run in found if "test/accuracy" in run.data.metrics]
-    return _seen(runs, str(config.limit_of("test")))
+    return _seen(runs, str(config.limit_of("test")), client.tracking_uri)
 
 
-def _seen(runs: Sequence[Any], limit: str) -> Seen | None:
+def _seen(runs: Sequence[Any], limit: str, store: str) -> Seen | None:
     """Pool the spread over seeds of the arms of all studies."""
     import numpy as np
 
@@ -164,7 +164,7 @@ def _seen(runs: Sequence[Any], limit: str) -> Seen | None:
         return None
     spare = sum(float(np.var(scores)) * len(scores) for scores in arms.values())
     freedom = sum(len(scores) - 1 for scores in arms.values())
-    sizes = (_examples(run) for run in runs if _test_limit(run.data.params) == limit)
+    sizes = (_examples(run, store) for run in runs if _test_limit(run.data.params) == limit)
     return Seen(
         deviation=(spare / freedom) ** 0.5,
         accuracy=float(np.mean([np.mean(scores) for scores in arms.values()])),
@@ -188,7 +188,7 @@ def _test_limit(params: Any) -> str:
     return str(params.get("limit.test", params.get("limit", "None")))
 
 
-def _examples(run: Any) -> int | None:
+def _examples(run: Any, store: str) -> int | None:
     """Return how many examples a run was tested on: the rows of its predictions."""
     import pyarrow.parquet as pq
     from mlflow.artifacts import download_artifacts
@@ -196,7 +196,9 @@ def _examples(run: Any) -> int | None:
 
     uri = f"{run.info.artifact_uri}/predictions/predictions.parquet"
     try:
-        return int(pq.read_metadata(download_artifacts(artifact_uri=uri)).num_rows)
+        return int(
+            pq.read_metadata(download_artifacts(artifact_uri=uri, tracking_uri=store)).num_rows
+        )
     except (MlflowException, OSError):
         return None
 

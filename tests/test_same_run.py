@@ -15,7 +15,7 @@ from adapterlab.bases import base_run
 from adapterlab.config import Config, TrainedBase
 from adapterlab.pipeline import run
 from adapterlab.runs import RunFolder, config_hash
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from adapterlab.training.fit import fit
 from lab import TINY, Outcome, compose, tiny
 

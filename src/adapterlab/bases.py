@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -30,6 +30,7 @@ from adapterlab.config import (
 )
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.loading import RunData, Shape, as_shape
+from adapterlab.reading import read_checkpoint
 from adapterlab.runs import RunResult, run_name
 
 Train = Callable[[Config, RunData], RunResult]
@@ -204,8 +205,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         if path.suffix == ".safetensors":
             weights = load_file(path)
         else:
-            weights = _state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
+            weights = _state_dict(read_checkpoint(path))
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
     return BaseWeights(

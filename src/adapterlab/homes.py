@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from adapterlab.config import Config
+from adapterlab.files import write_text
 from adapterlab.runs import RunFolder, former_hash, run_name
 
 
@@ -73,7 +74,7 @@ def _taken(folder: RunFolder, data_hash: str) -> bool:
     """Take a folder for these data, unless it is that of others; say whether it is theirs."""
     path = folder.path
     path.mkdir(parents=True, exist_ok=True)
-    if folder.finished() is None:
+    if not folder.result.is_file():
         part = path / f".data_hash.{os.getpid()}"
         part.write_text(data_hash)
         try:
@@ -94,9 +95,7 @@ def _point(config: Config, home: RunFolder) -> None:
         return
     pointer = _pointer(config)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    part = pointer.with_name(f"{pointer.name}.{os.getpid()}")
-    part.write_text(home.path.name)
-    part.replace(pointer)
+    write_text(pointer, home.path.name)
 
 
 def _pointer(config: Config) -> Path:

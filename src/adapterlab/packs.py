@@ -11,7 +11,6 @@ from itertools import groupby
 
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError
 from adapterlab.going_on import found, goes_on
 from adapterlab.hardware import PeakMemory, choose_device
 from adapterlab.homes import home_of
@@ -25,9 +24,10 @@ from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.reporting.pictures import PicturesBeside, get_ready
 from adapterlab.runs import RunFolder, RunResult, run_name
 from adapterlab.training.lane import LaneTask, SavedLane, load_lane
-from adapterlab.training.outcome import Training, TrainingDivergedError, last_checkpoint
+from adapterlab.training.outcome import Training, last_checkpoint
 from adapterlab.training.packed_fit import fit_pack
 from adapterlab.training.prefix import Prefix
+from adapterlab.training.representable import require_representable
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def run_pack(
     """Carry out runs as one pack; return what came of each, in their order.
 
     A run that fails does not end the others. One that an earlier process began alone is left to
-    `pipeline.run`, and so are all of them if they cannot be lanes of one pack after all.
+    `pipeline.run`, and so are all of them if they cannot be lanes of one pack after all. Those
+    over another frozen base than the first are a pack of their own.
 
     Args:
         configs: of runs that `planning` put together.
@@ -84,7 +85,12 @@ def run_pack(
     with pack:
         pack.open()
         pack.train_and_test()
-    for number in pack.alone:
+    if len(pack.apart) > 1:
+        others = [configs[number] for number in pack.apart]
+        found = run_pack(others, pack.read, on_step, core_is_free=core_is_free)
+        pack.outcomes |= dict(zip(pack.apart, found, strict=True))
+        pack.apart = []
+    for number in pack.alone + pack.apart:
         pack.outcomes[number] = outcome_of(configs[number], pack.read)
         on_step(1.0)
     return [pack.outcomes[number] for number in range(len(configs))]
@@ -112,6 +118,8 @@ class _Pack:
         self.lanes: list[_Lane] = []
         self.outcomes: dict[int, Outcome] = {}
         self.alone: list[int] = []
+        self.apart: list[int] = []
+        self._sound: _Lane | None = None
 
     def __enter__(self) -> "_Pack":
         return self
@@ -121,17 +129,17 @@ class _Pack:
             return False
         for lane in list(self.lanes):
             self._close(lane, error)
-        # What is no mistake of the user's has been noted for each run; other packs go on.
-        return isinstance(error, Exception) and not isinstance(error, AdapterLabError)
+        return isinstance(error, Exception)  # noted for each run; other packs go on
 
     def open(self) -> None:
         """Lock the runs' folders, and assemble those that are not done over one base."""
         like: Assembly | None = None
         for number in sorted(range(len(self.configs)), key=self._order_seed):
             config = self.configs[number]
-            folder, stack = home_of(config, self.read.hash), ExitStack()
             try:
-                with stack:
+                with ExitStack() as stack:
+                    require_representable(config)
+                    folder = home_of(config, self.read.hash)
                     stack.enter_context(folder.lock(wait=False))
                     keep, finished = found(config, folder, self.read)
                     if finished is not None:
@@ -142,17 +150,23 @@ class _Pack:
                         assembly = assemble(config, train=run, read=self.read, like=like)
                         like = like or assembly
                         keep = keep and goes_on(config, folder, assembly)
-                        saved = load_lane(folder.checkpoints) if keep else None
+                        # At once, so that there are never more than two whole models.
+                        share_frozen([like.adapted, assembly.adapted])
+                        own = assembly.adapted.state()
+                        saved = load_lane(folder.checkpoints, own) if keep else None
                         held = stack.pop_all()
                         self.lanes.append(
                             _Lane(number, config, folder, held, assembly, keep, saved)
                         )
-            except AdapterLabError as error:
+            except CannotPackError as error:
+                log.info("%s: %s; another pack", run_name(config), error)
+                self.apart.append(number)
+            except Exception as error:  # the other lanes go on, whatever this was
                 self.outcomes[number] = error
             if number in self.outcomes:
                 self.on_step(1.0)
         if len(self.lanes) > 1:
-            self._share()
+            self._try_out()
 
     def train_and_test(self) -> None:
         """Train the lanes, test them in one pass, and finish them one by one."""
@@ -161,22 +175,27 @@ class _Pack:
         size = len(self.lanes)
         if self.beside:
             get_ready()
-        for lane in self.lanes:
-            lane.opened = lane.stack.enter_context(
-                open_run(
-                    lane.config,
-                    lane.assembly,
-                    self.device,
-                    lane.folder,
-                    keep=lane.keep,
-                    pack_size=size,
-                    pictures=PicturesBeside() if self.beside else None,
+        for lane in list(self.lanes):
+            with self._each_for_itself(lane):
+                lane.opened = lane.stack.enter_context(
+                    open_run(
+                        lane.config,
+                        lane.assembly,
+                        self.device,
+                        lane.folder,
+                        keep=lane.keep,
+                        pack_size=size,
+                        pictures=PicturesBeside() if self.beside else None,
+                    )
                 )
-            )
+        if not self.lanes:
+            return
         first = self.lanes[0]
         with PeakMemory(self.device.accelerator) as memory:
             start = time.perf_counter()
-            prefix = frozen_prefix(first.config, first.assembly, self.device)
+            # What is tried out on a lane whose numbers are broken says nothing of the others.
+            sound = self._sound if self._sound in self.lanes else first
+            prefix = frozen_prefix(sound.config, sound.assembly, self.device)
             seconds, rate = self._train()
             if not self.lanes:
                 return
@@ -201,13 +220,13 @@ class _Pack:
     def _order_seed(self, number: int) -> int:
         return self.configs[number].order_seed
 
-    def _share(self) -> None:
-        """Let the lanes hold what is frozen once, and try the pack out; or give the pack up."""
+    def _try_out(self) -> None:
+        """Try the pack out, or give it up."""
         models = [lane.assembly.adapted.to(self.device.torch) for lane in self.lanes]
         batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
         try:
-            share_frozen(models)
-            try_out(models, take_rows(batch.inputs, _TRIAL_ROWS), batch.labels[_TRIAL_ROWS])
+            inputs, labels = take_rows(batch.inputs, _TRIAL_ROWS), batch.labels[_TRIAL_ROWS]
+            self._sound = self.lanes[try_out(models, inputs, labels)[0]]
         except CannotPackError as error:
             log.warning("%s: %s; one by one", run_name(self.lanes[0].config), error)
             self.alone += [lane.number for lane in self.lanes]
@@ -231,7 +250,7 @@ class _Pack:
             seconds += training.seconds
             rate = training.samples_per_second
             for lane, outcome in zip(lanes, training.lanes, strict=True):
-                if isinstance(outcome, TrainingDivergedError):
+                if isinstance(outcome, Exception):
                     self._close(lane, outcome)
                 else:
                     lane.training = outcome

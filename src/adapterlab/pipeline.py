@@ -76,7 +76,7 @@ def _train(run: OpenRun) -> Training:
     """Train alone, or go on alone with what began in a pack."""
     config, assembly = run.config, run.assembly
     classes = len(assembly.data.classes)
-    saved = load_lane(run.folder.checkpoints)
+    saved = load_lane(run.folder.checkpoints, assembly.adapted.state())
     if saved is None:
         from adapterlab.training.fit import fit  # loads Lightning, which packs do without
 

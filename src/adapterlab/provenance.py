@@ -21,7 +21,8 @@ from adapterlab.adapters.base import adaptable, hash_tensors, hash_weights
 from adapterlab.bases import base_run
 from adapterlab.building import make_model
 from adapterlab.config import CheckpointBase, Config, PretrainedBase, TrainedBase
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.files import write_json
 from adapterlab.homes import known_home
 from adapterlab.inputs import vocabulary_is_made
 from adapterlab.instantiate import prepared
@@ -34,6 +35,7 @@ from adapterlab.models.origin import (
     state_of,
 )
 from adapterlab.runs import RunFolder, file_hash
+from adapterlab.wholeness import finished_whole
 
 if TYPE_CHECKING:  # what finds finished runs again loads no more than that takes
     from adapterlab.assembly import Assembly
@@ -120,17 +122,14 @@ def of_assembly(config: Config, assembly: "Assembly") -> Provenance:
 
 def write_provenance(folder: RunFolder, provenance: Provenance) -> None:
     """Write down what a run computes on, before it does."""
-    path = _file(folder)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(provenance), indent=2) + "\n")
-    part.replace(path)
+    write_json(_file(folder), asdict(provenance))
 
 
 def read_provenance(folder: RunFolder) -> Provenance | None:
     """Return what the run in a folder computed on, as far as it is known; None without a run."""
-    finished = folder.finished()
-    if finished is not None:
-        return replace(Provenance.from_tags(finished.tags), data=finished.data_hash)
+    with contextlib.suppress(CheckpointError):
+        if (finished := folder.finished()) is not None:
+            return replace(Provenance.from_tags(finished.tags), data=finished.data_hash)
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Provenance(**json.loads(_file(folder).read_text()))
     if not folder.config.is_file():
@@ -163,7 +162,8 @@ def _weights(config: Config, read: RunData) -> str:
 def _of_model(config: Config, read: RunData, *, weights: bool) -> str:
     """Return a hash of the model that is read from files; empty if there are none, or not here."""
     supplied = ("num_classes", "generator", "input_shape", "weights")
-    load = _loader(prepared(config.model, "model", supplied=supplied))
+    allow = config.allow_targets
+    load = _loader(prepared(config.model, "model", perhaps=supplied, allow=allow))
     if says_what_it_reads(load):
         folder = folder_of(load, config.model)
         return "" if folder is None else model_hash(folder, weights=weights)
@@ -182,7 +182,7 @@ def _trained(config: Config, read: RunData) -> str:
     """Return a hash of the weights of the base that was trained here; empty if it was not yet."""
     run, data = base_run(config), read.of_source
     home = None if run is None or data is None else known_home(run, data.hash)
-    if home is None or home.finished() is None or not home.adapter.is_file():
+    if home is None or finished_whole(home) is None:
         return ""
     stat = home.adapter.stat()
     return _tensors_hash(home.adapter, stat.st_mtime_ns, stat.st_size)
@@ -202,22 +202,23 @@ def _tokenizer(config: Config, read: RunData) -> str:
     if "tokenizer" not in config.model or vocabulary_is_made(config):
         return ""
     node = json.dumps(config.model["tokenizer"], sort_keys=True)
-    load = _loader(prepared(config.model["tokenizer"], "model.tokenizer"))
+    allow = tuple(config.allow_targets)
+    load = _loader(prepared(config.model["tokenizer"], "model.tokenizer", allow=allow))
     if not says_what_it_reads(load):
-        return read.known(f"tokenizer {node}", lambda: _tokenizer_hash(node))
+        return read.known(f"tokenizer {node}", lambda: _tokenizer_hash(node, allow))
     folder = folder_of(load, config.model["tokenizer"])
-    return "" if folder is None else _hash_while_the_same(node, state_of(folder))
+    return "" if folder is None else _hash_while_the_same(node, allow, state_of(folder))
 
 
 @lru_cache(maxsize=64)
-def _hash_while_the_same(node: str, files: State) -> str:
-    return _tokenizer_hash(node)
+def _hash_while_the_same(node: str, allow: tuple[str, ...], files: State) -> str:
+    return _tokenizer_hash(node, allow)
 
 
-def _tokenizer_hash(node: str) -> str:
+def _tokenizer_hash(node: str, allow: tuple[str, ...]) -> str:
     from adapterlab.data.tokens import tokenizer_hash
 
-    return tokenizer_hash(prepared(json.loads(node), "model.tokenizer")())[:12]
+    return tokenizer_hash(prepared(json.loads(node), "model.tokenizer", allow=allow)())[:12]
 
 
 def _loader(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -123,6 +123,26 @@ def test_a_random_base_is_shared_by_runs_of_one_init_seed(image: Compose) -> Non
     assert jobs(planned(*full)) == [(0, 1)]
 
 
+@pytest.mark.parametrize(
+    ("options", "packs"),
+    [
+        (["adapter.head=freeze", "base.head=new"], [(0, 2), (1, 3)]),
+        (["adapter.head=adapt", "base.head=new"], [(0, 2), (1, 3)]),  # LoRA over a drawn head
+        (["adapter=bitfit", "adapter.head=adapt", "base.head=new"], [(0, 2), (1, 3)]),
+        (["adapter=full", "adapter.head=freeze", "base.head=new"], [(0, 2), (1, 3)]),
+        (["adapter.head=freeze", "base=checkpoint", "base.path=there"], [(0, 2), (1, 3)]),
+        (["adapter.head=train", "base.head=new"], [(0, 1, 2, 3)]),
+        (["adapter.head=freeze", "base.head=auto"], [(0, 1, 2, 3)]),  # the classes are the same
+        (["adapter.head=freeze", "base.head=keep"], [(0, 1, 2, 3)]),
+    ],
+)
+def test_a_drawn_head_that_stays_frozen_is_shared_by_runs_of_one_init_seed(
+    options: list[str], packs: list[tuple[int, ...]], image: Compose
+) -> None:
+    configs = [image(*options, f"init_seed={k % 2}", f"optimizer.lr=0.0{k + 1}") for k in range(4)]
+    assert jobs(planned(*configs)) == packs
+
+
 def test_a_pack_that_would_not_fit_is_split_evenly(image: Compose) -> None:
     configs = [image(f"adapter.rank={rank}") for rank in range(1, 11)]
     (whole,) = planned(*configs)

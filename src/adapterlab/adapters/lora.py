@@ -90,7 +90,11 @@ class LoRALinear(AdapterLayer):
         self.rank = rank
         self.scale = scale_factor(scaling, alpha, rank)
         self.dropout = SeededDropout(dropout)
-        A, B = initial_factors(init, rank, base.in_features, base.out_features, init_std, generator)
+        d_in, d_out = base.in_features, base.out_features
+        if base.weight.is_meta:  # no values, and no memory for them
+            A, B = (torch.empty(*size, device="meta") for size in ((rank, d_in), (d_out, rank)))
+        else:
+            A, B = initial_factors(init, rank, d_in, d_out, init_std, generator)
         self.lora_A = nn.Parameter(A.to(base.weight))
         self.lora_B = nn.Parameter(B.to(base.weight))
 
@@ -164,8 +168,8 @@ class LoRA(Strategy):
         check_layers(self.layers)
         if self.init not in get_args(Init):
             raise ConfigError(f"adapter.init={self.init}; {allowed(self.init, get_args(Init))}")
-        if not self.init_std > 0:
-            raise ConfigError(f"adapter.init_std={self.init_std} must be above 0")
+        if not 0 < self.init_std < math.inf:
+            raise ConfigError(f"adapter.init_std={self.init_std} must be above 0 and finite")
 
     def most(self, model: nn.Module) -> int:
         """Return the largest rank that still adds expressiveness in some layer."""
@@ -269,7 +273,7 @@ def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
             f"adapter.rank={rank} must be 1 or more; to train without an adapter: adapter=head"
         )
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0")
+        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0 and finite")
     if not 0 <= dropout < 1:
         raise ConfigError(f"adapter.dropout={dropout:g} must be at least 0 and below 1")
 

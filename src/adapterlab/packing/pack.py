@@ -173,10 +173,19 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
     for model in models[1:]:
         for name, own in _frozen(model.model).items():
             shared = first.get(name)
-            if shared is None or not torch.equal(own, shared):
+            if own is shared:
+                continue
+            if shared is None or not _equal(own, shared):
                 raise CannotPackError(f"{name} is frozen and differs between them")
             parent, _, child = name.rpartition(".")
             setattr(model.model.get_submodule(parent), child, shared)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Say whether tensors hold the same numbers; a broken one, NaN, is as good as another."""
+    if torch.equal(a, b):
+        return True
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def _frozen(model: nn.Module) -> dict[str, Tensor]:

@@ -18,21 +18,27 @@ def take_rows(inputs: Any, rows: Tensor | slice) -> Any:
     return inputs[rows]
 
 
-def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None:
+def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> list[int]:
     """Compare logits and gradients of a pack with those of its models one by one.
 
     Whether a model computes the same for rows of several lanes at once is not taken from its
     name. It is in evaluation mode here; draws are each lane's own in training, see
-    `LaneRandomness`.
+    `LaneRandomness`. A lane whose numbers are not finite alone says nothing of the others: it
+    fails by itself in training, as it does alone.
 
     Args:
         models: of the lanes, on one device, in any mode.
         inputs: a few rows.
         labels: theirs.
 
+    Returns:
+        The lanes that were compared, those of finite numbers.
+
     Raises:
-        CannotPackError: they differ by more than rounding, or the pack cannot be computed.
+        CannotPackError: they differ by more than rounding, the pack cannot be computed, or there
+            is nothing to compare.
     """
+    compared = []
     modes = [model.training for model in models]
     for model in models:
         model.eval()
@@ -51,6 +57,9 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None
                 materialize_grads=True,
                 allow_unused=True,
             )
+            if not all(part.isfinite().all() for part in (own, *gradients)):
+                continue
+            compared.append(lane)
             _require_close("logits", own, logits[lane])
             packed = _gradients(pack, lane)
             largest = max(float(gradient.abs().max()) for gradient in gradients)
@@ -66,6 +75,9 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> None
     finally:
         for model, mode in zip(models, modes, strict=True):
             model.train(mode)
+    if not compared:
+        raise CannotPackError("no run's first logits and gradients are finite")
+    return compared
 
 
 @torch.no_grad()
@@ -81,7 +93,9 @@ def _require_own_rows(models: Sequence[AdaptedModel], inputs: Any, rows: int) ->
     own = [torch.arange(lane, lane + size) % rows for lane in range(lanes)]
     logits = pack(take_rows(inputs, torch.cat(own)), size)
     for lane, model in enumerate(models):
-        _require_close("logits", model(take_rows(inputs, own[lane])), logits[lane])
+        alone = model(take_rows(inputs, own[lane]))
+        if alone.isfinite().all():
+            _require_close("logits", alone, logits[lane])
 
 
 def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
+from adapterlab.store import require_store
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
@@ -121,6 +122,7 @@ class _Study:
             self.data(config)
         waiting = self._first_of_each_run()
         if not plan_only:
+            require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:

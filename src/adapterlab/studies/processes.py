@@ -186,9 +186,11 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; the parent hears it, and ends its helpers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    from adapterlab import cli
+    # The resolvers that conf/ calls, and files without secrets, are for helpers as well.
+    import adapterlab.cli
+    from adapterlab.output import set_up_output
 
-    cli.set_up_output()
+    set_up_output()
     logging.getLogger("adapterlab").setLevel(logging.WARNING)
     import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
 

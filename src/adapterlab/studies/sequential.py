@@ -24,6 +24,7 @@ from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.homes import latest_home
 from adapterlab.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
 from adapterlab.looks import read_looks as read
+from adapterlab.store import connect
 from adapterlab.studies.arms import Arms
 from adapterlab.studies.deciding import (
     Decision,
@@ -33,7 +34,6 @@ from adapterlab.studies.deciding import (
     other_examples,
 )
 from adapterlab.studies.foreseen import announced
-from adapterlab.tracking import connect
 
 log = logging.getLogger(__name__)
 

@@ -107,11 +107,14 @@ class LaneOptimizer:
             groups.append({"params": of_run, **arguments(self.options[run.start])})
         fused = parameters[0].device.type in ("cpu", "cuda")
         self.torch = optimizer_class(self.options[0].name)(groups, fused=fused)
+        limits = [options.clip_norm or float("inf") for options in self.options]
+        self._limits = parameters[0].new_tensor(limits)
+        self._unlimited = self._limits.isinf()
 
     @torch.no_grad()
     def _clip(self) -> None:
         """Bring the gradient norm of each lane down to its own limit, as torch's clipping does."""
-        if all(options.clip_norm is None for options in self.options):
+        if self._unlimited.all():
             return
         gradients = [
             (module.stacks[own], parameter.grad)
@@ -119,8 +122,9 @@ class LaneOptimizer:
             if parameter.grad is not None
         ]
         norms = torch.stack([stack.norms(gradient) for stack, gradient in gradients])
-        limits = [options.clip_norm or float("inf") for options in self.options]
-        share = (norms.new_tensor(limits) / (norms.norm(dim=0) + 1e-6)).clamp(max=1.0)
+        share = (self._limits / (norms.norm(dim=0) + 1e-6)).clamp(max=1.0)
+        # A norm may overflow where no gradient does; without a limit that harms nobody alone.
+        share.masked_fill_(self._unlimited, 1.0)
         for stack, gradient in gradients:
             stack.scale(gradient, share)
 

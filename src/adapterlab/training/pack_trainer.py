@@ -143,13 +143,15 @@ class PackTrainer:
             metrics |= {f"val/{name}": value for name, value in validation[lane].items()}
             metrics["train/lr"] = self._optimizer.rate(lane)
             progress.seconds += seconds / self.pack.count
-            progress.end_epoch(task, metrics, self.pack.lane_state(lane))
+            with progress.alone():
+                progress.end_epoch(task, metrics, self.pack.lane_state(lane))
         self._optimizer.end_epoch([metrics["loss"] for metrics in validation])
         going_on = []
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
             if progress.error is None:
                 state, optimizer = self.pack.lane_state(lane), self._optimizer.lane_state(lane)
-                save_lane(task.folder, progress, state, optimizer)
+                with progress.alone():
+                    save_lane(task.folder, progress, state, optimizer)
             if not progress.has_ended(task.config):
                 going_on.append(lane)
         self._epoch += 1

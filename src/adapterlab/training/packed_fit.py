@@ -8,8 +8,9 @@ from typing import Any
 from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device
 from adapterlab.packing import PackedModel
-from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane
-from adapterlab.training.outcome import Training, TrainingDivergedError
+from adapterlab.training.going_on import restoring
+from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane, lane_checkpoint
+from adapterlab.training.outcome import Training
 from adapterlab.training.pack_trainer import OnStep, PackTrainer
 
 
@@ -24,7 +25,7 @@ class PackTraining:
             was not measured.
     """
 
-    lanes: list[Training | TrainingDivergedError]
+    lanes: list[Training | Exception]
     seconds: float
     samples_per_second: float | None
 
@@ -32,10 +33,11 @@ class PackTraining:
         """Return what came of a lane.
 
         Raises:
-            TrainingDivergedError: it was given up.
+            TrainingDivergedError: its loss is no longer a number.
+            Exception: whatever else went wrong with this lane, a file that was not written, say.
         """
         outcome = self.lanes[lane]
-        if isinstance(outcome, TrainingDivergedError):
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
@@ -51,7 +53,8 @@ def fit_pack(
 ) -> PackTraining:
     """Train lanes together and leave each model with the parameters of its best epoch.
 
-    A lane that has ended, or whose loss is no longer a number, leaves the others alone.
+    A lane that has ended, whose loss is no longer a number, or whose own files or reports fail,
+    leaves the others alone.
 
     Args:
         tasks: the lanes, in ascending order of their order seeds; see
@@ -73,23 +76,25 @@ def fit_pack(
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
-        trainer = PackTrainer(
-            pack.to(device.torch).train(),
-            [tasks[i] for i in active],
-            [progress[i] for i in active],
-            data,
-            num_classes=num_classes,
-            device=device,
-            optimizer_states=[lane.optimizer for lane in going_on],
-            on_step=on_step,
-        )
+        checkpoint = lane_checkpoint(tasks[active[0]].folder) if going_on else None
+        with restoring(checkpoint, lambda: False):
+            trainer = PackTrainer(
+                pack.to(device.torch).train(),
+                [tasks[i] for i in active],
+                [progress[i] for i in active],
+                data,
+                num_classes=num_classes,
+                device=device,
+                optimizer_states=[lane.optimizer for lane in going_on],
+                on_step=on_step,
+            )
         trainer.train()
         seconds, rate = time.perf_counter() - start, trainer.samples_per_second
     outcomes = [_outcome(task, lane) for task, lane in zip(tasks, progress, strict=True)]
     return PackTraining(outcomes, seconds, rate)
 
 
-def _outcome(task: LaneTask, progress: LaneProgress) -> Training | TrainingDivergedError:
+def _outcome(task: LaneTask, progress: LaneProgress) -> Training | Exception:
     if progress.error is not None:
         return progress.error
     task.model.model.load_state_dict(progress.best_state, strict=False)

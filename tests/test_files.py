@@ -1,4 +1,4 @@
-"""A file of tensors is what is in it: equal contents give equal bytes."""
+"""Files are written whole or not at all, and are what is in them: equal contents, equal bytes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from adapterlab.adapters.tensors import save_tensors
+from adapterlab.files import write_tensors
 
 TENSORS = {
     "layers.1.weight": torch.arange(6, dtype=torch.float64).view(2, 3),
@@ -31,9 +31,9 @@ def test_equal_contents_give_equal_bytes(case: str, tmp_path: Path) -> None:
     backwards = dict(reversed(metadata.items())), dict(reversed(TENSORS.items()))
     path, seen = tmp_path / "some.safetensors", set()
     for _ in range(8):  # the library draws another order for every file
-        save_tensors(TENSORS, path, metadata)
+        write_tensors(path, TENSORS, metadata)
         seen.add(path.read_bytes())
-        save_tensors(backwards[1], path, backwards[0])
+        write_tensors(path, backwards[1], backwards[0])
         seen.add(path.read_bytes())
     assert len(seen) == 1
     loaded = load_file(path)
@@ -44,7 +44,7 @@ def test_equal_contents_give_equal_bytes(case: str, tmp_path: Path) -> None:
 
 
 def test_the_library_alone_would_not_do(tmp_path: Path) -> None:
-    """If this fails, `save_tensors` can go."""
+    """If this fails, `write_tensors` need not order them."""
     path, seen = tmp_path / "some.safetensors", set()
     for _ in range(64):
         save_file(TENSORS, path, METADATA["usual"])

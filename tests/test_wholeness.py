@@ -15,7 +15,7 @@ from adapterlab.errors import CheckpointError
 from adapterlab.loading import load_data
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from adapterlab.wholeness import damage, require_adapter
 from lab import tiny
 

@@ -54,3 +54,20 @@ def broken_files(root: Path) -> list[Path]:
         except Exception:  # whatever a damaged file makes a reader raise
             broken.append(path)
     return broken
+
+
+def of_runs(root: Path, study: str) -> list[str]:
+    """Return the statuses of a study's runs and of its own; none where there is no store yet."""
+    path = root / "mlruns" / "mlflow.db"
+    if not path.exists():
+        return []
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+            rows = store.execute(
+                "SELECT status FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid "
+                "WHERE tags.key = 'study' AND tags.value = ? AND lifecycle_stage = 'active'",
+                (study,),
+            ).fetchall()
+    except sqlite3.OperationalError:
+        return []
+    return [status for (status,) in rows]

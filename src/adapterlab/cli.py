@@ -6,7 +6,6 @@ configuration is found before torch is loaded.
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,17 +31,17 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, allowed
 from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
-from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.interrupts import INTERRUPTED
 from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
 from adapterlab.redaction import redact_files, redacted, shown
 from adapterlab.runs import RunResult
+from adapterlab.signals import GOES_ON, at_sudden_end, in_launched_process, listening
 from adapterlab.store import require_store
 from adapterlab.store_uris import default_uri
-from adapterlab.studies.closing import end_command
+from adapterlab.studies.closing import end_at_once, end_command
 
 USER_ERROR = 2
-GOES_ON = "resume=true goes on from the last epoch"
 
 
 def find_conf() -> Path:
@@ -60,12 +59,14 @@ def default_root() -> str:
 CONF = find_conf()
 
 
+@listening()
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     ended_by: BaseException | None = None
     try:
-        run_command(_train)
+        with at_sudden_end(end_at_once, last=True):
+            run_command(_train)
     except BaseException as error:
         ended_by = error
         raise
@@ -73,24 +74,28 @@ def train() -> None:
         end_command(ended_by)
 
 
+@listening()
 @seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
     run_command(_evaluate)
 
 
+@listening()
 @seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
     run_command(_export)
 
 
+@listening()
 @seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
     run_command(_report)
 
 
+@listening()
 @seldom_collected()
 def selfcheck() -> None:
     """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
@@ -99,6 +104,7 @@ def selfcheck() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
+    in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
         config = parse_solved(cfg)
@@ -203,8 +209,6 @@ def run_command(command: Callable[[], Any]) -> None:
     set_up_output()
     of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
     sys.argv[1:] = [for_hydra(argument, **of) for argument in sys.argv[1:]]
-    # An exception, so that the run is marked as killed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():
         try:
             command()

@@ -30,6 +30,17 @@ def left_running(root: Path) -> int:
         return 0
 
 
+def doubled(root: Path) -> list[str]:
+    """Return the names of runs that a root's store has finished more than once."""
+    with sqlite3.connect(f"file:{root / 'mlruns' / 'mlflow.db'}?mode=ro", uri=True) as store:
+        rows = store.execute(
+            "SELECT name FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid "
+            "WHERE tags.key = 'config_hash' AND lifecycle_stage = 'active' "
+            "AND status = 'FINISHED' GROUP BY tags.value HAVING COUNT(*) > 1"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
 def parts(root: Path) -> list[Path]:
     """Return files that were being written and are neither finished nor deleted."""
     return list((root / "mlruns").rglob(f"*{PART}"))

@@ -183,10 +183,12 @@ def _told_to_end() -> list[Any]:
 
     children: list[Any] = []
     with contextlib.suppress(psutil.Error):
-        children = psutil.Process().children(recursive=True)
-    for child in children:
-        with contextlib.suppress(psutil.Error):
-            child.terminate()
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                # What cleans up after the others ends with the last of them.
+                if not any("resource_tracker" in word for word in child.cmdline()):
+                    child.terminate()
+                    children.append(child)
     return children
 
 

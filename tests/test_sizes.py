@@ -119,7 +119,7 @@ def test_a_machine_s_memory_is_what_its_limits_leave(tmp_path: Path) -> None:
 def test_what_fits_exactly_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "machine_bytes", lambda: 100)
     require_bytes(100, "x=1", "it")
-    with pytest.raises(ConfigError, match="^x=1: it would take "):
+    with pytest.raises(ConfigError, match=r"^x=1: it would take "):
         require_bytes(101, "x=1", "it")
 
 

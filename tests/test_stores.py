@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from adapterlab import cli, pipeline
 from adapterlab.config import Config
+from adapterlab.runs import RunFolder
 from adapterlab.store_uris import default_uri
 from adapterlab.tracking import tracked
 from lab import Outcome, compose, mlflow_process, tiny
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def _log_in_child(config: Config, number: int) -> None:
-    with tracked(config, f"run-{number}") as tracker:
+    with tracked(config, RunFolder.of(config), name=f"run-{number}") as tracker:
         tracker.log(params={f"option.{i}": i for i in range(150)})
         for epoch in range(1, 6):
             tracker.log(metrics={"val/loss": 1 / epoch, "train/loss": 2 / epoch}, step=epoch)

@@ -33,6 +33,9 @@ FAULTS = (
 OPTIONS = (*(o for o in TINY if not o.startswith(("base", "epochs"))), "base=scratch")
 
 
+PACK = ("-m", "seed=0,1,2", "hydra/launcher=packed", "pack=always")
+
+
 def tries(setting: Setting) -> Iterator[Trial]:
     """Yield a trial for every fault, alone and packed, in an order of chance, and so on."""
     server = Server(setting.folder / "server")

@@ -165,7 +165,8 @@ def _artifact(run: Run, name: str) -> Path | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        path = Path(download_artifacts(artifact_uri=f"{run.artifacts}/{name}"))
+        uri = f"{run.artifacts}/{name}"
+        path = Path(download_artifacts(artifact_uri=uri, tracking_uri=run.store))
     except (MlflowException, OSError) as error:
         # What a server that is away has is not missing.
         if urlsplit(run.artifacts).scheme not in ("", "file") and trouble(error) is Trouble.AWAY:

@@ -15,11 +15,12 @@ from adapterlab.class_names import complaint
 from adapterlab.trust import namespace
 from adapterlab.validation import STRICT
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
 Namespace = Annotated[str, AfterValidator(namespace)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
@@ -87,8 +88,8 @@ class ImageDataset(DatasetBase):
 
     kind: Literal["image"]
     shape: Shape | None
-    mean: Annotated[list[float], Field(min_length=1)]
-    std: Annotated[list[Positive], Field(min_length=1)]
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=0)]
     flip: bool
 
@@ -193,7 +194,7 @@ class CheckpointBase:
 
     kind: Literal["checkpoint"]
     head: HeadInit
-    path: str
+    path: Text
     shape: Shape | None
     classes: list[str] | None
 
@@ -234,7 +235,7 @@ class Hardware:
     """
 
     accelerator: Accelerator
-    device: Annotated[int, Field(ge=0)]
+    device: Annotated[int, Field(ge=0, lt=1024)]
     precision: Precision
     workers: Annotated[int, Field(ge=0)]
     threads: Count | None
@@ -256,9 +257,9 @@ class Tracking:
     """
 
     enabled: bool
-    uri: str | None
-    experiment: str
-    artifacts: str | None = None
+    uri: Text | None
+    experiment: Text
+    artifacts: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -319,10 +320,10 @@ class Config:
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
     pack: Literal["auto", "always", "never"]
-    root: str
-    data_dir: str | None
-    budget: Count | str | None = None
-    margin: Positive = 0.5
+    root: Text
+    data_dir: Text | None
+    budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
+    margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)

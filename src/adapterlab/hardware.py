@@ -21,6 +21,11 @@ ACCELERATORS = get_args(Accelerator)
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
+_MOST = {"threads": 256, "workers": 64}
+"""Threads and processes that are let pass on any machine; above, `_A_CORE` of them on each core."""
+
+_A_CORE = 4
+
 _CPUINFO = Path("/proc/cpuinfo")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -107,6 +112,7 @@ def choose_device(options: Hardware) -> Device:
     """
     accelerator = resolve_accelerator(options.accelerator)
     device = torch.device("cpu")
+    require_modest(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     if accelerator == "gpu":
@@ -120,6 +126,22 @@ def choose_device(options: Hardware) -> Device:
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
     return Device(accelerator, device, resolve_precision(options.precision, accelerator))
+
+
+def require_modest(hardware: Hardware) -> None:
+    """Refuse threads and workers that would bring the machine down.
+
+    Raises:
+        ConfigError: they are many more than it has cores.
+    """
+    cores = psutil.cpu_count() or 1
+    for option, least in _MOST.items():
+        count, most = getattr(hardware, option), max(least, _A_CORE * cores)
+        if count is not None and count > most:
+            raise ConfigError(
+                f"hardware.{option}={count} is too many for the {cores} cores of this machine; "
+                f"allowed: up to {most}"
+            )
 
 
 def free_memory_gib(options: Hardware) -> float:

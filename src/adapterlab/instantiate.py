@@ -59,7 +59,9 @@ def prepared(
         for name, p in parameters.items()
         if name in arguments or p.default is p.empty
     }
-    config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+    config = ConfigDict(
+        strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+    )
     model = create_model("Arguments", __config__=config, **schema)
     try:
         # Through JSON, strict validation still takes a list for any sequence.

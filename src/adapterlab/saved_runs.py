@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
+from adapterlab.building import check
 from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.files import sha256
@@ -72,6 +73,7 @@ def rebuild(saved: SavedRun) -> Rebuilt:
     """
     with _found(saved) as (folder, result):
         config = _here(read_config(folder.config), saved)
+        check(config)  # before a base is fetched or trained for it
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
             assembly = assemble(config, train=train)
@@ -102,7 +104,7 @@ def _here(config: Config, saved: SavedRun) -> Config:
         precision=config.hardware.precision,
         threads=saved.hardware.threads or config.hardware.threads,
     )
-    tracking = replace(config.tracking, uri=saved.tracking_uri)
+    tracking = replace(config.tracking, uri=saved.tracking_uri, artifacts=None)
     return replace(
         config,
         hardware=hardware,

@@ -21,6 +21,7 @@ from filelock import FileLock
 from adapterlab.patience import calm
 from adapterlab.revision import source_tags
 from adapterlab.signals import is_ending
+from adapterlab.store_errors import Trouble, trouble
 from adapterlab.whereabouts import PROCESS_TAG, this_process
 
 MULTIRUN_VARIABLE = "ADAPTERLAB_MULTIRUN"
@@ -176,7 +177,11 @@ def log_report(
     with calm(client):
         for run_id, (arm, name) in names.items():
             tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
-            client.log_batch(run_id, tags=tags)
+            try:
+                client.log_batch(run_id, tags=tags)
+            except Exception as error:  # it has been deleted since it was read
+                if trouble(error) is not Trouble.GONE:
+                    raise
         if run is None:
             return
         run_id = run.info.run_id

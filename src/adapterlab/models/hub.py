@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
@@ -30,6 +31,7 @@ from adapterlab.errors import CheckpointError, ConfigError, allowed
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
+from adapterlab.sizes import require_bytes
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""
@@ -184,7 +186,7 @@ def bert_tiny(
 
     Raises:
         ConfigError: a size is below 1, the heads do not divide the width, or dropout is outside
-            [0, 1).
+            [0, 1), or the weights are more than this machine's memory.
     """
     sizes = {
         "vocab_size": vocab_size,
@@ -200,6 +202,10 @@ def bert_tiny(
         raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
     if not 0 <= dropout < 1:
         raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    # Before a hundred million layers are made one by one, even without weights.
+    weights = num_layers * 12 * hidden_size**2 + (vocab_size + max_tokens) * hidden_size
+    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
+    require_bytes(4 * weights, asked, f"{weights:,} weights")
     config = BertConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -273,7 +279,7 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
             output_loading_info=True,
             **TENSORS,
         )
-    except (*UNAVAILABLE, RuntimeError, SafetensorError) as error:
+    except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(_unavailable(name, error)) from None
     body = body_name(model)
     mismatched = {key for key, *_ in report["mismatched_keys"]}

@@ -52,7 +52,16 @@ class StudyCallback(Callback):
     """Names the study of a multirun that has no name."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Derive the name from the overrides, so that the same command finds its study again."""
+        """Derive the name from the overrides, so that the same command finds its study again.
+
+        Options of launcher and sweeper that cannot be meant end the command; Hydra turns all other
+        exceptions of a callback into warnings.
+        """
+        from adapterlab.cli import CONF, mistakes_in_one_line
+        from adapterlab.studies.options import require_options
+
+        with mistakes_in_one_line():
+            require_options(config, CONF)
         remember_varied(config)
         if config.study is None:
             overrides = list(config.hydra.overrides.task)

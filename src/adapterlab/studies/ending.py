@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from adapterlab.config import BASES
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import USER_ERROR, AdapterLabError
 from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import HUNG_UP, INTERRUPTED, TERMINATED
 from adapterlab.journal import folders, left
@@ -28,6 +28,10 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     Returns:
         Of what MLflow has still not got, a line; None if it has all.
     """
+    # After a refusal nothing follows: its line is the last.
+    refused = isinstance(ended_by, SystemExit) and ended_by.code == USER_ERROR
+    if refused and (not study.tracked or not has_store(study)):
+        return None
     if not study.tracked:
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
@@ -36,7 +40,9 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     if kept is not None:
         log.debug("no table: %s", kept)
         return kept
-    end_run(study, ended_by)
+    end_run(study, ended_by, quiet=refused)
+    if refused:
+        return None
     from adapterlab.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
 
@@ -63,7 +69,7 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
 
 def _deliver(study: StartedStudy) -> str | None:
     """Deliver what the study's runs have left; return what to say if a server does not take it."""
-    mlruns = Path(study.root).expanduser().resolve() / "mlruns"
+    mlruns = _mlruns(study)
     studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
     if not any(folders(mlruns, studies)):
         return None
@@ -72,18 +78,30 @@ def _deliver(study: StartedStudy) -> str | None:
     return sync(mlruns, studies, study.tracking_uri).complaint
 
 
-def end_run(study: StartedStudy, ended_by: BaseException | None) -> None:
+def has_store(study: StartedStudy) -> bool:
+    """Say whether a study's store is there: to look into a local one that is not would make it."""
+    uri = study.tracking_uri
+    if uri is None:
+        return (_mlruns(study) / "mlflow.db").is_file()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+
+
+def _mlruns(study: StartedStudy) -> Path:
+    return Path(study.root).expanduser().resolve() / "mlruns"
+
+
+def end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool = False) -> None:
     """End the MLflow run of a study, or say that it could not be done."""
     from adapterlab.store import connect
 
-    mlruns = Path(study.root).expanduser().resolve() / "mlruns"
     try:
-        client, status = connect(study.tracking_uri, mlruns), _status(ended_by)
+        client, status = connect(study.tracking_uri, _mlruns(study)), _status(ended_by)
         end = partial(end_multirun, client, study.experiment, study.name, study.multirun, status)
-        last_words(mlruns, end)
+        last_words(_mlruns(study), end)
     except Exception as lost:  # the error that ended the multirun matters more
         line = (str(lost).splitlines() or [type(lost).__name__])[0]
-        log.warning("the MLflow run of study %s is left RUNNING: %s", study.name, line)
+        level = logging.DEBUG if quiet else logging.WARNING
+        log.log(level, "the MLflow run of study %s is left RUNNING: %s", study.name, line)
 
 
 def _status(ended_by: BaseException | None) -> str:

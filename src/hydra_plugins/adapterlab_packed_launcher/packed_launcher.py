@@ -22,8 +22,10 @@ class PackedLauncherConf:
     """
 
     _target_: str = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
-    processes: int | None = None
-    memory_gib: float | None = None
+    # Without types, of which Hydra would only say that an override cannot be merged:
+    # `studies.options` says what is wrong with a value.
+    processes: Any = None
+    memory_gib: Any = None
 
 
 ConfigStore.instance().store(

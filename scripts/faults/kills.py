@@ -14,7 +14,7 @@ from faults.trying import TINY, Setting, Trial
 
 COUNT = 60
 
-_SHORT = tuple(option for option in TINY if not option.startswith("epochs"))
+_SHORT = tuple(option for option in TINY if not option.startswith(("epochs", "base.")))
 _TEXTS = (*caches._TEXTS, "dataset.max_length=24")
 
 KINDS: dict[str, tuple[str, ...]] = {

@@ -109,6 +109,23 @@ def in_helping_process(*_: object) -> None:
     end_with_parent()
 
 
+@contextmanager
+def hangups_held() -> Iterator[None]:
+    """Let what is started inside never hear of a closed terminal.
+
+    So are the trackers of shared memory started: they take no notice of SIGINT and SIGTERM, but
+    SIGHUP would end them before the processes that they clean up after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_with_parent(parent: int | None = None) -> None:
     """Have this process end by SIGTERM when its parent is gone, and by force soon after.
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -19,7 +20,7 @@ from adapterlab.errors import AdapterLabError, RunLostError
 from adapterlab.homes import latest_home
 from adapterlab.interrupts import SIGNALS, TERMINATED
 from adapterlab.loading import RunData, load_data
-from adapterlab.signals import end_with_parent
+from adapterlab.signals import end_with_parent, hangups_held
 from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
@@ -66,6 +67,9 @@ def carry_out(
         end: called with a pack's number and the outcomes of its runs.
     """
     context = multiprocessing.get_context("spawn")
+    if helpers:
+        with hangups_held():
+            resource_tracker.ensure_running()
     taken = context.Value("i", 0)
     inbox: Any = context.Queue()
     arguments = (list(works), taken, inbox, os.getpid())

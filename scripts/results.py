@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from adapterlab import cli
 from adapterlab.errors import AdapterLabError, allowed
@@ -276,8 +277,8 @@ def summary(shown: Sequence[Shown], page: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = _options(arguments)
     with cli.mistakes_in_one_line():
+        options = _options(arguments)
         studies = [STUDIES[preset] for preset in options.only or STUDIES]
         # Before hours of training, not after.
         check(options.page.read_text(encoding="utf-8"))
@@ -288,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.error = _refuse  # type: ignore[method-assign]
     default = Path(os.environ.get("ADAPTERLAB_ROOT", CHECKOUT)) / "mlruns" / "results"
     parser.add_argument("--root", type=_folder, default=default, help="store of the studies")
     parser.add_argument("--texts", type=_folder, help="store that has the studies on texts")
@@ -297,6 +299,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--no-train", dest="train", action="store_false", help="write what the store has"
     )
     return parser.parse_args(arguments)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise AdapterLabError(message)
 
 
 def _folder(text: str) -> Path:

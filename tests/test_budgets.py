@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from adapterlab.runs import config_hash, read_config
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from lab import TINY, Outcome, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

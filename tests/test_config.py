@@ -60,7 +60,7 @@ MISTAKES = {
     ),
     "unknown launcher": ("hydra/launcher=pack", "hydra/launcher=pack", "packed"),
     "unknown hardware": ("hardware=tpu", "hardware=tpu", "auto, cpu, gpu"),
-    "no strategy": ("adapter=null", "NoneType", "adapter=lora"),
+    "no strategy": ("adapter=null", "adapter=null should be the name of a choice", "lora"),
     "empty group": ("dataset=", "dataset=", "cifar10, digits"),
     "unknown source": ("base.source=digit", "base.source=digit", "mnist", "did you mean digits?"),
     "source without files": ("base.source=image_folder", "base.source=image_folder", "loader.path"),

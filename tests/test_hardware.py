@@ -78,7 +78,9 @@ def test_unknown_precision_names_what_is_allowed() -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_fingerprint_of_a_cpu() -> None:
     facts = fingerprint()
-    assert " ".join(facts) == "cpu cores threads platform python torch lightning id"
+    assert " ".join(facts) == (
+        "cpu cores threads cpu_capability torch_build platform python torch lightning id"
+    )
     assert all(facts.values())
     assert facts["torch"] == torch.__version__
     assert int(facts["cores"]) >= 1

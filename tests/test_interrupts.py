@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from adapterlab import cli, pipeline
 from adapterlab.errors import AdapterLabError
 from adapterlab.runs import RunFolder
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from adapterlab.training.classifier import Classifier
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, tiny
 

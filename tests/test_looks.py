@@ -8,7 +8,7 @@ import pytest
 from adapterlab.errors import AdapterLabError
 from adapterlab.evidence.sequential import levels
 from adapterlab.looks import LookPlan, keep_plan, look_at, read_looks, require_plan
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 
 
 @pytest.fixture

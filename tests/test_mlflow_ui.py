@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from adapterlab import cli
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from lab import TINY, as_program, mlflow_process
 
 CHROMIUM = os.environ.get("ADAPTERLAB_CHROMIUM") or next(

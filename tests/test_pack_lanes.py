@@ -14,7 +14,7 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.packs import run_pack
 from adapterlab.runs import RunFolder, RunResult
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from adapterlab.training.lane import LaneProgress, LaneTask, lane_checkpoint
 from lab import tiny
 

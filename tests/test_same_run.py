@@ -15,7 +15,7 @@ from adapterlab.bases import base_run
 from adapterlab.config import Config, TrainedBase
 from adapterlab.pipeline import run
 from adapterlab.runs import RunFolder, config_hash
-from adapterlab.tracking import default_uri
+from adapterlab.store_uris import default_uri
 from adapterlab.training.fit import fit
 from lab import TINY, Outcome, compose, tiny
 
@@ -74,9 +74,12 @@ def test_other_pictures_in_the_same_folder_are_another_run(
     write_folder(path, 50)
     second = run(config)
     assert len(trained) == 2
-    assert second.folder == first.folder
+    assert second.folder != first.folder
     assert second.data_hash != first.data_hash
     assert run(config) == second
+    write_folder(path, 0)
+    assert run(config) == first
+    assert len(trained) == 2
 
 
 def test_a_base_is_trained_again_when_its_data_have_changed(

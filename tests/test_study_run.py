@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 
 from adapterlab import cli
 from adapterlab.errors import AdapterLabError
+from adapterlab.store import connect
+from adapterlab.store_uris import default_uri
 from adapterlab.study_run import (
     MULTIRUN_TAG,
     MULTIRUN_VARIABLE,
@@ -23,7 +25,7 @@ from adapterlab.study_run import (
     find_study_run,
     log_report,
 )
-from adapterlab.tracking import connect, default_uri, tracked
+from adapterlab.tracking import tracked
 from lab import CHECKOUT, TINY, Outcome, environment, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -10,7 +10,7 @@ from adapterlab import cli, pipeline
 from adapterlab.config import TrainedBase
 from adapterlab.reporting.study import Replicate, Run, Status, arms_of, read_runs, same_examples
 from adapterlab.runs import arm_hash, config_hash
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from lab import TINY, Outcome, compose, tiny
 
 QUICK = [option for option in TINY if option.partition("=")[0] not in ("tracking", "epochs")]

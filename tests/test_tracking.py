@@ -19,8 +19,9 @@ from adapterlab.parsing import from_container, to_container
 from adapterlab.reporting.findings import headline
 from adapterlab.reporting.report import Request, make_report
 from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
+from adapterlab.store import connect
+from adapterlab.store_uris import default_uri
 from adapterlab.trackers import flattened
-from adapterlab.tracking import connect, default_uri
 from lab import compose, tiny
 
 OVERRIDES = (

@@ -16,7 +16,7 @@ from rivals import Took
 
 from adapterlab import cli
 from adapterlab.runs import RunFolder, RunResult
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 
 
 @dataclass(frozen=True)

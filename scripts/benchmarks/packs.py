@@ -35,7 +35,7 @@ from adapterlab.data.batches import SplitName
 from adapterlab.errors import AdapterLabError
 from adapterlab.parsing import parse
 from adapterlab.pipeline import run
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 
 GRID = (
     f"adapter.rank={','.join(map(str, rivals.RANKS))}",

@@ -19,6 +19,7 @@ def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = Fa
         of_selfcheck: of the self-check.
     """
     option, equals, value = argument.partition("=")
+    option = option.lstrip("+")  # there is nothing to add to: it is one of their own options
     if equals and (of_report or of_selfcheck) and option == "experiment":
         return f"{REPORT_EXPERIMENT}={value}"
     if equals and of_report and option == "reference":

@@ -10,6 +10,7 @@ from adapterlab.adapters import AdaptedModel, Plan, merge, plan
 from adapterlab.adapters.base import adaptable, replace_module
 from adapterlab.bases import BaseWeights, Train, load_base, load_into
 from adapterlab.building import (
+    check_with,
     high_rate,
     make_model,
     make_strategy,
@@ -17,11 +18,13 @@ from adapterlab.building import (
 )
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitBatches
+from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import CheckpointError
 from adapterlab.hardware import weights_dtype
 from adapterlab.inputs import Inputs, make_inputs, vocabulary_is_made, within_limit
 from adapterlab.loading import RunData, load_data
+from adapterlab.scrutinised import scrutinised
 from adapterlab.seeding import stream
 
 
@@ -38,6 +41,7 @@ class Assembly:
         adapted: the model under its strategy.
         head_kept: whether the head is the base's, rather than newly drawn.
         notes: what a reader of the figures should know about the data and the base.
+        scrutiny: what about the data makes figures on them worth less.
     """
 
     read: RunData
@@ -48,6 +52,7 @@ class Assembly:
     adapted: AdaptedModel
     head_kept: bool
     notes: tuple[str, ...]
+    scrutiny: Scrutiny
 
 
 def assemble(
@@ -69,6 +74,8 @@ def assemble(
         read, base = like.read, like.base
     else:
         read = read or load_data(config)
+        check_with(config, read)
+        require_different(read.target, read.alike(config.mlruns / "cache"))
         base = load_base(config, read, train)
     shape = base.shape or read.shape
     model = make_model(config, shape, len(read.target.classes))
@@ -89,12 +96,17 @@ def assemble(
         )
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
     adapted.train()  # what a model leaves in evaluation mode depends on what is trained
-    notes = _notes(config, read, inputs, data, base)
+    if like is None:
+        used = {name: split.labels for name, split in data.splits.items()}
+        scrutiny = scrutinised(config, read, used)
+    else:
+        scrutiny = like.scrutiny
+    notes = _notes(config, read, inputs, data, base) + scrutiny.notes
     if (rate := high_rate(config, plan(adapted))) is not None:
         warnings.warn(rate, stacklevel=2)
         notes = (*notes, rate)
     examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
-    return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes)
+    return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
 
 
 def _require_same_vocabulary(config: Config, base: BaseWeights, inputs: Inputs) -> None:

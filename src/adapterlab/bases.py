@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -30,7 +30,8 @@ from adapterlab.config import (
 )
 from adapterlab.errors import CheckpointError, ConfigError
 from adapterlab.loading import RunData, Shape, as_shape
-from adapterlab.runs import RunResult
+from adapterlab.reading import read_checkpoint
+from adapterlab.runs import RunResult, run_name
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""
@@ -114,11 +115,12 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
     run = base_run(config)
     if run is None:
         return BaseWeights("random weights", pretrained=False)
-    assert data.source is not None
-    result = train(run, RunData(data.source))
-    adapter = result.folder / "adapter.safetensors"
+    read = data.of_source
+    assert read is not None
+    result = train(run, read)
+    adapter, start = result.folder / "adapter.safetensors", f"{run_name(run)}-"
     return BaseWeights(
-        origin=f"trained on {run.dataset.name} ({result.folder.name.rpartition('-')[2]})",
+        origin=f"trained on {run.dataset.name} ({result.folder.name.removeprefix(start)})",
         weights=load_file(adapter),
         shape=as_shape(list(result.shape) or None),
         classes=result.classes,
@@ -203,8 +205,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         if path.suffix == ".safetensors":
             weights = load_file(path)
         else:
-            weights = _state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
+            weights = _state_dict(read_checkpoint(path))
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
     return BaseWeights(

@@ -18,9 +18,18 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.hardware import require_modest
 from adapterlab.instantiate import prepared, takes
 from adapterlab.loading import RunData, Shape, as_shape, prepared_loader, shape_of
+from adapterlab.room import (
+    require_crop,
+    require_room_for_batch,
+    require_room_for_weights,
+    rows_of_batch,
+    sizes_in,
+)
 from adapterlab.seeding import stream
+from adapterlab.sizes import fitting
 from adapterlab.training.representable import require_representable
 
 OWN_WEIGHTS_LR = 1e-4
@@ -35,13 +44,15 @@ def check(config: Config) -> Plan | None:
 
     Raises:
         ConfigError: an option of model, strategy or data set is wrong, a target matches no
-            layer, or the head does not fit the classes.
+            layer, the head does not fit the classes, or this machine has no room for it.
     """
+    require_modest(config.hardware)
     require_representable(config)
     make_strategy(config)
-    prepared_loader(config.dataset, "dataset")
+    allow = config.allow_targets
+    prepared_loader(config.dataset, "dataset", allow)
     if "tokenizer" in config.model:
-        prepared(config.model["tokenizer"], "model.tokenizer", supplied=("texts",))
+        prepared(config.model["tokenizer"], "model.tokenizer", perhaps=("texts",), allow=allow)
     if isinstance(config.base, PretrainedBase) and not comes_with_weights(config):
         raise ConfigError(
             f"base=pretrained: model={config.model['name']} comes without weights; "
@@ -50,16 +61,41 @@ def check(config: Config) -> Plan | None:
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
-        prepared_loader(source, "base.dataset")
+        prepared_loader(source, "base.dataset", allow)
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
+    require_crop(config.dataset, shape_of(config.dataset), "dataset")
     shape, classes = declared_shape(config), config.dataset.classes
     if shape is None and config.dataset.kind == "image":
         return None
     # Whether targets and lengths fit does not hang on how many classes there are.
-    planned = plan(sketch(config, None))
+    adapted = sketch(config, None)
+    require_room_for_weights(config, adapted)
+    planned = plan(adapted)
     return None if classes is None else planned
+
+
+def check_with(config: Config, read: RunData) -> None:
+    """Find what only the data show to be a mistake, before anything is trained.
+
+    Args:
+        config: of the run.
+        read: its data.
+
+    Raises:
+        ConfigError: a crop is larger than the images, or this machine has no room for the model
+            or its batches.
+    """
+    require_crop(config.dataset, read.shape, "dataset")
+    batch = rows_of_batch(config, read.target.train)
+    known = says_its_shape(config)
+    if known and batch is None:
+        return  # `check` has seen to it
+    adapted = sketch(config, read)
+    require_room_for_weights(config, adapted)
+    if batch is not None:
+        require_room_for_batch(config, adapted, *batch)
 
 
 def sketch(config: Config, read: RunData | None) -> AdaptedModel:
@@ -72,7 +108,9 @@ def sketch(config: Config, read: RunData | None) -> AdaptedModel:
     Raises:
         ConfigError: a target matches no layer, or texts may be longer than the model takes.
     """
-    return _adapted(make_strategy(config), bare(config, *_shape_and_classes(config, read)))
+    model = bare(config, *_shape_and_classes(config, read))
+    with fitting(sizes_in(config.adapter, "adapter")):
+        return _adapted(make_strategy(config), model)
 
 
 def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
@@ -111,7 +149,7 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     Raises:
         ConfigError: an option of the model is wrong, or texts may be longer than it takes.
     """
-    with torch.device("meta"):
+    with fitting(_asked(config, shape)), torch.device("meta"):
         model = make_model(config, shape, num_classes)
     limit = getattr(model, "max_tokens", None)
     for where, dataset in _text_datasets(config):
@@ -123,6 +161,12 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     return model
 
 
+def _asked(config: Config, shape: Shape | None) -> str:
+    """Return the options that a model's size hangs on."""
+    sizes = sizes_in(config.model, "model")
+    return sizes if shape is None else f"{sizes}, images of {list(shape)}"
+
+
 def _adapted(strategy: Strategy, model: nn.Module) -> AdaptedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
@@ -131,7 +175,7 @@ def _adapted(strategy: Strategy, model: nn.Module) -> AdaptedModel:
 
 def comes_with_weights(config: Config) -> bool:
     """Say whether the model has pretrained weights of its own."""
-    return "weights" in takes(config.model, "model")
+    return "weights" in takes(config.model, "model", config.allow_targets)
 
 
 def make_strategy(config: Config) -> Strategy:
@@ -140,7 +184,7 @@ def make_strategy(config: Config) -> Strategy:
     Raises:
         ConfigError: an option is unknown, of the wrong type, or outside its domain.
     """
-    strategy: Strategy = prepared(config.adapter, "adapter")()
+    strategy: Strategy = prepared(config.adapter, "adapter", allow=config.allow_targets)()
     return strategy
 
 
@@ -164,7 +208,8 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     if comes_with_weights(config):
         pretrained = isinstance(config.base, PretrainedBase)
         supplied["weights"] = "pretrained" if pretrained else "random"
-    make = prepared(config.model, "model", supplied=tuple(supplied))
+    allow = config.allow_targets
+    make = prepared(config.model, "model", supplied=tuple(supplied), allow=allow)
     model: nn.Module = make(**supplied)
     return model
 

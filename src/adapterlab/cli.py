@@ -4,45 +4,39 @@ Nothing heavy is imported here: `--help` and `--cfg job` answer at once, and a m
 configuration is found before torch is loaded.
 """
 
+import io
 import logging
 import os
-import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.budgets import parse_solved
+from adapterlab.command_line import in_order
 from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.errors import USER_ERROR, AdapterLabError, out_of_memory
+from adapterlab.explaining import PARSERS, explain, one_line, raised_by
+from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
-from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.interrupts import INTERRUPTED
+from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
+from adapterlab.redaction import printable, redact_files, redacted, shown
 from adapterlab.runs import RunResult
-from adapterlab.studies.callback import STUDY_VARIABLE, started
-from adapterlab.studies.foreseen import foresee
-from adapterlab.study_run import MULTIRUN_VARIABLE
-from adapterlab.told import VARIED_VARIABLE
-from adapterlab.tracking import default_uri
-
-USER_ERROR = 2
-GOES_ON = "resume=true goes on from the last epoch"
+from adapterlab.signals import GOES_ON, at_sudden_end, in_launched_process, listening
+from adapterlab.store import require_store
+from adapterlab.store_uris import default_uri
+from adapterlab.studies.closing import end_at_once, end_command
 
 
 def find_conf() -> Path:
@@ -60,52 +54,52 @@ def default_root() -> str:
 CONF = find_conf()
 
 
+@listening()
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     ended_by: BaseException | None = None
     try:
-        _main(_train)
+        with at_sudden_end(end_at_once, last=True):
+            run_command(_train)
     except BaseException as error:
         ended_by = error
         raise
     finally:
-        foresee(ended_by)
-        # A later multirun has its own.
-        for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
-            os.environ.pop(variable, None)
-        while started:
-            from adapterlab.studies.ending import end_study
-
-            end_study(started.pop(), ended_by)
+        end_command(ended_by)
 
 
+@listening()
 @seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
-    _main(_evaluate)
+    run_command(_evaluate)
 
 
+@listening()
 @seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
-    _main(_export)
+    run_command(_export)
 
 
+@listening()
 @seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
-    _main(_report)
+    run_command(_report)
 
 
+@listening()
 @seldom_collected()
 def selfcheck() -> None:
     """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
-    _main(_selfcheck)
+    run_command(_selfcheck)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
+    in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
         config = parse_solved(cfg)
@@ -173,7 +167,7 @@ def _selfcheck(cfg: DictConfig) -> None:
         values["experiment"] = values.pop(REPORT_EXPERIMENT)
         values["arm"] = values.pop(DEALT_ARM)
         checked = self_check(parse_request(values))
-    print("\n".join(checked.lines))
+    print(printable("\n".join(checked.lines)))
     if checked.broken:
         sys.exit(1)
 
@@ -185,6 +179,7 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.resuming import finished_run
 
     check(config)
+    require_store(config)
     data = load_data(config)
     finished = finished_run(config, data)
     if finished is not None:
@@ -198,26 +193,45 @@ def _run(config: Config, *, quiet: bool) -> RunResult:
 
 
 def _ui(config: Config) -> str:
-    return config.tracking.uri or f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
+    uri = config.tracking.uri
+    return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
-def _main(command: Callable[[], Any]) -> None:
+def run_command(command: Callable[[], Any]) -> None:
+    """Carry out a program of the command line, and say in one line what a user can mend."""
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
     of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
-    sys.argv[1:] = [for_hydra(argument, **of) for argument in sys.argv[1:]]
-    # An exception, so that the run is marked as killed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     with mistakes_in_one_line():
+        given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
+        sys.argv[1:] = in_order(given, CONF)
         try:
-            command()
-        except ValueError as error:
-            if _raised_by("optuna", error) and "No trials are completed" in str(error):
+            with failures_of_hydra_in_one_line():
+                command()
+        except Exception as error:
+            if raised_by(("optuna",), error) and "No trials are completed" in str(error):
                 _fail("no trial has finished, so there is no best one to name", 1)
-            if not _raised_by("hydra", error):
+            if isinstance(error, AdapterLabError) or not raised_by(PARSERS, error):
                 raise
-            _fail(f"{_first_line(error)}; a group takes a name, as in adapter=lora", USER_ERROR)
+            _fail(explain(error, CONF), USER_ERROR)
+
+
+@contextmanager
+def failures_of_hydra_in_one_line() -> Iterator[None]:
+    """Hold back what Hydra itself prints before it exits with 1, as for a ``--package`` of none."""
+    if not any(argument.startswith(("--package", "-p")) for argument in sys.argv[1:]):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as stop:
+        if stop.code == 1:
+            _fail(printed.getvalue(), USER_ERROR)
+        raise
+    sys.stderr.write(printed.getvalue())
 
 
 @contextmanager
@@ -229,15 +243,20 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        yield
+        with said_where_full():
+            yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
             overrides = " ".join(HydraConfig.get().overrides.task)
-            print(f"failed: {overrides}: {error}", file=sys.stderr)
+            print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error), USER_ERROR)
+        _fail(explain(error, CONF), USER_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if sweep or (said := out_of_memory(error)) is None:
+            raise
+        _fail(said, 1)
     except OSError as error:
         if error.filename is None:
             raise
@@ -246,73 +265,9 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
         _fail("interrupted; " + GOES_ON, INTERRUPTED)
 
 
-def explain(error: BaseException) -> str:
-    """Say in one line what Hydra or OmegaConf object to, and what is allowed."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    for link in reversed(chain):
-        match link:
-            case AdapterLabError():
-                return str(link)
-            case OverrideParseException(override=override, message=message):
-                lines = [line for line in message.splitlines() if "'" in line]
-                reason = lines[-1] if lines else _first_line(link)
-                return f"{override} is not of the form option=value: {reason}"
-            case MissingConfigException(options=options, missing_cfg_file=str(missing)) if (
-                "/" in missing
-            ):
-                group, name, options = _choices(missing, options or [])
-                return f"{group}={name} does not exist; {allowed(name, options)}"
-            case MissingMandatoryValue(full_key=str(key)):
-                return f"{key} is missing: set {key}=..."
-            case InterpolationResolutionError():
-                line = _first_line(link)
-                return line.partition("while resolving interpolation: ")[2] or line
-            case ConfigKeyError() | ConfigAttributeError():
-                option, parent = str(link.full_key), link.parent_node
-                names = [name for name in parent or () if name not in ("_target_", "hydra")]
-                return f"{option} is not an option; {allowed(option.rpartition('.')[2], names)}"
-    if (line := _first_line(error)).startswith("Ambiguous value"):
-        line += "; several values need --multirun, a list is written [a,b]"
-    return line
-
-
-def _choices(missing: str, found: Sequence[str]) -> tuple[str, str, Sequence[str]]:
-    """Return group and name of a choice that does not exist, and the choices that do.
-
-    Args:
-        missing: both, as a path: ``arm/imdb_distilbert/lore``.
-        found: what Hydra names, which leaves out choices in folders of their own.
-    """
-    group, _, name = missing.partition("/")
-    near = CONF / missing.rpartition("/")[0]
-    if group == "hydra" or not near.is_dir():
-        group, _, name = missing.rpartition("/")
-        return group, name, found
-    files = sorted(near.rglob("*.yaml"))
-    return group, name, [str(p.relative_to(CONF / group).with_suffix("")) for p in files]
-
-
-def _raised_by(package: str, error: BaseException) -> bool:
-    """Say whether a package raised a built-in error itself: Hydra does for ``adapter=null``."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith(f"{package}.")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(one_line(shown(f"error: {message}")), file=sys.stderr)
     sys.exit(code)
-
-
-def _show_warning(message: Warning | str, *_: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def run_options() -> str:
@@ -321,18 +276,6 @@ def run_options() -> str:
     options = text[text.index("epochs:") : text.index("hydra:")].strip()
     # Hydra fills in the help text as a template, in which a dollar sign is written twice.
     return options.replace("$", "$$")
-
-
-def set_up_output() -> None:
-    """Send log lines and warnings to stderr, as they are."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("adapterlab")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what comes
 
 
 def register_resolvers() -> None:
@@ -346,3 +289,4 @@ def register_resolvers() -> None:
 
 # At import, so that the processes of a launcher know them as well.
 register_resolvers()
+redact_files()

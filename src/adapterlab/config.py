@@ -4,23 +4,37 @@ It loads no torch, so that a mistake is found in a moment. What a user can swap 
 (model, strategy, loader) is checked against the target's own signature, by `instantiate`.
 """
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
+from adapterlab.class_names import complaint
+from adapterlab.trust import namespace
 from adapterlab.validation import STRICT
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+Namespace = Annotated[str, AfterValidator(namespace)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
 """A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    if why := complaint(names):
+        raise ValueError(f"they should have names that can be told apart; {why}")
+    return names
+
+
+ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -56,7 +70,7 @@ class DatasetBase:
     source: str | None
     source_epochs: Count
     loader: Target
-    classes: Annotated[list[str], Field(min_length=2)] | None
+    classes: ClassNames | None
     validation: Annotated[float, Field(gt=0, lt=1)]
     validation_seed: Seed
 
@@ -74,8 +88,8 @@ class ImageDataset(DatasetBase):
 
     kind: Literal["image"]
     shape: Shape | None
-    mean: Annotated[list[float], Field(min_length=1)]
-    std: Annotated[list[Positive], Field(min_length=1)]
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=0)]
     flip: bool
 
@@ -180,7 +194,7 @@ class CheckpointBase:
 
     kind: Literal["checkpoint"]
     head: HeadInit
-    path: str
+    path: Text
     shape: Shape | None
     classes: list[str] | None
 
@@ -221,7 +235,7 @@ class Hardware:
     """
 
     accelerator: Accelerator
-    device: Annotated[int, Field(ge=0)]
+    device: Annotated[int, Field(ge=0, lt=1024)]
     precision: Precision
     workers: Annotated[int, Field(ge=0)]
     threads: Count | None
@@ -238,11 +252,14 @@ class Tracking:
         enabled: False logs to the run folder only.
         uri: MLflow tracking URI; None is the store under `root`/mlruns.
         experiment: MLflow experiment.
+        artifacts: folder or URI for the files of a new experiment's runs; None is the server's, or
+            one under `root`/mlruns.
     """
 
     enabled: bool
-    uri: str | None
-    experiment: str
+    uri: Text | None
+    experiment: Text
+    artifacts: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -303,12 +320,13 @@ class Config:
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
     pack: Literal["auto", "always", "never"]
-    root: str
-    data_dir: str | None
-    budget: Count | str | None = None
-    margin: Positive = 0.5
+    root: Text
+    data_dir: Text | None
+    budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
+    margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     tuning: Tuning | None = None
     told: Told | None = None
+    allow_targets: list[Namespace] = field(default_factory=list)
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

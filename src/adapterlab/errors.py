@@ -1,7 +1,11 @@
 """Errors for the person at the keyboard: one line, what is wrong, the value, what is allowed."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+USER_ERROR = 2
+"""The exit code after a mistake of the user's."""
 
 
 class AdapterLabError(Exception):
@@ -11,7 +15,7 @@ class AdapterLabError(Exception):
         exit_code: of the command line.
     """
 
-    exit_code = 2
+    exit_code = USER_ERROR
 
 
 class ConfigError(AdapterLabError):
@@ -43,4 +47,19 @@ def allowed(value: object, options: Iterable[object]) -> str:
     names = [str(option) for option in options]
     close = get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"allowed: {', '.join(names)}{hint}"
+    return f"allowed: {', '.join(names) or 'none'}{hint}"
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Say that memory has run out, and for what; None if an error means something else."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not re.search(
+        r"can't allocate memory|out of memory|Unable to allocate", text, re.IGNORECASE
+    ):
+        return None
+    asked = ""
+    if size := re.search(r"allocate (\d+) bytes", text):
+        asked = f": {int(size[1]) / 2**30:,.2f} GiB more were asked for"
+    elif size := re.search(r"allocate ([\d.]+ [KMGTPE]iB)", text):
+        asked = f": {size[1]} more were asked for"
+    return f"out of memory{asked}; a smaller batch_size, model or adapter needs less"

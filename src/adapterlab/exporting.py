@@ -15,6 +15,7 @@ from adapterlab.adapters import merge
 from adapterlab.config import CheckpointBase, Config, Count, NotNegative
 from adapterlab.data.batches import SplitBatches
 from adapterlab.errors import AdapterLabError
+from adapterlab.files import flush, write_text
 from adapterlab.hardware import choose_device
 from adapterlab.model_card import model_card
 from adapterlab.model_folder import CONFIG, WEIGHTS, ExportError, model_folder
@@ -130,12 +131,13 @@ def export_saved(request: Request) -> Export:
         _require_same(agreement, request)
         card = model_card(rebuilt, usage=kept.usage(to.name), agreement=str(agreement))
         readme = folder / "README.md"
-        readme.write_text(card, encoding="utf-8")
+        write_text(readme, card)
         # safetensors keeps its files from everyone else, who may be meant to serve the model.
         (folder / WEIGHTS).chmod(readme.stat().st_mode)
         files = sorted(folder.iterdir())
         size = sum(file.stat().st_size for file in files)
         _require_free(to, overwrite=request.overwrite)  # it has taken a while
+        flush(folder)
         _put(folder, to, Path(scratch) / "replaced")
     return Export(
         name=rebuilt.result.name,

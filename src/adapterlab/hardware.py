@@ -21,6 +21,11 @@ ACCELERATORS = get_args(Accelerator)
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
+_MOST = {"threads": 256, "workers": 64}
+"""Threads and processes that are let pass on any machine; above, `_A_CORE` of them on each core."""
+
+_A_CORE = 4
+
 _CPUINFO = Path("/proc/cpuinfo")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -107,6 +112,7 @@ def choose_device(options: Hardware) -> Device:
     """
     accelerator = resolve_accelerator(options.accelerator)
     device = torch.device("cpu")
+    require_modest(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     if accelerator == "gpu":
@@ -120,6 +126,22 @@ def choose_device(options: Hardware) -> Device:
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
     return Device(accelerator, device, resolve_precision(options.precision, accelerator))
+
+
+def require_modest(hardware: Hardware) -> None:
+    """Refuse threads and workers that would bring the machine down.
+
+    Raises:
+        ConfigError: they are many more than it has cores.
+    """
+    cores = psutil.cpu_count() or 1
+    for option, least in _MOST.items():
+        count, most = getattr(hardware, option), max(least, _A_CORE * cores)
+        if count is not None and count > most:
+            raise ConfigError(
+                f"hardware.{option}={count} is too many for the {cores} cores of this machine; "
+                f"allowed: up to {most}"
+            )
 
 
 def free_memory_gib(options: Hardware) -> float:
@@ -138,10 +160,11 @@ def fingerprint(accelerator: str = "auto") -> dict[str, str]:
             a machine with a GPU has another ``id`` than a run on its GPU.
 
     Returns:
-        ``cpu`` (model), ``cores`` (logical), ``threads`` (of torch), ``platform``, ``python``,
-        ``torch``, ``lightning``, on a GPU ``accelerator`` (its model), and ``id``: 8 hex digits
-        over the processor models, cores, threads and the torch version. Equal ids mean that
-        times and memory may share a column.
+        ``cpu`` (model), ``cores`` (logical), ``threads`` (of torch), ``cpu_capability`` (the
+        instructions that torch's kernels use), ``torch_build`` (8 hex digits over its compiler,
+        libraries and flags), ``platform``, ``python``, ``torch``, ``lightning``, on a GPU
+        ``accelerator`` (its model), and ``id``: 8 hex digits over the processor models, cores,
+        threads and the torch version. Equal ids mean that times and memory may share a column.
 
     Raises:
         ConfigError: as `resolve_accelerator`.
@@ -150,6 +173,8 @@ def fingerprint(accelerator: str = "auto") -> dict[str, str]:
         "cpu": _cpu_model(),
         "cores": str(psutil.cpu_count(logical=True)),
         "threads": str(torch.get_num_threads()),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch_build": hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:8],
         "platform": platform.platform(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -127,7 +127,7 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
     from adapterlab.data.tokenizer import check_tokenizer  # loads transformers: not for images
 
     node, where = config.model["tokenizer"], "model.tokenizer"
-    make = prepared(node, where, supplied=("texts",))
+    make = prepared(node, where, perhaps=("texts",), allow=config.allow_targets)
     if vocabulary_is_made(config):
         texts = cast(TextSplits, data.source or data.target)
         train, _, _ = run_splits(config, config.source or config.dataset, texts)
@@ -145,7 +145,8 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
 
 def vocabulary_is_made(config: Config) -> bool:
     """Say whether the tokenizer is made of a data set's texts, rather than found."""
-    return "texts" in takes(config.model["tokenizer"], "model.tokenizer")
+    node = config.model["tokenizer"]
+    return "texts" in takes(node, "model.tokenizer", config.allow_targets)
 
 
 def within_limit(config: Config, split: S, name: SplitName) -> S:

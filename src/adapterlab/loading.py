@@ -1,11 +1,17 @@
 """Reading the data sets of a run, once, and telling whether they are still the same."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from adapterlab.config import Config, Dataset, ImageDataset
+from adapterlab.data.alike import alike
+from adapterlab.data.labels import require_learnable
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.splits import ImageSplit, ImageSplits, TextSplit, TextSplits
 from adapterlab.data.transforms import splits_to_shape
@@ -23,6 +29,8 @@ class RunData:
     target: AnySplits
     source: AnySplits | None = None
     _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _alike: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> Shape | None:
@@ -41,6 +49,38 @@ class RunData:
             if splits is not None:
                 splits.update(digest)
         return digest.hexdigest()[:12]
+
+    @cached_property
+    def of_source(self) -> "RunData | None":
+        """The data of the run that trains the base; None without a source."""
+        return None if self.source is None else RunData(self.source)
+
+    def known(self, key: str, find_out: Callable[[], str]) -> str:
+        """Return what was found out before for runs on these data, or else find it out."""
+        if key not in self._known:
+            self._known[key] = find_out()
+        return self._known[key]
+
+    def alike(self, cache: Path) -> dict[str, Tensor]:
+        """Number examples so that equal ones have one number, once for all runs on these data.
+
+        Args:
+            cache: folder where the numbers are kept.
+
+        Returns:
+            For each split of the target int64 ``[N]``, and for ``source`` those of the source's
+            training examples where they can be compared with the target's.
+        """
+        if not self._alike:
+            splits: dict[str, Any] = self.target.named()
+            source = self.source
+            if isinstance(source, TextSplits) == isinstance(self.target, TextSplits) and (
+                source is not None
+            ):
+                comparable = isinstance(source, TextSplits) or source.train.shape == self.shape
+                splits |= {"source": source.train} if comparable else {}
+            self._alike.update(alike(splits, self.hash, cache))
+        return self._alike
 
     def test_hash(self, examples: ImageSplit | TextSplit) -> str:
         """Return 12 hex digits for test examples: inputs, labels, their order, and the classes.
@@ -86,7 +126,7 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
     context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
-    load = prepared_loader(dataset, "dataset")
+    load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
         if len(dataset.classes) != len(splits.classes):
@@ -101,19 +141,22 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
                 f"{dataset.name}: {', '.join(splits.classes)}"
             )
         splits = replace(splits, classes=tuple(dataset.classes))
+    require_learnable(splits, dataset.validation)
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
 
 
-def prepared_loader(dataset: Dataset, where: str) -> Callable[[LoadContext], AnySplits]:
+def prepared_loader(
+    dataset: Dataset, where: str, allow: Sequence[str]
+) -> Callable[[LoadContext], AnySplits]:
     """Return a data set's loader with its options checked and bound.
 
     Raises:
-        ConfigError: there is no such loader, or an option is wrong.
+        ConfigError: there is no such loader, it may not be named, or an option is wrong.
     """
     where = f"{where}.loader"
     if dataset.kind == "image":
-        return prepared(dataset.loader, where, supplied=("context",))
-    load = prepared(dataset.loader, where, supplied=("context", "classes"))
+        return prepared(dataset.loader, where, supplied=("context",), allow=allow)
+    load = prepared(dataset.loader, where, supplied=("context", "classes"), allow=allow)
     return partial(load, classes=dataset.classes)  # files of texts seldom say what 0 stands for
 
 

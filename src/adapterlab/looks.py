@@ -8,7 +8,7 @@ from typing import Any
 from adapterlab.errors import AdapterLabError
 from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
 from adapterlab.evidence.verdicts import MIN_SEEDS
-from adapterlab.interrupts import undisturbed
+from adapterlab.patience import calm
 from adapterlab.study_run import find_study_run
 
 SPENDING: dict[str, Spending] = {"pocock": pocock, "obrien_fleming": obrien_fleming}
@@ -117,7 +117,7 @@ def keep_look(client: Any, looked: Looked, look: Look) -> Looked:
     looks = looked.looks if known else (*looked.looks, look)
     if looked.run_id is not None and not known:
         written = [{"seeds": list(each.seeds), "level": each.level} for each in looks]
-        with undisturbed():
+        with calm(client):
             client.set_tag(looked.run_id, LOOKS, json.dumps(written))
     return Looked(looked.run_id, looked.plan, looks)
 
@@ -144,7 +144,7 @@ def require_plan(looked: Looked, study: str, plan: LookPlan) -> None:
 def keep_plan(client: Any, looked: Looked, plan: LookPlan) -> Looked:
     """Keep the plan with the study's run; return what is then kept."""
     if looked.run_id is not None and looked.plan is None:
-        with undisturbed():
+        with calm(client):
             for name, value in ((MOST, plan.most), (LEVEL, plan.level), (RULE, plan.spending)):
                 client.set_tag(looked.run_id, name, str(value))
     return Looked(looked.run_id, plan, looked.looks)

@@ -46,8 +46,9 @@ class Measurements:
         self.add_or_say("target/accuracy_before", base.accuracy_before, why or "")
 
     def add_data(self, assembly: Assembly) -> None:
-        """Add what is tested on, and what the model is spared or denied: padding, truncation."""
+        """Add what is tested on, what the model is spared or denied, and what is wrong with it."""
         self.add("data", {"test_examples": len(assembly.examples), **assembly.data.facts()})
+        self.add("data", assembly.scrutiny.facts)
 
     def add_parameters(self, config: Config, assembly: Assembly) -> None:
         """Count adapter, head, trainable and total parameters, and compare with the budget."""

@@ -1,6 +1,8 @@
 """The README.md beside an exported model: what it is, as far as the run knows it."""
 
+import html
 import json
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -41,9 +43,11 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         "`std`."
     )
     paragraphs = [
-        f"# {result.name}",
+        f"# {_line(result.name)}",
         "A fine-tuned classifier, merged: an ordinary model without adapter layers.",
-        _bullets(f"{name}: {_line(fact)}" for name, fact in facts.items()),
+        _bullets(
+            f"{name}: {fact if name == 'classes' else _line(fact)}" for name, fact in facts.items()
+        ),
         agreement,
         f"```python\n{usage}\n```",
         taken,
@@ -70,7 +74,7 @@ def _options(node: dict[str, Any]) -> str:
 
 
 def _classes(classes: tuple[str, ...]) -> str:
-    named = ", ".join(f"`{name}`" for name in classes[:LISTED])
+    named = ", ".join(map(_code, classes[:LISTED]))
     more = len(classes) - LISTED
     return named + (f" and {more} more, see config.json" if more > 0 else "")
 
@@ -80,4 +84,12 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text as one line that stands for itself: names in it may be anybody's."""
+    return html.escape(" ".join(text.split()), quote=False).replace("](", "]\\(")
+
+
+def _code(name: str) -> str:
+    """Return a name as code, in more backticks than it has itself."""
+    name = " ".join(name.split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
+    return f"{ticks} {name} {ticks}" if "`" in name else f"`{name}`"

@@ -1,14 +1,13 @@
 """The folder of a merged model: what is written for texts and for images, and how it is read."""
 
 import copy
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from adapterlab.building import make_model
@@ -17,10 +16,12 @@ from adapterlab.data.batches import SplitBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import AdapterLabError
+from adapterlab.files import write_json, write_tensors
 from adapterlab.hardware import weights_dtype
 from adapterlab.inputs import Inputs, TextInputs, run_splits
 from adapterlab.instantiate import RESERVED
 from adapterlab.loading import AnySplits, Shape
+from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.saved_runs import Rebuilt
 
@@ -127,7 +128,8 @@ class TextModelFolder(ModelFolder):
         from transformers import AutoModelForSequenceClassification
 
         with quiet():
-            return TransformerClassifier(AutoModelForSequenceClassification.from_pretrained(folder))
+            model = AutoModelForSequenceClassification.from_pretrained(folder, **TENSORS)
+            return TransformerClassifier(model)
 
     def check_inputs(self, folder: Path, rows: int) -> None:
         """Compare the tokens, cut to the length that the folder's tokenizer knows."""
@@ -136,7 +138,7 @@ class TextModelFolder(ModelFolder):
         splits = cast(TextSplits, self.target)
         _, validation, _ = run_splits(self.config, self.config.dataset, splits)
         texts = validation.texts[:rows]
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **PLAIN)
         found = tokenizer(list(texts), truncation=True)["input_ids"]
         split: TokenizedSplit = self.data.splits["validation"]
         ends = split.offsets.tolist()
@@ -182,7 +184,7 @@ class ImageModelFolder(ModelFolder):
         """Write weights and configuration."""
         # Cloned, for safetensors refuses tensors that share memory.
         weights = {k: t.detach().cpu().clone() for k, t in merged.state_dict().items()}
-        save_file({name: t.contiguous() for name, t in weights.items()}, folder / WEIGHTS)
+        write_tensors(folder / WEIGHTS, {name: t.contiguous() for name, t in weights.items()})
         dataset = cast(ImageDataset, self.config.dataset)
         values = {
             "model": {"_target_": self.config.model["_target_"], **self._options()},
@@ -192,8 +194,7 @@ class ImageModelFolder(ModelFolder):
             "mean": dataset.mean,
             "std": dataset.std,
         }
-        text = json.dumps(values, indent=2, ensure_ascii=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / CONFIG, values, ensure_ascii=False)
 
     def read(self, folder: Path) -> nn.Module:
         """Load the weights into a new model, without an adapter."""

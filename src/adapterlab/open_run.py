@@ -1,24 +1,36 @@
 """A run that is under way: its folder, its MLflow run, and what it ends with."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from adapterlab.artifacts import artifacts, write_files
+from adapterlab.artifacts import write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
+from adapterlab.files import sha256, sweep
+from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
+from adapterlab.provenance import of_assembly, write_provenance
 from adapterlab.reporting.pictures import Pictures
-from adapterlab.revision import source_tags
-from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash, run_name
+from adapterlab.revision import source_tags, version_tags
+from adapterlab.runs import (
+    ADAPTER_HASH,
+    RunFolder,
+    RunResult,
+    arm_hash,
+    config_hash,
+    run_name,
+)
+from adapterlab.syncing import Known, deliver_left, give_up, known_of
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
 from adapterlab.training.prefix import Prefix
 from adapterlab.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
+from adapterlab.wholeness import artifacts, seal
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
@@ -37,6 +49,7 @@ class OpenRun:
         tags: that it was given at the start.
         resumed: whether an earlier process has trained part of it.
         pictures: draws those of the run.
+        known: what MLflow has of it already.
     """
 
     config: Config
@@ -47,10 +60,12 @@ class OpenRun:
     tags: dict[str, str]
     resumed: bool
     pictures: Pictures
+    known: Known
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of an epoch."""
-        self.tracker.log(metrics=metrics, step=epoch)
+        """Log the metrics of an epoch, unless a process did that was killed before it was saved."""
+        if epoch not in self.known.epochs:
+            self.tracker.log(metrics=metrics, step=epoch)
 
     def finish(
         self, training: Training, test: Predictions, prefix: Prefix, costs: Costs
@@ -97,6 +112,7 @@ class OpenRun:
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         write_files(config, assembly, training, test, source, folder, self.pictures)
+        late[ADAPTER_HASH] = sha256(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
             name=run_name(config),
@@ -115,6 +131,7 @@ class OpenRun:
     def conclude(self, result: RunResult) -> RunResult:
         """Let the run count as finished, and log what came of it."""
         self.pictures.wait()
+        seal(self.folder)
         self.folder.finish(result)
         _log_end(result, self.folder, self.tracker, known=self.tags)
         self.folder.drop_checkpoints()
@@ -145,28 +162,51 @@ def open_run(
         pack_size: lanes of the pack that it trains in.
         pictures: draws those of the run; None for this process.
     """
-    tags = _tags(config, assembly, device) | {"pack_size": str(pack_size)}
+    provenance = of_assembly(config, assembly)
+    tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
     run_id = folder.mlflow_run_id() if keep else None
-    with tracked(config, run_name(config), run_id, tags=tags, resume=config.resume) as tracker:
+    if not keep:
+        give_up(config, folder, tags)
+    known = known_of(config, folder, run_id)
+    if config.tracking.enabled:
+        keep_room(config.mlruns)
+    store = config.mlruns / "mlflow.db"
+    with (
+        said_where_full(otherwise=store),
+        tracked(
+            config, folder, run_id, name=run_name(config), tags=tags, resume=config.resume
+        ) as tracker,
+        said_where_full(otherwise=store),  # once more, for the run's tag
+    ):
+        sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
-        folder.remember_mlflow_run(tracker.run_id)
+        write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
-        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn)
+        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn, known)
 
 
 def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
-    """Return a finished run's result, logged to MLflow if the store does not have it."""
+    """Return a finished run's result, logged to MLflow if the store does not have it.
+
+    A process may have been killed, or a server gone, between the result and the end of logging:
+    what MLflow has is not logged twice, and what only a training goes on from is removed.
+    """
+    folder.drop_checkpoints()
+    deliver_left(config, folder)
     if is_logged(config, result.run_id):
         return result
-    with tracked(config, result.name, result.run_id, tags=result.tags) as tracker:
-        folder.remember_mlflow_run(tracker.run_id)
+    known = known_of(config, folder, result.run_id)
+    with tracked(config, folder, result.run_id, name=result.name, tags=result.tags) as tracker:
+        if tracker.run_id != result.run_id:
+            known = Known()
         tracker.data(result.tags["dataset"], result.tags["data_hash"])
         for epoch, metrics in result.history.items():
-            tracker.log(metrics=metrics, step=epoch)
+            if epoch not in known.epochs:
+                tracker.log(metrics=metrics, step=epoch)
         result = replace(result, run_id=tracker.run_id)
         folder.finish(result)
-        _log_end(result, folder, tracker, known=result.tags)
+        _log_end(result, folder, tracker, known=result.tags, metrics=known.metrics)
     return result
 
 
@@ -185,11 +225,9 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base": assembly.base.origin,
         "base_run_id": assembly.base.run_id or "",
         "base_head": "kept" if assembly.head_kept else "new",
-        "base_sha256": assembly.adapted.base_hash,
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,
         "data_notes": "; ".join(assembly.notes),
-        "data_hash": assembly.read.hash,
         "test_hash": assembly.read.test_hash(assembly.examples),
     }
     if config.told is not None and config.study != BASES:
@@ -205,16 +243,22 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         tags |= {tuned(KEY): how.key or "", tuned(GRID): how.grid or ""}
         tags |= {tuned(option): str(value) for option, value in how.chosen.items()}
     tags |= {f"hardware.{key}": value for key, value in machine.items()}
-    tags |= source_tags()
+    tags |= source_tags() | version_tags()
     return {key: value for key, value in tags.items() if value}
 
 
 def _log_end(
-    result: RunResult, folder: RunFolder, tracker: Tracker, *, known: Mapping[str, str]
+    result: RunResult,
+    folder: RunFolder,
+    tracker: Tracker,
+    *,
+    known: Mapping[str, str],
+    metrics: Collection[str] = (),
 ) -> None:
-    """Log the final metrics and what tags are not known yet; keep the files with the MLflow run."""
+    """Log what tags and final metrics are not known yet; keep the files with the MLflow run."""
     late = {name: value for name, value in result.tags.items() if known.get(name) != value}
     missing = {f"missing.{name}": why for name, why in result.missing.items()}
-    tracker.log(metrics=result.metrics, tags=late | missing)
+    final = {name: value for name, value in result.metrics.items() if name not in metrics}
+    tracker.log(metrics=final, tags=late | missing)
     for path, where in artifacts(folder):
         tracker.artifact(path, where)

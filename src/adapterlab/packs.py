@@ -11,13 +11,15 @@ from itertools import groupby
 
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.config import Config
+from adapterlab.going_on import found, goes_on
 from adapterlab.hardware import PeakMemory, choose_device
+from adapterlab.homes import home_of
 from adapterlab.loading import RunData, load_data
 from adapterlab.measurements import OfTheBase
 from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen
 from adapterlab.packing.trial import take_rows, try_out
-from adapterlab.pipeline import found, frozen_prefix, run
+from adapterlab.pipeline import frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.reporting.pictures import PicturesBeside, get_ready
 from adapterlab.runs import RunFolder, RunResult, run_name
@@ -134,10 +136,10 @@ class _Pack:
         like: Assembly | None = None
         for number in sorted(range(len(self.configs)), key=self._order_seed):
             config = self.configs[number]
-            folder, stack = RunFolder.of(config), ExitStack()
             try:
-                with stack:
+                with ExitStack() as stack:
                     require_representable(config)
+                    folder = home_of(config, self.read.hash)
                     stack.enter_context(folder.lock(wait=False))
                     keep, finished = found(config, folder, self.read)
                     if finished is not None:
@@ -147,9 +149,11 @@ class _Pack:
                     else:
                         assembly = assemble(config, train=run, read=self.read, like=like)
                         like = like or assembly
+                        keep = keep and goes_on(config, folder, assembly)
                         # At once, so that there are never more than two whole models.
                         share_frozen([like.adapted, assembly.adapted])
-                        saved = load_lane(folder.checkpoints) if keep else None
+                        own = assembly.adapted.state()
+                        saved = load_lane(folder.checkpoints, own) if keep else None
                         held = stack.pop_all()
                         self.lanes.append(
                             _Lane(number, config, folder, held, assembly, keep, saved)

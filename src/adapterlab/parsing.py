@@ -21,6 +21,8 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.redaction import remember
+from adapterlab.study_run import derived_study
 from adapterlab.told import told
 from adapterlab.validation import checked
 
@@ -35,6 +37,7 @@ def parse(cfg: DictConfig) -> Config:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
     config = from_container(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    remember(config.tracking.uri)
     if config.study in RESERVED_STUDIES:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
     base = config.base
@@ -42,6 +45,7 @@ def parse(cfg: DictConfig) -> Config:
         base = replace(base, path=absolute(base.path))
     return replace(
         config,
+        study=config.study or derived_study(),
         base=base,
         model=with_folders(config.model, absolute),
         root=absolute(config.root),
@@ -99,8 +103,8 @@ def source_dataset(conf: Path, name: str | None) -> Any:
     if name is None:
         return None
     path = conf / "dataset" / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(p.stem for p in (conf / "dataset").glob("*.yaml"))
+    names = sorted(p.stem for p in (conf / "dataset").glob("*.yaml"))
+    if name not in names:
         raise ConfigError(f"base.source={name} is no data set; {allowed(name, names)}")
     dataset = OmegaConf.load(path)
     if missing := sorted(OmegaConf.missing_keys(dataset)):

@@ -8,11 +8,13 @@ from adapterlab.assembly import Assembly, assemble
 from adapterlab.building import check
 from adapterlab.config import BASES, Config
 from adapterlab.data.text import TextBatches
+from adapterlab.going_on import found, goes_on
 from adapterlab.hardware import Device, PeakMemory, choose_device
+from adapterlab.homes import home_of
 from adapterlab.loading import RunData, load_data
-from adapterlab.open_run import Costs, OpenRun, log_again, open_run
+from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.predictions import Predictions, predict
-from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.runs import RunResult, run_name
 from adapterlab.training.lane import LaneTask, load_lane
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed_fit import fit_pack
@@ -35,27 +37,18 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
         TrainingDivergedError: the loss is no longer a number.
     """
     device = choose_device(config.hardware)
-    folder = RunFolder.of(config)
+    check(config)
+    read = read or load_data(config)
+    folder = home_of(config, read.hash)
     with folder.lock(wait=config.study == BASES):
-        check(config)
-        read = read or load_data(config)
         keep, finished = found(config, folder, read)
         if finished is not None:
             return finished
         assembly = assemble(config, train=run, read=read)
+        keep = keep and goes_on(config, folder, assembly)
         with open_run(config, assembly, device, folder, keep=keep) as opened:
             training, test, prefix, costs = _train_and_test(opened)
             return opened.finish(training, test, prefix, costs)
-
-
-def found(config: Config, folder: RunFolder, read: RunData) -> tuple[bool, RunResult | None]:
-    """Say whether to go on from what a folder has, and return the result if it has finished."""
-    keep = config.resume and folder.same_data(read.hash)
-    if keep and (finished := folder.finished()) is not None:
-        return True, log_again(config, finished, folder)
-    if config.resume and not keep and folder.config.is_file():
-        log.warning("%s was computed on other data; it starts anew", folder.path.name)
-    return keep, None
 
 
 def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]:
@@ -83,7 +76,7 @@ def _train(run: OpenRun) -> Training:
     """Train alone, or go on alone with what began in a pack."""
     config, assembly = run.config, run.assembly
     classes = len(assembly.data.classes)
-    saved = load_lane(run.folder.checkpoints)
+    saved = load_lane(run.folder.checkpoints, assembly.adapted.state())
     if saved is None:
         from adapterlab.training.fit import fit  # loads Lightning, which packs do without
 

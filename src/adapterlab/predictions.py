@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
+from adapterlab.files import writing
 from adapterlab.packing import PackedModel
 from adapterlab.training.outcome import TrainingDivergedError
 
@@ -65,7 +66,9 @@ class Predictions:
             ends = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
             columns["logits"] = pa.ListArray.from_arrays(ends, self.logits.ravel())
         table = pa.table(columns)
-        pq.write_table(table.replace_schema_metadata({"classes": "\n".join(self.classes)}), path)
+        table = table.replace_schema_metadata({"classes": "\n".join(self.classes)})
+        with writing(path) as file:
+            pq.write_table(table, file)
 
 
 @torch.inference_mode()

@@ -1,8 +1,15 @@
-"""Which state of this code a run was made with."""
+"""Which state of this code a run was made with, and which versions of the libraries under it."""
 
+import hashlib
 import subprocess
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+LIBRARIES = (
+    *("adapterlab", "transformers", "tokenizers", "peft", "safetensors", "numpy", "scikit-learn"),
+)
+"""Packages whose versions are recorded; those of torch and Lightning are with the hardware's."""
 
 
 @cache
@@ -33,3 +40,28 @@ def source_tags() -> dict[str, str]:
     if commit is not None:
         tags |= {"git_commit": commit, "mlflow.source.git.commit": commit.rstrip("+")}
     return tags
+
+
+@cache
+def version_tags() -> dict[str, str]:
+    """Return the tags that say which code and which libraries a run is made with.
+
+    `code_hash` is of the files of this package, so that it tells edits of one commit apart, and
+    installed copies.
+    """
+    tags = {"code_hash": _code_hash()}
+    for name in LIBRARIES:
+        try:
+            tags[f"version.{name}"] = version(name)
+        except PackageNotFoundError:  # one that comes with an extra
+            continue
+    return tags
+
+
+def _code_hash() -> str:
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12]

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,18 +13,31 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
+from adapterlab import journal
 from adapterlab.config import CheckpointBase, Config, TrainedBase
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.equal_options import one_way
+from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.files import sha256, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
+from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
+from adapterlab.redaction import public
+from adapterlab.validation import describe
 
 log = logging.getLogger(__name__)
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
-    *("budget", "tuning", "report", "margin", "told"),
+    *("budget", "tuning", "report", "margin", "told", "allow_targets"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
+
+DATA_HASH, MLFLOW_RUN = "data_hash", "mlflow_run_id"
+"""The file in a run's folder that names its MLflow run; empty while that is made."""
+
+KEPT = (DATA_HASH, MLFLOW_RUN, journal.NAME)
+"""What a run that starts anew leaves in its folder: its own already."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
@@ -34,13 +47,21 @@ OFF: dict[str, Any] = {"also_train": []}
 
 SEEDS = ("seed", "init_seed", "order_seed")
 
+ADAPTER_HASH = "adapter_sha256"
+"""The tag with the SHA-256 of adapter.safetensors: a store's database knows what its files were."""
+
 USUAL_CUT = 0
 """The `validation_seed` of all data sets in conf/: arms of runs with that cut keep their hash."""
 
 
 def config_hash(config: Config) -> str:
-    """Return 12 hex digits for what a run computes; equal configs give equal hashes anywhere."""
+    """Return 12 hex digits for what a run computes; equal ones give equal hashes anywhere."""
     return _digest(what_it_computes(config))
+
+
+def former_hash(config: Config) -> str:
+    """Return the hash that earlier versions gave a run, which looked at how options are written."""
+    return _digest(_as_written(config))
 
 
 def arm_hash(config: Config) -> str:
@@ -57,11 +78,17 @@ def arm_hash(config: Config) -> str:
 
 
 def what_it_computes(config: Config) -> dict[str, Any]:
-    """Return the options that a result depends on.
+    """Return the options that a result depends on, in one way where there are several.
 
     Of the hardware that is the precision, as it comes out on this machine; a base from a file, or
     a model from a folder, is its content, not its path.
     """
+    values = _as_written(config)
+    one_way(values, config)
+    return values
+
+
+def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
@@ -78,7 +105,7 @@ def what_it_computes(config: Config) -> dict[str, Any]:
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
     if isinstance(config.base, CheckpointBase):
-        values["base"]["path"] = _file_hash(Path(config.base.path))
+        values["base"]["path"] = file_hash(Path(config.base.path))
     return values
 
 
@@ -119,6 +146,9 @@ class RunResult:
     history: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
+_RESULT = TypeAdapter(RunResult)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's folder. It is named by what the run computes, so the same run finds it again."""
@@ -127,7 +157,10 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
-        """Return the folder of a config's run, which need not exist yet."""
+        """Return the folder of a config's run, which need not exist yet.
+
+        Where runs of one configuration read different data, it is that of the first; see `homes`.
+        """
         study = config.study or "single"
         return cls(config.mlruns / "runs" / study / f"{run_name(config)}-{config_hash(config)}")
 
@@ -204,9 +237,10 @@ class RunFolder:
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
-        finished, path = self.finished(), self.path / "data_hash"
-        if finished is not None:
-            return finished.data_hash == data_hash
+        path = self.path / DATA_HASH
+        with suppress(CheckpointError):
+            if (finished := self.finished()) is not None:
+                return finished.data_hash == data_hash
         return path.is_file() and path.read_text() == data_hash
 
     def start(self, config: Config, data_hash: str, *, keep: bool) -> bool:
@@ -221,10 +255,10 @@ class RunFolder:
             for path in sorted(self.path.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif path.name != ".lock":
+                elif path.name not in KEPT and path.name[0] != ".":
                     path.unlink()
         write_config(self.config, config)
-        (self.path / "data_hash").write_text(data_hash)
+        write_text(self.path / DATA_HASH, data_hash)
         return self.checkpoints.is_dir()
 
     def drop_checkpoints(self) -> None:
@@ -233,47 +267,76 @@ class RunFolder:
 
     def mlflow_run_id(self) -> str | None:
         """Return the MLflow run that this folder's run is logged to, None before it has one."""
-        path = self.path / "mlflow_run_id"
-        return path.read_text() if path.is_file() else None
+        return self._mlflow_run() or None
+
+    def lost_mlflow_run(self) -> bool:
+        """Say whether a process was killed while it made an MLflow run: its id is not known."""
+        return self._mlflow_run() == ""
+
+    def expect_mlflow_run(self) -> None:
+        """Say that an MLflow run is being made, whose id will be kept."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / MLFLOW_RUN, "")
 
     def remember_mlflow_run(self, run_id: str | None) -> None:
         """Keep the id of the MLflow run, to go on with it when resuming."""
         if run_id is not None:
-            (self.path / "mlflow_run_id").write_text(run_id)
+            write_text(self.path / MLFLOW_RUN, run_id)
+
+    def forget_mlflow_run(self) -> None:
+        """Keep nothing of an MLflow run: the run that starts here has none."""
+        for name in (MLFLOW_RUN, journal.NAME):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _mlflow_run(self) -> str | None:
+        path = self.path / MLFLOW_RUN
+        return path.read_text().strip() if path.is_file() else None
 
     def finish(self, result: RunResult) -> None:
         """Write the result; from here on the run counts as finished."""
         values = asdict(result) | {"folder": str(result.folder)}
-        part = self.result.with_suffix(".part")
-        part.write_text(json.dumps(values, indent=2) + "\n")
-        part.replace(self.result)
+        write_json(self.result, values)
 
     def finished(self) -> RunResult | None:
-        """Return the result of a finished run, None if it has not finished."""
+        """Return the result of a finished run, None if it has not finished.
+
+        Raises:
+            CheckpointError: the file is damaged, or says something else.
+        """
         if not self.result.is_file():
             return None
-        values = json.loads(self.result.read_text())
-        values |= {key: tuple(values[key]) for key in ("notes", "shape", "classes")}
-        values["history"] = {int(epoch): row for epoch, row in values["history"].items()}
-        values["folder"] = self.path
-        return RunResult(**values)
+        try:
+            values = parse_mapping(read_text(self.result)) | {"folder": str(self.path)}
+            return _RESULT.validate_json(json.dumps(values))
+        except ValidationError as error:
+            why = describe(error, values)
+        except (OSError, UnreadableError) as error:
+            why = str(error)
+        raise CheckpointError(f"{self.result} is not a run's result: {why}")
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write a resolved configuration as YAML."""
-    path.write_text(yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True))
+    """Write a resolved configuration as YAML, without passwords: it is shared."""
+    values = public(to_container(config))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Config:
-    """Read what `write_config` wrote.
+    """Read what `write_config` wrote, but for whose code it may name.
+
+    That is the reader's to say, not the file's.
 
     Raises:
         ConfigError: it is not a configuration of this version.
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not a run's configuration: {type(error).__name__}") from None
+        values = parse_yaml(read_text(path))
+    except OSError as error:
+        raise ConfigError(f"{path} is not a run's configuration: {error.strerror}") from None
+    except UnreadableError as error:
+        raise ConfigError(f"{path} is not a run's configuration: {error}") from None
+    if isinstance(values, dict):
+        values["allow_targets"] = []
     try:
         return from_container(values)
     except ConfigError as error:
@@ -295,10 +358,11 @@ def _digest(values: dict[str, Any]) -> str:
 def _folder_hashes(folder: str) -> dict[str, str | None]:
     """Return the hashes of a model's files by their names."""
     files = sorted(path for path in Path(folder).iterdir() if path.suffix in MODEL_FILES)
-    return {path.name: _file_hash(path) for path in files}
+    return {path.name: file_hash(path) for path in files}
 
 
-def _file_hash(path: Path) -> str | None:
+def file_hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None if it is not there."""
     if not path.is_file():
         return None  # whoever loads it says so
     stat = path.stat()
@@ -308,8 +372,7 @@ def _file_hash(path: Path) -> str | None:
 @cache
 def _content_hash(path: Path, modified: int, size: int) -> str:
     """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def _canonical(value: Any) -> Any:

@@ -1,24 +1,28 @@
 """Finding a saved run in its folder or in MLflow, and rebuilding the model that it trained."""
 
-import contextlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from adapterlab.adapters import load_adapter, read_extra
+from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.assembly import Assembly, assemble
-from adapterlab.bases import base_run
-from adapterlab.config import Config, Hardware
+from adapterlab.bases import Train, base_run
+from adapterlab.building import check
+from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.files import sha256
+from adapterlab.homes import home_of, homes
+from adapterlab.loading import RunData
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
-from adapterlab.runs import RunFolder, RunResult, config_hash, read_config
-from adapterlab.tracking import connect
+from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
+from adapterlab.store import connect
 from adapterlab.validation import STRICT
+from adapterlab.wholeness import require_adapter, seal
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,6 +35,7 @@ class SavedRun:
         root: the folder that mlruns/ lies in.
         data_dir: folder with local copies of data sets.
         hardware: precision is the run's own, whatever is given here.
+        allow_targets: whose code the run may name; what the run says of that does not count.
     """
 
     run: str
@@ -38,6 +43,7 @@ class SavedRun:
     root: str
     data_dir: str | None
     hardware: Hardware
+    allow_targets: list[Namespace] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,20 @@ def rebuild(saved: SavedRun) -> Rebuilt:
     same configuration; the adapter refuses to load onto weights other than its own.
 
     Raises:
-        AdapterLabError: there is no such finished run, or its data or weights are missing.
+        AdapterLabError: there is no such finished run, its data or weights are missing, or what
+            MLflow has of it or of its base is not what they had logged.
     """
     with _found(saved) as (folder, result):
         config = _here(read_config(folder.config), saved)
-        _restore_base(config, result, saved)
-        assembly = assemble(config, train=run)
-        load_adapter(assembly.adapted, folder.adapter)
+        check(config)  # before a base is fetched or trained for it
+        with _offered_base(config, result, saved) as offered:
+            train = run if offered is None else offered.instead_of(run)
+            assembly = assemble(config, train=train)
+            if offered is not None and offered.taken:
+                offered.require(read_metadata(folder.adapter)["base_sha256"], assembly)
+            load_adapter(assembly.adapted, folder.adapter)
+            if offered is not None and offered.taken:
+                offered.keep()
         vocabulary = read_extra(folder.adapter).get("vocabulary")
         if vocabulary not in (None, assembly.inputs.vocabulary):
             raise CheckpointError(
@@ -82,19 +95,23 @@ def rebuild(saved: SavedRun) -> Rebuilt:
 
 
 def _here(config: Config, saved: SavedRun) -> Config:
-    """Take from the run what it computes, and from the request where that happens."""
+    """Take from the run what it computes, and from the request where that happens.
+
+    What a run says of stores and folders is its author's: nothing is written or looked for there.
+    """
     hardware = replace(
         saved.hardware,
         precision=config.hardware.precision,
         threads=saved.hardware.threads or config.hardware.threads,
     )
-    tracking = replace(config.tracking, uri=saved.tracking_uri or config.tracking.uri)
+    tracking = replace(config.tracking, uri=saved.tracking_uri, artifacts=None)
     return replace(
         config,
         hardware=hardware,
         tracking=tracking,
         root=absolute(saved.root),
         data_dir=saved.data_dir and absolute(saved.data_dir),
+        allow_targets=saved.allow_targets,
     )
 
 
@@ -107,6 +124,7 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
         result = folder.finished()
         if result is None:
             raise AdapterLabError(f"run={saved.run}: no finished run in this folder")
+        require_adapter(folder)
         yield folder, result
         return
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as scratch:
@@ -118,12 +136,18 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
 
 
 def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
-    """Bring a finished run's configuration, result and adapter from MLflow into a folder."""
+    """Bring a finished run's configuration, result and adapter from MLflow into a folder.
+
+    Raises:
+        AdapterLabError: there is no such run.
+        CheckpointError: its adapter is not the one that it had logged.
+    """
     client = connect(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns")
     from mlflow.exceptions import MlflowException
 
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
+        logged = client.get_run(run_id).data.tags.get(ADAPTER_HASH)
         for artifact in ("config.yaml", "adapter/adapter.safetensors", "result.json"):
             found = client.download_artifacts(run_id, artifact, str(folder.path))
             Path(found).replace(folder.path / Path(artifact).name)
@@ -132,24 +156,96 @@ def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
         raise AdapterLabError(
             f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line}"
         ) from None
+    if logged is not None and logged != (present := sha256(folder.adapter)):
+        raise CheckpointError(
+            f"adapter.safetensors of the MLflow run {run_id} is not the file that was logged: its "
+            f"SHA-256 was {logged[:12]} and is {present[:12]}"
+        )
 
 
-def _restore_base(config: Config, result: RunResult, saved: SavedRun) -> None:
+@dataclass
+class _OfferedBase:
+    """A base's run as MLflow has it, in a folder of its own until it is known to be the base.
+
+    Attributes:
+        folder: where it is.
+        result: of it.
+        base: its configuration.
+        run_id: its MLflow run.
+        taken: whether it has been used.
+    """
+
+    folder: RunFolder
+    result: RunResult
+    base: Config
+    run_id: str
+    taken: bool = False
+
+    def instead_of(self, train: Train) -> Train:
+        """Return what hands the base out where it was trained on the present data."""
+
+        def take_or_train(config: Config, data: RunData) -> RunResult:
+            if self.result.data_hash != data.hash:
+                return train(config, data)
+            self.taken = True
+            return self.result
+
+        return take_or_train
+
+    def require(self, base_hash: str, assembly: Assembly) -> None:
+        """Refuse weights that are not those that a run was trained over.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+        if assembly.adapted.base_hash != base_hash:
+            raise CheckpointError(
+                f"the MLflow run {self.run_id} is not the base that this run was trained over: its "
+                f"weights have the hash {assembly.adapted.base_hash[:12]}, not {base_hash[:12]}; "
+                "delete it there to have the base trained again"
+            )
+
+    def keep(self) -> None:
+        """Put it where all runs find it."""
+        home = home_of(self.base, self.result.data_hash)
+        with home.lock(wait=True):
+            if home.finished() is None:
+                for path in (self.folder.config, self.folder.adapter):
+                    path.replace(home.path / path.name)
+                seal(home)
+                self.folder.result.replace(home.result)
+                home.remember_mlflow_run(self.run_id)
+
+
+@contextmanager
+def _offered_base(
+    config: Config, result: RunResult, saved: SavedRun
+) -> Iterator[_OfferedBase | None]:
     """Bring the base from MLflow, if its own folder is gone: training it again is the last resort.
 
     On other hardware that would not give the same weights.
     """
     base, base_id = base_run(config), result.tags.get("base_run_id")
-    if base is None or base_id is None:
+    there = base is not None and any(home.finished() is not None for home in homes(base))
+    if base is None or base_id is None or there:
+        yield None
         return
     home = RunFolder.of(base)
-    with home.lock(wait=True), tempfile.TemporaryDirectory(dir=home.path) as scratch:
-        found = RunFolder(Path(scratch))
-        if home.finished() is not None:
-            return
-        with contextlib.suppress(AdapterLabError):
-            _download(saved, base_id, found)
-            if config_hash(read_config(found.config)) == config_hash(base):
-                for path in (found.config, found.adapter, found.result):
-                    path.replace(home.path / path.name)
-                home.remember_mlflow_run(base_id)
+    home.path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that what has been checked gets there by being renamed.
+    with tempfile.TemporaryDirectory(dir=home.path.parent, prefix=".offered-") as scratch:
+        yield _offer(RunFolder(Path(scratch)), base, base_id, saved)
+
+
+def _offer(found: RunFolder, base: Config, base_id: str, saved: SavedRun) -> _OfferedBase | None:
+    """Return the base's run if MLflow has it; None if it has none of this configuration."""
+    try:
+        _download(saved, base_id, found)
+    except CheckpointError:
+        raise
+    except AdapterLabError:
+        return None
+    result = found.finished()
+    if result is None or config_hash(read_config(found.config)) != config_hash(base):
+        return None
+    return _OfferedBase(found, result, base, base_id)

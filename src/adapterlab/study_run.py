@@ -18,11 +18,17 @@ from typing import Any
 
 from filelock import FileLock
 
-from adapterlab.interrupts import undisturbed
+from adapterlab.patience import calm
 from adapterlab.revision import source_tags
+from adapterlab.signals import is_ending
+from adapterlab.store_errors import Trouble, trouble
+from adapterlab.whereabouts import PROCESS_TAG, this_process
 
 MULTIRUN_VARIABLE = "ADAPTERLAB_MULTIRUN"
 """The environment variable by which the processes of a multirun know it."""
+
+STUDY_VARIABLE = "ADAPTERLAB_STUDY"
+"""The environment variable that hands a derived name to every process of a study."""
 
 MULTIRUN_TAG = "multirun"
 """Of a study's run: the multirun that carries it out, or did so last."""
@@ -32,9 +38,9 @@ def begin_multirun() -> str:
     """Say that a multirun is under way, to this process and those that it starts.
 
     Returns:
-        Its name: the milliseconds at which it started, and what no other has.
+        Its name: the milliseconds at which it started, what no other has, and this process.
     """
-    name = f"{_now()}-{uuid.uuid4().hex[:12]}"
+    name = f"{_now()}-{uuid.uuid4().hex[:12]}-{this_process()}"
     os.environ[MULTIRUN_VARIABLE] = name
     return name
 
@@ -44,11 +50,16 @@ def current_multirun() -> str | None:
     return os.environ.get(MULTIRUN_VARIABLE)
 
 
+def derived_study() -> str | None:
+    """Return the name that a multirun has given its study, None if it was given one."""
+    return os.environ.get(STUDY_VARIABLE) if current_multirun() else None
+
+
 def status_after(error: BaseException | None) -> str:
     """Return the status of what an error has ended, or nothing has."""
     if error is None:
         return "FINISHED"
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or is_ending()
     return "KILLED" if interrupted else "FAILED"
 
 
@@ -73,7 +84,10 @@ def open_study_run(
 def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str | None) -> str:
     from mlflow.entities import RunTag
 
-    tags = source_tags() if multirun is None else {MULTIRUN_TAG: multirun, **source_tags()}
+    tags = {PROCESS_TAG: this_process(), **source_tags()}
+    if multirun is not None:
+        # It is the process of the multirun that must be there, and not this one.
+        tags |= {MULTIRUN_TAG: multirun, PROCESS_TAG: multirun.split("-", 2)[-1]}
     with FileLock(lock):
         found = find_study_run(client, experiment_id, study)
         if found is None:
@@ -113,7 +127,7 @@ def end_multirun(client: Any, experiment: str, study: str, multirun: str, status
         multirun: its name.
         status: how it ended; FINISHED becomes FAILED for a study of which runs have failed.
     """
-    with undisturbed():
+    with calm(client):
         found = client.get_experiment_by_name(experiment)
         if found is None:  # no run has begun
             return
@@ -160,10 +174,14 @@ def log_report(
 
     found = client.get_experiment_by_name(experiment)
     run = find_study_run(client, found.experiment_id, study)
-    with undisturbed():
+    with calm(client):
         for run_id, (arm, name) in names.items():
             tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
-            client.log_batch(run_id, tags=tags)
+            try:
+                client.log_batch(run_id, tags=tags)
+            except Exception as error:  # it has been deleted since it was read
+                if trouble(error) is not Trouble.GONE:
+                    raise
         if run is None:
             return
         run_id = run.info.run_id

@@ -24,7 +24,7 @@ VARIED_VARIABLE = "ADAPTERLAB_VARIED"
 
 UNNAMED = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study", "tuning", "report"),
-    *("seed", "init_seed", "order_seed", "dataset.validation_seed", "hydra"),
+    *("allow_targets", "seed", "init_seed", "order_seed", "dataset.validation_seed", "hydra"),
 )
 """Options that are no part of what an arm is."""
 

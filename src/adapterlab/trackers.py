@@ -1,12 +1,20 @@
-"""What a run reports to: an MLflow run, or nothing."""
+"""What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adapterlab import delivery
+from adapterlab.courier import Courier
 from adapterlab.interrupts import undisturbed
+from adapterlab.journal import Entry, Journal, left
+from adapterlab.store_errors import Trouble, refused, trouble
+
+log = logging.getLogger(__name__)
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -32,20 +40,33 @@ class Tracker:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
 
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """End the run; nothing is logged after that.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            error: what it failed by, in a line.
+            patience: seconds for which a server is waited for that is away.
+        """
+
 
 class MLflowTracker(Tracker):
-    """Writes to one MLflow run.
+    """Writes to one MLflow run of a store on this machine.
+
+    Its methods raise `RunRefusedError` where the store does not know the run any more.
 
     Args:
         client: an MLflow client.
         run_id: the run.
+        parent: the run of its study, if this one is to end that too.
     """
 
-    PARAMS_PER_CALL = 100  # MLflow's own limit
+    PARAMS_PER_CALL = delivery.PARAMS
 
-    def __init__(self, client: Any, run_id: str) -> None:
+    def __init__(self, client: Any, run_id: str, parent: str | None = None) -> None:
         self.client = client
-        self.run_id = run_id
+        self.run_id: str = run_id
+        self.parent = parent
 
     def log(
         self,
@@ -58,8 +79,8 @@ class MLflowTracker(Tracker):
         """Log in one call, but for more parameters than MLflow takes at once."""
         from mlflow.entities import Metric, Param, RunTag
 
-        now = int(time.time() * 1000)
-        with undisturbed():
+        now = _now()
+        with self._written():
             new = [Param(key, str(value)) for key, value in params.items()]
             while len(new) > self.PARAMS_PER_CALL:
                 self.client.log_batch(self.run_id, params=new[: self.PARAMS_PER_CALL])
@@ -76,14 +97,91 @@ class MLflowTracker(Tracker):
         from mlflow.entities import Dataset, DatasetInput
 
         data = Dataset(name, digest, source_type="adapterlab", source=json.dumps({"name": name}))
-        with undisturbed():
+        with self._written():
             self.client.log_inputs(self.run_id, [DatasetInput(data)])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all that is in a folder, to the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        with undisturbed():
+        with self._written():
             log(self.run_id, str(path), folder)
+
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """Set the run's status, and that of its study if it is to end with it."""
+        with self._written():
+            delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        with undisturbed():
+            try:
+                yield
+            except Exception as error:
+                if trouble(error) is not Trouble.GONE:
+                    raise
+                raise refused(error, self.run_id) from None
+
+
+class JournalTracker(Tracker):
+    """Writes to a journal, which a courier brings to a server: no call waits for that.
+
+    Its methods raise `RunRefusedError` where MLflow has not taken what was written before, and
+    never will.
+
+    Args:
+        courier: of the server.
+        journal: of the run.
+    """
+
+    def __init__(self, courier: Courier, journal: Journal) -> None:
+        self.courier, self.journal = courier, journal
+        self.run_id: str = journal.address.run_id
+        courier.add(journal)
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        metrics: Mapping[str, float] = NOTHING,
+        step: int = 0,
+    ) -> None:
+        """Write all of it down at once."""
+        self._write(delivery.logged(_now(), step, params, tags, metrics))
+
+    def data(self, name: str, digest: str) -> None:
+        """Write it down as the run's data set."""
+        self._write(delivery.data(name, digest))
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Write down where a file is, or a folder of files; it is read when it is sent."""
+        self._write(delivery.file(path, folder, self.journal.folder))
+
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """Write the end, and wait until MLflow has all, but for a server that is away no longer.
+
+        What it does not have then stays in the run's folder.
+        """
+        gone = self.journal.standing.refused
+        if gone is None:
+            self.journal.write(delivery.end(status, error, _now()))
+        if (why := self.courier.close(self.journal, patience)) is not None:
+            left.append(self.journal.folder)
+            log.warning(
+                "%s: MLflow has not got all of it (%s); the rest is kept in %s",
+                self.journal.address.name, why, self.journal.folder,
+            )  # fmt: skip
+
+    def _write(self, entry: Entry) -> None:
+        if self.journal.standing.refused is not None:
+            raise self.journal.standing.refused
+        self.journal.write(entry)
+        self.courier.notify()
+
+
+def _now() -> int:
+    """Return the milliseconds that MLflow counts."""
+    return int(time.time() * 1000)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

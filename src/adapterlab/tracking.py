@@ -1,89 +1,39 @@
-"""Logging to MLflow: which run, in which store, and how it ends. `trackers` writes what it reports.
+"""Logging to MLflow: which run, and how it ends. `trackers` writes what it reports.
 
-The default store is sqlite under the project's mlruns/, because MLflow 3.13 and later refuse the
-plain file store.
+A store on this machine is written at once; what goes to a server is written to a journal in the
+run's folder first, and brought to it by a thread: a server that is away holds no training up.
 """
 
 import contextlib
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from filelock import FileLock
-
-from adapterlab.beside import cores, submit
 from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError
-from adapterlab.interrupts import undisturbed
+from adapterlab.full_disk import last_words
+from adapterlab.journal import Address, Journal, without_password
 from adapterlab.parsing import to_container
+from adapterlab.patience import PATIENCE, PatientClient, calm
+from adapterlab.redaction import public, redacted
+from adapterlab.runs import RunFolder
+from adapterlab.signals import at_sudden_end
+from adapterlab.store import connect, server
+from adapterlab.store_errors import Trouble, trouble
+from adapterlab.store_uris import artifact_location, require_within_reach
 from adapterlab.study_run import current_multirun, open_study_run, status_after
-from adapterlab.trackers import MLflowTracker, Tracker, flattened
+from adapterlab.trackers import JournalTracker, MLflowTracker, Tracker, flattened
+from adapterlab.whereabouts import PROCESS_TAG, is_elsewhere, this_process
 
-log = logging.getLogger(__name__)
-
-IDENTITY = ("config_hash", "kind", "study")
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
-
-
-def default_uri(mlruns: Path) -> str:
-    """Return the URI of the sqlite store in `mlruns`."""
-    return f"sqlite:///{mlruns / 'mlflow.db'}"
-
-
-def connect(uri: str | None, mlruns: Path) -> Any:
-    """Return an MLflow client for a tracking URI, or for the store in `mlruns`.
-
-    A new sqlite store is set up by one process at a time: several at once would race for the
-    creation of its tables.
-
-    Raises:
-        AdapterLabError: no store answers at `uri`.
-    """
-    quieten()
-    if uri is not None and not is_local(uri):
-        return _reach(uri)
-    return _open_store(uri or default_uri(mlruns), mlruns)
-
-
-@lru_cache(maxsize=8)
-def _open_store(uri: str, mlruns: Path) -> Any:
-    """Return a client for a store on this machine, the same for all runs of a process."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    mlruns.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(mlruns / ".mlflow.lock"):
-            client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError) as error:
-        first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
-    return client
-
-
-def set_up_beside(mlruns: Path) -> None:
-    """Have the store in `mlruns`, if it is new, set up by a process beside this one."""
-    if not (mlruns / "mlflow.db").exists() and cores() > 1:
-        submit(set_up, mlruns)
-
-
-def set_up(mlruns: Path) -> None:
-    """Set up the store in `mlruns`, unless that has been done."""
-    connect(None, mlruns)
-
-
-def is_local(uri: str | None) -> bool:
-    """Say whether a store is written by this process itself, rather than by a server."""
-    return uri is None or uri.partition(":")[0] not in ("http", "https", "databricks")
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:
@@ -102,45 +52,13 @@ def is_logged(config: Config, run_id: str | None) -> bool:
     return bool(client.get_run(run_id).info.status == "FINISHED")
 
 
-def _reach(uri: str) -> Any:
-    """Return a client for a store that answers.
-
-    The first call is made without MLflow's retries: they go on for minutes, which is right for a
-    server that restarts while a run is logged, and wrong for a misspelt address.
-    """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    retries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(retries)
-    os.environ[retries] = "0"
-    try:
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    except MlflowException as error:
-        first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={uri} cannot be used: {first_line}") from None
-    finally:
-        os.environ.pop(retries)
-        if before is not None:
-            os.environ[retries] = before
-    return client
-
-
-def quieten() -> None:
-    """Keep MLflow from reporting usage, and from narrating migrations and copies."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
 @contextmanager
 def tracked(
     config: Config,
-    name: str,
+    folder: RunFolder,
     run_id: str | None = None,
     *,
+    name: str,
     tags: Mapping[str, str] | None = None,
     resume: bool = False,
 ) -> Iterator[Tracker]:
@@ -153,8 +71,9 @@ def tracked(
 
     Args:
         config: of the run.
-        name: the run's name.
+        folder: of the run, which is held.
         run_id: the MLflow run to go on with, when resuming.
+        name: the run's name.
         tags: of the run.
         resume: go on with the run of this identity, if `run_id` is not known: a process may have
             been killed between creating the run and writing down its id.
@@ -162,29 +81,48 @@ def tracked(
     if not config.tracking.enabled:
         yield Tracker()
         return
-    client, opened = connect(config.tracking.uri, config.mlruns), None
+    client = connect(config.tracking.uri, config.mlruns)
+    tracker: Tracker | None = None
+    multirun = _multirun(config)
     try:
-        with undisturbed():
-            opened, parent = _opened(client, config, name, run_id, tags or {}, resume=resume)
-        known, tracker = opened.data, MLflowTracker(client, opened.info.run_id)
-        params = flattened(to_container(config))
-        own = {**(tags or {}), **parent}
+        with calm(client):
+            known_as = (name, tags or {})
+            opened, parent = _opened(client, config, folder, run_id, known_as, resume=resume)
+            last = parent.get(PARENT) if multirun is None else None
+            tracker = _tracker(client, config, folder, opened.info.run_id, name, last)
+        known, params = opened.data, flattened(public(to_container(config)))
+        own = {**(tags or {}), **parent, PROCESS_TAG: this_process()}
         tracker.log(
             # MLflow refuses to change a parameter that is there.
             params={key: value for key, value in params.items() if key not in known.params},
             tags={k: value for k, value in own.items() if known.tags.get(k) != value},
         )
-        yield tracker
+        with at_sudden_end(partial(tracker.end, "KILLED")):
+            yield tracker
     except BaseException as error:
-        if opened is not None:
+        if tracker is not None:
             # The error itself matters more than a store that cannot take the news.
-            with contextlib.suppress(Exception), undisturbed():
-                _end_badly(client, opened.info.run_id, error)
-                _end_study_run(client, config, parent, status_after(error))
+            with contextlib.suppress(Exception):
+                ended = partial(tracker.end, status_after(error), _told(error))
+                with at_sudden_end(partial(tracker.end, "KILLED")):
+                    last_words(config.mlruns, ended)
         raise
-    with undisturbed():
-        client.set_terminated(opened.info.run_id, "FINISHED")
-        _end_study_run(client, config, parent, "FINISHED")
+    # A multirun waits for its server once, at its end.
+    patience = PATIENCE if multirun is None else 0.0
+    last_words(config.mlruns, partial(tracker.end, "FINISHED", patience=patience))
+
+
+def _tracker(
+    client: Any, config: Config, folder: RunFolder, run_id: str, name: str, parent: str | None
+) -> Tracker:
+    """Return what writes to an MLflow run, and ends that of its study with it, if one is given."""
+    folder.remember_mlflow_run(run_id)
+    if not isinstance(client, PatientClient):
+        return MLflowTracker(client, run_id, parent)
+    assert config.tracking.uri is not None
+    _, courier = server(config.tracking.uri)
+    address = Address(run_id, without_password(config.tracking.uri), name, parent)
+    return JournalTracker(courier, Journal(folder.path, address))
 
 
 def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
@@ -193,36 +131,40 @@ def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
         return
     client = connect(config.tracking.uri, config.mlruns)
     if _is_there(client, run_id) and client.get_run(run_id).info.status == "RUNNING":
-        _end_badly(client, run_id, error)
+        if (said := _told(error)) is not None:
+            client.set_tag(run_id, "error", said)
+        client.set_terminated(run_id, status_after(error))
 
 
-def _end_badly(client: Any, run_id: str, error: BaseException) -> None:
-    """Mark a run as KILLED by an interrupt, or as FAILED with the error's first line."""
-    status = status_after(error)
-    if status == "FAILED":
-        first_line = (str(error).splitlines() or [""])[0]
-        client.set_tag(run_id, "error", f"{type(error).__name__}: {first_line}"[:500])
-    client.set_terminated(run_id, status)
+def _told(error: BaseException) -> str | None:
+    """Return the tag `error` of a run that an exception ends; None for an interrupt."""
+    if status_after(error) != "FAILED":
+        return None
+    first_line = redacted((str(error).splitlines() or [""])[0])
+    return f"{type(error).__name__}: {first_line}"[:500]
 
 
 def _opened(
     client: Any,
     config: Config,
-    name: str,
+    folder: RunFolder,
     run_id: str | None,
-    tags: Mapping[str, str],
+    known_as: tuple[str, Mapping[str, str]],
     *,
     resume: bool,
 ) -> tuple[Any, dict[str, str]]:
     """Return the run to go on with, running again, or a new one, and the tag of its parent."""
+    name, tags = known_as
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
-        identity = {name: tags[name] for name in IDENTITY if name in tags}
-        run_id = _found(client, experiment, identity) if resume and identity else None
+        identity = {each: tags[each] for each in IDENTITY if each in tags}
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
         parent = _parent(client, config, experiment)
-        own = {**tags, **parent}
+        own = {**tags, **parent, PROCESS_TAG: this_process()}
+        folder.expect_mlflow_run()
         return client.create_run(experiment, run_name=name, tags=own), parent
+    client.set_tag(run_id, PROCESS_TAG, this_process())
     client.update_run(run_id, status="RUNNING")
     run = client.get_run(run_id)
     if "error" in run.data.tags:
@@ -238,12 +180,6 @@ def _parent(client: Any, config: Config, experiment_id: str) -> dict[str, str]:
     return {PARENT: open_study_run(client, experiment_id, config.study, lock, multirun)}
 
 
-def _end_study_run(client: Any, config: Config, parent: Mapping[str, str], status: str) -> None:
-    """End the run of the study of a run that was started by itself; a multirun ends its own."""
-    if parent and _multirun(config) is None:
-        client.set_terminated(parent[PARENT], status)
-
-
 def _multirun(config: Config) -> str | None:
     """Return the multirun that a run is one of; bases are trained by and by, for many studies."""
     return None if config.study == BASES else current_multirun()
@@ -251,23 +187,31 @@ def _multirun(config: Config) -> str | None:
 
 def _is_there(client: Any, run_id: str) -> bool:
     """Say whether the store has a run; people delete runs and move stores."""
-    from mlflow.exceptions import MlflowException
-
     try:
         stage = client.get_run(run_id).info.lifecycle_stage
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+    except Exception as error:
+        if trouble(error) is Trouble.GONE:
             return False
         raise
     return bool(stage == "active")
 
 
-def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    """Return the latest run that has these tags and did not finish, None if there is none."""
-    tags = [f"tags.{name} = '{value}'" for name, value in identity.items()]
-    query = " and ".join([*tags, "attributes.status != 'FINISHED'"])
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none.
+
+    The lock of the run's folder is held: no process of this host is carrying it out.
+    """
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("study") == identity.get("study"):  # a query cannot ask for none
+        known = run.data.tags
+        if run.info.status == "RUNNING" and is_elsewhere(known.get(PROCESS_TAG)):
+            continue
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
             return str(run.info.run_id)
     return None
 
@@ -275,19 +219,24 @@ def _found(client: Any, experiment_id: str, identity: Mapping[str, str]) -> str 
 def _experiment_id(client: Any, config: Config) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = config.tracking.experiment
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    # Artifacts go where the experiment said when it was made, wherever a run is started from; a
-    # server knows its own place.
-    local = is_local(config.tracking.uri)
-    location = (config.mlruns / "artifacts").as_uri() if local else None
-    try:
-        return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
-        # Another process was faster.
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    tracking = config.tracking
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise AdapterLabError(
+            f"tracking.experiment={tracking.experiment} has been deleted in MLflow; choose another,"
+            f" or `mlflow experiments restore -x {found.experiment_id}`"
+        )
+    if found is None:
+        # Artifacts go where the experiment says since it was made, wherever a run is started.
+        location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except MlflowException:
+            # Another process was faster.
+            found = client.get_experiment_by_name(tracking.experiment)
+            if found is None:
+                raise
+    require_within_reach(
+        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
+    )
+    return str(found.experiment_id)

@@ -191,7 +191,9 @@ class TestErrorsOfCsv:
             ('text,label\n"a"b,1\n', "is broken in line 2: ',' expected after '\"'"),
             ("text,label,text\na,1,b\n", "has more than one column text"),
             ("", "has no column text; it has: nothing"),
-            ("text;label\na;1\n", "has no column text; it has: text;label"),
+            ("text;label\na;1\n", "has its columns between semicolons; save it with commas"),
+            ("text\tlabel\na\t1\n", "has its columns between tabs; save it with commas"),
+            ("txt;label\na;1\n", "has no column text; it has: txt;label"),
         ],
     )
     def test_a_broken_row_is_named(self, tmp_path: Path, content: str, message: str) -> None:
@@ -202,9 +204,10 @@ class TestErrorsOfCsv:
     def test_another_encoding(self, tmp_path: Path) -> None:
         path = tmp_path / "train.csv"
         path.write_bytes("text,label\na,1\nGrüße,1\n".encode("latin-1"))
-        refused(path, "is not UTF-8 in line 3; save it as UTF-8")
-        path.write_bytes("text,label\na,1\n".encode("utf-16"))
-        refused(path, "is not UTF-8 in line 1")
+        refused(path, r"is not UTF-8 in line 3 \(it may be cp1252, .*Grüße,1'\); save it as UTF-8")
+        for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+            path.write_bytes("text,label\na,1\n".encode(name))
+            refused(path, "is UTF-16 or UTF-32; save it as UTF-8")
 
     def test_the_limit_of_python_is_as_before(self, tmp_path: Path) -> None:
         import csv
@@ -262,3 +265,10 @@ class TestErrorsOfParquet:
         write_parquet(path, ["a"], [1])
         path.write_bytes(path.read_bytes()[:keep])
         refused(path, "is not a parquet file, or damaged")
+
+    def test_strings_that_are_not_utf8(self, tmp_path: Path) -> None:
+        path = tmp_path / "train.parquet"
+        raw = pa.array([b"good", b"\xff\xfeb"], pa.binary())
+        texts = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+        pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), path)
+        refused(path, r"has a text in row 1 \(counted from 0\) that is not UTF-8")

@@ -169,6 +169,16 @@ def test_what_all_runs_share_is_said_to_be_in_no_interval() -> None:
     assert said[0].startswith("all runs of an arm share the order of batches")
 
 
+def test_a_score_that_hangs_on_few_answers_is_said() -> None:
+    sure, few = Made("full", 0.9), Made("head", 0.96)
+    findings = replace(study(sure, few, examples=300), compared_on="mcc")
+    (said,) = [note for note in notes(findings) if "hangs on" in note]
+    assert said.startswith("mcc hangs on 12 right or wrong answers a run at the least (head)")
+    for metric, examples in (("accuracy", 300), ("nll", 300), ("mcc", 3000)):
+        enough = replace(study(sure, few, examples=examples), compared_on=metric)
+        assert not any("hangs on" in note for note in notes(enough))
+
+
 def test_notes_on_one_data_set_of_several_say_which() -> None:
     assert _merged(["a", "b"], [["x", "y"], ["x"]]) == ["x", "a: y"]
 

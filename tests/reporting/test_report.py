@@ -12,7 +12,7 @@ from adapterlab import cli
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.reporting.report import Report, make_report, parse_request
 from adapterlab.reporting.study import Replicate, Run, arms_of, read_runs
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from lab import TINY, Outcome
 
 COUNTER = itertools.count(1)

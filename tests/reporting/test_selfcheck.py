@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param
 
 from adapterlab import cli
 from adapterlab.evidence import nulls
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from lab import Outcome
 
 EXAMPLES = 120

@@ -22,7 +22,7 @@ from adapterlab.reporting.study import (
     read_runs,
     same_examples,
 )
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 
 COUNTER = itertools.count(1)
 EXPERIMENT = "studies"

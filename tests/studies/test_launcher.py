@@ -15,8 +15,9 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.errors import RunLostError
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.callback import STUDY_VARIABLE, started, study_name
-from adapterlab.tracking import default_uri, mark_lost, tracked
+from adapterlab.tracking import mark_lost, tracked
 from lab import CHECKOUT, TINY, Outcome, environment, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from adapterlab.errors import ConfigError
 from adapterlab.evidence.sequential import levels, obrien_fleming
 from adapterlab.looks import look_at, read_looks
+from adapterlab.store import connect
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.sequential import Design, SequentialStudy
-from adapterlab.tracking import connect, default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

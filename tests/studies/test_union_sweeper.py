@@ -5,8 +5,8 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.errors import ConfigError
+from adapterlab.store_uris import default_uri
 from adapterlab.studies.union import jobs_of
-from adapterlab.tracking import default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -2,17 +2,21 @@
 
 import logging
 import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from filelock import FileLock
 from torch import Tensor
 
 from adapterlab.adapters import Head, LastLayers, LoRA, Strategy
-from adapterlab.training.prefix_files import kept, make_room
+from adapterlab.cache import _read, filled
+from adapterlab.training.prefix_files import make_room
 from small_texts import WIDTH, data, encoder, prefix, texts
 
 
@@ -83,7 +87,7 @@ class TestCache:
         module = data(encoder())
         prefix(Head().apply(encoder()), module, tmp_path)
         whole = [batch.inputs["hidden_states"] for batch in module.batches("train")]
-        (damaged,) = (f for f in tmp_path.glob("*.bin") if f.stat().st_size == 50 * WIDTH * 4)
+        damaged = max(tmp_path.glob("*.safetensors"), key=lambda path: path.stat().st_size)
         damaged.write_bytes(damaged.read_bytes()[:-1])
         with caplog.at_level(logging.WARNING):
             prefix(Head().apply(encoder()), module, tmp_path)
@@ -105,13 +109,13 @@ class TestCache:
         ]
         for age, index in enumerate((0, 1, 0)):
             run[index]()
-            for path in tmp_path.glob("*.bin"):  # clocks of file systems are coarse
+            for path in tmp_path.glob("*.safetensors"):  # clocks of file systems are coarse
                 if path.stat().st_mtime > 1000:
                     os.utime(path, (age, age))
         held = [batch.inputs["hidden_states"].clone() for batch in modules[1].batches("train")]
         run[2]()
         assert filled == ["train", "validation"] * 3
-        assert len(list(tmp_path.glob("*.bin"))) == 4
+        assert len(list(tmp_path.glob("*.safetensors"))) == 4
         still = [batch.inputs["hidden_states"] for batch in modules[1].batches("train")]
         assert all(torch.equal(*pair) for pair in zip(held, still, strict=True))
         run[0]()
@@ -127,40 +131,82 @@ class TestFiles:
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
     def test_are_read_back_as_they_were_written(self, dtype: torch.dtype, tmp_path: Path) -> None:
-        path = tmp_path / "prefix-a.bin"
+        path = tmp_path / "prefix-a.safetensors"
         expected = torch.arange(6).view(2, 3).to(dtype)
-        written = kept(path, (2, 3), dtype, lambda values: values.copy_(expected))
-        read = kept(path, (2, 3), dtype, pytest.fail)
+        written, found = filled(path, (2, 3), dtype, lambda values: values.copy_(expected))
         assert torch.equal(written, expected)
+        assert not found
+        read, found = filled(path, (2, 3), dtype, pytest.fail)
         assert torch.equal(read, expected)
+        assert found
         read.zero_()
-        assert torch.equal(kept(path, (2, 3), dtype, pytest.fail), expected)
+        assert torch.equal(filled(path, (2, 3), dtype, pytest.fail)[0], expected)
+
+    def test_are_mapped_and_outlive_their_name(self, tmp_path: Path) -> None:
+        path = tmp_path / "prefix-a.safetensors"
+        size = 2**24
+        filled(path, (size,), torch.float32, self.ones)
+        before = psutil.Process().memory_info().rss
+        values = _read(path).tensors["values"]
+        assert psutil.Process().memory_info().rss - before < size
+        path.unlink()
+        assert int(values[::1000].sum()) == len(values[::1000])
 
     def test_leave_nothing_behind_when_computing_fails(self, tmp_path: Path) -> None:
-        path = tmp_path / "prefix-a.bin"
+        path = tmp_path / "prefix-a.safetensors"
 
         def fail(values: Tensor) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            kept(path, (4,), torch.float32, fail)
+            filled(path, (4,), torch.float32, fail)
         assert {file.suffix for file in tmp_path.iterdir()} <= {".lock"}
-        assert kept(path, (4,), torch.float32, self.ones).tolist() == [1, 1, 1, 1]
+        assert filled(path, (4,), torch.float32, self.ones)[0].tolist() == [1, 1, 1, 1]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path, other: path.write_bytes(bytes(path.stat().st_size)),
+            lambda path, other: path.write_bytes(path.read_bytes()[:-1]),
+            lambda path, other: path.write_bytes(path.read_bytes()[:-4] + bytes(4)),
+            lambda path, other: path.write_bytes(b""),
+            lambda path, other: shutil.copy(other, path),
+        ],
+        ids=["zeros", "cut short", "last number zero", "empty", "another's"],
+    )
+    def test_are_made_again_when_they_are_not_what_was_written(
+        self, damage: Callable[[Path, Path], object], tmp_path: Path
+    ) -> None:
+        path, other = (tmp_path / f"prefix-{name}.safetensors" for name in "ab")
+        filled(path, (4,), torch.float32, self.ones)
+        filled(other, (4,), torch.float32, lambda values: values.fill_(2))
+        damage(path, other)
+        again, found = filled(path, (4,), torch.float32, self.ones)
+        assert again.tolist() == [1, 1, 1, 1]
+        assert not found
+        assert filled(path, (4,), torch.float32, pytest.fail)[1]
+
+    def test_of_no_element_are_kept_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "prefix-a.safetensors"
+        assert filled(path, (0, 3), torch.float32, pytest.fail)[0].shape == (0, 3)
+        assert filled(path, (0, 3), torch.float32, pytest.fail)[1]
 
     def test_room_is_made_by_age_and_no_further_than_needed(self, tmp_path: Path) -> None:
-        for age, name in enumerate("cab"):
-            path = tmp_path / f"prefix-{name}.bin"
+        names = ("prefix-c.safetensors", "prefix-a.bin", "prefix-b.safetensors")
+        for age, name in enumerate(names):
+            path = tmp_path / name
             path.write_bytes(bytes(40))
             os.utime(path, (age, age))
-        (tmp_path / "other.bin").write_bytes(bytes(400))
-        wanted = {tmp_path / "prefix-c.bin": 40, tmp_path / "prefix-d.bin": 30}
+        (tmp_path / "other.safetensors").write_bytes(bytes(400))
+        wanted = {tmp_path / names[0]: 40, tmp_path / "prefix-d.safetensors": 30}
         assert make_room(tmp_path, wanted, 110) == 0
-        left = {path.name for path in tmp_path.glob("*.bin")}
-        assert left == {"other.bin", "prefix-b.bin", "prefix-c.bin"}
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"other.safetensors", names[0], names[2]}
 
     def test_what_a_killed_process_left_is_swept(self, tmp_path: Path) -> None:
         for name in "ab":
-            (tmp_path / f"prefix-{name}.tmp").write_bytes(bytes(8))
+            (tmp_path / f"prefix-{name}.safetensors.12.part").write_bytes(bytes(8))
         with FileLock(tmp_path / "prefix-b.lock"):
             make_room(tmp_path, {}, 0)
-        assert [path.name for path in tmp_path.glob("*.tmp")] == ["prefix-b.tmp"]
+        left = [path.name for path in tmp_path.glob("*.part")]
+        assert left == ["prefix-b.safetensors.12.part"]

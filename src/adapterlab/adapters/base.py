@@ -7,7 +7,7 @@ is assumed, so that the same strategies adapt an MLP and a transformer.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
 
@@ -228,6 +228,17 @@ class Strategy(ABC):
         adapted.reseed(seed)
         return adapted
 
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return options that name layers, the same for all ways of naming the same ones.
+
+        Args:
+            model: that is not adapted; it may be on the meta device.
+
+        Raises:
+            ConfigError: the strategy does not fit this model.
+        """
+        return {}
+
     def options(self) -> dict[str, Any]:
         """Return the strategy's arguments, for checkpoints and logs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -274,18 +285,20 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def hash_weights(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:
-    """Return the SHA-256 of a model's names, shapes and weights.
+    """Return the SHA-256 of a model's names, shapes and weights; empty on the meta device.
 
     Args:
         model: its persistent state is hashed, in the order of the names.
         without: modules left out.
     """
+    kept = {name: t for name, t in model.state_dict().items() if not within(name, without)}
+    return "" if any(tensor.is_meta for tensor in kept.values()) else hash_tensors(kept)
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors, their names and shapes, in the order of the names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if within(name, without):
-            continue
-        if tensor.is_meta:
-            return ""
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -15,9 +15,11 @@ from adapterlab.adapters.base import (
     HeadMode,
     SeededDropout,
     Strategy,
+    linear_layers,
     replace_module,
     within,
 )
+from adapterlab.adapters.one_way import pattern_of, targets_of
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
     Layers,
@@ -88,7 +90,11 @@ class LoRALinear(AdapterLayer):
         self.rank = rank
         self.scale = scale_factor(scaling, alpha, rank)
         self.dropout = SeededDropout(dropout)
-        A, B = initial_factors(init, rank, base.in_features, base.out_features, init_std, generator)
+        d_in, d_out = base.in_features, base.out_features
+        if base.weight.is_meta:  # no values, and no memory for them
+            A, B = (torch.empty(*size, device="meta") for size in ((rank, d_in), (d_out, rank)))
+        else:
+            A, B = initial_factors(init, rank, d_in, d_out, init_std, generator)
         self.lora_A = nn.Parameter(A.to(base.weight))
         self.lora_B = nn.Parameter(B.to(base.weight))
 
@@ -162,8 +168,8 @@ class LoRA(Strategy):
         check_layers(self.layers)
         if self.init not in get_args(Init):
             raise ConfigError(f"adapter.init={self.init}; {allowed(self.init, get_args(Init))}")
-        if not self.init_std > 0:
-            raise ConfigError(f"adapter.init_std={self.init_std} must be above 0")
+        if not 0 < self.init_std < math.inf:
+            raise ConfigError(f"adapter.init_std={self.init_std} must be above 0 and finite")
 
     def most(self, model: nn.Module) -> int:
         """Return the largest rank that still adds expressiveness in some layer."""
@@ -189,6 +195,23 @@ class LoRA(Strategy):
         return select_layers(
             model, self.targets, with_head=self.head == "adapt", layers=self.layers
         )
+
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return targets, blocks, rank, alpha and their exceptions, as the layers have them."""
+        layers, aliases = self._layers(model), aliases_of(model)
+        head = linear_layers(model, head=True)
+        targets, blocks = targets_of(model, [name for name in layers if name not in head])
+        of_head = sorted(head.keys() & layers.keys())
+        if of_head != sorted(head) and self.head == "adapt":
+            targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
+        ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
+        alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
+        rank, other_ranks = pattern_of(ranks)
+        alpha, other_alphas = pattern_of(alphas)
+        return {
+            **{"targets": targets, "layers": blocks, "rank": rank, "alpha": alpha},
+            **{"rank_pattern": other_ranks, "alpha_pattern": other_alphas},
+        }
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer, and unfreeze what is trained beside them."""
@@ -250,7 +273,7 @@ def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
             f"adapter.rank={rank} must be 1 or more; to train without an adapter: adapter=head"
         )
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0")
+        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0 and finite")
     if not 0 <= dropout < 1:
         raise ConfigError(f"adapter.dropout={dropout:g} must be at least 0 and below 1")
 

@@ -13,22 +13,24 @@ Names are relative to the model that PEFT is given. A model that wraps it says w
 attribute `peft_root`.
 """
 
-import json
+import contextlib
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.dora import DoRA
+from adapterlab.adapters.io import UNREADABLE
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.files import write_json, write_tensors
+from adapterlab.reading import UnreadableError, parse_mapping, read_text
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -54,6 +56,8 @@ UNDERSTOOD = {
 }
 """Options of PEFT's LoRA that are heeded or safely passed over; any other that is set is not."""
 
+_MOST_REPETITIONS = 4
+
 HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Ways to draw A and B; PEFT's others change the base weights as well."""
 
@@ -78,12 +82,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{WEIGHTS}.part"
-    save_file(tensors, part, {"format": "pt", "base_sha256": adapted.base_hash})
-    part.replace(folder / WEIGHTS)
-    part = folder / f"{CONFIG}.part"
-    part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / CONFIG)
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    write_json(folder / CONFIG, config, sort_keys=True)
 
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
@@ -296,15 +296,32 @@ def _by_regex(
     return default
 
 
+def _are_patterns(patterns: Any) -> bool:
+    """Say whether these are numbers by patterns that no name takes years to be matched with."""
+    if not isinstance(patterns, dict):
+        return patterns is None
+    for pattern, value in patterns.items():
+        with contextlib.suppress(re.error, RecursionError, OverflowError):
+            re.compile(pattern)
+            many = len(re.findall(r"[*+{]", pattern)) > _MOST_REPETITIONS
+            if isinstance(value, int | float) and not many and not re.search(r"\)[*+{]", pattern):
+                continue
+        return False
+    return True
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_mapping(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; a PEFT adapter has one") from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnreadableError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("lora_alpha", 1), int | float):
+    if not isinstance(config.get("lora_alpha", 1), int | float):
         raise CheckpointError(f"{path} is not the configuration of a PEFT adapter")
+    if not _are_patterns(config.get("alpha_pattern")):
+        most = f"at most {_MOST_REPETITIONS} repetitions in a pattern, none of them of a group"
+        raise CheckpointError(f"{path}: alpha_pattern is no numbers by patterns; allowed: {most}")
     return {"lora_alpha": 8, **config}  # PEFT's default
 
 
@@ -318,7 +335,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
         raise CheckpointError(
             f"{path}: no such file; have PEFT save with safe_serialization=True"
         ) from None
-    except (SafetensorError, OSError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
 
 

@@ -1,8 +1,8 @@
 """What a data set is: its official splits, whole, in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapterlab.data.stored import Entry, stored
+from adapterlab.cache import Entry, stored
+from adapterlab.data.origin import Origin
 from adapterlab.errors import ConfigError, DataError
 
 
@@ -126,6 +127,7 @@ class Splits(Generic[S]):
         classes: the name of each class index.
         validation: the official validation split, where the data set has one.
         notes: what a reader of a figure on this data must know, a sentence each.
+        origins: the files that the splits' rows are from; no part of the data's hash.
 
     Raises:
         DataError: a label that names no class.
@@ -136,6 +138,7 @@ class Splits(Generic[S]):
     classes: tuple[str, ...]
     validation: S | None = None
     notes: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, split in self.named().items():
@@ -149,6 +152,12 @@ class Splits(Generic[S]):
         """The splits that exist, by name: train, test and perhaps validation."""
         splits = {"train": self.train, "test": self.test}
         return splits if self.validation is None else {**splits, "validation": self.validation}
+
+    def place(self, split: str, row: int, *, brief: bool = False) -> str:
+        """What to call a row of a split to a reader: file and row, where that is known."""
+        if (origin := self.origins.get(split)) is None:
+            return f"{split} row {row} (counted from 0)"
+        return origin.brief(row) if brief else origin.of(row)
 
     def update(self, digest: Digest) -> None:
         """Feed the class names and all splits to a hash."""

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from adapterlab.cache import Entry, stored
 from adapterlab.data.splits import TextSplit, update_with_texts
-from adapterlab.data.stored import Entry, stored
 from adapterlab.errors import DataError
 
 if TYPE_CHECKING:

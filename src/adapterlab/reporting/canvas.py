@@ -23,6 +23,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from adapterlab.files import write_bytes
+
 INK, PAPER = "#222222", "#FFFFFF"
 DPI = 150
 _MARGIN = 15
@@ -45,7 +47,7 @@ def save(figure: Figure, path: Path) -> None:
     picture = renderer.picture()
     # To look for ink is cheaper than to ask every artist for its extent, as "tight" does.
     box = ImageChops.invert(picture).getbbox() or (0, 0, *picture.size)
-    path.write_bytes(_png(np.asarray(picture), box))
+    write_bytes(path, _png(np.asarray(picture), box))
 
 
 def framed(

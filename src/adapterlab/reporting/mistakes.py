@@ -22,6 +22,7 @@ from adapterlab.evidence.mistakes import (
     misclassification_shares,
     wilson_interval,
 )
+from adapterlab.files import write_text
 from adapterlab.reporting.cells import write_rows
 from adapterlab.reporting.mistake_figures import (
     PICTURES,
@@ -102,7 +103,7 @@ def write_mistakes(
         (pictures or Pictures()).draw(figure, folder / name)
         written.append(folder / name)
     page = folder / "mistakes.md"
-    page.write_text(_page(found, texts, title, figures), encoding="utf-8", newline="\n")
+    write_text(page, _page(found, texts, title, figures))
     return [*written, page]
 
 

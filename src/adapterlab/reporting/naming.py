@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterlab.reporting.stored import NAMING, Run
+from adapterlab.reporting.versions import SHORT
 from adapterlab.runs import BOOKKEEPING, SEEDS
 
 NO_NAMES = (
@@ -63,11 +64,15 @@ class Name:
         return Name(self.head, (*self.parts, *parts))
 
 
-def names_of(arms: Mapping[str, Sequence[Run]]) -> dict[str, Name]:
+def names_of(
+    arms: Mapping[str, Sequence[Run]], apart: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Name]:
     """Return a name of its own for every arm.
 
     Args:
         arms: the runs of each by its hash; at least one.
+        apart: of each, hashes of what it was computed on that is not what the study was; its name
+            says so.
     """
     first = {arm: _first(runs) for arm, runs in arms.items()}
     untold = [run for run in first.values() if NAMING not in run.tags]
@@ -77,8 +82,12 @@ def names_of(arms: Mapping[str, Sequence[Run]]) -> dict[str, Name]:
         run = first[arm]
         told = NAMING in run.tags
         name = _told_name(run) if told else _untold_name(run, untold)
-        if told and str(name) in taken:
+        on = [
+            ("", f"{SHORT[what]}={value[:6]}") for what, value in (apart or {}).get(arm, {}).items()
+        ]
+        if told and str(name.plus(*on)) in taken:
             name = _told_name(run, in_full=True)
+        name = name.plus(*on)
         if (other := taken.get(str(name))) is not None:
             longer = name.plus(*_parts(run, _differences(run, [run, other])))
             name = longer if str(longer) not in taken else name.plus(("", f"({arm[:6]})"))

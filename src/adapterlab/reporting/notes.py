@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
+from adapterlab.reporting.version_notes import on_versions
 from adapterlab.reporting.words import counted, gap, listed, percents
 
 _REASONS = 8
@@ -14,6 +16,12 @@ _REASONS = 8
 
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
+
+_SPREAD_BY_EXAMPLES = ("mcc", "macro_f1", "balanced_accuracy")
+"""Scores made of counts whose luck is seen in the spread of examples alone."""
+
+_ENOUGH_ANSWERS = 20
+"""From about here on their 95% intervals hold 94% to 95% of the time: `least_answers`."""
 
 
 def about(findings: Findings) -> str:
@@ -42,10 +50,12 @@ def notes(findings: Findings) -> list[str]:
             f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
             "otherwise"
         )
+    said += on_versions(findings.all_arms)
     said += _uneven(findings)
     said += _fixed(findings)
     said += _reasons(findings)
     said += _short_of_examples(findings)
+    said += _few_answers(findings)
     said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
@@ -74,6 +84,26 @@ def _short_of_examples(findings: Findings) -> list[str]:
     return [
         f"with {examples:,} test examples no arm can be shown to be within {_margin(findings)} of "
         f"another, which takes {enough:,}; a larger margin takes fewer (margin=...)"
+    ]
+
+
+def _few_answers(findings: Findings) -> list[str]:
+    """Say where a score hangs on so few answers that its spread is seen badly."""
+    metric = findings.compared_on
+    if metric not in _SPREAD_BY_EXAMPLES:
+        return []
+    few = {}
+    for arm in findings.arms:
+        if (told := arm.answers) is not None:
+            least = least_answers(metric, told.correct, told.labels, told.classes)
+            if least is not None and least < _ENOUGH_ANSWERS:
+                few[arm.name] = least
+    if not few:
+        return []
+    return [
+        f"{metric} hangs on {min(few.values()):.0f} right or wrong answers a run at the least "
+        f"({listed(sorted(few))}): below {_ENOUGH_ANSWERS} or so its intervals and verdicts "
+        "promise more than they hold; a larger test split helps, or compare_on=accuracy"
     ]
 
 
@@ -160,10 +190,12 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
         "base": "base",
         "precision": "precision",
         "processor": "hardware.cpu",
-        "GPU": "hardware.gpu",
+        "instructions": "hardware.cpu_capability",
+        "GPU": "hardware.accelerator",
         "threads": "hardware.threads",
         "torch": "hardware.torch",
         "Lightning": "hardware.lightning",
+        "transformers": "version.transformers",
         "Python": "hardware.python",
         "commit": "git_commit",
     }

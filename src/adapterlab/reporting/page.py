@@ -119,10 +119,11 @@ def as_markdown(page: Page) -> str:
         if number == 0:
             parts.append("\n".join(f"- {_text(line)}" for line in _reading(page.tables)))
     for picture in page.pictures:
-        link = f"![{picture.title}](figures/{picture.stem}.png)"
-        parts += [f"## {picture.title}", link, _text(picture.caption)]
+        title = _text(picture.title)
+        link = f"![{title}](figures/{picture.stem}.png)"
+        parts += [f"## {title}", link, _text(picture.caption)]
     parts += ["## Notes", "\n".join(f"- {_text(note)}" for note in page.notes)]
-    parts.append("\n".join(f"- {name}: {_text(value)}" for name, value in page.facts))
+    parts.append("\n".join(f"- {_text(name)}: {_text(value)}" for name, value in page.facts))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -224,7 +225,8 @@ def _table(table: Table) -> str:
 
 
 def _text(line: str) -> str:
-    """Make a line stand for itself in Markdown."""
+    """Make a line stand for itself in Markdown, and stay one line."""
     if set(line) <= set("-:"):
         return line
+    line = re.sub(r"[\r\n\x0b\x0c\x85\u2028\u2029]+", " ", line)
     return re.sub(r"([\\`*_\[\]|<>#$])", r"\\\1", line)

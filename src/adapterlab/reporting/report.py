@@ -10,8 +10,11 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from adapterlab.config import FileName
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.files import write_bytes, write_text
 from adapterlab.looks import look_at
+from adapterlab.lost_runs import bury_of_study
 from adapterlab.reporting.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
@@ -24,8 +27,9 @@ from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
+from adapterlab.reporting.words import as_file_name
+from adapterlab.store import connect
 from adapterlab.study_run import log_report
-from adapterlab.tracking import connect
 from adapterlab.validation import STRICT, checked
 
 
@@ -33,7 +37,7 @@ from adapterlab.validation import STRICT, checked
 class Request:
     """Which study to report on; see conf/report.yaml."""
 
-    study: str
+    study: FileName
     reference: str | None = None
     planned: bool = False
     compare_on: str = "accuracy"
@@ -130,11 +134,11 @@ def make_report(request: Request) -> Report:
     tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
     page = replace(report.page, pictures=_draw(report, folder / "figures"))
-    (folder / "report.html").write_text(as_html(page), encoding="utf-8")
-    (folder / "report.md").write_text(as_markdown(page), encoding="utf-8")
+    write_text(folder / "report.html", as_html(page))
+    write_text(folder / "report.md", as_markdown(page))
     for name, table in (("runs", runs_csv), ("arms", arms_csv)):
         for task in tasks:
-            suffix = "" if len(tasks) == 1 else f"-{task.task}"
+            suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
             write_csv(table(task), folder / f"{name}{suffix}.csv")
     names, metrics = _new_names(arms), study_metrics(tasks)
     log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
@@ -155,6 +159,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
+    bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
     arms = arms_of([run for run in runs if run.run_id not in replaced])
@@ -207,7 +212,7 @@ def _draw(report: Report, folder: Path) -> list[Picture]:
     for one in drawings(report.tasks, report.overall):
         svg = svg_of(one.figure)
         narrow = None if one.narrow is None else svg_of(one.narrow)
-        (folder / f"{one.stem}.svg").write_bytes(svg)
+        write_bytes(folder / f"{one.stem}.svg", svg)
         save(one.figure, folder / f"{one.stem}.png")
         pictures.append(Picture(one.stem, one.title, one.caption, svg, narrow))
     return pictures

@@ -18,7 +18,7 @@ from adapterlab.reporting.answers import read_answers
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tuning_notes import superseded
-from adapterlab.tracking import connect
+from adapterlab.store import connect
 from adapterlab.validation import STRICT, checked
 
 PROMISED = 0.05

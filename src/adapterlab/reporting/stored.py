@@ -4,20 +4,20 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from adapterlab.errors import AdapterLabError
+from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs import USUAL_CUT
+
+__all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 
 log = logging.getLogger(__name__)
 
 DIVERGED = "TrainingDivergedError"
 """What the tag `error` of a run begins with whose loss was no longer a number."""
-
-NAMING = "arm_options"
-"""The tag with the options that a run was told to name its arm by."""
 
 OWN_ERRORS = (
     *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
@@ -67,10 +67,13 @@ class Run:
         arm: the arm's hash.
         tags, params, metrics: as they were logged; a run that was killed early may lack any.
         artifacts: where its files are.
+        store: the tracking URI of what has them, where that is a server; None is MLflow's own.
         status: what came of it.
         reason: why it has not finished, in a line; empty if it has.
         replicate: what its draws come from.
         started: when its configuration was run for the first time, in milliseconds since 1970.
+        replaced: what had changed (`data`, say) since an earlier run of its configuration, which
+            does not count any more.
     """
 
     run_id: str
@@ -79,10 +82,12 @@ class Run:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     artifacts: str = ""
+    store: str | None = None
     status: Status = Status.FINISHED
     reason: str = ""
     replicate: Replicate = Replicate(0, 0)
     started: int = 0
+    replaced: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -114,7 +119,8 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     """Return the runs of a study, the latest first, whether they have finished or not.
 
     A configuration that was run more than once counts once: with its latest run that has
-    finished, or else with its latest attempt.
+    finished, or else with its latest attempt. On other data, base weights or with another tokenizer
+    it is another computation; see `attempts.counted`.
 
     Args:
         client: an MLflow client.
@@ -126,36 +132,23 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     """
     found = client.get_experiment_by_name(experiment)
     stored = [] if found is None else _search(client, found.experiment_id, study)
-    counted: dict[str, Run] = {}
-    first: dict[str, Run] = {}
+    attempts: dict[str, list[Run]] = {}
     strange = 0
     for raw in stored:
         if "arm" not in raw.data.tags:
             strange += 1
             continue
-        run = _run(raw)
-        key = run.tags.get("config_hash", run.run_id)
-        known = counted.get(key)
-        finished = Status.FINISHED
-        if known is None or (run.status is finished and known.status is not finished):
-            counted[key] = run
-        first[key] = run
+        run = _run(raw, client.tracking_uri)
+        attempts.setdefault(run.tags.get("config_hash", run.run_id), []).append(run)
     if strange:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
                     study, strange)  # fmt: skip
-    if not counted:
+    if not attempts:
         raise AdapterLabError(f"study={study}: no runs in experiment {experiment}")
-    return [_told_first(run, first[key]) for key, run in counted.items()]
+    return [run for same in attempts.values() for run in counted(same)]
 
 
-def _told_first(run: Run, first: Run) -> Run:
-    """Return a run with what its first attempt says of its name, which is to last."""
-    told = {key: value for key, value in first.tags.items() if key == NAMING}
-    kept = {key: value for key, value in run.tags.items() if key != NAMING}
-    return replace(run, started=first.started, tags=kept | told)
-
-
-def _run(raw: Any) -> Run:
+def _run(raw: Any, store: str) -> Run:
     tags = dict(raw.data.tags)
     status, reason = _outcome(raw.info.status, tags.get("error", ""))
     return Run(
@@ -165,6 +158,7 @@ def _run(raw: Any) -> Run:
         params=dict(raw.data.params),
         metrics=dict(raw.data.metrics),
         artifacts=raw.info.artifact_uri,
+        store=store,
         status=status,
         reason=reason,
         replicate=_replicate(raw.data.params, tags),

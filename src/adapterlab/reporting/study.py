@@ -1,10 +1,11 @@
 """A study read back: its runs grouped into arms, and what of it can be compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapterlab.reporting.naming import NO_NAMES, names_of, within
 from adapterlab.reporting.stored import Replicate, Run, Status, read_runs
+from adapterlab.reporting.versions import deviations, versions_of
 
 __all__ = [
     "NO_NAMES",
@@ -31,6 +32,7 @@ class Arm:
         lost: the latest attempt of every configuration that never finished.
         missing: replicates that another arm of the data set has, and that were not tried here.
         method: the name without what tells data sets and models apart; empty means the name.
+        apart: what its runs computed on that is not the study's, by what it is of: a hash.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Arm:
     lost: tuple[Run, ...] = ()
     missing: tuple[Replicate, ...] = ()
     method: str = ""
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tried(self) -> int:
@@ -66,17 +69,21 @@ class Arm:
 def arms_of(runs: Sequence[Run]) -> list[Arm]:
     """Group runs into arms, and name them.
 
+    Runs of one configuration on other data, base weights or tokenizers are arms of their own.
+
     Args:
         runs: of a study, as `read_runs` returns them. Of two with one replicate, which older
             stores may have, the later counts.
     """
-    groups: dict[str, dict[Replicate, Run]] = {}
+    by_arm: dict[str, list[Run]] = {}
     for run in runs:
-        group = groups.setdefault(run.arm, {})
-        known = group.get(run.replicate)
-        if known is None or _rank(run) > _rank(known):
-            group[run.replicate] = run
-    names = names_of({arm: list(group.values()) for arm, group in groups.items()})
+        by_arm.setdefault(run.arm, []).append(run)
+    groups: dict[str, dict[Replicate, Run]] = {}
+    for arm, own in by_arm.items():
+        for number, version in enumerate(versions_of(own)):
+            groups[f"{arm} {number}" if number else arm] = _latest(version)
+    apart = dict(zip(groups, deviations([[*g.values()] for g in groups.values()]), strict=True))
+    names = names_of({arm: list(group.values()) for arm, group in groups.items()}, apart)
     tried: dict[str, set[Replicate]] = {}
     for group in groups.values():
         for run in group.values():
@@ -92,9 +99,20 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
                 lost=tuple(run for run in ordered if run.status is not Status.FINISHED),
                 missing=tuple(sorted(others)),
                 method=names[arm].method,
+                apart=apart[arm],
             )
         )
     return arms
+
+
+def _latest(runs: Sequence[Run]) -> dict[Replicate, Run]:
+    """Return one run of each replicate, the latest that has finished."""
+    group: dict[Replicate, Run] = {}
+    for run in runs:
+        known = group.get(run.replicate)
+        if known is None or _rank(run) > _rank(known):
+            group[run.replicate] = run
+    return group
 
 
 def _rank(run: Run) -> tuple[bool, int]:

@@ -19,6 +19,7 @@ from adapterlab.reporting.sheets import narrow_sheets
 from adapterlab.reporting.task_figures import ranks_figure
 from adapterlab.reporting.tuning_figure import tuning_figure
 from adapterlab.reporting.variance_figure import variance_figure
+from adapterlab.reporting.words import as_file_name
 
 FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     "accuracy": (
@@ -138,7 +139,9 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
             ranks_figure(overall.ranks),
         )
     for task in tasks:
-        prefix, of = ("", "") if len(tasks) == 1 else (f"{task.task}-", f"{task.task}: ")
+        prefix, of = (
+            ("", "") if len(tasks) == 1 else (f"{as_file_name(task.task)}-", f"{task.task}: ")
+        )
         compared = task.task not in overall.luck or not only_luck(task)
         for name, (title, caption, draw) in FIGURES.items() if compared else ():
             if (figure := draw(task)) is not None:

@@ -22,6 +22,7 @@ from adapterlab.reporting.figures import BLUE, plain
 from adapterlab.reporting.sheets import SKY, Key, sheet, write_below, write_right
 from adapterlab.reporting.study import NO_NAMES, Run, within
 from adapterlab.reporting.tables import Table
+from adapterlab.reporting.versions import TAGS
 from adapterlab.reporting.words import listed
 
 ACCURACY = "test/accuracy"
@@ -44,9 +45,16 @@ def alike(runs: Sequence[Run]) -> list[list[Run]]:
     """
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
-        kept = tuple(sorted((k, v) for k, v in run.params.items() if not _is_drawn(k)))
+        options = {key: value for key, value in run.params.items() if not _is_drawn(key)}
+        kept = tuple(sorted((*options.items(), *_computed_on(run).items())))
         groups.setdefault(kept, []).append(run)
     return sorted(groups.values(), key=len, reverse=True)
+
+
+def _computed_on(run: Run) -> dict[str, str]:
+    """Return the tags of what a run was given; a base or a vocabulary made here may be drawn."""
+    given = tuple(TAGS) if run.params.get("base.kind") == "pretrained" else ("data",)
+    return {TAGS[what]: run.tags.get(TAGS[what], "") for what in given}
 
 
 def luck_of(runs: Sequence[Run], correct: Booleans | None) -> tuple[Luck | None, str]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.errors import ConfigError
+from adapterlab.parsing import parse
+from adapterlab.runs import config_hash
 from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")
@@ -64,6 +66,7 @@ class Arms:
                 raise ConfigError(f"hydra.sweeper.arms: {label} comes {times} times")
         rest = [o for o in given if o not in swept and o.key_or_group != "study"]
         self._common = given_to_each(self.labels, self._parsed, rest, config, loader)
+        self._config, self._loader = config, loader
 
     @property
     def labels(self) -> list[str]:
@@ -73,6 +76,25 @@ class Arms:
     def job(self, arm: int, *fixed: str) -> list[str]:
         """Return the overrides of a run of an arm; ``fixed`` ones go before all."""
         return [*self._common[arm], *self.lines[arm], *fixed]
+
+    def require_different(self, *fixed: str) -> None:
+        """Refuse two arms that are the same runs, however they are written.
+
+        Args:
+            fixed: overrides of a run.
+
+        Raises:
+            ConfigError: two are, or an option of an arm is wrong.
+        """
+        seen: dict[tuple[str, str], str] = {}
+        for arm, label in enumerate(self.labels):
+            composed = self._loader.load_sweep_config(self._config, self.job(arm, *fixed))
+            own = [str(key) for key in composed if key != "hydra"]
+            config = parse(OmegaConf.masked_copy(composed, own))
+            same = (config_hash(config), str(config.budget))
+            if same in seen:
+                raise ConfigError(f"{seen[same]} and {label} are the same runs; leave one out")
+            seen[same] = label
 
     @staticmethod
     def _checked(

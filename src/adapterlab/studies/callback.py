@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from adapterlab.study_run import begin_multirun
+from adapterlab.study_run import STUDY_VARIABLE, begin_multirun
 from adapterlab.told import remember_varied
-
-STUDY_VARIABLE = "ADAPTERLAB_STUDY"
-"""The environment variable that hands a derived name to every process of a study."""
 
 _NO_IDENTITY = (
     "resume",
@@ -26,6 +23,7 @@ _NO_IDENTITY = (
     "report",
     "root",
     "data_dir",
+    "allow_targets",
     "tracking",
     "hardware",
     "hydra",
@@ -54,7 +52,16 @@ class StudyCallback(Callback):
     """Names the study of a multirun that has no name."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Derive the name from the overrides, so that the same command finds its study again."""
+        """Derive the name from the overrides, so that the same command finds its study again.
+
+        Options of launcher and sweeper that cannot be meant end the command; Hydra turns all other
+        exceptions of a callback into warnings.
+        """
+        from adapterlab.cli import CONF, mistakes_in_one_line
+        from adapterlab.studies.options import require_options
+
+        with mistakes_in_one_line():
+            require_options(config, CONF)
         remember_varied(config)
         if config.study is None:
             overrides = list(config.hydra.overrides.task)
@@ -70,6 +77,8 @@ class StudyCallback(Callback):
             given = {override.partition("=")[0].lstrip("+~") for override in overrides}
             overrides += [f"{key!s}={value}" for key, value in swept.items() if key not in given]
             os.environ[STUDY_VARIABLE] = study_name(overrides)
+            with open_dict(config):  # where `study=null` is written, nothing else asks for it
+                config.study = os.environ[STUDY_VARIABLE]
         if not config.plan:
             started.append(
                 StartedStudy(
@@ -89,7 +98,12 @@ def study_name(overrides: Sequence[str]) -> str:
 
     The order of the overrides does not matter, nor do those that change no result.
     """
-    kept = sorted(o for o in overrides if o.partition("=")[0].split(".")[0] not in _NO_IDENTITY)
+    kept = sorted(
+        override
+        for override in overrides
+        if override.partition("=")[0].split(".")[0] not in _NO_IDENTITY
+        and override.partition("=")[0] != "study"  # null: it is to be named
+    )
     digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
     swept = [o.partition("=") for o in overrides if o in kept and re.search(r"[,(]", o)]
     names = dict.fromkeys(re.split(r"[./@]", name.lstrip("+~"))[-1] for name, _, _ in swept)

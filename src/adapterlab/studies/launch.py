@@ -23,6 +23,7 @@ from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
+from adapterlab.store import require_store
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
@@ -121,6 +122,7 @@ class _Study:
             self.data(config)
         waiting = self._first_of_each_run()
         if not plan_only:
+            require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:
@@ -131,8 +133,8 @@ class _Study:
         if packs:
             self._work(packs)
         # A run that the sweep asks for twice is carried out once.
-        firsts = {RunFolder.of(self.jobs[n].config).path: n for n in self.outcomes}
-        return [self.outcomes[firsts[RunFolder.of(job.config).path]] for job in self.jobs]
+        firsts = {self._run(self.jobs[n].config): n for n in self.outcomes}
+        return [self.outcomes[firsts[self._run(job.config)]] for job in self.jobs]
 
     def _differences(self) -> list[str]:
         """Return for each job the overrides that not all jobs have."""
@@ -143,8 +145,13 @@ class _Study:
     def _first_of_each_run(self) -> list[int]:
         numbers: dict[Any, int] = {}
         for number, job in enumerate(self.jobs):
-            numbers.setdefault(RunFolder.of(job.config).path, number)
+            numbers.setdefault(self._run(job.config), number)
         return list(numbers.values())
+
+    def _run(self, config: Config) -> tuple[Path, str]:
+        """Return what makes a job's run the same as another's: what it computes, on which data."""
+        read = self.data.if_read(config)
+        return RunFolder.of(config).path, str(config.data_dir) if read is None else read.hash
 
     def _has_finished(self, number: int) -> bool:
         config = self.jobs[number].config

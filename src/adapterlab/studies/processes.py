@@ -16,8 +16,10 @@ from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, RunLostError
+from adapterlab.homes import latest_home
+from adapterlab.interrupts import SIGNALS, TERMINATED
 from adapterlab.loading import RunData, load_data
-from adapterlab.runs import RunFolder
+from adapterlab.signals import end_with_parent
 from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
@@ -167,7 +169,7 @@ def _bury(
         code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
         error = RunLostError(f"the process that trained it ended with code {code}")
         for config in works[number].configs:
-            mark_lost(config, RunFolder.of(config).mlflow_run_id(), error)
+            mark_lost(config, latest_home(config).mlflow_run_id(), error)
         ended.add(number)
         end(number, [error for _ in works[number].configs])
 
@@ -185,18 +187,20 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     """Take packs until none is left: the whole life of a helper."""
     # Ctrl-C reaches every process of a terminal; the parent hears it, and ends its helpers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
-    from adapterlab import cli
+    for ending in SIGNALS[1:]:
+        signal.signal(ending, _stop)
+    end_with_parent(parent)
+    # The resolvers that conf/ calls, and files without secrets, are for helpers as well.
+    import adapterlab.cli
+    from adapterlab.output import set_up_output
 
-    cli.set_up_output()
+    set_up_output()
     logging.getLogger("adapterlab").setLevel(logging.WARNING)
     import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
 
     me, data = os.getpid(), ReadOnce()
 
     def moved(number: int, runs: float) -> None:
-        if os.getppid() != parent:
-            sys.exit(143)  # nobody is left to work for
         pending[0] += runs
         if time.monotonic() - pending[1] > _POLL_SECONDS:
             inbox.put(("move", number, pending[0], me))
@@ -214,8 +218,9 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
 
 def _stop(*_: object) -> None:
     """End this process by an exception, once, so that its runs are marked on the way out."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(143)
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(TERMINATED)
 
 
 def data_key(config: Config) -> str:

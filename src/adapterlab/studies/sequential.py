@@ -21,9 +21,10 @@ from adapterlab.budgets import parse_solved
 from adapterlab.errors import ConfigError, NothingFinishedError, allowed
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import MIN_SEEDS
+from adapterlab.homes import latest_home
 from adapterlab.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
 from adapterlab.looks import read_looks as read
-from adapterlab.runs import RunFolder
+from adapterlab.store import connect
 from adapterlab.studies.arms import Arms
 from adapterlab.studies.deciding import (
     Decision,
@@ -33,7 +34,6 @@ from adapterlab.studies.deciding import (
     other_examples,
 )
 from adapterlab.studies.foreseen import announced
-from adapterlab.tracking import connect
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class SequentialStudy:
         """Read what a run got right; nothing of one that failed."""
         if returned.status is not JobStatus.COMPLETED or returned.cfg is None:
             return
-        folder = RunFolder.of(parse_solved(returned.cfg, said=self._said))
+        folder = latest_home(parse_solved(returned.cfg, said=self._said))
         table = pq.read_table(folder.predictions, columns=["label", "prediction"])
         label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
         self._answers.setdefault(arm, {})[seed] = label == prediction

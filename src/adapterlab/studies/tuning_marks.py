@@ -14,10 +14,11 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from adapterlab.budgets import parse_solved
-from adapterlab.interrupts import undisturbed
-from adapterlab.runs import RunFolder
+from adapterlab.homes import latest_home
+from adapterlab.patience import calm
+from adapterlab.store import connect
+from adapterlab.store_errors import Trouble, trouble
 from adapterlab.studies.processes import ReadOnce
-from adapterlab.tracking import connect
 from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
 Marked = Iterable[tuple[JobReturn, Mapping[str, str]]]
@@ -81,19 +82,23 @@ class Marks:
             if job.cfg is None:
                 continue
             config = parse_solved(job.cfg, self._read, _AllSaid())
-            if (run_id := RunFolder.of(config).mlflow_run_id()) is not None:
+            if (run_id := latest_home(config).mlflow_run_id()) is not None:
                 yield run_id, {**about, AT: self.at}
 
     def _tag(self, run_id: str, tags: Mapping[str, str], gone: Sequence[str] = ()) -> None:
         from mlflow.entities import RunTag
 
         client = self._client()
-        with undisturbed():
-            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-            known = client.get_run(run_id).data.tags if gone else {}
-            for name in gone:
-                if name in known:
-                    client.delete_tag(run_id, name)
+        try:
+            with calm(client):
+                client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+                known = client.get_run(run_id).data.tags if gone else {}
+                for name in gone:
+                    if name in known:
+                        client.delete_tag(run_id, name)
+        except Exception as error:  # a run that was deleted has failed, and the others go on
+            if trouble(error) is not Trouble.GONE:
+                raise
 
     def _client(self) -> Any:
         return connect(self.config.tracking.uri, Path(self.config.root) / "mlruns")

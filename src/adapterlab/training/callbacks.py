@@ -115,6 +115,11 @@ class Progress(pl.Callback):
         self.epochs = epochs
         self.lines = lines
 
+    @property
+    def began(self) -> bool:
+        """Whether the training has begun."""
+        return hasattr(self, "_bar")
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Open the bar."""
         self._bar = tqdm(
@@ -152,5 +157,5 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Close the bar, so that the error stands on a line of its own."""
-        if hasattr(self, "_bar"):
+        if self.began:
             self._bar.close()

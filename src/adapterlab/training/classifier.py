@@ -118,9 +118,13 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, the history and the plateau's state."""
-        checkpoint["state_dict"] = {f"model.model.{k}": v for k, v in self.model.state().items()}
+        checkpoint["state_dict"] = self.saved_state()
         checkpoint["history"] = self.history
         checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
+
+    def saved_state(self) -> dict[str, Tensor]:
+        """Return what of the model is kept in checkpoints, by its names there."""
+        return {f"model.model.{name}": tensor for name, tensor in self.model.state().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up history and plateau where they were."""

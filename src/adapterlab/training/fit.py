@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.data.batches import SplitBatches
-from adapterlab.errors import CheckpointError
 from adapterlab.hardware import Device
 from adapterlab.seeding import stream
 from adapterlab.training.callbacks import Checkpoints, Progress, Stopping, Throughput
+from adapterlab.training.checkpoint_files import WholeCheckpoints
 from adapterlab.training.classifier import Classifier
+from adapterlab.training.going_on import loaded, require_same, restoring, whole
 from adapterlab.training.lightning import pl
 from adapterlab.training.lightning_data import LightningData
 from adapterlab.training.outcome import Report, Training, last_checkpoint
@@ -48,7 +47,7 @@ def fit(
         report: called after every epoch.
 
     Raises:
-        CheckpointError: the checkpoint to go on from is damaged.
+        CheckpointError: the checkpoint to go on from is damaged, or none of this model.
         TrainingDivergedError: the loss is no longer a number.
     """
     quieten()
@@ -94,12 +93,14 @@ def fit(
         callbacks=callbacks,
         default_root_dir=folder,
     )
-    last = _whole(last_checkpoint(folder))
+    last = whole(last_checkpoint(folder), module.saved_state())
     start = time.perf_counter()
-    with interrupts():
-        trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=False)
+    with interrupts(), restoring(last, lambda: progress.began):
+        trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
     seconds = time.perf_counter() - start
-    best = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=False)
+    best_path = Path(checkpoints.best_model_path)
+    best = loaded(best_path)
+    require_same(best.get("state_dict"), module.saved_state(), best_path)
     module.load_state_dict(best["state_dict"], strict=False)
     return Training(
         history=module.history,
@@ -119,6 +120,7 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
     """
     return pl.Trainer(
         accelerator=device.accelerator,
+        plugins=[WholeCheckpoints()],
         devices=[device.torch.index] if device.torch.type == "cuda" else 1,
         precision=device.precision,  # type: ignore[arg-type]
         logger=False,
@@ -128,23 +130,6 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
         use_distributed_sampler=False,
         **options,
     )
-
-
-def _whole(checkpoint: Path) -> Path | None:
-    """Return a checkpoint that is there and can be read; None if it is not there.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    if not checkpoint.is_file():
-        return None
-    try:
-        torch.load(checkpoint, map_location="cpu", weights_only=False)
-    except Exception:  # the unpickler raises whatever damaged bytes lead it to
-        raise CheckpointError(
-            f"{checkpoint} is damaged; delete {checkpoint.parent} to train anew"
-        ) from None
-    return checkpoint
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What becomes of a lane while its pack trains: its history, its best epoch, its end."""
 
 import math
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
-from adapterlab.errors import CheckpointError
+from adapterlab.files import write_torch
+from adapterlab.training.going_on import damaged, loaded, require_history, require_same
 from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
 
 
@@ -89,7 +88,10 @@ class LaneProgress:
             self.best_epoch = epoch
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
         self.waited = 0 if better else self.waited + 1
-        task.report(epoch, metrics)
+        try:
+            task.report(epoch, metrics)
+        except Exception as error:  # MLflow has no such run any more, say: the others go on
+            self.error = error
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""
@@ -119,13 +121,11 @@ def save_lane(
     """Write what a lane goes on from; the file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = lane_checkpoint(folder)
-    part = path.with_suffix(".part")
     values = {**vars(progress), "error": None}
     # Copies, since views would be saved with all lanes' parameters behind them.
     own = {name: tensor.detach().clone() for name, tensor in state.items()}
     saved = {"progress": values, "state": own, "optimizer": optimizer}
-    torch.save(saved, part)
-    part.replace(path)
+    write_torch(path, saved)
 
 
 @dataclass(frozen=True)
@@ -137,18 +137,32 @@ class SavedLane:
     optimizer: dict[str, Any]
 
 
-def load_lane(folder: Path) -> SavedLane | None:
+def load_lane(folder: Path, state: Mapping[str, Tensor]) -> SavedLane | None:
     """Read what `save_lane` wrote; None if there is nothing.
 
+    Args:
+        folder: of the checkpoints.
+        state: of the model, as the checkpoint must have it.
+
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged, no lane's checkpoint, or of another model.
     """
     path = lane_checkpoint(folder)
     if not path.is_file():
         return None
+    saved = loaded(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        progress = LaneProgress(**saved["progress"] | {"resumed": True})
-        return SavedLane(progress, saved["state"], saved["optimizer"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError):
-        raise CheckpointError(f"{path} is damaged; delete {folder} to train anew") from None
+        progress = LaneProgress(**saved["progress"] | {"error": None, "resumed": True})
+        own, optimizer = saved["state"], saved["optimizer"]
+        counts = (progress.epochs, progress.best_epoch, progress.waited)
+        numbers = all(isinstance(count, int) and count >= 0 for count in counts)
+        tensors = {"plateau", "tensors"} <= optimizer.keys()
+        known = progress.history.keys() >= {progress.best_epoch or progress.epochs}
+    except (KeyError, TypeError, AttributeError):
+        raise damaged(path, "it is no checkpoint of a lane") from None
+    if not (numbers and tensors and (known or not progress.epochs)):
+        raise damaged(path, "it is no checkpoint of a lane")
+    require_history(progress.history, path)
+    for one in (own, progress.best_state) if progress.best_epoch else (own,):
+        require_same(one, state, path)
+    return SavedLane(progress, own, optimizer)

@@ -8,7 +8,8 @@ from typing import Any
 from adapterlab.data.batches import SplitBatches
 from adapterlab.hardware import Device
 from adapterlab.packing import PackedModel
-from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane
+from adapterlab.training.going_on import restoring
+from adapterlab.training.lane import LaneProgress, LaneTask, SavedLane, lane_checkpoint
 from adapterlab.training.outcome import Training
 from adapterlab.training.pack_trainer import OnStep, PackTrainer
 
@@ -75,16 +76,18 @@ def fit_pack(
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
-        trainer = PackTrainer(
-            pack.to(device.torch).train(),
-            [tasks[i] for i in active],
-            [progress[i] for i in active],
-            data,
-            num_classes=num_classes,
-            device=device,
-            optimizer_states=[lane.optimizer for lane in going_on],
-            on_step=on_step,
-        )
+        checkpoint = lane_checkpoint(tasks[active[0]].folder) if going_on else None
+        with restoring(checkpoint, lambda: False):
+            trainer = PackTrainer(
+                pack.to(device.torch).train(),
+                [tasks[i] for i in active],
+                [progress[i] for i in active],
+                data,
+                num_classes=num_classes,
+                device=device,
+                optimizer_states=[lane.optimizer for lane in going_on],
+                on_step=on_step,
+            )
         trainer.train()
         seconds, rate = time.perf_counter() - start, trainer.samples_per_second
     outcomes = [_outcome(task, lane) for task, lane in zip(tasks, progress, strict=True)]

@@ -19,13 +19,15 @@ from torch import Tensor
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.cache import filled
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.durations import duration
+from adapterlab.full_disk import FullDiskError
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.frozen_layers import FrozenLayers
-from adapterlab.training.prefix_files import is_whole, kept, make_room
+from adapterlab.training.prefix_files import make_room
 
 _GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -237,12 +239,12 @@ def _attach(
         )
     weights = layers.weights_hash(batch)
     paths = {
-        name: cache / f"prefix-{layers.key(weights, split, first_only)}.bin"
+        name: cache / f"prefix-{layers.key(weights, split, first_only)}.safetensors"
         for name, split in splits.items()
     }
     cache.mkdir(parents=True, exist_ok=True)
     wanted = {paths[name]: sizes[name] for name in splits}
-    found = all(is_whole(path, size) for path, size in wanted.items())
+    found = True
     lacking = make_room(cache, wanted, int(max_gib * _GIB))
     if lacking:
         raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
@@ -255,6 +257,11 @@ def _attach(
             batch_size=batch_size,
             title=f"frozen layers of {name}",
         )
-        values = kept(paths[name], shapes[name], sample.dtype, fill)
+        try:
+            values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
+        except FullDiskError as error:
+            data.detach()
+            raise _OffError(str(error)) from None
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
+        found = found and kept
     return total, found

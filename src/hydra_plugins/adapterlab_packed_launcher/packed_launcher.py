@@ -22,8 +22,10 @@ class PackedLauncherConf:
     """
 
     _target_: str = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
-    processes: int | None = None
-    memory_gib: float | None = None
+    # Without types, of which Hydra would only say that an override cannot be merged:
+    # `studies.options` says what is wrong with a value.
+    processes: Any = None
+    memory_gib: Any = None
 
 
 ConfigStore.instance().store(
@@ -53,7 +55,7 @@ class PackedLauncher(Launcher):
         """Carry out a batch of jobs."""
         own = self.config
         if own.tracking.enabled and own.tracking.uri is None and not own.plan:
-            from adapterlab.tracking import set_up_beside
+            from adapterlab.store import set_up_beside
 
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.studies.launch import launch

@@ -28,13 +28,15 @@ class SequentialSweeperConf:
     _target_: str = (
         "hydra_plugins.adapterlab_sequential_sweeper.sequential_sweeper.SequentialSweeper"
     )
-    arms: list[str] = field(default_factory=list)
-    looks: list[int] = field(default_factory=lambda: [3, 5, 8, 10, 15, 20])
-    max_seeds: int | None = None
-    level: float = 0.05
-    margin: float = 0.5
-    spending: str = "pocock"
-    params: Any = None  # a mapping with a type could not be filled from the command line
+    # Without types, of which Hydra would only say that an override cannot be merged:
+    # `studies.options` says what is wrong with a value.
+    arms: Any = field(default_factory=list)
+    looks: Any = field(default_factory=lambda: [3, 5, 8, 10, 15, 20])
+    max_seeds: Any = None
+    level: Any = 0.05
+    margin: Any = 0.5
+    spending: Any = "pocock"
+    params: Any = None
 
 
 ConfigStore.instance().store(
@@ -71,5 +73,6 @@ class SequentialSweeper(LaunchingSweeper):
         loader = self.hydra_context.config_loader
         arms = Arms(self.arms, arguments, self.params, self.config, loader, TAKEN)
         study = SequentialStudy(design, arms, self.config, self.launcher.launch)
+        arms.require_different("seed=0")
         self.validate_batch_is_legal([line for _, _, line in study.jobs(0, arms.labels)])
         return study.carry_out()

@@ -18,7 +18,7 @@ class UnionSweeperConf:
     """
 
     _target_: str = "hydra_plugins.adapterlab_union_sweeper.union_sweeper.UnionSweeper"
-    sweeps: list[str] = field(default_factory=list)
+    sweeps: Any = field(default_factory=list)  # `studies.options` says what is wrong with it
 
 
 ConfigStore.instance().store(

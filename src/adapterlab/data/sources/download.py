@@ -33,9 +33,12 @@ def download(
         The folder with the files.
 
     Raises:
-        DataError: the network, the server or the checksum failed; the text says how.
+        DataError: the network, the server or the checksum failed, or the folder is none below
+            `into`; the text says how.
     """
     target = into / folder
+    if not target.resolve().is_relative_to(into.resolve()):
+        raise DataError(f"folder {folder} is not below {into}, where downloads are put")
     into.mkdir(parents=True, exist_ok=True)
     with FileLock(into / f".{folder.replace('/', '-')}.lock"):
         if all((target / name).is_file() for name in files):

@@ -31,7 +31,7 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
         raise ConfigError(f"rotation is {rotation}; allowed: multiples of 90 degrees")
     bunch = load_digits()
     scaled = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8)
-    images = torch.rot90(scaled, k=rotation // 90, dims=(1, 2))[:, None].contiguous()
+    images = torch.rot90(scaled, k=rotation // 90 % 4, dims=(1, 2))[:, None].contiguous()
     labels = torch.from_numpy(bunch.target).long()
     train, test = stratified_cut(labels, _TEST_FRACTION, _TEST_SEED)
     splits = ImageSplits(

@@ -9,8 +9,10 @@ from typing import Literal
 import datasets
 import huggingface_hub
 
+from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
+from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
 from adapterlab.data.splits import TextSplits
 from adapterlab.errors import ConfigError, DataError
@@ -76,10 +78,10 @@ def hub_text(
     ) or _downloaded(context, folder, hub_path, hub_config, splits)
     files = {role: file for role, split in sources.items() if (file := find_file(place, split))}
     data = read_text_splits(files, text_column, label_column, names)
+    data = data.with_notes(*unread(place, files, "", refuse=False))
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(
-            f"{len(absent)} of the {len(data.classes) + len(absent)} classes have no example; each "
-            "counts as 0 in macro_f1"
+            without_example(len(absent), len(data.classes) + len(absent))
         )
     if test_split == "validation":
         data = data.with_notes(

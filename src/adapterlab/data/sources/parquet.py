@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from adapterlab.class_names import listed, quoted
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.decode import Encoded, Lost, decode
+from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import DataError
 
@@ -57,10 +61,12 @@ def image_parquet(
     """
     folder = context.folder(path)
     files = {name: folder / f"{name}.parquet" for name in ("train", "test", "validation")}
-    if not files["validation"].exists():
+    there = {name: file for name, file in files.items() if require_kind(file, "file")}
+    notes = unread(folder, there, ".parquet")
+    if "validation" not in there:
         del files["validation"]
-    for file in files.values():
-        if not file.is_file():
+    for name, file in files.items():
+        if name not in there:
             raise DataError(f"{file} is missing; wanted: {folder}/{{train,test}}.parquet")
 
     def build() -> ImageSplits:
@@ -74,7 +80,9 @@ def image_parquet(
 
     columns = (image_column, label_column)
     key = ["image_parquet", fingerprint(files.values()), columns, classes, context.shape]
-    return cached(context.cache, folder.name, key, build)
+    splits = cached(context.cache, folder.name, key, build)
+    origins = {name: Origin(file) for name, file in files.items()}
+    return replace(splits, origins=origins).with_notes(*notes)
 
 
 def _read(path: Path, image_column: str, label_column: str, scratch: Path) -> _Table:
@@ -140,7 +148,10 @@ def _labels(column: Any, path: Path, name: str) -> list[_Label]:
     if not (text or pa.types.is_integer(kind)):
         raise DataError(f"{path} has {kind} in column {name}; allowed: integers or strings")
     _no_nulls(column, path, name)
-    labels: list[_Label] = column.to_pylist()
+    try:
+        labels: list[_Label] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} has a label in column {name} that is not UTF-8") from error
     return labels
 
 
@@ -158,7 +169,8 @@ def _splits(
 ) -> ImageSplits:
     names, index = _classes(tables["train"], classes)
     labels = {name: _indices(table, index) for name, table in tables.items()}
-    images = decode([_encoded(table) for table in tables.values()], shape, title)
+    lost = Lost()
+    images = decode([_encoded(table) for table in tables.values()], shape, title, lost)
     splits = {
         name: ImageSplit(tensor, labels[name]) for name, tensor in zip(tables, images, strict=True)
     }
@@ -167,6 +179,7 @@ def _splits(
         test=splits["test"],
         validation=splits.get("validation"),
         classes=names,
+        notes=lost.notes(),
     )
 
 
@@ -186,10 +199,10 @@ def _classes(
 def _indices(table: _Table, index: Mapping[_Label, int]) -> torch.Tensor:
     for row, label in enumerate(table.labels):
         if label not in index:
-            options = ", ".join(map(str, index))
+            shown = quoted(label) if isinstance(label, str) else label
             raise DataError(
-                f"{table.path} has label {label!r} in row {row} (counted from 0); "
-                f"allowed: {options}"
+                f"{table.path} has label {shown} in row {row} (counted from 0); "
+                f"allowed: {listed(map(str, index))}"
             )
     return torch.tensor([index[label] for label in table.labels])
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import torch
 
+from adapterlab.class_names import folded, listed, quoted
+from adapterlab.data.origin import Origin
 from adapterlab.data.sources.context import LoadContext
+from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.sources.text_tables import SUFFIXES, TextTable, read_text_table
 from adapterlab.data.splits import TextSplit, TextSplits
 from adapterlab.errors import DataError
@@ -35,27 +38,30 @@ def text_files(
         classes: class names for files that do not state them, in the order of the indices.
 
     Raises:
-        DataError: a file or column is missing, a file is broken, a text or label is missing, or a
-            label names no class. The text names file and row.
+        DataError: a file or column is missing, a file is broken, a text or label is missing, a
+            label names no class, or a file of a split has a name that is not read, such as
+            ``dev.csv``. The text names file and row.
     """
     folder = context.folder(path)
     files = {name: find_file(folder, name) for name in ("train", "test", "validation")}
+    present = {name: file for name, file in files.items() if file is not None}
+    notes = unread(folder, present, f".{WANTED}")
     for name in ("train", "test"):
         if files[name] is None:
             raise DataError(
                 f"{folder}/{name}.{WANTED} is missing; wanted: {folder}/{{train,test}}.{WANTED}"
             )
-    present = {name: file for name, file in files.items() if file is not None}
-    return read_text_splits(present, text_column, label_column, classes)
+    return read_text_splits(present, text_column, label_column, classes).with_notes(*notes)
 
 
 def find_file(folder: Path, name: str) -> Path | None:
     """The file of a split, in whichever format.
 
     Raises:
-        DataError: there are several.
+        DataError: there are several, or what has its name is no file.
     """
-    found = [file for suffix in SUFFIXES if (file := folder / f"{name}{suffix}").is_file()]
+    named = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    found = [file for file in named if require_kind(file, "file")]
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise DataError(f"{folder} has {names}; which of them is the {name} split? keep one")
@@ -89,6 +95,7 @@ def read_text_splits(
         test=splits["test"],
         validation=splits.get("validation"),
         classes=names,
+        origins={name: Origin(table.path, table.places) for name, table in tables.items()},
     )
 
 
@@ -112,7 +119,9 @@ def _classes(
 def _indices(table: TextTable, index: Mapping[str, int]) -> torch.Tensor:
     for label, place in zip(table.labels, table.places, strict=True):
         if label not in index:
+            near = next((name for name in index if folded(name) == folded(label)), None)
+            hint = f" (did you mean {quoted(near)}?)" if near else ""
             raise DataError(
-                f"{table.path} has label {label!r} in {place}; allowed: {', '.join(index)}"
+                f"{table.path} has label {quoted(label)} in {place}; allowed: {listed(index)}{hint}"
             )
     return torch.tensor([index[label] for label in table.labels])

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from adapterlab.class_names import listed, quoted, seen
 from adapterlab.errors import DataError
 
 
@@ -61,11 +62,15 @@ def read_text_table(path: Path, text_column: str, label_column: str) -> TextTabl
         raise DataError(f"{path} has no rows")
     for text, label, place in zip(table.texts, table.labels, table.places, strict=True):
         for column, value in ((text_column, text), (label_column, label)):
-            if not value.strip():
+            if not value.strip() or (len(value) < _SHORT and not seen(value)):
                 raise DataError(f"{path} has an empty {column} in {place}; fill or remove it")
             if not _encodes(value):
                 raise DataError(f"{path} has half a surrogate pair as {column} in {place}; mend it")
     return table
+
+
+_SHORT = 20
+"""Of longer texts nobody asks whether all their characters are such as are not drawn."""
 
 
 def _encodes(value: str) -> bool:
@@ -97,8 +102,8 @@ def _read_parquet(path: Path, text_column: str, label_column: str) -> TextTable:
     feature = datasets.Features.from_arrow_schema(table.schema)[label_column]
     return TextTable(
         path,
-        texts=texts.to_pylist(),
-        labels=[str(label) for label in labels.to_pylist()],
+        texts=_values(texts, path, text_column, places),
+        labels=[str(label) for label in _values(labels, path, label_column, places)],
         places=places,
         integers=pa.types.is_integer(labels.type),
         names=tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None,
@@ -115,6 +120,20 @@ def _plain(column: Any, path: Path, name: str, places: Sequence[str]) -> Any:
     return column
 
 
+def _values(column: Any, path: Path, name: str, places: Sequence[str]) -> list[Any]:
+    """The values of a column; parquet does not check that its strings are UTF-8."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        for value, place in zip(column, places, strict=True):
+            with suppress(UnicodeDecodeError):
+                value.as_py()
+                continue
+            raise DataError(f"{path} has a {name} in {place} that is not UTF-8") from error
+        raise
+    return values
+
+
 def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
@@ -127,6 +146,7 @@ def _read_csv(path: Path, text_column: str, label_column: str) -> TextTable:
         start = 1
         try:
             header = next(reader, [])
+            _require_commas(path, header, text_column)
             _require_columns(path, header, text_column, label_column)
             text, label = header.index(text_column), header.index(label_column)
             start = reader.line_num + 1
@@ -186,27 +206,61 @@ def _read_json_lines(path: Path, text_column: str, label_column: str) -> TextTab
 
 def _record(line: str, path: Path, place: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is broken in {place}: {error.msg}") from error
+        record = json.loads(line, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # what is deep or long is no syntax error
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise DataError(f"{path} is broken in {place}: {reason}") from error
     if not isinstance(record, dict):
         raise DataError(f"{path} is broken in {place}: wanted one JSON object a line")
     return record
 
 
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{quoted(twice)} is there twice")
+    return record
+
+
 def _decoded(path: Path) -> str:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:4]:
+        raise DataError(f"{path} is UTF-16 or UTF-32; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path} is not UTF-8 in line {line}; save it as UTF-8") from error
+        raise DataError(
+            f"{path} is not UTF-8 in line {line}{_as_windows(content, error.start)}; save it as "
+            "UTF-8"
+        ) from error
+
+
+def _as_windows(content: bytes, start: int) -> str:
+    """What the text around a byte would be in the encoding that Windows writes in the West."""
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
+    words = " ".join(text[max(0, start - 8) : start + 8].split())
+    return f" (it may be cp1252, and say {words!r})"
+
+
+def _require_commas(path: Path, header: Sequence[str], column: str) -> None:
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        if len(header) == 1 and column in [field.strip(' "') for field in header[0].split(mark)]:
+            raise DataError(f"{path} has its columns between {name}; save it with commas")
 
 
 def _require_columns(path: Path, existing: Sequence[str], *wanted: str) -> None:
     for column in wanted:
         if column not in existing:
-            options = ", ".join(existing) or "nothing"
+            options = listed(existing) or "nothing"
             raise DataError(f"{path} has no column {column}; it has: {options}")
         if existing.count(column) > 1:
             raise DataError(f"{path} has more than one column {column}; rename or remove one")

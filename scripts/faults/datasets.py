@@ -1,0 +1,195 @@
+"""Damage a small data set of each format, and train on it: trained whole, or refused in one line.
+
+In this process, on real files that the libraries of their formats wrote. What trained must have
+every row that the damage left, counted here by other means than AdapterLab's readers; what was
+refused must be one line that names a file or folder of the data set.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import random
+import shutil
+import struct
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faults import damage_images, damage_texts
+from faults.damage import ANY_FILE, Damage
+from faults.trying import Setting, Trial
+
+COUNT = 180
+
+_OPTIONS = (
+    "epochs=1", "base=scratch", "adapter=full", "batch_size=64", "tracking=none", "hardware=cpu",
+    "hardware.threads=1", "hardware.precision=32-true", "optimizer.lr=0.01",
+)  # fmt: skip
+_TEXTS = ("dataset=text_files", "model=bert_tiny", "model.hidden_size=32", "model.num_layers=1")
+
+_OPTIONS_OF = {
+    "csv": _TEXTS,
+    "jsonl": _TEXTS,
+    "parquet": _TEXTS,
+    "images": ("dataset=image_folder",),
+    "image parquet": ("dataset=image_parquet",),
+    "idx": ("dataset=mnist",),
+}
+
+_DAMAGES: dict[str, dict[str, Damage]] = {
+    "csv": damage_texts.DAMAGES[".csv"],
+    "jsonl": damage_texts.DAMAGES[".jsonl"],
+    "parquet": damage_texts.DAMAGES[".parquet"],
+    "images": damage_images.FOLDERS,
+    "image parquet": damage_images.PARQUET,
+    "idx": {},
+}
+
+DAMAGES = {kind: ANY_FILE | own for kind, own in _DAMAGES.items()}
+"""By format and name."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a training: its exit code, what it printed, its rows by split, its traceback."""
+
+    code: int
+    err: str
+    rows: Mapping[str, int]
+    traceback: str = ""
+
+
+def tries(setting: Setting) -> Iterator[Trial]:
+    """Damage and train until there are enough trials: each damage of each format in turn."""
+    queue: list[tuple[str, str]] = []
+    for number in range(setting.count):
+        if not queue:
+            queue = [(kind, name) for kind, names in DAMAGES.items() for name in names]
+            setting.rng.shuffle(queue)
+        kind, name = queue.pop()
+        yield tried(setting, number, kind, name)
+
+
+def tried(setting: Setting, number: int, kind: str, name: str) -> Trial:
+    """Write a data set, do one damage to one of its files, and train."""
+    root, rng = setting.root(f"{number:03d}"), setting.rng
+    data = root / "own"
+    write(kind, data, rng)
+    file = rng.choice(sorted(path for path in data.rglob("*") if path.is_file()))
+    done = DAMAGES[kind][name](file, rng)
+    ended = trained(root, kind, data)
+    complaint = _complaint(ended, kind, data)
+    shutil.rmtree(root, ignore_errors=True)
+    fault = f"{kind}: {name}"
+    if complaint:
+        return Trial(fault, False, f"{done}: {complaint}")
+    return Trial(fault, True, "refused in one line" if ended.code else "trained whole")
+
+
+def write(kind: str, folder: Path, rng: random.Random) -> None:
+    """Write a whole data set of a format."""
+    if kind == "images":
+        damage_images.write_folders(folder, rng)
+    elif kind == "image parquet":
+        damage_images.write_parquet(folder, rng)
+    elif kind == "idx":
+        _write_idx(folder / "MNIST" / "raw", rng)
+    else:
+        damage_texts.write(folder, f".{kind}", rng)
+
+
+def _write_idx(folder: Path, rng: random.Random) -> None:
+    folder.mkdir(parents=True)
+    for part, count in (("train", 200), ("t10k", 40)):
+        labels = bytes(row % 10 for row in range(count))
+        images = rng.randbytes(count * 28 * 28)
+        for name, head, content in (
+            ("images-idx3", struct.pack(">IIII", 0x803, count, 28, 28), images),
+            ("labels-idx1", struct.pack(">II", 0x801, count), labels),
+        ):
+            (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(head + content))
+
+
+def trained(root: Path, kind: str, data: Path) -> Ended:
+    """Train on a folder in this process, and say mistakes as the command line does."""
+    from adapterlab.cli import mistakes_in_one_line
+    from adapterlab.loading import load_data
+    from adapterlab.pipeline import run
+
+    rows: dict[str, int] = {}
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            with mistakes_in_one_line(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                config = _composed(root, kind, data)
+                read = load_data(config)
+                rows |= {name: len(split) for name, split in read.target.named().items()}
+                run(config, read)
+        except SystemExit as stop:
+            return Ended(int(stop.code or 0), err.getvalue(), rows)
+        except Exception:
+            return Ended(1, err.getvalue(), rows, traceback.format_exc())
+    return Ended(0, err.getvalue(), rows)
+
+
+def _composed(root: Path, kind: str, data: Path) -> Any:
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    from adapterlab import cli
+    from adapterlab.parsing import parse
+
+    GlobalHydra.instance().clear()
+    place = f"data_dir={data}" if kind == "idx" else f"dataset.loader.path={data}"
+    options = [*_OPTIONS, *_OPTIONS_OF[kind], f"root={root}", place]
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        return parse(hydra.compose("train", options))
+
+
+def _complaint(ended: Ended, kind: str, data: Path) -> str | None:
+    """Say what must not be about how a training ended."""
+    if ended.traceback:
+        return f"a traceback: {ended.traceback.strip().splitlines()[-1][:200]}"
+    if not ended.code:
+        left = rows_left(kind, data)
+        return f"trained on {ended.rows} of {left}" if left and left != ended.rows else None
+    lines = ended.err.strip().splitlines()
+    if len(lines) != 1 or not lines[0].startswith("error: "):
+        return f"{len(lines)} lines: {ended.err[:200]!r}"
+    if str(data) not in lines[0]:
+        return f"no file is named: {lines[0][:200]}"
+    if len(lines[0]) > 1_000:
+        return f"a line of {len(lines[0]):,} characters: {lines[0][:200]}"
+    return None
+
+
+def rows_left(kind: str, data: Path) -> dict[str, int] | None:
+    """Count the rows of each split by other means; None where those do not read the files."""
+    counted = {}
+    for name in ("train", "validation", "test"):
+        try:
+            if kind == "images":
+                split = data / {"validation": "val"}.get(name, name)
+                counted[name] = sum(1 for _ in split.glob("*/[!.T]*.*")) if split.exists() else 0
+            elif kind in ("parquet", "image parquet"):
+                file = data / f"{name}.parquet"
+                counted[name] = pq.read_metadata(file).num_rows if file.exists() else 0
+            elif kind == "jsonl":
+                file = data / f"{name}.jsonl"
+                lines = file.read_bytes().split(b"\n") if file.exists() else []
+                counted[name] = sum(1 for line in lines if line.strip())
+            elif kind == "csv":
+                file = data / f"{name}.csv"
+                counted[name] = len(pd.read_csv(file, dtype=str)) if file.exists() else 0
+        except (ValueError, OSError, pa.ArrowException, json.JSONDecodeError):
+            return None
+    return {name: count for name, count in counted.items() if count}

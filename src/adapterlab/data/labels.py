@@ -1,0 +1,86 @@
+"""What labels must be for a training to mean anything; else an error that names file and row."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapterlab.class_names import complaint, difference, quoted, same_to_a_reader
+from adapterlab.data.splits import Splits
+from adapterlab.errors import DataError
+
+
+def require_learnable(splits: Splits[Any], validation: float) -> None:
+    """Refuse labels from which nothing can be learnt, or of which no validation can be cut.
+
+    Args:
+        splits: a data set, with the names that its classes are called by.
+        validation: the share of the training rows that is cut off where there is no such split.
+
+    Raises:
+        DataError: names that cannot be told apart, training rows of one class only, or a class
+            or a split too small to be cut in two.
+    """
+    counts = torch.bincount(splits.train.labels, minlength=len(splits.classes))
+    _require_names(splits, counts)
+    present = counts.nonzero().flatten()
+    if len(present) == 1:
+        raise DataError(
+            f"{_home(splits)} has the label {quoted(splits.classes[int(present)])} in all of its "
+            f"{len(splits.train):,} rows: nothing can be learnt; allowed: two labels or more"
+        )
+    if splits.validation is None:
+        _require_cuttable(splits, counts[present], present, validation)
+
+
+def _require_names(splits: Splits[Any], counts: Tensor) -> None:
+    names = splits.classes
+    if (pair := same_to_a_reader(names)) and pair[0] != pair[1]:
+        numbers = [names.index(name) for name in pair]
+        first, second = (
+            f"{quoted(names[number])} ({_rows(int(counts[number]))})" for number in numbers
+        )
+        rare = min(numbers, key=lambda number: int(counts[number]))
+        where = f"; see {_first(splits, rare)}" if counts[rare] else ""
+        raise DataError(
+            f"{_home(splits)}: the labels {first} and {second} differ by {difference(*pair)} "
+            f"only{where}; write them alike"
+        )
+    if why := complaint(names):
+        raise DataError(f"{_home(splits)} has class names that cannot be told apart: {why}")
+
+
+def _require_cuttable(
+    splits: Splits[Any], counts: Tensor, present: Tensor, validation: float
+) -> None:
+    lonely = present[counts < 2].tolist()
+    if lonely:
+        more = f", as have {len(lonely) - 1:,} more of {len(present):,} labels" * (len(lonely) > 1)
+        raise DataError(
+            f"{_first(splits, lonely[0])} is the only training row with the label "
+            f"{quoted(splits.classes[lonely[0]])}{more}; a class that is cut into training and "
+            "validation needs two rows: add some, mend the label, or give a validation split"
+        )
+    rows, classes = int(counts.sum()), len(present)
+    held = math.ceil(validation * rows)
+    if min(held, rows - held) < classes:
+        way = f"set dataset.validation={math.ceil(100 * classes / rows) / 100:g}"
+        raise DataError(
+            f"{_home(splits)} has {rows:,} rows of {classes:,} classes, of which "
+            f"dataset.validation={validation:g} puts {held:,} into validation; each class needs "
+            f"one in either part: {'add rows' if rows < 2 * classes else way}"
+        )
+
+
+def _first(splits: Splits[Any], label: int) -> str:
+    return splits.place("train", int((splits.train.labels == label).nonzero()[0]))
+
+
+def _home(splits: Splits[Any]) -> str:
+    origin = splits.origins.get("train")
+    return "train" if origin is None else str(origin.home)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"

@@ -140,13 +140,13 @@ def remote(
         settings = folder / "auth.ini"
         settings.write_text(
             f"[mlflow]\ndatabase_uri = sqlite:///{folder / 'auth.db'}\ndefault_permission = READ\n"
-            "admin_username = admin\nadmin_password = a long one\n"
+            "admin_username = admin\nadmin_password = a password of the test\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
         monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(settings))
         monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a long one")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a password of the test")
     with _server(folder, *options) as uri:
         yield Remote(uri, folder / "artifacts")
 

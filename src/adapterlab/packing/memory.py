@@ -13,8 +13,8 @@ from adapterlab.adapters.base import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 
-MARGIN = 1.1
-"""What an allocator keeps between tensors, which nothing here knows of."""
+MARGIN = 1.2
+"""What an allocator keeps between tensors, and libraries for their products."""
 
 FIXED = 24 * 2**20
 """Bytes that any pack takes: samples, tables, files on their way."""
@@ -22,7 +22,7 @@ FIXED = 24 * 2**20
 _WAITING = 32
 """Batches whose logits wait to be counted; see `adapterlab.training.tally`."""
 
-_IN_FLIGHT = 5
+_IN_FLIGHT, _MORE_OF_DORA = 5, 2
 """Rows of the widest layer that are there at once: outputs, updates, and gradients of both."""
 
 
@@ -106,15 +106,17 @@ class _Row:
         kept: for the backward pass, of each lane.
         widest: outputs, or inputs, of the widest layer that each lane has to itself.
         shared: likewise, of the widest layer before these.
-        total: of the widest of all.
+        in_flight: rows of a widest layer that are there at once.
     """
 
     kept: int
     widest: int
     shared: int
+    in_flight: int
 
     @property
     def total(self) -> int:
+        """Of the widest of all."""
         return max(self.widest, self.shared)
 
 
@@ -148,11 +150,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
         lane=(4 + load.moments) * trained + largest + trained * half // 4,
-        training=batch * (row.kept + _IN_FLIGHT * row.widest),
-        training_shared=batch * _IN_FLIGHT * row.shared,
-        evaluating=evaluated * _IN_FLIGHT * row.widest + logits,
-        evaluating_shared=evaluated * _IN_FLIGHT * row.shared,
-        writing=load.spare_models * weights + evaluated * _IN_FLIGHT * row.total,
+        training=batch * (row.kept + row.in_flight * row.widest),
+        training_shared=batch * row.in_flight * row.shared,
+        evaluating=evaluated * row.in_flight * row.widest + logits,
+        evaluating_shared=evaluated * row.in_flight * row.shared,
+        writing=load.spare_models * weights + evaluated * row.in_flight * row.total,
         resting=3 * trained + 3 * load.tested * load.classes * size,
         own_weights=own,
         depth=depth,
@@ -178,4 +180,5 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
             shared = max(shared, module.in_features)
         widest = max(widest, module.out_features, module.in_features if kept else 1)
         kept += (times + isinstance(layer, DoRALinear)) * module.out_features
-    return _Row(kept, widest, shared)
+    dora = any(isinstance(module, DoRALinear) for module in modules.values())
+    return _Row(kept, widest, shared, _IN_FLIGHT + _MORE_OF_DORA * dora)

@@ -1,6 +1,7 @@
 """What makes two runs the same run, and two runs replicates of one arm."""
 
 import random
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.homes import home_of, latest_home
 from adapterlab.parsing import from_container, to_container
 from adapterlab.runs import (
     RunFolder,
     RunResult,
     arm_hash,
     config_hash,
+    former_hash,
     read_config,
     run_name,
     write_config,
@@ -45,6 +48,8 @@ def test_the_order_of_the_options_does_not_count(config: Config, seed: int) -> N
     assert arm_hash(other) == arm_hash(config)
 
 
+DEEP = "model.widths=[32,32,32]"
+
 # (overrides of one, overrides of the other)
 SAME = {
     "whole numbers": ("adapter.alpha=16", "adapter.alpha=16.0"),
@@ -61,6 +66,41 @@ SAME = {
     "workers": ("hardware.workers=2", ""),
     "threads": ("hardware.threads=1", "hardware.threads=2"),
     "nothing trained beside the updates": ("", "adapter.also_train=[]"),
+    "targets in another order": (
+        f"{DEEP} adapter.targets=[layers.0,layers.1]",
+        f"{DEEP} adapter.targets=[layers.1,layers.0,layers.1]",
+    ),
+    "all layers by name": (DEEP, f"{DEEP} adapter.targets=[layers.2,layers.0,layers.1]"),
+    "all layers by pattern": (DEEP, f"{DEEP} adapter.targets=layers.*"),
+    "all blocks": (DEEP, f"{DEEP} adapter.layers=[0,1,2]"),
+    "blocks by number": (f"{DEEP} adapter.layers='last 2'", f"{DEEP} adapter.layers=[2,1]"),
+    "blocks by name": (
+        f"{DEEP} adapter.layers='first 2'",
+        f"{DEEP} adapter.targets=[layers.0,layers.1]",
+    ),
+    "a target without brackets": (
+        f"{DEEP} adapter.targets=layers.1",
+        f"{DEEP} adapter.targets=[layers.1]",
+    ),
+    "the head by name": (
+        "adapter.head=adapt",
+        "adapter.head=adapt adapter.targets=[head,layers.0]",
+    ),
+    "one rank for all layers": (
+        f"{DEEP} adapter.rank=4",
+        f"{DEEP} adapter.rank_pattern={{layers.*:4}}",
+    ),
+    "exceptions, or the rule": (
+        f"{DEEP} adapter.rank=4 adapter.rank_pattern={{layers.0:2}}",
+        f"{DEEP} adapter.rank=2 adapter.rank_pattern={{layers.1:4,layers.2:4}}",
+    ),
+    "limits of all splits": ("limit=10", "limit={train:10,validation:10,test:10}"),
+    "a mean for each channel": (
+        "dataset=cifar10 base=scratch dataset.mean=[0.5]",
+        "dataset=cifar10 base=scratch dataset.mean=[0.5,0.5,0.5]",
+    ),
+    "patience of no plateau": ("", "optimizer.plateau_patience=7"),
+    "spread of what is not drawn so": ("", "adapter.init_std=0.5"),
     "accelerator": ("hardware=cpu", "hardware=auto"),
 }
 
@@ -89,14 +129,41 @@ OTHER = {
     "label smoothing": "label_smoothing=0.1",
     "selection": "select_on=loss",
     "early stopping": "early_stopping=3",
+    "some layers": "adapter.targets=[layers.0] model.widths=[32,32]",
+    "patience of a plateau": "optimizer.schedule=plateau optimizer.plateau_patience=7",
+}
+
+# The first pattern that matches a layer counts.
+DIFFERENT = {
+    "patterns in another order": (
+        f"{DEEP} adapter.rank_pattern={{layers.0:4,layers.*:2}}",
+        f"{DEEP} adapter.rank_pattern={{layers.*:2,layers.0:4}}",
+    ),
+    "patience": (
+        "optimizer.schedule=plateau optimizer.plateau_patience=7",
+        "optimizer.schedule=plateau optimizer.plateau_patience=6",
+    ),
+    "two layers of three": (
+        f"{DEEP} adapter.targets=[layers.0,layers.1]",
+        f"{DEEP} adapter.targets=[layers.0,layers.2]",
+    ),
+    "limits of two splits": ("limit=10", "limit={train:10,test:10}"),
+    "means": ("dataset.mean=[0.5]", "dataset.mean=[0.4]"),
 }
 
 
 @pytest.mark.parametrize("case", SAME)
 def test_the_same_run(case: str, tmp_path: Path) -> None:
-    one, other = (compose(tmp_path, *overrides.split()) for overrides in SAME[case])
+    one, other = (compose(tmp_path, *shlex.split(overrides)) for overrides in SAME[case])
     assert config_hash(one) == config_hash(other)
     assert arm_hash(one) == arm_hash(other)
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_different_runs(case: str, tmp_path: Path) -> None:
+    one, other = (compose(tmp_path, *overrides.split()) for overrides in DIFFERENT[case])
+    assert config_hash(one) != config_hash(other)
+    assert arm_hash(one) != arm_hash(other)
 
 
 def test_the_same_run_in_another_place(tmp_path: Path, config: Config) -> None:
@@ -105,7 +172,7 @@ def test_the_same_run_in_another_place(tmp_path: Path, config: Config) -> None:
 
 @pytest.mark.parametrize("case", OTHER)
 def test_another_run(case: str, tmp_path: Path, config: Config) -> None:
-    other = compose(tmp_path, OTHER[case])
+    other = compose(tmp_path, *OTHER[case].split())
     assert config_hash(other) != config_hash(config)
     # Seeds of the run make replicates; the base's seed is part of the arm.
     replicate = OTHER[case].partition("=")[0] in ("seed", "init_seed", "order_seed")
@@ -117,6 +184,17 @@ def test_hashes_stay_what_they_are(tmp_path: Path) -> None:
     config = compose(tmp_path, "base=scratch", "adapter=head", "dataset.loader.rotation=180")
     assert len(config_hash(config)) == len(arm_hash(config)) == 12
     assert config_hash(config) == config_hash(from_container(to_container(config)))
+
+
+def test_a_run_that_was_named_by_how_its_options_were_written_is_found(tmp_path: Path) -> None:
+    config = compose(tmp_path, DEEP, "adapter.targets=[layers.2,layers.0,layers.1]", "study=s")
+    assert former_hash(config) != config_hash(config)
+    assert former_hash(compose(tmp_path)) == config_hash(compose(tmp_path))
+    former = tmp_path / "mlruns" / "runs" / "s" / f"{run_name(config)}-{former_hash(config)}"
+    former.mkdir(parents=True)
+    (former / "data_hash").write_text("some")
+    assert home_of(config, "some").path == latest_home(config).path == former
+    assert home_of(config, "other") == RunFolder.of(config)
 
 
 def test_an_option_that_came_later_changes_no_hash_where_it_is_off(config: Config) -> None:

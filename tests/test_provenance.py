@@ -252,6 +252,24 @@ def test_a_base_that_was_trained_to_other_weights_is_another(
     assert finished_run(config, load_data(config)) is None
 
 
+def test_the_same_run_in_two_places_leaves_the_same_files(tmp_path: Path) -> None:
+    configs = [tiny(tmp_path / place, "tracking=none") for place in "ab"]
+    results = [pipeline.run(config) for config in configs]
+    bases = [RunFolder.of(base).path for config in configs if (base := base_run(config))]
+    peft = ("peft/adapter_model.safetensors", "peft/adapter_config.json")
+    for name in ("adapter.safetensors", *peft):
+        one, other = ((result.folder / name).read_bytes() for result in results)
+        assert one == other
+    one, other = ((folder / "adapter.safetensors").read_bytes() for folder in bases)
+    assert one == other
+    tags = results[0].tags
+    assert Provenance.from_tags(tags) == Provenance.from_tags(results[1].tags)
+    assert Provenance.from_tags(tags).weights
+    assert tags["hardware.threads"] == "1"
+    for name in ("hardware.cpu_capability", "hardware.torch_build", "version.numpy", "code_hash"):
+        assert tags[name]
+
+
 def on_idx(root: Path, data: Path, *overrides: str) -> Config:
     return tiny(root, "dataset=mnist", "base=scratch", f"data_dir={data}", *overrides)
 

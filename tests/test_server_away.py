@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab import cli, journal, pipeline, syncing, tracking
+from adapterlab import cli, journal, pipeline, syncing
 from adapterlab.config import Config
 from adapterlab.open_run import OpenRun
 from adapterlab.packs import run_pack
 from adapterlab.runs import RunFolder, RunResult
+from adapterlab.store_uris import default_uri
 from adapterlab.sync_command import sync
 from faults.gate import Gate, gate_before
 from lab import Outcome, mlflow_process, tiny
@@ -223,7 +224,7 @@ def test_a_deleted_run_fails_alone_with_the_same_words(
 
     def delete(run: OpenRun) -> None:
         if run.config.seed == 1:
-            uri = run.config.tracking.uri or tracking.default_uri(tmp_path / "mlruns")
+            uri = run.config.tracking.uri or default_uri(tmp_path / "mlruns")
             MlflowClient(uri).delete_run(str(run.tracker.run_id))
 
     after(delete, 2)

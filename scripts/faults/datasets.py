@@ -108,7 +108,7 @@ def write(kind: str, folder: Path, rng: random.Random) -> None:
 
 def _write_idx(folder: Path, rng: random.Random) -> None:
     folder.mkdir(parents=True)
-    for part, count in (("train", 60), ("t10k", 20)):
+    for part, count in (("train", 200), ("t10k", 40)):
         labels = bytes(row % 10 for row in range(count))
         images = rng.randbytes(count * 28 * 28)
         for name, head, content in (

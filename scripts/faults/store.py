@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -36,16 +37,16 @@ def tries(setting: Setting) -> Iterator[Trial]:
 
 
 def _made(setting: Setting, root: Path, moment: float) -> Trial:
-    killed = _killed([_opening(root)], moment)
-    return _judged("while a store is made", root, killed, moment)
+    at_work = killed([_opening(root)], moment)
+    return _judged("while a store is made", root, at_work, moment)
 
 
 def _two(setting: Setting, root: Path, moment: float) -> Trial:
     """One of two is killed; the other has to come to its end."""
     first, other = _opening(root), _opening(root)
-    killed = _killed([first], moment)
+    at_work = killed([first], moment)
     other.join(300)
-    trial = _judged("while two processes make a store", root, killed, moment)
+    trial = _judged("while two processes make a store", root, at_work, moment)
     held = trial.held and other.exitcode == 0
     return trial if held else Trial(trial.fault, False, f"{trial.what}; other {other.exitcode}")
 
@@ -54,10 +55,10 @@ def _upgraded(setting: Setting, root: Path, moment: float) -> Trial:
     known = revisions()
     revision = setting.rng.choice(known[len(known) // 3 : -1])
     store = root / "mlruns" / "mlflow.db"
-    _forked(old_store, store, revision, RUNS).join(300)
+    forked(old_store, store, revision, RUNS).join(300)
     before = runs_of(store)
-    killed = _killed([_opening(root)], moment)
-    trial = _judged("while a store is upgraded", root, killed, moment)
+    at_work = killed([_opening(root)], moment)
+    trial = _judged("while a store is upgraded", root, at_work, moment)
     if runs_of(store) != before:
         return Trial(trial.fault, False, f"runs differ; from {revision}, {trial.what}")
     kept = [runs_of(path) for path in store.parent.glob("mlflow.db.before-*")]
@@ -70,19 +71,21 @@ def _half_made(setting: Setting, root: Path, moment: float) -> Trial:
     """Older versions let MLflow make the store in its place."""
     store = root / "mlruns" / "mlflow.db"
     store.parent.mkdir()
-    killed = _killed([_forked(_in_place, store)], moment)
-    return _judged("while an older version made a store", root, killed, moment)
+    at_work = killed([forked(_in_place, store)], moment)
+    return _judged("while an older version made a store", root, at_work, moment)
 
 
 def _trained(setting: Setting, root: Path, moment: float) -> Trial:
     fault = "`kill -9` of a training while its store is made, and again with `resume=true`"
-    arguments = (*TINY, "tracking=mlflow", "base=scratch", "study=store", "resume=true")
+    own = [option for option in TINY if not option.startswith("base.")]
+    arguments = (*own, "tracking=mlflow", "base=scratch", "study=store", "resume=true")
     with started(root, *arguments) as process:
         lock = root / "mlruns" / ".mlflow.lock"
         while not lock.exists() and process.poll() is None:
             time.sleep(0.01)
         time.sleep(moment)
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have come to its end
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     again = command(root, *arguments)
     found = sorted(statuses(root).values()) if again.code == 0 else []
@@ -91,7 +94,7 @@ def _trained(setting: Setting, root: Path, moment: float) -> Trial:
     return Trial(fault, held, what)
 
 
-def _judged(when: str, root: Path, killed: bool, moment: float) -> Trial:
+def _judged(when: str, root: Path, at_work: bool, moment: float) -> Trial:
     """Open the store that is left, which has to be whole then, with nothing left over."""
     fault = f"`kill -9` {when}"
     again = _opening(root)
@@ -100,12 +103,12 @@ def _judged(when: str, root: Path, killed: bool, moment: float) -> Trial:
     left = sorted(path.name for path in store.parent.glob("*.new*"))
     whole = again.exitcode == 0 and revision_of(store) == revisions()[-1]
     if whole and not left:
-        return Trial(fault, True, "opens" if killed else "opens; it had been made by then")
-    what = f"after {moment:.2f} s: exit {again.exitcode}, left {left}" + " (killed)" * killed
+        return Trial(fault, True, "opens" if at_work else "opens; it had been made by then")
+    what = f"after {moment:.2f} s: exit {again.exitcode}, left {left}" + " (killed)" * at_work
     return Trial(fault, False, what)
 
 
-def _killed(processes: Sequence[BaseProcess], moment: float) -> bool:
+def killed(processes: Sequence[BaseProcess], moment: float) -> bool:
     """Kill processes after some seconds; say whether any was still at work."""
     time.sleep(moment)
     alive = [process for process in processes if process.is_alive()]
@@ -116,10 +119,11 @@ def _killed(processes: Sequence[BaseProcess], moment: float) -> bool:
 
 
 def _opening(root: Path) -> BaseProcess:
-    return _forked(_open, root / "mlruns")
+    return forked(_open, root / "mlruns")
 
 
-def _forked(function: Callable[..., None], *arguments: object) -> BaseProcess:
+def forked(function: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Start a function in a fork of this process."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
     return process

@@ -1,9 +1,7 @@
 """The files that a run leaves: adapter, predictions, pictures, mistakes."""
 
 import logging
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from adapterlab.adapters import save_adapter
 from adapterlab.adapters.peft_format import save_peft
@@ -67,17 +65,3 @@ def write_files(
     if config.limit_of("test") is not None:
         title = f"{title}: a sample, whose rows are not the file's"
     write_mistakes(folder.mistakes, test, assembly.examples, title=title, pictures=pictures)
-
-
-def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
-    """Yield the files and folders that are kept with the MLflow run, and where each goes there."""
-    yield folder.config, None
-    yield folder.result, None
-    yield folder.adapter, "adapter"
-    yield folder.predictions, "predictions"
-    if folder.source_predictions.is_file():
-        yield folder.source_predictions, "predictions"
-    yield folder.figures, "figures"
-    yield folder.mistakes, "mistakes"
-    if folder.peft.is_dir():
-        yield folder.peft, "peft"

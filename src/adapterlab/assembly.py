@@ -18,12 +18,13 @@ from adapterlab.building import (
 )
 from adapterlab.config import BASES, Config
 from adapterlab.data.batches import SplitBatches
-from adapterlab.data.scrutiny import Cut, Scrutiny, repeated, require_different, scrutinise
-from adapterlab.data.splits import ImageSplit, TextSplit, kept_cut
+from adapterlab.data.scrutiny import Scrutiny, require_different
+from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import CheckpointError
 from adapterlab.hardware import weights_dtype
 from adapterlab.inputs import Inputs, make_inputs, vocabulary_is_made, within_limit
 from adapterlab.loading import RunData, load_data
+from adapterlab.scrutinised import scrutinised
 from adapterlab.seeding import stream
 
 
@@ -95,25 +96,17 @@ def assemble(
         )
     adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
     adapted.train()  # what a model leaves in evaluation mode depends on what is trained
-    scrutiny = _scrutinised(config, read, data) if like is None else like.scrutiny
+    if like is None:
+        used = {name: split.labels for name, split in data.splits.items()}
+        scrutiny = scrutinised(config, read, used)
+    else:
+        scrutiny = like.scrutiny
     notes = _notes(config, read, inputs, data, base) + scrutiny.notes
     if (rate := high_rate(config, plan(adapted))) is not None:
         warnings.warn(rate, stacklevel=2)
         notes = (*notes, rate)
     examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
-
-
-def _scrutinised(config: Config, read: RunData, data: SplitBatches[Any, Any]) -> Scrutiny:
-    """Look for what makes figures on the target's data worth less."""
-    cache = config.mlruns / "cache"
-    numbers, dataset = read.alike(cache), config.dataset
-    cut = None
-    if read.target.validation is None and repeated(numbers["train"]):
-        labels = read.target.train.labels
-        cut = Cut(*kept_cut(cache, labels, dataset.validation, dataset.validation_seed))
-    used = {name: split.labels for name, split in data.splits.items()}
-    return scrutinise(read.target, numbers, used, cut)
 
 
 def _require_same_vocabulary(config: Config, base: BaseWeights, inputs: Inputs) -> None:

@@ -206,7 +206,7 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
             weights = load_file(path)
         else:
             weights = _state_dict(read_checkpoint(path))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
     return BaseWeights(

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapterlab.garbage import collect_seldom
+from adapterlab.signals import in_helping_process
 
 IDLE_SECONDS = 60
 """After which the process ends; it is started again when there is more to do."""
@@ -41,4 +42,9 @@ def _executor() -> Any:
     # the one that loky and joblib reuse: a launcher may be at work with that.
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=collect_seldom)
+    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
+
+
+def _begin() -> None:
+    collect_seldom()
+    in_helping_process()

@@ -85,7 +85,7 @@ class Courier:
         standing = journal.standing
         with self._changed:
             begun, taken = time.monotonic(), self._taken
-            while journal.waiting() and standing.refused is None:
+            while journal.is_waiting and standing.refused is None:
                 if self._taken != taken:
                     begun, taken = time.monotonic(), self._taken
                 waited, why = time.monotonic() - begun, standing.why or self._away
@@ -113,7 +113,7 @@ class Courier:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _waiting(self) -> list[Journal]:
-        return [one for one in self._journals if one.standing.refused is None and one.waiting()]
+        return [one for one in self._journals if one.standing.refused is None and one.is_waiting]
 
     def _deliver(self, journal: Journal) -> None:
         def took(count: int) -> None:

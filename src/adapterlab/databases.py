@@ -13,11 +13,12 @@ from adapterlab.sqlite_store import whole
 from adapterlab.store_schema import KEPT, head, is_known
 from adapterlab.store_uris import shown, sqlite_file, without_stray_folders
 
-EXTRAS = {"postgresql": "pip install 'adapterlab[postgresql]'"}
-"""What brings the driver of a kind of database."""
-
-_SERVED = ("postgresql", "mysql", "mssql")
-"""Kinds of databases that MLflow keeps a store in, beside sqlite."""
+EXTRAS = {
+    "postgresql": "pip install 'adapterlab[postgresql]' brings the one of postgresql://",
+    "mysql": "pip install mysqlclient brings the one of mysql://",
+    "mssql": "pip install pyodbc brings the one of mssql://",
+}
+"""What brings the driver of a kind of database; only PostgreSQL's is tested."""
 
 _LOCK = 0x61646C6162  # spells adlab
 """PostgreSQL's number for the lock under which the tables are made."""
@@ -33,12 +34,14 @@ def ready(uri: str) -> Iterator[None]:
     Raises:
         AdapterLabError: there is no driver, no database answers, or its tables are another's.
     """
+    if _backend(uri) == "postgres":
+        raise AdapterLabError(f"tracking.uri={shown(uri)} should begin with postgresql://")
     file = sqlite_file(uri)
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(whole(file))
             stack.enter_context(without_stray_folders(uri))
-        elif _backend(uri) in _SERVED:
+        elif _backend(uri) in EXTRAS:
             stack.enter_context(_served(uri))
         yield
 
@@ -57,7 +60,7 @@ def _served(uri: str) -> Iterator[None]:
     try:
         connection = engine.connect()
     except SQLAlchemyError as error:
-        raise AdapterLabError(_unusable(uri, error)) from None
+        raise AdapterLabError(unusable(uri, error)) from None
     try:
         with connection:
             if engine.dialect.name == "postgresql":
@@ -86,12 +89,12 @@ def _engine(uri: str) -> Any:
             f"such as {backend}://USER:PASSWORD@HOST/NAME"
         ) from None
     except ImportError as error:
-        extra = EXTRAS.get(backend, f"install {error.name or 'it'}")
         raise AdapterLabError(
-            f"tracking.uri={shown(uri)} needs a driver that is not installed ({error}): {extra}"
+            f"tracking.uri={shown(uri)} needs a driver that is not installed ({error}); "
+            f"{EXTRAS[backend]}"
         ) from None
     except (ArgumentError, ValueError) as error:
-        raise AdapterLabError(_unusable(uri, error)) from None
+        raise AdapterLabError(unusable(uri, error)) from None
 
 
 def _require_usable(uri: str, connection: Any) -> None:
@@ -120,6 +123,7 @@ def _require_usable(uri: str, connection: Any) -> None:
     )
 
 
-def _unusable(uri: str, error: Exception) -> str:
-    first_line = str(error).splitlines()[0].replace(uri, shown(uri))
+def unusable(uri: str, error: Exception) -> str:
+    """Say in one line why a store cannot be used, without its password."""
+    first_line = str(error).strip().splitlines()[0].replace(uri, shown(uri))
     return f"tracking.uri={shown(uri)} cannot be used: {first_line}"

@@ -81,7 +81,11 @@ def deliver(
             case "data":
                 _data(client, run_id, first)
             case "file":
-                _file(client, run_id, folder / first["path"], first["where"])
+                path = folder / first["path"]
+                if _is_inside(path, folder):
+                    _file(client, run_id, path, first["where"])
+                else:
+                    log.warning("%s is not in the run's folder: it is not sent", path)
             case "end":
                 end_run(client, run_id, parent, first["status"], first["error"], first["at"])
         took(len(group))
@@ -133,6 +137,16 @@ def _data(client: Any, run_id: str, entry: Entry) -> None:
     source = json.dumps({"name": entry["name"]})
     kept = Dataset(entry["name"], entry["digest"], source_type="adapterlab", source=source)
     client.log_inputs(run_id, [DatasetInput(kept)])
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Say whether a file, or all that is in a folder, lies in a run's folder, links followed.
+
+    A journal in a folder from elsewhere may name any file that its reader can open.
+    """
+    home = folder.resolve()
+    within = chain([path], path.rglob("*"))
+    return all(one.resolve().is_relative_to(home) for one in within)
 
 
 def _file(client: Any, run_id: str, path: Path, where: str | None) -> None:

@@ -119,7 +119,7 @@ def flush(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the digest of a file's content.
+    """Return the digest of a file's content, in hex digits.
 
     Raises:
         OSError: it cannot be read.

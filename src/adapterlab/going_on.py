@@ -9,6 +9,7 @@ from adapterlab.loading import RunData
 from adapterlab.open_run import log_again
 from adapterlab.provenance import Provenance, foreseen, of_assembly, read_provenance
 from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.wholeness import made_whole
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def found(config: Config, folder: RunFolder, read: RunData) -> tuple[bool, RunRe
         return False, None
     if not _same(folder, before, foreseen(config, read)):
         return False, None
-    finished = folder.finished()
+    finished = made_whole(config, folder)
     return True, None if finished is None else log_again(config, finished, folder)
 
 

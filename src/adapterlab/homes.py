@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adapterlab.config import Config
 from adapterlab.files import write_text
-from adapterlab.runs import RunFolder
+from adapterlab.runs import RunFolder, former_hash, run_name
 
 
 def home_of(config: Config, data_hash: str) -> RunFolder:
@@ -38,8 +38,8 @@ def home_of(config: Config, data_hash: str) -> RunFolder:
 def known_home(config: Config, data_hash: str) -> RunFolder | None:
     """Return the folder that a run on these data has; None if it has none yet."""
     plain = RunFolder.of(config)
-    other = _other(plain, data_hash)
-    return next((home for home in (plain, other) if home.same_data(data_hash)), None)
+    places = (plain, _other(plain, data_hash), _former(config))
+    return next((home for home in places if home.same_data(data_hash)), None)
 
 
 def latest_home(config: Config) -> RunFolder:
@@ -49,7 +49,7 @@ def latest_home(config: Config) -> RunFolder:
         home = plain.path.with_name(_pointer(config).read_text())
         if home.is_dir():
             return RunFolder(home)
-    return plain
+    return _former(config) if not plain.path.is_dir() else plain
 
 
 def homes(config: Config) -> list[RunFolder]:
@@ -57,6 +57,13 @@ def homes(config: Config) -> list[RunFolder]:
     plain = RunFolder.of(config)
     others = sorted(plain.path.parent.glob(f"{plain.path.name}-*"))
     return [RunFolder(path) for path in (plain.path, *others) if path.is_dir()]
+
+
+def _former(config: Config) -> RunFolder:
+    """Return the folder that earlier versions gave a run, if it is there; or that of now."""
+    plain = RunFolder.of(config)
+    former = plain.path.with_name(f"{run_name(config)}-{former_hash(config)}")
+    return RunFolder(former) if former.is_dir() else plain
 
 
 def _other(plain: RunFolder, data_hash: str) -> RunFolder:
@@ -67,7 +74,7 @@ def _taken(folder: RunFolder, data_hash: str) -> bool:
     """Take a folder for these data, unless it is that of others; say whether it is theirs."""
     path = folder.path
     path.mkdir(parents=True, exist_ok=True)
-    if folder.finished() is None:
+    if not folder.result.is_file():
         part = path / f".data_hash.{os.getpid()}"
         part.write_text(data_hash)
         try:

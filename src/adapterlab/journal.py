@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from adapterlab.redaction import public
+
 NAME = "undelivered.jsonl"
 """The file, in the run's folder; not there when MLflow has all."""
 
@@ -103,6 +105,11 @@ class Journal:
         with self._lock:
             return list(self._pending)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are lines that MLflow has not taken."""
+        return bool(self._pending)
+
     def took(self, count: int) -> None:
         """Forget the first lines: MLflow has them."""
         with self._lock:
@@ -169,9 +176,9 @@ def folders(mlruns: Path, studies: Collection[str] | None = None) -> Iterator[Pa
 
 
 def without_password(uri: str) -> str:
-    """Return a URI as it may lie on disk: without user and password."""
+    """Return a URI as it may lie on disk: without user and password, and tokens in its query."""
     parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return str(public(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))))
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

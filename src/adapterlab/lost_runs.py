@@ -67,7 +67,7 @@ def bury_before(client: Any, experiment: str, folder: RunFolder, tags: dict[str,
 def bury_of_study(client: Any, mlruns: Path, study: str, experiment: str) -> None:
     """Mark the runs of a study that are RUNNING and that nobody carries out, and its own run.
 
-    What waits to be delivered is left alone: it says itself how it ended.
+    What waits to be delivered is left alone: it says itself how it ended. That it waits is said.
 
     Args:
         client: an MLflow client.
@@ -75,6 +75,11 @@ def bury_of_study(client: Any, mlruns: Path, study: str, experiment: str) -> Non
         study: its name.
         experiment: name of the MLflow experiment.
     """
+    if waiting := len(list(journal.folders(mlruns, [study]))):
+        log.warning(
+            "study=%s: of %d of its runs MLflow has not got all: `python scripts/sync.py study=%s`",
+            study, waiting, study,
+        )  # fmt: skip
     here = {id: path for path in (mlruns / "runs" / study).glob("*/") if (id := _id_in(path))}
     for run in _running(client, experiment, {"study": study}):
         process = run.data.tags.get(PROCESS_TAG)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from adapterlab.artifacts import artifacts, write_files
+from adapterlab.artifacts import write_files
 from adapterlab.assembly import Assembly
 from adapterlab.config import BASES, Config
-from adapterlab.files import sha256
+from adapterlab.files import sha256, sweep
 from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
 from adapterlab.measurements import Measurements, OfTheBase
@@ -30,6 +30,7 @@ from adapterlab.tracking import is_logged, tracked
 from adapterlab.training.outcome import Training
 from adapterlab.training.prefix import Prefix
 from adapterlab.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
+from adapterlab.wholeness import artifacts, seal
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
@@ -130,6 +131,7 @@ class OpenRun:
     def conclude(self, result: RunResult) -> RunResult:
         """Let the run count as finished, and log what came of it."""
         self.pictures.wait()
+        seal(self.folder)
         self.folder.finish(result)
         _log_end(result, self.folder, self.tracker, known=self.tags)
         self.folder.drop_checkpoints()
@@ -176,6 +178,7 @@ def open_run(
         ) as tracker,
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
+        sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])

@@ -56,6 +56,11 @@ class PatientClient:
         self._answered = os.environ.get(ANSWERED) == self._uri
         self._given_up = False
 
+    @property
+    def tracking_uri(self) -> str:
+        """The store's address, as MLflow's own client has it: with a password, if there is one."""
+        return str(self._client.tracking_uri)
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
         return lambda *args, **how: self._patiently(

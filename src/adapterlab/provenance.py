@@ -21,7 +21,7 @@ from adapterlab.adapters.base import adaptable, hash_tensors, hash_weights
 from adapterlab.bases import base_run
 from adapterlab.building import make_model
 from adapterlab.config import CheckpointBase, Config, PretrainedBase, TrainedBase
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.files import write_json
 from adapterlab.homes import known_home
 from adapterlab.inputs import vocabulary_is_made
@@ -35,6 +35,7 @@ from adapterlab.models.origin import (
     state_of,
 )
 from adapterlab.runs import RunFolder, file_hash
+from adapterlab.wholeness import finished_whole
 
 if TYPE_CHECKING:  # what finds finished runs again loads no more than that takes
     from adapterlab.assembly import Assembly
@@ -126,9 +127,9 @@ def write_provenance(folder: RunFolder, provenance: Provenance) -> None:
 
 def read_provenance(folder: RunFolder) -> Provenance | None:
     """Return what the run in a folder computed on, as far as it is known; None without a run."""
-    finished = folder.finished()
-    if finished is not None:
-        return replace(Provenance.from_tags(finished.tags), data=finished.data_hash)
+    with contextlib.suppress(CheckpointError):
+        if (finished := folder.finished()) is not None:
+            return replace(Provenance.from_tags(finished.tags), data=finished.data_hash)
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Provenance(**json.loads(_file(folder).read_text()))
     if not folder.config.is_file():
@@ -181,7 +182,7 @@ def _trained(config: Config, read: RunData) -> str:
     """Return a hash of the weights of the base that was trained here; empty if it was not yet."""
     run, data = base_run(config), read.of_source
     home = None if run is None or data is None else known_home(run, data.hash)
-    if home is None or home.finished() is None or not home.adapter.is_file():
+    if home is None or finished_whole(home) is None:
         return ""
     stat = home.adapter.stat()
     return _tensors_hash(home.adapter, stat.st_mtime_ns, stat.st_size)

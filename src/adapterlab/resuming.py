@@ -7,12 +7,13 @@ from adapterlab.loading import RunData
 from adapterlab.provenance import foreseen, read_provenance
 from adapterlab.runs import RunResult
 from adapterlab.tracking import is_logged
+from adapterlab.wholeness import finished_whole
 
 
 def finished_run(config: Config, data: RunData) -> RunResult | None:
     """Return the result of a run that `resume` need not repeat, None if there is more to do.
 
-    It has finished, on what it would be computed on now, and MLflow has it.
+    It has finished, on what it would be computed on now, its files are whole, and MLflow has it.
 
     Raises:
         AdapterLabError: the store cannot be reached.
@@ -20,7 +21,7 @@ def finished_run(config: Config, data: RunData) -> RunResult | None:
     if not config.resume:
         return None
     folder = home_of(config, data.hash)
-    result, before = folder.finished(), read_provenance(folder)
+    result, before = finished_whole(folder), read_provenance(folder)
     if result is None or before is None or journal.is_there(folder.path):
         return None
     if foreseen(config, data).unlike(before):

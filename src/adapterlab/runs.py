@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterlab import journal
 from adapterlab.config import CheckpointBase, Config, TrainedBase
+from adapterlab.equal_options import one_way
 from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
-from adapterlab.files import sha256, sweep, write_json, write_text
+from adapterlab.files import sha256, write_json, write_text
 from adapterlab.parsing import from_container, same_files, to_container, with_folders
 from adapterlab.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.redaction import public
@@ -54,8 +55,13 @@ USUAL_CUT = 0
 
 
 def config_hash(config: Config) -> str:
-    """Return 12 hex digits for what a run computes; equal configs give equal hashes anywhere."""
+    """Return 12 hex digits for what a run computes; equal ones give equal hashes anywhere."""
     return _digest(what_it_computes(config))
+
+
+def former_hash(config: Config) -> str:
+    """Return the hash that earlier versions gave a run, which looked at how options are written."""
+    return _digest(_as_written(config))
 
 
 def arm_hash(config: Config) -> str:
@@ -72,11 +78,17 @@ def arm_hash(config: Config) -> str:
 
 
 def what_it_computes(config: Config) -> dict[str, Any]:
-    """Return the options that a result depends on.
+    """Return the options that a result depends on, in one way where there are several.
 
     Of the hardware that is the precision, as it comes out on this machine; a base from a file, or
     a model from a folder, is its content, not its path.
     """
+    values = _as_written(config)
+    one_way(values, config)
+    return values
+
+
+def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
@@ -225,9 +237,10 @@ class RunFolder:
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
-        finished, path = self.finished(), self.path / DATA_HASH
-        if finished is not None:
-            return finished.data_hash == data_hash
+        path = self.path / DATA_HASH
+        with suppress(CheckpointError):
+            if (finished := self.finished()) is not None:
+                return finished.data_hash == data_hash
         return path.is_file() and path.read_text() == data_hash
 
     def start(self, config: Config, data_hash: str, *, keep: bool) -> bool:
@@ -244,7 +257,6 @@ class RunFolder:
                     path.rmdir()
                 elif path.name not in KEPT and path.name[0] != ".":
                     path.unlink()
-        sweep(self.path)
         write_config(self.config, config)
         write_text(self.path / DATA_HASH, data_hash)
         return self.checkpoints.is_dir()

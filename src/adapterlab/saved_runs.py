@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
+from adapterlab.building import check
 from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.files import sha256
@@ -21,6 +22,7 @@ from adapterlab.pipeline import run
 from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
 from adapterlab.store import connect
 from adapterlab.validation import STRICT
+from adapterlab.wholeness import require_adapter, seal
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -71,6 +73,7 @@ def rebuild(saved: SavedRun) -> Rebuilt:
     """
     with _found(saved) as (folder, result):
         config = _here(read_config(folder.config), saved)
+        check(config)  # before a base is fetched or trained for it
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
             assembly = assemble(config, train=train)
@@ -101,7 +104,7 @@ def _here(config: Config, saved: SavedRun) -> Config:
         precision=config.hardware.precision,
         threads=saved.hardware.threads or config.hardware.threads,
     )
-    tracking = replace(config.tracking, uri=saved.tracking_uri)
+    tracking = replace(config.tracking, uri=saved.tracking_uri, artifacts=None)
     return replace(
         config,
         hardware=hardware,
@@ -121,6 +124,7 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
         result = folder.finished()
         if result is None:
             raise AdapterLabError(f"run={saved.run}: no finished run in this folder")
+        require_adapter(folder)
         yield folder, result
         return
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as scratch:
@@ -206,8 +210,10 @@ class _OfferedBase:
         home = home_of(self.base, self.result.data_hash)
         with home.lock(wait=True):
             if home.finished() is None:
-                for name in ("config.yaml", "adapter.safetensors", "result.json"):
-                    (self.folder.path / name).replace(home.path / name)
+                for path in (self.folder.config, self.folder.adapter):
+                    path.replace(home.path / path.name)
+                seal(home)
+                self.folder.result.replace(home.result)
                 home.remember_mlflow_run(self.run_id)
 
 

@@ -13,12 +13,18 @@ from typing import Any
 from adapterlab.beside import cores, submit
 from adapterlab.config import Config
 from adapterlab.courier import Courier
-from adapterlab.databases import ready
+from adapterlab.databases import ready, unusable
 from adapterlab.errors import AdapterLabError
 from adapterlab.journal import without_password
 from adapterlab.patience import PatientClient, set_request_limits
 from adapterlab.redaction import remember
-from adapterlab.store_uris import default_uri, is_local, shown
+from adapterlab.store_uris import (
+    artifact_location,
+    default_uri,
+    is_local,
+    require_within_reach,
+    sqlite_file,
+)
 
 
 def connect(uri: str | None, mlruns: Path) -> Any:
@@ -48,8 +54,7 @@ def _open_store(uri: str) -> Any:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
-        first_line = str(error).splitlines()[0]
-        raise AdapterLabError(f"tracking.uri={shown(uri)} cannot be used: {first_line}") from None
+        raise AdapterLabError(unusable(uri, error)) from None
     return client
 
 
@@ -71,9 +76,14 @@ def _reach(uri: str) -> PatientClient:
     return client
 
 
-@lru_cache(maxsize=8)
 def server(uri: str) -> tuple[PatientClient, Courier]:
-    """Return what calls a server, and what brings runs' reports to it."""
+    """Return what calls a server, and what brings runs' reports to it; one of each a process."""
+    return _server(uri, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _server(uri: str, process: int) -> tuple[PatientClient, Courier]:
+    """Make both for a process: one that was forked has no thread that works for it."""
     from mlflow import MlflowClient
 
     set_request_limits()
@@ -84,13 +94,22 @@ def server(uri: str) -> tuple[PatientClient, Courier]:
 
 
 def require_store(config: Config) -> None:
-    """Ask a server, if runs are logged to one, before anything is trained.
+    """Ask a server or a database, if runs are logged to one, before anything is trained.
 
     Raises:
-        AdapterLabError: it does not answer.
+        AdapterLabError: it does not answer, or others would not reach the files of runs.
     """
-    if config.tracking.enabled and not is_local(config.tracking.uri):
-        connect(config.tracking.uri, config.mlruns)
+    tracking, mlruns = config.tracking, config.mlruns
+    if not tracking.enabled or sqlite_file(tracking.uri or default_uri(mlruns)) is not None:
+        return
+    client = connect(tracking.uri, mlruns)
+    if is_local(tracking.uri):
+        found = client.get_experiment_by_name(tracking.experiment)
+        if found is None:
+            artifact_location(tracking.uri, tracking.artifacts, mlruns)
+        else:
+            place = found.artifact_location
+            require_within_reach(tracking.uri, tracking.experiment, place, tracking.artifacts)
 
 
 def quieten() -> None:

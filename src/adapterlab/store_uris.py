@@ -10,9 +10,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.redaction import public
 
 SERVERS = ("http", "https", "databricks", "uc")
 """Schemes of stores that a server writes."""
+
+LONGEST = 200 - len(f"/{'0' * 32}/artifacts")
+"""Characters of an experiment's place for files: a database takes 200 for that of a run."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -59,10 +63,7 @@ def is_networked(uri: str) -> bool:
 
 def shown(uri: str) -> str:
     """Return a URI for people to read, without its password."""
-    try:
-        return _url(uri).render_as_string(hide_password=True) if "@" in uri else uri
-    except AdapterLabError:
-        return uri.partition(":")[0] + ":***"
+    return str(public(uri))
 
 
 def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str | None:
@@ -74,20 +75,30 @@ def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str |
         mlruns: the folder of runs on this machine.
 
     Raises:
-        ConfigError: others reach the store, and would not reach the folder.
+        ConfigError: others reach the store, and would not reach the folder; or what is named
+            holds a password.
     """
-    if named is not None:
-        return _as_uri(named)
-    if not is_local(uri):
+    if named is not None and shown(named) != named:
+        raise ConfigError(
+            f"tracking.artifacts={shown(named)} holds a password, and everyone who reads the "
+            "store would read it there; give it by variables of the environment"
+        )
+    if named is None and not is_local(uri):
         return None
-    if uri is not None and is_networked(uri):
+    if named is None and uri is not None and is_networked(uri):
         raise ConfigError(
             f"tracking.uri={shown(uri)} is reached over a network, and others would not reach the "
             f"files of runs under {mlruns}: set tracking.artifacts to a folder that all machines "
             "have, or to a URI such as s3://BUCKET/FOLDER; or let a server keep them (mlflow "
             "server --serve-artifacts), and name it in tracking.uri"
         )
-    return (mlruns / "artifacts").as_uri()
+    location = _as_uri(named) if named is not None else (mlruns / "artifacts").as_uri()
+    if uri is not None and not uri.startswith("sqlite") and len(location) > LONGEST:
+        raise ConfigError(
+            f"{location} is too long for a database, which takes {LONGEST} characters for the "
+            "place of artifacts: set root or tracking.artifacts to a shorter one"
+        )
+    return location
 
 
 def require_within_reach(

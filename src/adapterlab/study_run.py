@@ -20,6 +20,8 @@ from filelock import FileLock
 
 from adapterlab.patience import calm
 from adapterlab.revision import source_tags
+from adapterlab.signals import is_ending
+from adapterlab.store_errors import Trouble, trouble
 from adapterlab.whereabouts import PROCESS_TAG, this_process
 
 MULTIRUN_VARIABLE = "ADAPTERLAB_MULTIRUN"
@@ -57,7 +59,7 @@ def status_after(error: BaseException | None) -> str:
     """Return the status of what an error has ended, or nothing has."""
     if error is None:
         return "FINISHED"
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or is_ending()
     return "KILLED" if interrupted else "FAILED"
 
 
@@ -175,7 +177,11 @@ def log_report(
     with calm(client):
         for run_id, (arm, name) in names.items():
             tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
-            client.log_batch(run_id, tags=tags)
+            try:
+                client.log_batch(run_id, tags=tags)
+            except Exception as error:  # it has been deleted since it was read
+                if trouble(error) is not Trouble.GONE:
+                    raise
         if run is None:
             return
         run_id = run.info.run_id

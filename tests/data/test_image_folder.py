@@ -62,6 +62,41 @@ def test_hidden_files_are_passed_over(context: LoadContext, folder: Path) -> Non
     assert len(image_folder(context, folder).train) == 6
 
 
+def test_what_systems_leave_in_folders_is_passed_over(context: LoadContext, folder: Path) -> None:
+    for name in ("train/cat/Thumbs.db", "train/desktop.ini", "__MACOSX/train/._0.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    assert len(image_folder(context, folder).train) == 6
+
+
+def test_what_is_lost_of_an_image_is_said_also_from_the_cache(
+    context: LoadContext, folder: Path
+) -> None:
+    clear, opaque = (np.full((4, 4, 4), value, dtype=np.uint8) for value in (7, 255))
+    Image.fromarray(clear).save(folder / "train" / "cat" / "0.png")
+    Image.fromarray(opaque).save(folder / "train" / "cat" / "1.png")
+    frames = [Image.fromarray(photo(value)) for value in (1, 2)]
+    frames[0].save(folder / "test" / "dog" / "0.png", save_all=True, append_images=frames[1:])
+    for _ in range(2):
+        assert image_folder(context, folder).notes == (
+            "1 images are transparent in part, of which only the colours are seen "
+            "(one is train/cat/0.png)",
+            "1 images have several frames, of which the first is seen (one is test/dog/0.png)",
+        )
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("val.zip", "val.zip is not read: the validation split is .*/validation/<class>/<image>"),
+    ("val", "val is a file; wanted: a folder"),
+])  # fmt: skip
+def test_a_validation_split_that_would_not_be_read(
+    name: str, message: str, context: LoadContext, folder: Path
+) -> None:
+    (folder / name).write_text("x")
+    with pytest.raises(DataError, match=message):
+        image_folder(context, folder)
+
+
 class TestPixels:
     def gray(self, folder: Path) -> None:
         for path in folder.rglob("*.png"):

@@ -66,6 +66,33 @@ class TestTextFiles:
         with pytest.raises(DataError, match=r"has train.csv, train.jsonl; which of them is the tr"):
             text_files(context, folder)
 
+    @pytest.mark.parametrize("name", ["dev.csv", "valid.parquet", "eval.jsonl"])
+    def test_a_validation_split_under_another_name(
+        self, name: str, context: LoadContext, folder: Path
+    ) -> None:
+        (folder / name).write_text("text,label\nx,ham\n")
+        message = f"{name} is not read: the validation split is .*/validation.{{parquet,csv,jsonl}}"
+        with pytest.raises(DataError, match=message):
+            text_files(context, folder)
+
+    def test_a_link_to_nothing_is_no_missing_split(
+        self, context: LoadContext, folder: Path
+    ) -> None:
+        (folder / "validation.csv").symlink_to(folder / "gone.csv")
+        with pytest.raises(DataError, match=r"validation.csv is a link that leads nowhere"):
+            text_files(context, folder)
+
+    def test_a_label_with_a_space_is_explained(self, context: LoadContext, folder: Path) -> None:
+        (folder / "test.jsonl").write_text('{"text": "bye", "label": "Ham "}')
+        message = r"test.jsonl has label 'Ham ' in line 1; allowed: .* \(did you mean 'ham'\?\)"
+        with pytest.raises(DataError, match=message):
+            text_files(context, folder)
+
+    def test_rows_are_named_in_sentences(self, context: LoadContext, folder: Path) -> None:
+        splits = text_files(context, folder)
+        assert splits.place("train", 1) == f"{folder}/train.csv line 3"
+        assert splits.place("test", 0, brief=True) == "test.jsonl line 1"
+
     def test_a_missing_folder(self, context: LoadContext) -> None:
         with pytest.raises(DataError, match="no folder mial; looked at"):
             text_files(context, "mial")
@@ -199,6 +226,13 @@ class TestHub:
             "mail has no published test labels: its official validation split (4 rows) is the "
             "test split here, and validation is cut from train",
         )
+
+    def test_files_that_are_not_asked_for_are_named(
+        self, context: LoadContext, folder: Path, hub: list[tuple[Any, ...]]
+    ) -> None:
+        (folder / "validation.csv").write_text("text,label\nx,ham\n")
+        splits = hub_text(context, "mail", hub_path="someone/mail")
+        assert splits.notes == ("test.jsonl, train.csv are read, validation.csv beside them not",)
 
     def test_classes_without_an_example(
         self, context: LoadContext, hub: list[tuple[Any, ...]]

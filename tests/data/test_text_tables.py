@@ -265,3 +265,10 @@ class TestErrorsOfParquet:
         write_parquet(path, ["a"], [1])
         path.write_bytes(path.read_bytes()[:keep])
         refused(path, "is not a parquet file, or damaged")
+
+    def test_strings_that_are_not_utf8(self, tmp_path: Path) -> None:
+        path = tmp_path / "train.parquet"
+        raw = pa.array([b"good", b"\xff\xfeb"], pa.binary())
+        texts = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+        pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), path)
+        refused(path, r"has a text in row 1 \(counted from 0\) that is not UTF-8")

@@ -264,3 +264,21 @@ def test_a_model_that_mixes_rows_is_found_out(kind: type[MLP]) -> None:
         return
     with pytest.raises(CannotPackError, match="logits differ by"):
         try_out(models, x, labels)
+
+
+@pytest.mark.parametrize("broken", [{0}, {1, 2}])
+def test_a_lane_of_broken_numbers_does_not_give_up_the_pack(broken: set[int]) -> None:
+    models = lane_models("mlp", "lora", 3)
+    share_frozen(models)
+    x, labels = batches(0, 0)
+    for lane in broken:
+        next(iter(models[lane].trainable().values())).data.fill_(torch.nan)
+    assert try_out(models, x, labels) == [lane for lane in range(3) if lane not in broken]
+
+
+def test_a_pack_of_which_nothing_can_be_compared_is_given_up() -> None:
+    models = lane_models("mlp", "lora", 2)
+    share_frozen(models)
+    x, labels = batches(0, 0)
+    with pytest.raises(CannotPackError, match="no run's first logits and gradients are finite"):
+        try_out(models, x * torch.inf, labels)

@@ -68,9 +68,39 @@ def test_seeds_are_options_of_a_run_and_not_of_an_arm() -> None:
     assert not {"seed", "order_seed"} & set(arms_csv(findings).header)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1", "=", "-", "--1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+x",
+        "-x",
+        "@SUM(A1)",
+        "=",
+        "-",
+        "--1",
+        " =1",
+        '"=1',
+        "\ufeff=1",
+        "\uff1d1",
+        "\x00=1",
+    ],
+)
 def test_a_text_that_a_spreadsheet_would_run_is_quoted(text: str) -> None:
     assert as_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("fine;=1", "fine;'=1"),
+        ("fine\n=1\nfine", "fine\n'=1\nfine"),
+        ("fine;-1.5;-x", "fine;-1.5;'-x"),
+    ],
+)
+def test_what_another_list_sign_would_split_off_is_quoted_as_well(text: str, cell: str) -> None:
+    assert as_cell(text) == cell
 
 
 @pytest.mark.parametrize(

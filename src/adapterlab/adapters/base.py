@@ -228,6 +228,17 @@ class Strategy(ABC):
         adapted.reseed(seed)
         return adapted
 
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return options that name layers, the same for all ways of naming the same ones.
+
+        Args:
+            model: that is not adapted; it may be on the meta device.
+
+        Raises:
+            ConfigError: the strategy does not fit this model.
+        """
+        return {}
+
     def options(self) -> dict[str, Any]:
         """Return the strategy's arguments, for checkpoints and logs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -11,6 +11,9 @@ from adapterlab.adapters.base import AdaptedModel
 from adapterlab.errors import CheckpointError
 from adapterlab.files import write_tensors
 
+UNREADABLE = (SafetensorError, OSError, RuntimeError)
+"""What a file raises that is no safetensors, or larger than what can be mapped."""
+
 FORMAT = "adapterlab-adapter-1"
 
 
@@ -46,7 +49,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             metadata: dict[str, str] = file.metadata() or {}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such adapter checkpoint") from None
-    except (SafetensorError, OSError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not an adapter checkpoint of this program ({FORMAT})")
@@ -97,7 +100,7 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             _require_fit(shapes, adapted, path)
             tensors = {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
     with torch.no_grad():
         for name, own in expected.items():

@@ -15,9 +15,11 @@ from adapterlab.adapters.base import (
     HeadMode,
     SeededDropout,
     Strategy,
+    linear_layers,
     replace_module,
     within,
 )
+from adapterlab.adapters.one_way import pattern_of, targets_of
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
     Layers,
@@ -193,6 +195,23 @@ class LoRA(Strategy):
         return select_layers(
             model, self.targets, with_head=self.head == "adapt", layers=self.layers
         )
+
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return targets, blocks, rank, alpha and their exceptions, as the layers have them."""
+        layers, aliases = self._layers(model), aliases_of(model)
+        head = linear_layers(model, head=True)
+        targets, blocks = targets_of(model, [name for name in layers if name not in head])
+        of_head = sorted(head.keys() & layers.keys())
+        if of_head != sorted(head) and self.head == "adapt":
+            targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
+        ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
+        alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
+        rank, other_ranks = pattern_of(ranks)
+        alpha, other_alphas = pattern_of(alphas)
+        return {
+            **{"targets": targets, "layers": blocks, "rank": rank, "alpha": alpha},
+            **{"rank_pattern": other_ranks, "alpha_pattern": other_alphas},
+        }
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer, and unfreeze what is trained beside them."""

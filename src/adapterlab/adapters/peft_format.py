@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from adapterlab.adapters.base import AdaptedModel
 from adapterlab.adapters.dora import DoRA
+from adapterlab.adapters.io import UNREADABLE
 from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.errors import CheckpointError, ConfigError
@@ -319,10 +320,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config.get("lora_alpha", 1), int | float):
         raise CheckpointError(f"{path} is not the configuration of a PEFT adapter")
     if not _are_patterns(config.get("alpha_pattern")):
-        raise CheckpointError(
-            f"{path}: alpha_pattern holds no numbers by plain patterns; allowed: at most "
-            f"{_MOST_REPETITIONS} repetitions in a pattern, none of them of a group"
-        )
+        most = f"at most {_MOST_REPETITIONS} repetitions in a pattern, none of them of a group"
+        raise CheckpointError(f"{path}: alpha_pattern is no numbers by patterns; allowed: {most}")
     return {"lora_alpha": 8, **config}  # PEFT's default
 
 
@@ -336,7 +335,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
         raise CheckpointError(
             f"{path}: no such file; have PEFT save with safe_serialization=True"
         ) from None
-    except (SafetensorError, OSError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
 
 

@@ -36,17 +36,16 @@ def require_learnable(splits: Splits[Any], validation: float) -> None:
 
 def _require_names(splits: Splits[Any], counts: Tensor) -> None:
     names = splits.classes
-    if pair := same_to_a_reader(names):
-        numbers = [names.index(pair[0]), len(names) - 1 - names[::-1].index(pair[1])]
+    if (pair := same_to_a_reader(names)) and pair[0] != pair[1]:
+        numbers = [names.index(name) for name in pair]
         first, second = (
             f"{quoted(names[number])} ({_rows(int(counts[number]))})" for number in numbers
         )
         rare = min(numbers, key=lambda number: int(counts[number]))
         where = f"; see {_first(splits, rare)}" if counts[rare] else ""
-        by = difference(*pair) if pair[0] != pair[1] else "nothing"
         raise DataError(
-            f"{_home(splits)}: the labels {first} and {second} differ by {by} only{where}; "
-            "write them alike"
+            f"{_home(splits)}: the labels {first} and {second} differ by {difference(*pair)} "
+            f"only{where}; write them alike"
         )
     if why := complaint(names):
         raise DataError(f"{_home(splits)} has class names that cannot be told apart: {why}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
@@ -278,7 +279,7 @@ def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTra
             output_loading_info=True,
             **TENSORS,
         )
-    except (*UNAVAILABLE, RuntimeError, SafetensorError) as error:
+    except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(_unavailable(name, error)) from None
     body = body_name(model)
     mismatched = {key for key, *_ in report["mismatched_keys"]}

@@ -1,14 +1,58 @@
-"""What a pack takes of memory, estimated from a model that has no weights yet."""
+"""What a pack takes of memory at most, estimated from a model that has no weights yet.
+
+The estimate is an upper bound with a margin, so that packs which are made to fit do fit; how near
+it comes is measured by scripts/benchmarks/memory.py. It counts what is there at the worst moment of
+three: while lanes are trained, while they are evaluated, and while a run's files are written.
+"""
 
 from dataclasses import dataclass
 
 from torch import nn
 
 from adapterlab.adapters.base import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 
-_KEPT_PER_OUTPUT = 3
-"""Numbers kept for each output of a layer: itself, its gradient, and what a nonlinearity keeps."""
+MARGIN = 1.2
+"""What an allocator keeps between tensors, and libraries for their products."""
+
+FIXED = 24 * 2**20
+"""Bytes that any pack takes: samples, tables, files on their way."""
+
+_WAITING = 32
+"""Batches whose logits wait to be counted; see `adapterlab.training.tally`."""
+
+_IN_FLIGHT, _MORE_OF_DORA = 5, 2
+"""Rows of the widest layer that are there at once: outputs, updates, and gradients of both."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a pack works on, besides its model.
+
+    Attributes:
+        batch: rows of a training batch.
+        evaluated: rows of the largest batch in evaluation.
+        tested: examples of the test split.
+        tokens: of a row; 1 where a row is one vector.
+        classes: of the task.
+        moments: numbers that the optimizer keeps for each parameter.
+        bytes_per_number: of weights and activations.
+        mixed: products are computed in half as many bytes.
+        kept_models: whole sets of weights that are kept beside the model while it trains.
+        spare_models: whole models that are there for a moment, before or after the training.
+    """
+
+    batch: int
+    evaluated: int
+    tested: int
+    tokens: int
+    classes: int
+    moments: int
+    bytes_per_number: int
+    mixed: bool
+    kept_models: int
+    spare_models: int
 
 
 @dataclass(frozen=True)
@@ -16,59 +60,125 @@ class PackMemory:
     """Bytes of the parts of a pack, and how much of the model its lanes share.
 
     Attributes:
-        base: the model's own weights, which are there once.
-        trained: of one lane, with gradients, moments, and the copy of the best epoch.
-        activations: of one lane's batch, through the layers that lanes do not share.
+        model: weights that are there all the time.
+        saving: one lane's copy on its way to a file, and weights in a second format.
+        lane: of each lane while it is trained and evaluated: weights, gradients, moments.
+        training: what layers make of a batch, of each lane.
+        training_shared: likewise, of each stream of data that lanes share.
+        evaluating: what layers make of a batch in evaluation, of each lane.
+        evaluating_shared: likewise, once for all.
+        writing: what is there once while a run's files are written, or a lane is assembled.
+        resting: of each lane then.
         own_weights: trained parameters of one lane that are the model's own, outside adapters.
         depth: frozen blocks before the first that is trained or adapted.
         blocks: of the model; both are 0 where lanes share rows whatever the blocks are.
     """
 
-    base: int
-    trained: int
-    activations: int
+    model: int
+    saving: int
+    lane: int
+    training: int
+    training_shared: int
+    evaluating: int
+    evaluating_shared: int
+    writing: int
+    resting: int
     own_weights: int
     depth: int
     blocks: int
 
-    def gib(self, lanes: int) -> float:
-        """Return the estimate for a number of lanes, in GiB."""
-        return (self.base + lanes * (self.trained + self.activations)) / 2**30
+    def gib(self, lanes: int, streams: int) -> float:
+        """Return the estimate for so many lanes that read so many streams of data, in GiB."""
+        trained = self.saving + lanes * self.lane
+        worst = max(
+            trained + lanes * self.training + streams * self.training_shared,
+            trained + lanes * self.evaluating + self.evaluating_shared,
+            self.writing + lanes * self.resting,
+        )
+        return (MARGIN * (self.model + worst) + FIXED) / 2**30
 
 
-def pack_memory(
-    adapted: AdaptedModel,
-    *,
-    batch_size: int,
-    tokens: int,
-    moments: int,
-    bytes_per_number: int,
-) -> PackMemory:
+@dataclass(frozen=True)
+class _Row:
+    """Numbers that layers make of a row's token.
+
+    Attributes:
+        kept: for the backward pass, of each lane.
+        widest: outputs, or inputs, of the widest layer that each lane has to itself.
+        shared: likewise, of the widest layer before these.
+        in_flight: rows of a widest layer that are there at once.
+    """
+
+    kept: int
+    widest: int
+    shared: int
+    in_flight: int
+
+    @property
+    def total(self) -> int:
+        """Of the widest of all."""
+        return max(self.widest, self.shared)
+
+
+def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     """Estimate the memory of a pack; it works on the meta device.
 
     Args:
         adapted: the model of a lane.
-        batch_size: rows of a batch.
-        tokens: of a row; 1 where a row is one vector.
-        moments: numbers that the optimizer keeps for each parameter.
-        bytes_per_number: of weights and activations.
+        load: what it works on.
     """
-    count = adapted.count()
+    count, size = adapted.count(), load.bytes_per_number
     depth = frozen_depth(adapted)
     is_chain = getattr(adapted.model, "is_chain", False)
     blocks: tuple[str, ...] = () if is_chain else adapted.model.blocks  # type: ignore[assignment]
-    shared = blocks[:depth]
-    outputs = own = 0
-    for name, module in adapted.model.named_modules():
-        if isinstance(module, nn.Linear) and not within(name, shared):
-            outputs += module.out_features
-        if not isinstance(module, AdapterLayer) and not adapted.in_head(name):
-            own += sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
+    row = _row(adapted, blocks[:depth], is_chain=is_chain)
+    own = sum(
+        p.numel()
+        for name, module in adapted.model.named_modules()
+        if not isinstance(module, AdapterLayer) and not adapted.in_head(name)
+        for p in module.parameters(recurse=False)
+        if p.requires_grad
+    )
+    weights, trained = count.total * size, count.trainable * size
+    batch, evaluated = (n * load.tokens * size for n in (load.batch, load.evaluated))
+    logits = _WAITING * load.evaluated * load.classes * (size + 8)
+    largest = max(p.numel() for p in adapted.trainable().values()) * size
+    half = 2 if load.mixed else 0  # products keep the weights that they took in half the bytes
     return PackMemory(
-        base=count.total * bytes_per_number,
-        trained=count.trainable * bytes_per_number * (3 + moments),
-        activations=batch_size * tokens * outputs * _KEPT_PER_OUTPUT * bytes_per_number,
+        model=(1 + load.kept_models) * weights,
+        saving=(2 + load.moments) * trained + weights * half // 4,
+        # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
+        # there twice while it is brought into its parameter's layout.
+        lane=(4 + load.moments) * trained + largest + trained * half // 4,
+        training=batch * (row.kept + row.in_flight * row.widest),
+        training_shared=batch * row.in_flight * row.shared,
+        evaluating=evaluated * row.in_flight * row.widest + logits,
+        evaluating_shared=evaluated * row.in_flight * row.shared,
+        writing=load.spare_models * weights + evaluated * row.in_flight * row.total,
+        resting=3 * trained + 3 * load.tested * load.classes * size,
         own_weights=own,
         depth=depth,
         blocks=len(blocks),
     )
+
+
+def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _Row:
+    modules = dict(adapted.model.named_modules())
+    dropping = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modules.values())
+    # A nonlinearity keeps its input or its output, and what follows keeps its own input.
+    times = 1 if is_chain and not dropping else 2
+    kept, widest, shared, is_shared = 0, 1, 1, is_chain
+    for name, module in modules.items():
+        if not isinstance(module, nn.Linear):
+            continue
+        layer = modules[name.rpartition(".")[0]] if name.endswith(".base") else module
+        is_shared = is_shared and not any(p.requires_grad for p in layer.parameters())
+        if is_shared or within(name, frozen):
+            shared = max(shared, module.in_features, module.out_features)
+            continue
+        if not kept:
+            shared = max(shared, module.in_features)
+        widest = max(widest, module.out_features, module.in_features if kept else 1)
+        kept += (times + isinstance(layer, DoRALinear)) * module.out_features
+    dora = any(isinstance(module, DoRALinear) for module in modules.values())
+    return _Row(kept, widest, shared, _IN_FLIGHT + _MORE_OF_DORA * dora)

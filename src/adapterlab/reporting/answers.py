@@ -18,6 +18,7 @@ from adapterlab.evidence.ensembles import Pool, log_probabilities
 from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.reading import parse_mapping, read_text
 from adapterlab.reporting.study import Run
+from adapterlab.store_errors import StoreAwayError, Trouble, briefly, trouble
 
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
 SOURCE_PREDICTIONS = "predictions/source_predictions.parquet"
@@ -164,8 +165,12 @@ def _artifact(run: Run, name: str) -> Path | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        path = Path(download_artifacts(artifact_uri=f"{run.artifacts}/{name}"))
-    except (MlflowException, OSError):
+        uri = f"{run.artifacts}/{name}"
+        path = Path(download_artifacts(artifact_uri=uri, tracking_uri=run.store))
+    except (MlflowException, OSError) as error:
+        # What a server that is away has is not missing.
+        if urlsplit(run.artifacts).scheme not in ("", "file") and trouble(error) is Trouble.AWAY:
+            raise StoreAwayError(f"{run.artifacts} cannot be read: {briefly(error)}") from None
         return None
     return path if path.is_file() else None
 

@@ -29,8 +29,7 @@ def as_cell(value: object) -> object:
     """Return a value with a quote before each text that a spreadsheet would run; numbers stay."""
     if not isinstance(value, str):
         return value
-    begins = len(value) - len(value.lstrip(_BLANKS))
-    text = value[:begins] + _LATER.sub("'", value[begins:])
+    text = _LATER.sub("'", value)
     return f"'{text}" if _FIRST.match(text) else text
 
 

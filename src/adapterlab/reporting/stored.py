@@ -67,6 +67,7 @@ class Run:
         arm: the arm's hash.
         tags, params, metrics: as they were logged; a run that was killed early may lack any.
         artifacts: where its files are.
+        store: the tracking URI of what has them, where that is a server; None is MLflow's own.
         status: what came of it.
         reason: why it has not finished, in a line; empty if it has.
         replicate: what its draws come from.
@@ -81,6 +82,7 @@ class Run:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     artifacts: str = ""
+    store: str | None = None
     status: Status = Status.FINISHED
     reason: str = ""
     replicate: Replicate = Replicate(0, 0)
@@ -136,7 +138,7 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
         if "arm" not in raw.data.tags:
             strange += 1
             continue
-        run = _run(raw)
+        run = _run(raw, client.tracking_uri)
         attempts.setdefault(run.tags.get("config_hash", run.run_id), []).append(run)
     if strange:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
@@ -146,7 +148,7 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     return [run for same in attempts.values() for run in counted(same)]
 
 
-def _run(raw: Any) -> Run:
+def _run(raw: Any, store: str) -> Run:
     tags = dict(raw.data.tags)
     status, reason = _outcome(raw.info.status, tags.get("error", ""))
     return Run(
@@ -156,6 +158,7 @@ def _run(raw: Any) -> Run:
         params=dict(raw.data.params),
         metrics=dict(raw.data.metrics),
         artifacts=raw.info.artifact_uri,
+        store=store,
         status=status,
         reason=reason,
         replicate=_replicate(raw.data.params, tags),

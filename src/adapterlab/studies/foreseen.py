@@ -147,16 +147,16 @@ def stored(config: Config) -> Seen | None:
         max_results=_MOST_RUNS,
     )
     runs = [run for run in found if "test/accuracy" in run.data.metrics]
-    return _seen(runs, str(config.limit_of("test")))
+    return _seen(runs, str(config.limit_of("test")), client.tracking_uri)
 
 
-def _seen(runs: Sequence[Any], limit: str) -> Seen | None:
+def _seen(runs: Sequence[Any], limit: str, store: str) -> Seen | None:
     """Pool the spread over seeds of the arms of all studies."""
     import numpy as np
 
-    groups: dict[tuple[str, str], list[Any]] = {}
+    groups: dict[tuple[str, ...], list[Any]] = {}
     for run in runs:
-        key = run.data.tags.get("study", ""), run.data.tags.get("arm", "")
+        key = tuple(run.data.tags.get(tag, "") for tag in ("study", "arm", "data_hash"))
         groups.setdefault(key, []).append(run)
     arms = {key: _scores(group) for key, group in groups.items()}
     arms = {key: scores for key, scores in arms.items() if len(scores) > 1}
@@ -164,7 +164,7 @@ def _seen(runs: Sequence[Any], limit: str) -> Seen | None:
         return None
     spare = sum(float(np.var(scores)) * len(scores) for scores in arms.values())
     freedom = sum(len(scores) - 1 for scores in arms.values())
-    sizes = (_examples(run) for run in runs if _test_limit(run.data.params) == limit)
+    sizes = (_examples(run, store) for run in runs if _test_limit(run.data.params) == limit)
     return Seen(
         deviation=(spare / freedom) ** 0.5,
         accuracy=float(np.mean([np.mean(scores) for scores in arms.values()])),
@@ -188,7 +188,7 @@ def _test_limit(params: Any) -> str:
     return str(params.get("limit.test", params.get("limit", "None")))
 
 
-def _examples(run: Any) -> int | None:
+def _examples(run: Any, store: str) -> int | None:
     """Return how many examples a run was tested on: the rows of its predictions."""
     import pyarrow.parquet as pq
     from mlflow.artifacts import download_artifacts
@@ -196,7 +196,9 @@ def _examples(run: Any) -> int | None:
 
     uri = f"{run.info.artifact_uri}/predictions/predictions.parquet"
     try:
-        return int(pq.read_metadata(download_artifacts(artifact_uri=uri)).num_rows)
+        return int(
+            pq.read_metadata(download_artifacts(artifact_uri=uri, tracking_uri=store)).num_rows
+        )
     except (MlflowException, OSError):
         return None
 
@@ -214,5 +216,5 @@ def _size(configs: Sequence[Config]) -> tuple[int, int]:
     arms: dict[str, set[tuple[int, int, int]]] = {}
     for c in configs:
         replicate = c.init_seed, c.order_seed, c.dataset.validation_seed
-        arms.setdefault(arm_hash(c), set()).add(replicate)
+        arms.setdefault(f"{arm_hash(c)} {c.data_dir}", set()).add(replicate)
     return len(arms), min(map(len, arms.values()))

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.building import sketch
-from adapterlab.config import Adam, CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
+from adapterlab.config import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
 from adapterlab.hardware import resolve_accelerator, resolve_precision
 from adapterlab.loading import AnySplits, RunData
 from adapterlab.packing import CannotPackError, Signature, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
 from adapterlab.parsing import to_container
+from adapterlab.studies.load import load_of
 
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
@@ -34,7 +35,7 @@ class PlannedPack:
     Attributes:
         jobs: their places in the study.
         why: what they share, or why a run stays alone.
-        gib: estimated memory that training takes beside the data.
+        gib: memory that it takes beside the data at most, by an estimate.
         packed: False for a single run that is trained the ordinary way.
     """
 
@@ -78,13 +79,7 @@ def plan_packs(
 
 def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
     adapted = sketch(config, read)
-    memory = pack_memory(
-        adapted,
-        batch_size=config.batch_size,
-        tokens=config.dataset.max_length if config.dataset.kind == "text" else 1,
-        moments=2 if isinstance(config.optimizer, Adam) else 1,
-        bytes_per_number=8 if config.hardware.precision == "64-true" else 4,
-    )
+    memory = pack_memory(adapted, load_of(config, read))
     alone, parts = _why_alone(config, adapted, memory), cast(Signature, ())
     shared = _shared(config, adapted, read)
     if alone is None:
@@ -165,9 +160,9 @@ def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
         why = first.alone or "no other run trains the same parameters of the same base"
-        return [PlannedPack((first.job,), why, first.memory.gib(1), packed=False)]
+        return [PlannedPack((first.job,), why, first.memory.gib(1, 1), packed=False)]
     most = MOST_LANES
-    while most > 1 and max(c.memory.gib(most) for c in group) > memory_gib:
+    while most > 1 and _gib(group, most) > memory_gib:
         most -= 1
     count = -(-len(group) // most)
     base, more = divmod(len(group), count)
@@ -175,10 +170,17 @@ def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
     for number in range(count):
         part = group[start : start + base + (number < more)]
         start += len(part)
-        gib = max(candidate.memory.gib(len(part)) for candidate in part)
         strategies = dict.fromkeys(str(c.config.adapter["name"]) for c in part)
         why = f"{' and '.join(strategies)} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
-        packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True))
+        packs.append(
+            PlannedPack(tuple(c.job for c in part), why, _gib(part, len(part)), packed=True)
+        )
     return packs
+
+
+def _gib(runs: Sequence[_Candidate], lanes: int) -> float:
+    """Return what so many of these runs take as one pack at most."""
+    streams = min(lanes, len({run.config.order_seed for run in runs}))
+    return max(run.memory.gib(lanes, streams) for run in runs)

@@ -17,6 +17,7 @@ from adapterlab.budgets import parse_solved
 from adapterlab.homes import latest_home
 from adapterlab.patience import calm
 from adapterlab.store import connect
+from adapterlab.store_errors import Trouble, trouble
 from adapterlab.studies.processes import ReadOnce
 from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
@@ -88,12 +89,16 @@ class Marks:
         from mlflow.entities import RunTag
 
         client = self._client()
-        with calm(client):
-            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-            known = client.get_run(run_id).data.tags if gone else {}
-            for name in gone:
-                if name in known:
-                    client.delete_tag(run_id, name)
+        try:
+            with calm(client):
+                client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+                known = client.get_run(run_id).data.tags if gone else {}
+                for name in gone:
+                    if name in known:
+                        client.delete_tag(run_id, name)
+        except Exception as error:  # a run that was deleted has failed, and the others go on
+            if trouble(error) is not Trouble.GONE:
+                raise
 
     def _client(self) -> Any:
         return connect(self.config.tracking.uri, Path(self.config.root) / "mlruns")

@@ -78,7 +78,12 @@ def fit(
     callbacks: list[pl.Callback] = [progress, throughput, checkpoints]
     if config.early_stopping is not None:
         stopping = Stopping(
-            monitor, mode=mode, patience=config.early_stopping, check_on_train_epoch_end=True
+            monitor,
+            mode=mode,
+            patience=config.early_stopping,
+            check_on_train_epoch_end=True,
+            # It looks at a float32, in which a large loss is infinite; `require_finite` is exact.
+            check_finite=False,
         )
         callbacks.append(stopping)
     trainer = make_trainer(

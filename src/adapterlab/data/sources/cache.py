@@ -10,7 +10,7 @@ from adapterlab.cache import Entry, stored
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.files import sha256
 
-_FORMAT = 1  # raise it whenever decoding changes, so that older entries are left alone
+_FORMAT = 2  # raise it whenever decoding changes, so that older entries are left alone
 
 
 def fingerprint(files: Iterable[Path]) -> str:

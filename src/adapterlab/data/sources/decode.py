@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from os import cpu_count
 from pathlib import Path
@@ -23,7 +24,10 @@ from adapterlab.sizes import require_bytes
 Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
 
 _CHUNK = 256
+_FRAMES = "frames"
 _SMALL_BYTES = 4096  # CIFAR-10 has 300 to 3,000 bytes an image
+_DECODED = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+
 _GRAY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 
@@ -43,8 +47,36 @@ class Encoded:
     name: Callable[[int], str]
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What of the images is not in their pixels, by the names of the images.
+
+    Args:
+        transparent: those of which something is transparent.
+        moving: those of several frames.
+    """
+
+    transparent: list[str] = field(default_factory=list)
+    moving: list[str] = field(default_factory=list)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is lost, a sentence each."""
+        kinds = (
+            (self.transparent, "are transparent in part, of which only the colours are seen"),
+            (self.moving, "have several frames, of which the first is seen"),
+        )
+        return tuple(
+            f"{len(names):,} images {what} (one is {'/'.join(Path(min(names)).parts[-3:])})"
+            for names, what in kinds
+            if names
+        )
+
+
 def decode(
-    parts: Sequence[Encoded], shape: tuple[int, int, int] | None, title: str
+    parts: Sequence[Encoded],
+    shape: tuple[int, int, int] | None,
+    title: str,
+    lost: Lost | None = None,
 ) -> list[Tensor]:
     """Decode all parts to one shape.
 
@@ -57,6 +89,7 @@ def decode(
         parts: the splits.
         shape: the wanted ``(C, H, W)``, C being 1 or 3.
         title: what the progress bar calls the data.
+        lost: takes what is not in the pixels.
 
     Returns:
         For each part uint8 ``[count, C, H, W]``.
@@ -79,7 +112,7 @@ def decode(
 
     def run(job: tuple[Encoded, range]) -> list[Pixels]:
         part, rows = job
-        return [_decode_one(part.read(i), part.name(i), shape) for i in rows]
+        return [_decode_one(part.read(i), part.name(i), shape, lost) for i in rows]
 
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
         chunks = track(
@@ -105,8 +138,15 @@ def _small(parts: Sequence[Encoded]) -> bool:
     return size < _SMALL_BYTES
 
 
-def _decode_one(content: bytes | Path, name: str, shape: tuple[int, int, int] | None) -> Pixels:
+def _decode_one(
+    content: bytes | Path, name: str, shape: tuple[int, int, int] | None, lost: Lost | None
+) -> Pixels:
     image = _load(content, name)
+    if lost is not None:
+        if image.has_transparency_data and _opacity(image) < 255:
+            lost.transparent.append(name)
+        if image.info.get(_FRAMES, 1) > 1:
+            lost.moving.append(name)
     if image.mode not in (*_GRAY, *_COLOUR):
         raise DataError(
             f"{name} has pixels of mode {image.mode}; allowed: 8-bit grayscale or colour"
@@ -118,11 +158,24 @@ def _decode_one(content: bytes | Path, name: str, shape: tuple[int, int, int] | 
     return np.asarray(image)
 
 
+@cache
+def _formats() -> list[str]:
+    """Return the formats that Pillow decodes by itself: for EPS, it would start Ghostscript."""
+    Image.init()
+    return [name for name in _DECODED if name in Image.OPEN]
+
+
+def _opacity(image: Image.Image) -> int:
+    """The least of an image's pixels, 255 being opaque."""
+    return int(np.asarray(image.convert("RGBA"))[..., 3].min())
+
+
 def _load(content: bytes | Path, name: str) -> Image.Image:
     source: Any = BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=_formats()) as image:
             image.load()
+            image.info[_FRAMES] = getattr(image, "n_frames", 1)
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 return ImageOps.exif_transpose(image)
             return image

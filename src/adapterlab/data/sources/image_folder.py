@@ -9,13 +9,17 @@ import torch
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.decode import Encoded, Lost, decode
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import DataError, allowed
 
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}  # name of the folder of each
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+_OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
+"""What systems and archivers leave in folders; they hide it from people."""
 
 
 class _Listing(NamedTuple):
@@ -29,8 +33,9 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
     """Read ``<path>/{train,test[,val]}/<class>/*.{png,jpg,jpeg,bmp,webp}``.
 
     Classes are the sorted folder names. Images are RGB unless all are grayscale, and of
-    ``context.shape``: resized bilinearly with antialiasing as they are decoded. Hidden files are
-    passed over. The decoded images are cached until a file changes.
+    ``context.shape``: resized bilinearly with antialiasing as they are decoded. Transparency and
+    all but the first frame are dropped, which a note says. Hidden files, and what systems leave in
+    folders (``Thumbs.db``), are passed over. The decoded images are cached until a file changes.
 
     Args:
         context: where to look for a relative path, the cache, and the shape.
@@ -46,7 +51,8 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
 
     def build() -> ImageSplits:
         encoded = [_encoded(listing.files) for listing in listings.values()]
-        images = decode(encoded, context.shape, title=root.name)
+        lost = Lost()
+        images = decode(encoded, context.shape, title=root.name, lost=lost)
         splits = {
             name: ImageSplit(tensor, torch.tensor(listing.labels))
             for (name, listing), tensor in zip(listings.items(), images, strict=True)
@@ -56,6 +62,7 @@ def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
             test=splits["test"],
             validation=splits.get("validation"),
             classes=classes,
+            notes=lost.notes(),
         )
 
     files = [file for listing in listings.values() for file in listing.files]
@@ -121,7 +128,11 @@ def _list_split(folder: Path, classes: list[str]) -> _Listing:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name.lower() not in _OF_SYSTEMS
+    )
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from adapterlab.class_names import listed, quoted
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.decode import Encoded, Lost, decode
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.errors import DataError
@@ -148,7 +148,10 @@ def _labels(column: Any, path: Path, name: str) -> list[_Label]:
     if not (text or pa.types.is_integer(kind)):
         raise DataError(f"{path} has {kind} in column {name}; allowed: integers or strings")
     _no_nulls(column, path, name)
-    labels: list[_Label] = column.to_pylist()
+    try:
+        labels: list[_Label] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} has a label in column {name} that is not UTF-8") from error
     return labels
 
 
@@ -166,7 +169,8 @@ def _splits(
 ) -> ImageSplits:
     names, index = _classes(tables["train"], classes)
     labels = {name: _indices(table, index) for name, table in tables.items()}
-    images = decode([_encoded(table) for table in tables.values()], shape, title)
+    lost = Lost()
+    images = decode([_encoded(table) for table in tables.values()], shape, title, lost)
     splits = {
         name: ImageSplit(tensor, labels[name]) for name, tensor in zip(tables, images, strict=True)
     }
@@ -175,6 +179,7 @@ def _splits(
         test=splits["test"],
         validation=splits.get("validation"),
         classes=names,
+        notes=lost.notes(),
     )
 
 

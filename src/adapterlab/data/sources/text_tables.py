@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,8 +102,8 @@ def _read_parquet(path: Path, text_column: str, label_column: str) -> TextTable:
     feature = datasets.Features.from_arrow_schema(table.schema)[label_column]
     return TextTable(
         path,
-        texts=texts.to_pylist(),
-        labels=[str(label) for label in labels.to_pylist()],
+        texts=_values(texts, path, text_column, places),
+        labels=[str(label) for label in _values(labels, path, label_column, places)],
         places=places,
         integers=pa.types.is_integer(labels.type),
         names=tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None,
@@ -118,6 +118,20 @@ def _plain(column: Any, path: Path, name: str, places: Sequence[str]) -> Any:
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     return column
+
+
+def _values(column: Any, path: Path, name: str, places: Sequence[str]) -> list[Any]:
+    """The values of a column; parquet does not check that its strings are UTF-8."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        for value, place in zip(column, places, strict=True):
+            with suppress(UnicodeDecodeError):
+                value.as_py()
+                continue
+            raise DataError(f"{path} has a {name} in {place} that is not UTF-8") from error
+        raise
+    return values
 
 
 def _is_text(kind: Any) -> bool:

@@ -1,0 +1,93 @@
+"""Which layers an adapter is on, written in one way: many ways of targeting name the same ones."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+
+from adapterlab.adapters.base import adaptable, linear_layers, within
+from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, select_blocks
+
+Value = TypeVar("Value", int, float)
+
+
+def targets_of(
+    model: nn.Module, chosen: Collection[str]
+) -> tuple[str | list[str], str | list[int]]:
+    """Return targets and blocks (`targets`, `layers`) that select just these layers of the body.
+
+    `all-linear` where that is what they are, else short names within blocks, else their names.
+
+    Args:
+        model: before injection.
+        chosen: names of linear layers outside the head.
+    """
+    wanted, body = set(chosen), set(linear_layers(model, head=False))
+    if not wanted:
+        return [], "all"
+    if wanted == body:
+        return ALL_LINEAR, "all"
+    blocks = adaptable(model).blocks
+    if all(within(name, blocks) for name in wanted):
+        touched = [n for n, block in enumerate(blocks) if any(within(w, (block,)) for w in wanted)]
+        where = _blocks_of(touched, len(blocks))
+        inside = {n for n in body if within(n, select_blocks(where, blocks))}
+        if wanted == inside:
+            return ALL_LINEAR, f"last {len(blocks)}" if where == "all" else where
+        short = _short_names(aliases_of(model), inside, wanted)
+        if short:
+            return short, where
+    return sorted(wanted), "all"
+
+
+def pattern_of(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
+    """Return what most layers have, of several such values the largest, and other layers' values.
+
+    Args:
+        values: a number by layer; at least one.
+    """
+    counts = Counter(values.values())
+    most = max(counts, key=lambda value: (counts[value], value))
+    return most, {name: value for name, value in sorted(values.items()) if value != most}
+
+
+def as_written(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be told of options that name layers without a model.
+
+    Targets are in no order. Patterns are: the first that matches a layer counts.
+
+    Args:
+        options: of a strategy.
+    """
+    changed: dict[str, Any] = {}
+    for key in ("targets", "also_train"):
+        if isinstance(named := options.get(key), list) and named:
+            changed[key] = sorted(set(named), key=str)
+    for key in ("rank_pattern", "alpha_pattern"):
+        if len(pattern := options.get(key) or {}) > 1:
+            changed[key] = [[name, value] for name, value in pattern.items()]
+    return changed
+
+
+def _blocks_of(touched: Sequence[int], count: int) -> str | list[int]:
+    if len(touched) == count:
+        return "all"
+    if list(touched) == list(range(count - len(touched), count)):
+        return f"last {len(touched)}"
+    if list(touched) == list(range(len(touched))):
+        return f"first {len(touched)}"
+    return list(touched)
+
+
+def _short_names(
+    aliases: Mapping[str, tuple[str, ...]], inside: set[str], wanted: set[str]
+) -> list[str]:
+    """Return short names for just the wanted layers, the widest first; none if there are none."""
+    left, used = set(wanted), []
+    for short, names in sorted(aliases.items(), key=lambda item: (-len(item[1]), item[0])):
+        meant = inside.intersection(names)
+        if meant and meant <= left:
+            used.append(short)
+            left -= meant
+    return sorted(used) if not left else []

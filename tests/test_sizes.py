@@ -133,12 +133,12 @@ def test_only_a_large_batch_is_looked_at(tmp_path: Path) -> None:
     from adapterlab.data.splits import ImageSplit
 
     train = ImageSplit(
-        torch.zeros(5_000, 1, 2, 2, dtype=torch.uint8), torch.zeros(5_000, dtype=torch.int64)
+        torch.zeros(10_000, 1, 2, 2, dtype=torch.uint8), torch.zeros(10_000, dtype=torch.int64)
     )
     usual = compose(tmp_path, "batch_size=64")
     assert rows_of_batch(usual, train) is None
     large = compose(tmp_path, "batch_size=1000000")
-    assert rows_of_batch(large, train) == (5_000, 1)
+    assert rows_of_batch(large, train) == (8_000, 1)
     assert rows_of_batch(compose(tmp_path, "batch_size=1000000", "limit=100"), train) is None
 
 

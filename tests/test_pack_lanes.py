@@ -9,12 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab import open_run, packs, pipeline
+from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.packs import run_pack
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.store_uris import default_uri
-from adapterlab.training.lane import lane_checkpoint
+from adapterlab.training.lane import LaneProgress, LaneTask, lane_checkpoint
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -206,3 +207,25 @@ def test_costs_of_a_lane_are_marked(lab_root: Path) -> None:
         assert result.metrics["cost/lane_seconds"] < result.metrics["cost/pack_seconds"]
         assert result.tags["pack_size"] == "2"
         assert result.missing["cost/train_seconds"].startswith("trained in a pack of 2")
+
+
+def test_lanes_over_other_frozen_weights_are_packs_of_their_own(lab_root: Path) -> None:
+    """Whatever a plan did not foresee: here the planner is not asked."""
+    same = ["adapter.head=freeze", "base.head=new", "epochs=1", "tracking=none"]
+    each = [f"seed={seed} init_seed={seed % 2}" for seed in range(5)]
+    configs = lanes(lab_root, "two-heads", *each, options=same)
+    sizes = [result.tags["pack_size"] for result in results(run_pack(configs))]
+    assert sizes == ["3", "2", "3", "2", "3"]
+
+
+@pytest.mark.parametrize(("loss", "waited"), [(2.0, 0), (1e200, 1)])
+def test_a_first_loss_that_is_no_float32_is_no_better_than_none(
+    lab_root: Path, loss: float, waited: int
+) -> None:
+    """As early stopping has it for a run alone."""
+    (config,) = lanes(lab_root, "infinite", "select_on=loss early_stopping=1")
+    task = LaneTask(config, AdaptedModel, lab_root, lambda *_: None)  # type: ignore[arg-type]
+    progress = LaneProgress()
+    progress.end_epoch(task, {"train/loss": 1.0, "val/loss": loss}, {})
+    assert (progress.best_epoch, progress.waited) == (1, waited)
+    assert progress.has_ended(config) == bool(waited)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
@@ -27,6 +28,7 @@ from adapterlab.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder
 from adapterlab.training.fit import fit
+from adapterlab.wholeness import seal
 from lab import TINY, Outcome, compose, tiny
 from reviews import write_reviews
 from test_same_run import write_idx
@@ -237,11 +239,10 @@ def test_a_base_that_was_trained_to_other_weights_is_another(
     tensors = load_file(RunFolder.of(base).adapter)
     shutil.copytree(RunFolder.of(base).path, tmp_path / "kept")
     tensors["layers.0.weight"] += 0.001
-    from safetensors import safe_open
-
     with safe_open(RunFolder.of(base).adapter, "pt") as file:
         metadata = file.metadata()
     save_file(tensors, RunFolder.of(base).adapter, metadata)
+    seal(RunFolder.of(base))  # as another machine would have left it
     pipeline.run(config)
     assert epochs == [1, 2, 3]
     assert "was computed on other base weights; it starts anew" in caplog.text

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from rich.table import Table
 
 from adapterlab import redaction
 from adapterlab.config import Config
+from adapterlab.console import console
+from adapterlab.errors import ConfigError
 from adapterlab.output import Lines
 from adapterlab.redaction import public, redacted, remember, shown
 from adapterlab.runs import RunFolder, config_hash, read_config
+from adapterlab.store_uris import artifact_location
 from lab import tiny
 
 URIS = {
@@ -50,6 +54,21 @@ def test_parts_that_a_driver_names_are_known() -> None:
 
 def test_a_line_is_one_line_without_control_characters() -> None:
     assert shown("a\nb\x1b]0;title\x07 \u202ec") == "a b ]0;title   c"
+
+
+def test_names_tell_the_terminal_nothing() -> None:
+    table = Table("\x1b]52;c;x\x07")
+    table.add_row("\x1b[31mred\u202e")
+    with console.capture() as captured:
+        console.print(table)
+        console.print("note: \x1b]0;title\x07\n\tindented", markup=False)
+    assert not set("\x1b\x07\u202e") & set(captured.get())
+    assert "indented" in captured.get()
+
+
+def test_artifacts_are_nowhere_that_needs_a_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tracking\.artifacts=s3://key:\*\*\*@bucket holds a"):
+        artifact_location(None, "s3://key:s3cret@bucket", tmp_path)
 
 
 def test_log_lines_are_redacted() -> None:

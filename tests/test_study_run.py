@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from adapterlab import cli
 from adapterlab.errors import AdapterLabError
+from adapterlab.runs import RunFolder
 from adapterlab.store import connect
 from adapterlab.store_uris import default_uri
 from adapterlab.study_run import (
@@ -50,7 +51,7 @@ def carry_out(root: Path, study: str, seed: int = 0, error: Exception | None = N
     """Open and end a run of a study, as training one does."""
     config = tiny(root, "tracking=mlflow", f"study={study}", f"seed={seed}")
     tags = {"study": study, "kind": "run"}
-    with tracked(config, f"seed {seed}", tags=tags):
+    with tracked(config, RunFolder.of(config), name=f"seed {seed}", tags=tags):
         assert study_run(root, study).info.status == "RUNNING"
         if error is not None:
             raise error
@@ -143,7 +144,8 @@ def test_a_multirun_makes_no_call_more_for_every_run(
 
         monkeypatch.setattr(MlflowClient, name, counted)
     config = tiny(lab_root, "tracking=mlflow", "study=cheap", "seed=1")
-    with tracked(config, "seed 1", tags={"study": "cheap", "kind": "run"}):
+    tags = {"study": "cheap", "kind": "run"}
+    with tracked(config, RunFolder.of(config), name="seed 1", tags=tags):
         pass
     # Parameters, of which MLflow takes a hundred at once, then the end.
     assert [name for name in calls if name != "log_batch"] == ["create_run", "set_terminated"]

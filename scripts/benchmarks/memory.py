@@ -141,7 +141,8 @@ def measured(
             # A process for each, since what one has freed another would take again.
             with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
                 work = [(model, cell, (*fixed, *overrides)) for cell in cells]
-                yield from pool.imap(in_this_process, work, chunksize=1)
+                found = pool.imap(in_this_process, work, chunksize=1)
+                yield from (cell for cell in found if cell is not None)
 
 
 def carry_out_small(model: str, overrides: Sequence[str]) -> None:
@@ -150,14 +151,16 @@ def carry_out_small(model: str, overrides: Sequence[str]) -> None:
     packs.run_pack(small, load_data(small[0]))
 
 
-def in_this_process(work: tuple[str, tuple[str, str, int], tuple[str, ...]]) -> Cell:
-    """Carry a pack out here, and measure it."""
+def in_this_process(work: tuple[str, tuple[str, str, int], tuple[str, ...]]) -> Cell | None:
+    """Carry a pack out here, and measure it; None for runs that cannot be one."""
     model, (strategy, precision, lanes), overrides = work
     own = (f"adapter={strategy}", f"hardware.precision={precision}")
     whole = configs(lanes, *overrides, *own)
     data = load_data(whole[0])
     carry_out_small(model, (*overrides, own[1]))  # pages of libraries are not inherited
-    (pack,) = plan_packs(whole, [data] * lanes, memory_gib=1e6)
+    pack, *others = plan_packs(whole, [data] * lanes, memory_gib=1e6)
+    if others:
+        return None
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)

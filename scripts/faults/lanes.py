@@ -94,8 +94,8 @@ def _beyond(config: Config, rng: random.Random) -> Config:
 
 FAULTS = (
     Fault("none: everybody finishes"),
-    Fault("a rate that no training survives", _optimizer(lr=1e30)),
-    Fault("a decay that no training survives", _optimizer(weight_decay=1e30)),
+    Fault("a huge rate", _optimizer(lr=1e30)),
+    Fault("a huge decay", _optimizer(weight_decay=1e30)),
     Fault("first values that are no numbers", _broken_at_first),
     Fault("a norm that overflows, beside lanes that clip", _overflowing, survives=True),
     Fault("an option that float32 cannot hold", _beyond, precision="32-true"),
@@ -119,12 +119,11 @@ def tries(setting: Setting) -> Iterator[Trial]:
             fault = FAULTS[number % len(FAULTS)]
             lanes, wrong = _study(setting.rng, fault, base)
             gap, failed = _gap(lanes, wrong, fault, setting.root(str(number)))
-            name = f"{fault.words} ({lanes[0].hardware.precision})"
             if gap is None:
                 fate = "one fails, the others finish" if failed else "all finish"
-                yield Trial(name, True, f"{fate}, as alone")
+                yield Trial(fault.words, True, f"{fate}, as alone")
             else:
-                yield Trial(name, False, f"trial {number}, {gap}; {_told(lanes, wrong)}")
+                yield Trial(fault.words, False, f"trial {number}, {gap}; {_told(lanes, wrong)}")
 
 
 def _study(rng: random.Random, fault: Fault, base: Path) -> tuple[list[Config], int]:

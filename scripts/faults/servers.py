@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice, product
+from itertools import cycle, islice, product
 from typing import Any
 
 from faults.gate import gate_before
@@ -33,13 +33,17 @@ FAULTS = (
 OPTIONS = (*(o for o in TINY if not o.startswith(("base", "epochs"))), "base=scratch")
 
 
+PACK = ("-m", "seed=0,1,2", "hydra/launcher=packed", "pack=always")
+
+
 def tries(setting: Setting) -> Iterator[Trial]:
-    """Yield a trial for every fault, alone and packed, and so on."""
+    """Yield a trial for every fault, alone and packed, in an order of chance, and so on."""
     server = Server(setting.folder / "server")
     server.start()
     try:
-        kinds = product(range(setting.count), FAULTS, ("alone", "packed"))
-        for number, (_, fault, how) in enumerate(islice(kinds, setting.count)):
+        kinds = list(product(FAULTS, ("alone", "packed")))
+        setting.rng.shuffle(kinds)
+        for number, (fault, how) in enumerate(islice(cycle(kinds), setting.count)):
             yield _try(setting, server, number, fault, how)
     finally:
         server.send(signal.SIGCONT)
@@ -51,7 +55,9 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
     moment = setting.rng.uniform(0.0, 1.5)
     away = setting.rng.uniform(2.0, 8.0)
     with gate_before(server.uri) as gate:
-        sweep = ("-m", "seed=0,1,2", "hydra/launcher=packed") if how == "packed" else ()
+        sweep = (
+            ("-m", "seed=0,1,2", "hydra/launcher=packed", "pack=always") if how == "packed" else ()
+        )
         arguments = (
             *sweep, *OPTIONS, f"epochs={EPOCHS}", f"study={study}", "report=false",
             f"tracking.uri={gate.uri}",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from adapterlab.store import connect
 from faults.old_stores import old_store, revision_of, revisions, runs_of
@@ -136,9 +137,10 @@ def _open(mlruns: Path) -> None:
 
 
 def _in_place(store: Path) -> None:
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    from mlflow.store.db import utils
 
-    _initialize_tables(create_sqlalchemy_engine(f"sqlite:///{store}"))
+    untyped: Any = utils
+    untyped._initialize_tables(untyped.create_sqlalchemy_engine(f"sqlite:///{store}"))
     os._exit(0)
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapterlab.garbage import collect_seldom
+from adapterlab.signals import hangups_held, in_helping_process
 
 IDLE_SECONDS = 60
 """After which the process ends; it is started again when there is more to do."""
@@ -40,5 +41,13 @@ def _executor() -> Any:
     # Not one of the standard library: its processes begin by importing the main program anew. Nor
     # the one that loky and joblib reuse: a launcher may be at work with that.
     from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import resource_tracker
 
-    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=collect_seldom)
+    with hangups_held():
+        resource_tracker.ensure_running()
+    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
+
+
+def _begin() -> None:
+    collect_seldom()
+    in_helping_process()

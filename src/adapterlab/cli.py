@@ -7,7 +7,6 @@ configuration is found before torch is loaded.
 import io
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -29,16 +28,15 @@ from adapterlab.errors import USER_ERROR, AdapterLabError, out_of_memory
 from adapterlab.explaining import PARSERS, explain, one_line, raised_by
 from adapterlab.full_disk import said_where_full
 from adapterlab.garbage import seldom_collected
-from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.interrupts import INTERRUPTED
 from adapterlab.output import set_up_output
 from adapterlab.parsing import source_dataset
-from adapterlab.redaction import redact_files, redacted, shown
+from adapterlab.redaction import printable, redact_files, redacted, shown
 from adapterlab.runs import RunResult
+from adapterlab.signals import GOES_ON, at_sudden_end, in_launched_process, listening
 from adapterlab.store import require_store
 from adapterlab.store_uris import default_uri
-from adapterlab.studies.closing import end_command
-
-GOES_ON = "resume=true goes on from the last epoch"
+from adapterlab.studies.closing import end_at_once, end_command
 
 
 def find_conf() -> Path:
@@ -56,12 +54,14 @@ def default_root() -> str:
 CONF = find_conf()
 
 
+@listening()
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""
     ended_by: BaseException | None = None
     try:
-        run_command(_train)
+        with at_sudden_end(end_at_once, last=True):
+            run_command(_train)
     except BaseException as error:
         ended_by = error
         raise
@@ -69,24 +69,28 @@ def train() -> None:
         end_command(ended_by)
 
 
+@listening()
 @seldom_collected()
 def evaluate() -> None:
     """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
     run_command(_evaluate)
 
 
+@listening()
 @seldom_collected()
 def export() -> None:
     """Write the merged model of a saved run: the console script `adapterlab-export`."""
     run_command(_export)
 
 
+@listening()
 @seldom_collected()
 def report() -> None:
     """Compare the runs of a study: the console script `adapterlab-report`."""
     run_command(_report)
 
 
+@listening()
 @seldom_collected()
 def selfcheck() -> None:
     """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
@@ -95,6 +99,7 @@ def selfcheck() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(cfg: DictConfig) -> float | None:
+    in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
         config = parse_solved(cfg)
@@ -162,7 +167,7 @@ def _selfcheck(cfg: DictConfig) -> None:
         values["experiment"] = values.pop(REPORT_EXPERIMENT)
         values["arm"] = values.pop(DEALT_ARM)
         checked = self_check(parse_request(values))
-    print("\n".join(checked.lines))
+    print(printable("\n".join(checked.lines)))
     if checked.broken:
         sys.exit(1)
 
@@ -197,8 +202,6 @@ def run_command(command: Callable[[], Any]) -> None:
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    # An exception, so that the run is marked as killed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: _fail("terminated; " + GOES_ON, TERMINATED))
     of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
     with mistakes_in_one_line():
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adapterlab.durations import duration
+from adapterlab.redaction import printable
 from adapterlab.runs import RunResult
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -19,8 +21,17 @@ if TYPE_CHECKING:  # a plan should not wait for Lightning
     from adapterlab.reporting.report import Report
     from adapterlab.studies.planning import PlannedPack
 
+
+class _Plain(Console):
+    """Prints texts as texts: a name from a store or a file tells the terminal nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return what rich makes of a text, without signs that a terminal obeys."""
+        return super().render_str(printable(text), **options)
+
+
 # Where there is no terminal, rich would fold tables to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+console = _Plain(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def number(value: float) -> str:

@@ -1,14 +1,18 @@
-"""Letting Ctrl-C and SIGTERM wait for what must not be torn apart."""
+"""Letting Ctrl-C, SIGTERM and SIGHUP wait for what must not be torn apart."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after Ctrl-C and SIGTERM, as a shell gives them."""
+INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
+"""Exit codes after Ctrl-C, SIGTERM and SIGHUP, as a shell gives them."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+"""What ends a command."""
+
+if hasattr(signal, "SIGHUP"):
+    SIGNALS += (signal.SIGHUP,)
 
 
 @contextmanager
@@ -23,8 +27,8 @@ def undisturbed() -> Iterator[None]:
         yield  # handlers run in the main thread only
         return
     held: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
         signal.signal(number, lambda number, _: held.append(number))
     try:
         yield
@@ -32,4 +36,8 @@ def undisturbed() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         for caught in held[:1]:
-            signal.raise_signal(caught)
+            handler = before[signal.Signals(caught)]
+            if callable(handler):  # raised once more, it would count as a second signal
+                handler(caught, None)
+            else:
+                signal.raise_signal(caught)

@@ -6,7 +6,7 @@ import traceback
 import warnings
 from typing import Any
 
-from adapterlab.redaction import redacted, shown
+from adapterlab.redaction import printable, redacted, shown
 
 
 class Lines(logging.Formatter):
@@ -14,7 +14,7 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as text."""
-        return redacted(super().format(record))
+        return printable(redacted(super().format(record)))
 
 
 def set_up_output() -> None:

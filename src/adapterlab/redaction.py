@@ -26,6 +26,8 @@ _WEB = ("http", "https")
 """Where a user without a password is a token, rather than somebody's name."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Signs that a terminal obeys, all of them, and those but for tabs and ends of lines."""
 
 _known: set[str] = set()
 """Passwords of this process's URIs, and parts that a driver may name when it cannot read one."""
@@ -42,6 +44,11 @@ def redacted(text: str) -> str:
 def shown(text: str) -> str:
     """Return a text as one line for a terminal or a log: without secrets and control characters."""
     return _CONTROL.sub(" ", redacted(text)).strip()
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey: names and texts may be anybody's."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def public(values: Any) -> Any:

@@ -86,14 +86,16 @@ def rows_of_batch(config: Config, train: ImageSplit | TextSplit) -> tuple[int, i
     if config.batch_size <= _SMALL_BATCH:
         return None
     limit = config.limit_of("train")
-    rows = min(config.batch_size, len(train), limit or len(train))
+    # A part of these rows may become the validation split.
+    most = int(len(train) * (1 - config.dataset.validation))
+    rows = min(config.batch_size, most, limit or most)
     if rows <= _SMALL_BATCH:
         return None
     if isinstance(train, ImageSplit):
         return rows, 1
-    words = sum(len(text.split()) for text in train.texts[:rows]) // rows
-    longest = getattr(config.dataset, "max_length", words)
-    return rows, max(1, min(words, longest))
+    longest = getattr(config.dataset, "max_length", 1)
+    words = sum(min(len(text.split()), longest) for text in train.texts[:rows])
+    return rows, max(1, words // rows)
 
 
 def require_crop(dataset: Dataset, shape: Sequence[int] | None, where: str) -> None:

@@ -82,4 +82,6 @@ def fitting(asked: str, what: str = "its weights alone") -> Iterator[None]:
 
 def _gib(count: int) -> str:
     gib = count / 2**30
+    if gib < 0.1:
+        return f"{count / 2**20:,.1f} MiB"
     return f"{gib:,.1f} GiB" if gib < 1e6 else f"{gib:.2g} GiB"

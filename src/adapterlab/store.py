@@ -76,9 +76,14 @@ def _reach(uri: str) -> PatientClient:
     return client
 
 
-@lru_cache(maxsize=8)
 def server(uri: str) -> tuple[PatientClient, Courier]:
-    """Return what calls a server, and what brings runs' reports to it."""
+    """Return what calls a server, and what brings runs' reports to it; one of each a process."""
+    return _server(uri, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _server(uri: str, process: int) -> tuple[PatientClient, Courier]:
+    """Make both for a process: one that was forked has no thread that works for it."""
     from mlflow import MlflowClient
 
     set_request_limits()

@@ -34,6 +34,10 @@ _COMMON = {
     r"too many (\d+) error responses": "it answers {}",
     r"[Nn]ame or service not known|[Nn]ame resolution|NameResolutionError": "no such host",
     r"Connection reset|RemoteDisconnected|Connection aborted": "it broke the connection off",
+    r"failed with error code (401|403)": (
+        "it answers {}: its user and password go into MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD"
+    ),
     r"failed with error code (\d+)": "it answers {}",
 }
 """What `requests` says in many words."""

@@ -75,8 +75,14 @@ def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str |
         mlruns: the folder of runs on this machine.
 
     Raises:
-        ConfigError: others reach the store, and would not reach the folder.
+        ConfigError: others reach the store, and would not reach the folder; or what is named
+            holds a password.
     """
+    if named is not None and shown(named) != named:
+        raise ConfigError(
+            f"tracking.artifacts={shown(named)} holds a password, and everyone who reads the "
+            "store would read it there; give it by variables of the environment"
+        )
     if named is None and not is_local(uri):
         return None
     if named is None and uri is not None and is_networked(uri):

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from adapterlab.patience import calm
 from adapterlab.revision import source_tags
+from adapterlab.signals import is_ending
 from adapterlab.store_errors import Trouble, trouble
 from adapterlab.whereabouts import PROCESS_TAG, this_process
 
@@ -58,7 +59,7 @@ def status_after(error: BaseException | None) -> str:
     """Return the status of what an error has ended, or nothing has."""
     if error is None:
         return "FINISHED"
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or is_ending()
     return "KILLED" if interrupted else "FAILED"
 
 

@@ -18,6 +18,7 @@ from adapterlab.parsing import to_container
 from adapterlab.patience import PATIENCE, PatientClient, calm
 from adapterlab.redaction import public, redacted
 from adapterlab.runs import RunFolder
+from adapterlab.signals import at_sudden_end
 from adapterlab.store import connect, server
 from adapterlab.store_errors import Trouble, trouble
 from adapterlab.store_uris import artifact_location, require_within_reach
@@ -96,13 +97,15 @@ def tracked(
             params={key: value for key, value in params.items() if key not in known.params},
             tags={k: value for k, value in own.items() if known.tags.get(k) != value},
         )
-        yield tracker
+        with at_sudden_end(partial(tracker.end, "KILLED")):
+            yield tracker
     except BaseException as error:
         if tracker is not None:
             # The error itself matters more than a store that cannot take the news.
             with contextlib.suppress(Exception):
                 ended = partial(tracker.end, status_after(error), _told(error))
-                last_words(config.mlruns, ended)
+                with at_sudden_end(partial(tracker.end, "KILLED")):
+                    last_words(config.mlruns, ended)
         raise
     # A multirun waits for its server once, at its end.
     patience = PATIENCE if multirun is None else 0.0

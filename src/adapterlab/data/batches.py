@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.errors import ConfigError, allowed
+from adapterlab.signals import in_helping_process
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -166,6 +167,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
             sampler=draws,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            worker_init_fn=in_helping_process,
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # else every pass would draw from the global one
         )

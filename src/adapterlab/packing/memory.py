@@ -13,8 +13,8 @@ from adapterlab.adapters.base import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 
-MARGIN = 1.1
-"""What an allocator keeps between tensors, which nothing here knows of."""
+MARGIN = 1.2
+"""What an allocator keeps between tensors, and libraries for their products."""
 
 FIXED = 24 * 2**20
 """Bytes that any pack takes: samples, tables, files on their way."""
@@ -22,8 +22,12 @@ FIXED = 24 * 2**20
 _WAITING = 32
 """Batches whose logits wait to be counted; see `adapterlab.training.tally`."""
 
-_IN_FLIGHT = 5
-"""Rows of the widest layer that are there at once: outputs, updates, and gradients of both."""
+_IN_FLIGHT, _IN_A_BLOCK, _MORE_OF_DORA = 5, 8, 2
+"""Rows of the widest layer that are there at once: outputs, updates, and gradients of both; in a
+transformer's block what attention makes of them, too."""
+
+_SCORES = 3
+"""Copies of attention's scores where it drops some: as they are, which ones, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +110,17 @@ class _Row:
         kept: for the backward pass, of each lane.
         widest: outputs, or inputs, of the widest layer that each lane has to itself.
         shared: likewise, of the widest layer before these.
-        total: of the widest of all.
+        in_flight: rows of a widest layer that are there at once.
     """
 
     kept: int
     widest: int
     shared: int
+    in_flight: int
 
     @property
     def total(self) -> int:
+        """Of the widest of all."""
         return max(self.widest, self.shared)
 
 
@@ -130,6 +136,7 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     is_chain = getattr(adapted.model, "is_chain", False)
     blocks: tuple[str, ...] = () if is_chain else adapted.model.blocks  # type: ignore[assignment]
     row = _row(adapted, blocks[:depth], is_chain=is_chain)
+    kept = row.kept + _scores(adapted, blocks[depth:], load.tokens)
     own = sum(
         p.numel()
         for name, module in adapted.model.named_modules()
@@ -148,11 +155,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
         lane=(4 + load.moments) * trained + largest + trained * half // 4,
-        training=batch * (row.kept + _IN_FLIGHT * row.widest),
-        training_shared=batch * _IN_FLIGHT * row.shared,
-        evaluating=evaluated * _IN_FLIGHT * row.widest + logits,
-        evaluating_shared=evaluated * _IN_FLIGHT * row.shared,
-        writing=load.spare_models * weights + evaluated * _IN_FLIGHT * row.total,
+        training=batch * (kept + row.in_flight * row.widest),
+        training_shared=batch * row.in_flight * row.shared,
+        evaluating=evaluated * row.in_flight * row.widest + logits,
+        evaluating_shared=evaluated * row.in_flight * row.shared,
+        writing=load.spare_models * weights + evaluated * row.in_flight * row.total,
         resting=3 * trained + 3 * load.tested * load.classes * size,
         own_weights=own,
         depth=depth,
@@ -163,8 +170,10 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
 def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _Row:
     modules = dict(adapted.model.named_modules())
     dropping = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modules.values())
-    # A nonlinearity keeps its input or its output, and what follows keeps its own input.
-    times = 1 if is_chain and not dropping else 2
+    both = dropping or any(isinstance(m, nn.GELU | nn.SiLU) for m in modules.values())
+    # A nonlinearity keeps its input or its output, and what follows keeps its own input; in a
+    # block, sums and norms keep theirs.
+    times = (1 + both) if is_chain else 3
     kept, widest, shared, is_shared = 0, 1, 1, is_chain
     for name, module in modules.items():
         if not isinstance(module, nn.Linear):
@@ -178,4 +187,19 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
             shared = max(shared, module.in_features)
         widest = max(widest, module.out_features, module.in_features if kept else 1)
         kept += (times + isinstance(layer, DoRALinear)) * module.out_features
-    return _Row(kept, widest, shared)
+    dora = any(isinstance(module, DoRALinear) for module in modules.values())
+    in_flight = _IN_FLIGHT if is_chain else _IN_A_BLOCK
+    return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)
+
+
+def _scores(adapted: AdaptedModel, blocks: tuple[str, ...], tokens: int) -> int:
+    """Return the numbers that attention keeps of a token where its dropout is on."""
+    inner = getattr(adapted.model, "model", None)
+    heads = int(getattr(getattr(inner, "config", None), "num_attention_heads", 0))
+    noisy = bool(getattr(adapted.model, "frozen_dropout", False))
+    dropping = [
+        name
+        for name in blocks
+        if noisy or all(p.requires_grad for p in adapted.model.get_submodule(name).parameters())
+    ]
+    return _SCORES * heads * tokens * len(dropping)

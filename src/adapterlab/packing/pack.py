@@ -166,6 +166,8 @@ class PackedModel(nn.Module):
 def share_frozen(models: Sequence[AdaptedModel]) -> None:
     """Let models over equal base weights hold those of the first, so that they are there once.
 
+    What they train is copied: read from a file, it would keep all of that file in memory.
+
     Raises:
         CannotPackError: frozen parameters or buffers differ.
     """
@@ -179,6 +181,9 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
                 raise CannotPackError(f"{name} is frozen and differs between them")
             parent, _, child = name.rpartition(".")
             setattr(model.model.get_submodule(parent), child, shared)
+        if model is not models[0]:
+            for parameter in model.trainable().values():
+                parameter.data = parameter.data.clone()
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

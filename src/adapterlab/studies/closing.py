@@ -5,10 +5,15 @@ Nothing heavy is imported at the top: every command line loads this.
 
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
+from adapterlab.interrupts import INTERRUPTED
 from adapterlab.journal import is_there, left
 from adapterlab.patience import ANSWERED
-from adapterlab.studies.callback import started
+from adapterlab.signals import at_sudden_end
+from adapterlab.studies.callback import StartedStudy, started
 from adapterlab.studies.foreseen import foresee
 from adapterlab.study_run import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.told import VARIED_VARIABLE
@@ -34,7 +39,9 @@ def end_command(ended_by: BaseException | None) -> None:
     while started:
         from adapterlab.studies.ending import end_study
 
-        why = end_study(started.pop(), ended_by) or why
+        study = started.pop()
+        with at_sudden_end(partial(end_at_once, [study]), last=True):
+            why = end_study(study, ended_by) or why
     kept = [path for path in left if is_there(path)]
     left.clear()
     os.environ.pop(ANSWERED, None)
@@ -48,3 +55,21 @@ def end_command(ended_by: BaseException | None) -> None:
         print(f"error: {why}", file=sys.stderr)
         sys.exit(UNDELIVERED)
     print(f"warning: {why}", file=sys.stderr)
+
+
+def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
+    """Mark as KILLED what a second Ctrl-C has ended of studies: runs whose processes are gone.
+
+    Args:
+        studies: those that this process has started.
+    """
+    from adapterlab.lost_runs import bury_of_study
+    from adapterlab.store import connect
+    from adapterlab.studies.ending import end_run
+
+    for study in studies:
+        if study.tracked:
+            end_run(study, SystemExit(INTERRUPTED))
+            mlruns = Path(study.root).expanduser().resolve() / "mlruns"
+            client = connect(study.tracking_uri, mlruns)
+            bury_of_study(client, mlruns, study.name, study.experiment)

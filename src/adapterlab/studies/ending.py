@@ -8,7 +8,7 @@ from pathlib import Path
 from adapterlab.config import BASES
 from adapterlab.errors import USER_ERROR, AdapterLabError
 from adapterlab.full_disk import FullDiskError, last_words, said_where_full
-from adapterlab.interrupts import INTERRUPTED, TERMINATED
+from adapterlab.interrupts import HUNG_UP, INTERRUPTED, TERMINATED
 from adapterlab.journal import folders, left
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
@@ -40,7 +40,7 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     if kept is not None:
         log.debug("no table: %s", kept)
         return kept
-    _end_run(study, ended_by, quiet=refused)
+    end_run(study, ended_by, quiet=refused)
     if refused:
         return None
     from adapterlab.console import print_report
@@ -90,7 +90,8 @@ def _mlruns(study: StartedStudy) -> Path:
     return Path(study.root).expanduser().resolve() / "mlruns"
 
 
-def _end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool) -> None:
+def end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool = False) -> None:
+    """End the MLflow run of a study, or say that it could not be done."""
     from adapterlab.store import connect
 
     try:
@@ -108,5 +109,5 @@ def _status(ended_by: BaseException | None) -> str:
     if isinstance(ended_by, SystemExit):
         if not ended_by.code:
             return "FINISHED"
-        return "KILLED" if ended_by.code in (INTERRUPTED, TERMINATED) else "FAILED"
+        return "KILLED" if ended_by.code in (HUNG_UP, INTERRUPTED, TERMINATED) else "FAILED"
     return status_after(ended_by)

@@ -154,9 +154,9 @@ def _seen(runs: Sequence[Any], limit: str, store: str) -> Seen | None:
     """Pool the spread over seeds of the arms of all studies."""
     import numpy as np
 
-    groups: dict[tuple[str, str], list[Any]] = {}
+    groups: dict[tuple[str, ...], list[Any]] = {}
     for run in runs:
-        key = run.data.tags.get("study", ""), run.data.tags.get("arm", "")
+        key = tuple(run.data.tags.get(tag, "") for tag in ("study", "arm", "data_hash"))
         groups.setdefault(key, []).append(run)
     arms = {key: _scores(group) for key, group in groups.items()}
     arms = {key: scores for key, scores in arms.items() if len(scores) > 1}
@@ -216,5 +216,5 @@ def _size(configs: Sequence[Config]) -> tuple[int, int]:
     arms: dict[str, set[tuple[int, int, int]]] = {}
     for c in configs:
         replicate = c.init_seed, c.order_seed, c.dataset.validation_seed
-        arms.setdefault(arm_hash(c), set()).add(replicate)
+        arms.setdefault(f"{arm_hash(c)} {c.data_dir}", set()).add(replicate)
     return len(arms), min(map(len, arms.values()))

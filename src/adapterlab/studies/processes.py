@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, RunLostError
 from adapterlab.homes import latest_home
+from adapterlab.interrupts import SIGNALS, TERMINATED
 from adapterlab.loading import RunData, load_data
+from adapterlab.signals import end_with_parent, hangups_held
 from adapterlab.tracking import mark_lost
 
 _POLL_SECONDS = 0.25
@@ -64,6 +67,9 @@ def carry_out(
         end: called with a pack's number and the outcomes of its runs.
     """
     context = multiprocessing.get_context("spawn")
+    if helpers:
+        with hangups_held():
+            resource_tracker.ensure_running()
     taken = context.Value("i", 0)
     inbox: Any = context.Queue()
     arguments = (list(works), taken, inbox, os.getpid())
@@ -185,7 +191,9 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     """Take packs until none is left: the whole life of a helper."""
     # Ctrl-C reaches every process of a terminal; the parent hears it, and ends its helpers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
+    for ending in SIGNALS[1:]:
+        signal.signal(ending, _stop)
+    end_with_parent(parent)
     # The resolvers that conf/ calls, and files without secrets, are for helpers as well.
     import adapterlab.cli
     from adapterlab.output import set_up_output
@@ -197,8 +205,6 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     me, data = os.getpid(), ReadOnce()
 
     def moved(number: int, runs: float) -> None:
-        if os.getppid() != parent:
-            sys.exit(143)  # nobody is left to work for
         pending[0] += runs
         if time.monotonic() - pending[1] > _POLL_SECONDS:
             inbox.put(("move", number, pending[0], me))
@@ -216,8 +222,9 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
 
 def _stop(*_: object) -> None:
     """End this process by an exception, once, so that its runs are marked on the way out."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(143)
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(TERMINATED)
 
 
 def data_key(config: Config) -> str:

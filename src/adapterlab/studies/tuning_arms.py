@@ -102,7 +102,7 @@ class Arms:
         return digest([made, sorted(self.design.arms[arm])])
 
     def _require_different_arms_that_have_what_is_tuned(self) -> None:
-        seen: dict[tuple[str, str], str] = {}
+        seen: dict[tuple[str, ...], str] = {}
         for arm, label in enumerate(self.design.labels):
             first = self.job(arm, self.design.settings[0], 0, self._study)
             try:
@@ -114,7 +114,7 @@ class Arms:
                         "arm out, or tune what all arms have"
                     ) from None
                 raise
-            same = (config_hash(config), str(config.budget))
+            same = (config_hash(config), str(config.budget), str(config.data_dir))
             if same in seen:
                 raise ConfigError(
                     f"hydra.sweeper.arms: {seen[same]} and {label} are the same runs; leave one out"

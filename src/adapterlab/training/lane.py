@@ -83,11 +83,11 @@ class LaneProgress:
             self.error = error
             return
         self.epochs, self.history[epoch] = epoch, metrics
-        if not self.best_epoch or self._is_better(task.config.select_on, epoch):
-            self.best_epoch, self.waited = epoch, 0
+        better = self._is_better(task.config.select_on, epoch)
+        if better or not self.best_epoch:
+            self.best_epoch = epoch
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
-        else:
-            self.waited += 1
+        self.waited = 0 if better else self.waited + 1
         try:
             task.report(epoch, metrics)
         except Exception as error:  # MLflow has no such run any more, say: the others go on
@@ -99,11 +99,14 @@ class LaneProgress:
         return self.error is not None or self.epochs >= config.epochs or self.waited >= patience
 
     def _is_better(self, select_on: str, epoch: int) -> bool:
-        # In the precision that Lightning logs and compares in.
-        new, best = (
-            np.float32(self.history[number][f"val/{select_on}"])
-            for number in (epoch, self.best_epoch)
-        )
+        def score(number: int) -> np.float32:
+            # In the precision that Lightning logs and compares in, and from what it begins with:
+            # a first loss that is infinite in it is no better.
+            worst = math.inf if select_on == "loss" else -math.inf
+            with np.errstate(over="ignore"):
+                return np.float32(self.history[number][f"val/{select_on}"] if number else worst)
+
+        new, best = score(epoch), score(self.best_epoch)
         return bool(new < best if select_on == "loss" else new > best)
 
 

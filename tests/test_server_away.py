@@ -158,6 +158,36 @@ def test_a_server_that_never_comes_back(
     whole(server, result)
 
 
+@pytest.mark.parametrize("launcher", ["basic", "packed"])
+def test_a_multirun_whose_server_never_comes_back(
+    launcher: str,
+    server: str,
+    gate: Gate,
+    tmp_path: Path,
+    after: Callable[..., None],
+    run_cli: Callable[..., Outcome],
+) -> None:
+    """What is at work is finished; what comes after cannot begin, and is said so."""
+    fixed = options(gate, f"away-{launcher}", "hardware=cpu", "hardware.threads=1", "report=false")
+    sweep = ("-m", *fixed, "order_seed=0,1", f"hydra/launcher={launcher}", "pack=always")
+    after(lambda _: gate.shut(), 1)
+    outcome = run_cli(*sweep)
+    assert outcome.code == 1, outcome
+    assert "Traceback" not in outcome.err
+    assert "`python scripts/sync.py` delivers it" in outcome.err
+    runs = tmp_path / "mlruns" / "runs" / f"away-{launcher}"
+    results = [result for path in runs.iterdir() if (result := RunFolder(path).finished())]
+    assert len(results) == (1 if launcher == "basic" else 2)
+    gate.open()
+    after(lambda _: None, 0)
+    assert run_cli(*sweep, "resume=true").code == 0
+    finished = [RunFolder(path).finished() for path in runs.iterdir()]
+    assert len(finished) == 2
+    for result in finished:
+        assert result is not None
+        whole(server, result)
+
+
 def test_resuming_delivers_what_is_left(
     server: str, gate: Gate, tmp_path: Path, after: Callable[..., None]
 ) -> None:
@@ -193,16 +223,17 @@ def test_sync_leaves_runs_at_work_and_forgets_deleted_ones(
 def test_a_server_that_wants_other_credentials_for_one_run(
     server: str, gate: Gate, tmp_path: Path, after: Callable[..., None]
 ) -> None:
-    configs = [tiny(tmp_path, *options(gate, "barred", f"seed={seed}")) for seed in range(3)]
+    configs = [tiny(tmp_path, *options(gate, "barred", f"order_seed={seed}")) for seed in range(3)]
 
     def bar(run: OpenRun) -> None:
-        if run.config.seed == 1:
+        if run.config.order_seed == 1:
             gate.only[str(run.tracker.run_id)] = 403
 
     after(bar, 2)
     outcomes = run_pack(configs)
     results = [outcome for outcome in outcomes if isinstance(outcome, RunResult)]
     assert len(results) == 3, outcomes
+    assert [result.tags["pack_size"] for result in results] == ["3"] * 3
     whole(server, results[0])
     whole(server, results[2])
     assert journal.is_there(results[1].folder)
@@ -220,10 +251,10 @@ def test_a_deleted_run_fails_alone_with_the_same_words(
     more = [] if where == "here" else [f"tracking.uri={gate.uri}"]
 
     def config(seed: int, study: str) -> Config:
-        return tiny(tmp_path, *OPTIONS, *more, f"study={study}-{where}", f"seed={seed}")
+        return tiny(tmp_path, *OPTIONS, *more, f"study={study}-{where}", f"order_seed={seed}")
 
     def delete(run: OpenRun) -> None:
-        if run.config.seed == 1:
+        if run.config.order_seed == 1:
             uri = run.config.tracking.uri or default_uri(tmp_path / "mlruns")
             MlflowClient(uri).delete_run(str(run.tracker.run_id))
 
@@ -237,9 +268,8 @@ def test_a_deleted_run_fails_alone_with_the_same_words(
         said.append(str(error).replace(str(error).split()[3], "ID"))
     assert said[0] == said[1]
     assert said[0] == "its MLflow run ID has been deleted; resume=true goes on in a new one"
-    assert [type(outcome).__name__ for outcome in outcomes] == [
-        "RunResult", "RunRefusedError", "RunResult",
-    ]  # fmt: skip
+    others = [outcomes[number] for number in (0, 2)]
+    assert all(isinstance(one, RunResult) and one.tags["pack_size"] == "3" for one in others)
 
 
 def test_no_run_without_its_server_or_experiment(

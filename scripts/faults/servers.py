@@ -33,7 +33,7 @@ FAULTS = (
 OPTIONS = (*(o for o in TINY if not o.startswith(("base", "epochs"))), "base=scratch")
 
 
-PACK = ("-m", "seed=0,1,2", "hydra/launcher=packed", "pack=always")
+PACK = ("-m", "order_seed=0,1,2", "hydra/launcher=packed", "pack=always")
 
 
 def tries(setting: Setting) -> Iterator[Trial]:
@@ -55,9 +55,7 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
     moment = setting.rng.uniform(0.0, 1.5)
     away = setting.rng.uniform(2.0, 8.0)
     with gate_before(server.uri) as gate:
-        sweep = (
-            ("-m", "seed=0,1,2", "hydra/launcher=packed", "pack=always") if how == "packed" else ()
-        )
+        sweep = PACK if how == "packed" else ()
         arguments = (
             *sweep, *OPTIONS, f"epochs={EPOCHS}", f"study={study}", "report=false",
             f"tracking.uri={gate.uri}",
@@ -98,7 +96,8 @@ def _try(setting: Setting, server: Server, number: int, fault: str, how: str) ->
         gate.only.clear()
         _mend(server, fault)
         said = [f"exit {done.code}"]
-        if "so is the run" in fault:
+        if "so is the run" in fault or "back only after" in fault:
+            # A lane that had not begun when the server went away is begun now.
             done = command(root, *arguments, "resume=true", MLFLOW_HTTP_REQUEST_TIMEOUT="3")
             said.append(f"resumed: exit {done.code}")
         synced = command(root, script="sync")

@@ -40,11 +40,14 @@ def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any] | None
 def _executor() -> Any:
     # Not one of the standard library: its processes begin by importing the main program anew. Nor
     # the one that loky and joblib reuse: a launcher may be at work with that.
+    from multiprocessing import resource_tracker as of_python
+
     from joblib.externals.loky import ProcessPoolExecutor
-    from joblib.externals.loky.backend import resource_tracker
+    from joblib.externals.loky.backend import resource_tracker as of_loky
 
     with hangups_held():
-        resource_tracker.ensure_running()
+        of_python.ensure_running()
+        of_loky.ensure_running()
     return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
 
 

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from adapterlab import cli, pipeline
 from adapterlab.errors import AdapterLabError
+from adapterlab.interrupts import TERMINATED
 from adapterlab.runs import RunFolder
 from adapterlab.store_uris import default_uri
 from adapterlab.training.classifier import Classifier
@@ -166,7 +167,7 @@ def test_sigterm_is_killed(
         child.join(60)
     finally:
         child.kill()
-    assert child.exitcode == cli.TERMINATED
+    assert child.exitcode == TERMINATED
     assert last_run(lab_root, study).info.status == "KILLED"
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapterlab.garbage import collect_seldom
-from adapterlab.signals import hangups_held, in_helping_process
+from adapterlab.signals import in_helping_process, start_trackers
 
 IDLE_SECONDS = 60
 """After which the process ends; it is started again when there is more to do."""
@@ -41,10 +41,8 @@ def _executor() -> Any:
     # Not one of the standard library: its processes begin by importing the main program anew. Nor
     # the one that loky and joblib reuse: a launcher may be at work with that.
     from joblib.externals.loky import ProcessPoolExecutor
-    from joblib.externals.loky.backend import resource_tracker
 
-    with hangups_held():
-        resource_tracker.ensure_running()
+    start_trackers()
     return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
 
 

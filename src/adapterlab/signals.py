@@ -126,6 +126,17 @@ def hangups_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def start_trackers() -> None:
+    """Start what cleans up shared memory, before joblib does; see `hangups_held`."""
+    from multiprocessing import resource_tracker as of_python
+
+    from joblib.externals.loky.backend import resource_tracker as of_loky
+
+    with hangups_held():
+        of_python.ensure_running()
+        of_loky.ensure_running()
+
+
 def end_with_parent(parent: int | None = None) -> None:
     """Have this process end by SIGTERM when its parent is gone, and by force soon after.
 

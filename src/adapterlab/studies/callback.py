@@ -13,6 +13,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adapterlab.signals import start_trackers
 from adapterlab.study_run import STUDY_VARIABLE, begin_multirun
 from adapterlab.told import remember_varied
 
@@ -63,6 +64,8 @@ class StudyCallback(Callback):
         with mistakes_in_one_line():
             require_options(config, CONF)
         remember_varied(config)
+        if "joblib" in str(OmegaConf.select(config, "hydra.launcher._target_")):
+            start_trackers()
         if config.study is None:
             overrides = list(config.hydra.overrides.task)
             params = OmegaConf.select(config, "hydra.sweeper.params")

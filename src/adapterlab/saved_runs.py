@@ -124,6 +124,10 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
         result = folder.finished()
         if result is None:
             raise AdapterLabError(f"run={saved.run}: no finished run in this folder")
+        size = result.metrics.get("cost/adapter_bytes")
+        # Before it is hashed: a file of a terabyte takes no room, and hours.
+        if folder.adapter.is_file() and size not in (None, folder.adapter.stat().st_size):
+            raise CheckpointError(f"{folder.adapter} is not of the size that the run wrote")
         require_adapter(folder)
         yield folder, result
         return

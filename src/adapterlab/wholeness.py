@@ -49,18 +49,29 @@ def seal(folder: RunFolder) -> None:
     write_text(folder.path / CHECKSUMS, "".join(lines))
 
 
-def damage(folder: RunFolder) -> list[str]:
+def damage(folder: RunFolder, only: str | None = None) -> list[str]:
     """Return the names of the files that a finished run had and has no longer as it wrote them.
 
     Of a run that an older version carried out, these are the adapter and the predictions, where
     they cannot be read.
+
+    Args:
+        folder: of the run.
+        only: the one file that matters; None for all.
     """
     try:
         lines = (folder.path / CHECKSUMS).read_text(encoding="utf-8").splitlines()
         sealed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError):
         return _unreadable(folder)
-    return [name for name, digest in sealed.items() if _digest(folder.path / name) != digest]
+    home = folder.path.resolve()
+    return [
+        name
+        for name, digest in sealed.items()
+        if only in (None, name)
+        # A folder from elsewhere may name, or link to, any file of this machine.
+        if not (path := (home / name).resolve()).is_relative_to(home) or _digest(path) != digest
+    ]
 
 
 def finished_whole(folder: RunFolder) -> RunResult | None:
@@ -109,7 +120,7 @@ def require_adapter(folder: RunFolder) -> None:
     Raises:
         CheckpointError: it is not.
     """
-    if folder.adapter.name in damage(folder):
+    if folder.adapter.name in damage(folder, folder.adapter.name):
         raise CheckpointError(
             f"{folder.adapter} is missing or not as it was written; the same run with resume=true "
             "makes it again"
@@ -194,6 +205,8 @@ def _unreadable(folder: RunFolder) -> list[str]:
 def _digest(path: Path) -> str | None:
     try:
         stat = path.stat()
+        if not path.is_file():
+            return None
         return _kept_digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     except OSError:
         return None

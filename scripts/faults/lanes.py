@@ -259,7 +259,7 @@ def _apart(alone: Mapping[str, float], packed: Mapping[str, float], bound: float
 def _words(outcome: Outcome) -> str:
     if isinstance(outcome, RunResult):
         return "it finishes"
-    return f"{type(outcome).__name__}: {outcome}"
+    return re.sub("/(alone|packed)/", "/root/", f"{type(outcome).__name__}: {outcome}")
 
 
 def _told(lanes: Sequence[Config], wrong: int) -> str:

@@ -1,6 +1,5 @@
 """Several runs as the lanes of one pack: what `pipeline.run` does, for all of them at once."""
 
-import contextlib
 import logging
 import time
 from collections import deque
@@ -302,10 +301,13 @@ class _Pack:
         """End a lane as failed or interrupted."""
         if lane in self.lanes:
             self.lanes.remove(lane)
-        if isinstance(error, Exception):
-            self.outcomes[lane.number] = error
-        with contextlib.suppress(BaseException):  # what it raises is this very error
+        left = error
+        try:
             lane.stack.__exit__(type(error), error, error.__traceback__)
+        except BaseException as raised:  # this very error, or what a run alone makes of it
+            left = raised
+        if isinstance(error, Exception):
+            self.outcomes[lane.number] = left if isinstance(left, Exception) else error
 
 
 ALONE_ONLY = ("train_seconds", "wall_seconds", "samples_per_second", "peak_memory_mib")

@@ -90,7 +90,7 @@ def as_program(root: Path, *arguments: str) -> Iterator[None]:
     """Let `cli.train` and its siblings find themselves on a fresh command line."""
     logger = logging.getLogger("adapterlab")
     before = logger.handlers, logger.level, logger.propagate
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("ADAPTERLAB_ROOT", str(root))
         patch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
@@ -105,7 +105,8 @@ def as_program(root: Path, *arguments: str) -> Iterator[None]:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
             logger.handlers, logger.level, logger.propagate = before
-            signal.signal(signal.SIGTERM, on_sigterm)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:

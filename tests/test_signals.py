@@ -24,7 +24,7 @@ def program(*lines: str) -> list[str]:
 def _interrupts_arrive() -> Iterator[None]:
     """In the background of a script SIGINT is ignored, by its children too."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
+    yield  # and a command that a signal has ended leaves SIGINT to end the process
     signal.signal(signal.SIGINT, before)
 
 
@@ -48,7 +48,8 @@ def test_the_first_signal_ends_by_an_exception_and_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.endswith("; resume=true goes on from the last epoch")
-    assert signal.getsignal(number) is before
+    if number != signal.SIGINT:
+        assert signal.getsignal(number) is before
     assert not is_ending()
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab import cli
 from adapterlab.errors import AdapterLabError
+from adapterlab.interrupts import TERMINATED
 from adapterlab.runs import RunFolder
 from adapterlab.store import connect
 from adapterlab.store_uris import default_uri
@@ -188,7 +188,7 @@ def test_a_multirun_that_is_terminated(launcher: str, tmp_path: Path) -> None:
                 time.sleep(0.05)
             assert study_run(tmp_path, "stopped").info.status == "RUNNING"
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == cli.TERMINATED
+            assert process.wait(60) == TERMINATED
         finally:
             process.kill()
     run = study_run(tmp_path, "stopped")

@@ -83,6 +83,8 @@ def listening() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if _state["ending"]:  # Python is on its way out, which a second Ctrl-C need not wait for
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
         signal.set_wakeup_fd(wakeup)
         _state.update(listening=False, ending=False)
         os.write(told, b"\0")

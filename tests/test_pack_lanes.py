@@ -12,6 +12,7 @@ from adapterlab import open_run, packs, pipeline
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
+from adapterlab.full_disk import FullDiskError
 from adapterlab.packs import run_pack
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.store_uris import default_uri
@@ -193,7 +194,7 @@ def test_a_crash_while_finishing_one_lane_is_its_own(
 
     monkeypatch.setattr(open_run, "write_files", crash)
     first, other = run_pack(lanes(lab_root, "full-disk", "seed=0", "seed=1"))
-    assert isinstance(first, OSError)
+    assert isinstance(first, FullDiskError)  # as alone
     assert isinstance(other, RunResult)
     status = {run.data.tags["seed"]: run.info.status for run in children(lab_root, "full-disk")}
     assert status == {"0": "FAILED", "1": "FINISHED"}

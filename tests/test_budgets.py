@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from adapterlab.runs import config_hash, read_config
+from adapterlab.identity import config_hash
+from adapterlab.runs import read_config
 from adapterlab.store_uris import default_uri
 from lab import TINY, Outcome, tiny
 

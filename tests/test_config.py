@@ -7,7 +7,7 @@ import pytest
 
 from adapterlab import cli
 from adapterlab.errors import ConfigError
-from adapterlab.runs import config_hash
+from adapterlab.identity import config_hash
 from lab import Outcome, compose
 
 RunCli = Callable[..., Outcome]

@@ -23,8 +23,8 @@ from adapterlab import cli
 from adapterlab.adapters import ParameterCount
 from adapterlab.building import check
 from adapterlab.config import Config, TrainedBase
+from adapterlab.identity import arm_hash, run_name
 from adapterlab.models.hub import MINILM_PACKAGE
-from adapterlab.runs import arm_hash, run_name
 from adapterlab.studies.tuning import Design
 from adapterlab.studies.union import jobs_of
 from lab import compose

@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.homes import home_of, latest_home
+from adapterlab.identity import arm_hash, config_hash, former_hash, run_name
 from adapterlab.parsing import from_container, to_container
-from adapterlab.runs import (
-    RunFolder,
-    RunResult,
-    arm_hash,
-    config_hash,
-    former_hash,
-    read_config,
-    run_name,
-    write_config,
-)
+from adapterlab.runs import RunFolder, RunResult, read_config, write_config
 from lab import compose
 
 

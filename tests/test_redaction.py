@@ -11,9 +11,10 @@ from adapterlab import redaction
 from adapterlab.config import Config
 from adapterlab.console import console
 from adapterlab.errors import ConfigError
+from adapterlab.identity import config_hash
 from adapterlab.output import Lines
 from adapterlab.redaction import public, redacted, remember, shown
-from adapterlab.runs import RunFolder, config_hash, read_config
+from adapterlab.runs import RunFolder, read_config
 from adapterlab.store_uris import artifact_location
 from lab import tiny
 

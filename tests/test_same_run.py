@@ -13,8 +13,9 @@ from PIL import Image
 
 from adapterlab.bases import base_run
 from adapterlab.config import Config, TrainedBase
+from adapterlab.identity import config_hash
 from adapterlab.pipeline import run
-from adapterlab.runs import RunFolder, config_hash
+from adapterlab.runs import RunFolder
 from adapterlab.store_uris import default_uri
 from adapterlab.training.fit import fit
 from lab import TINY, Outcome, compose, tiny

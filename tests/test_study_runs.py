@@ -8,8 +8,8 @@ import pytest
 
 from adapterlab import cli, pipeline
 from adapterlab.config import TrainedBase
+from adapterlab.identity import arm_hash, config_hash
 from adapterlab.reporting.study import Replicate, Run, Status, arms_of, read_runs, same_examples
-from adapterlab.runs import arm_hash, config_hash
 from adapterlab.store import connect
 from lab import TINY, Outcome, compose, tiny
 
@@ -132,7 +132,7 @@ def test_a_cut_makes_a_replicate(tmp_path: Path) -> None:
 
 
 def test_all_data_sets_ship_the_usual_cut(tmp_path: Path) -> None:
-    from adapterlab.runs import USUAL_CUT
+    from adapterlab.identity import USUAL_CUT
 
     files = sorted((cli.CONF / "dataset").glob("*.yaml"))
     assert len(files) > 10

@@ -20,8 +20,9 @@ from adapterlab.building import check, high_rate
 from adapterlab.config import Base, PretrainedBase, ScratchBase
 from adapterlab.errors import AdapterLabError, ConfigError
 from adapterlab.evaluation import Request, evaluate_saved
+from adapterlab.identity import config_hash
 from adapterlab.pipeline import run
-from adapterlab.runs import RunResult, config_hash
+from adapterlab.runs import RunResult
 from lab import ONE_THREAD, Outcome, tiny
 from reviews import SMALL, small, write_reviews
 

@@ -15,10 +15,11 @@ from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError
 from adapterlab.evaluation import evaluate_saved, parse_request
 from adapterlab.hardware import fingerprint
+from adapterlab.identity import arm_hash, config_hash
 from adapterlab.parsing import from_container, to_container
 from adapterlab.reporting.findings import headline
 from adapterlab.reporting.report import Request, make_report
-from adapterlab.runs import RunFolder, RunResult, arm_hash, config_hash
+from adapterlab.runs import RunFolder, RunResult
 from adapterlab.store import connect
 from adapterlab.store_uris import default_uri
 from adapterlab.trackers import flattened

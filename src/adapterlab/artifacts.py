@@ -8,11 +8,12 @@ from adapterlab.adapters.peft_format import save_peft
 from adapterlab.assembly import Assembly
 from adapterlab.config import Config
 from adapterlab.errors import ConfigError
+from adapterlab.identity import run_name
 from adapterlab.predictions import Predictions
 from adapterlab.reporting.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.reporting.mistakes import write_mistakes
 from adapterlab.reporting.pictures import Pictures
-from adapterlab.runs import RunFolder, run_name
+from adapterlab.runs import RunFolder
 from adapterlab.training.outcome import Training
 
 log = logging.getLogger(__name__)

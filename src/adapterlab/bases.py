@@ -29,9 +29,10 @@ from adapterlab.config import (
     TrainedBase,
 )
 from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.identity import run_name
 from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.reading import read_checkpoint
-from adapterlab.runs import RunResult, run_name
+from adapterlab.runs import RunResult
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""

@@ -9,9 +9,9 @@ from pydantic.dataclasses import dataclass
 from adapterlab.assembly import source_data, source_model
 from adapterlab.errors import AdapterLabError
 from adapterlab.hardware import choose_device
+from adapterlab.identity import run_name
 from adapterlab.measurements import why_no_source
 from adapterlab.predictions import predict
-from adapterlab.runs import run_name
 from adapterlab.saved_runs import Rebuilt, SavedRun, rebuild
 from adapterlab.validation import STRICT, checked
 

@@ -5,10 +5,11 @@ import logging
 from adapterlab.assembly import Assembly
 from adapterlab.config import Config
 from adapterlab.homes import homes
+from adapterlab.identity import run_name
 from adapterlab.loading import RunData
 from adapterlab.open_run import log_again
 from adapterlab.provenance import Provenance, foreseen, of_assembly, read_provenance
-from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.runs import RunFolder, RunResult
 from adapterlab.wholeness import made_whole
 
 log = logging.getLogger(__name__)

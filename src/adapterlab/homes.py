@@ -13,7 +13,8 @@ from pathlib import Path
 
 from adapterlab.config import Config
 from adapterlab.files import write_text
-from adapterlab.runs import RunFolder, former_hash, run_name
+from adapterlab.identity import former_hash, run_name
+from adapterlab.runs import RunFolder
 
 
 def home_of(config: Config, data_hash: str) -> RunFolder:

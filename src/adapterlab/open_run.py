@@ -11,19 +11,13 @@ from adapterlab.config import BASES, Config
 from adapterlab.files import sha256, sweep
 from adapterlab.full_disk import keep_room, said_where_full
 from adapterlab.hardware import Device, PeakMemory, fingerprint
+from adapterlab.identity import arm_hash, config_hash, run_name
 from adapterlab.measurements import Measurements, OfTheBase
 from adapterlab.predictions import Predictions
 from adapterlab.provenance import of_assembly, write_provenance
 from adapterlab.reporting.pictures import Pictures
 from adapterlab.revision import source_tags, version_tags
-from adapterlab.runs import (
-    ADAPTER_HASH,
-    RunFolder,
-    RunResult,
-    arm_hash,
-    config_hash,
-    run_name,
-)
+from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult
 from adapterlab.syncing import Known, deliver_left, give_up, known_of
 from adapterlab.trackers import Tracker
 from adapterlab.tracking import is_logged, tracked

@@ -13,6 +13,7 @@ from adapterlab.config import Config
 from adapterlab.going_on import found, goes_on
 from adapterlab.hardware import PeakMemory, choose_device
 from adapterlab.homes import home_of
+from adapterlab.identity import run_name
 from adapterlab.loading import RunData, load_data
 from adapterlab.measurements import OfTheBase
 from adapterlab.open_run import Costs, OpenRun, open_run
@@ -21,7 +22,7 @@ from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.pipeline import frozen_prefix, run
 from adapterlab.predictions import Predictions, predict_pack
 from adapterlab.reporting.pictures import PicturesBeside, get_ready
-from adapterlab.runs import RunFolder, RunResult, run_name
+from adapterlab.runs import RunFolder, RunResult
 from adapterlab.training.lane import LaneTask, SavedLane, load_lane
 from adapterlab.training.outcome import Training, last_checkpoint
 from adapterlab.training.packed_fit import fit_pack

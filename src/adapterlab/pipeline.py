@@ -11,10 +11,11 @@ from adapterlab.data.text import TextBatches
 from adapterlab.going_on import found, goes_on
 from adapterlab.hardware import Device, PeakMemory, choose_device
 from adapterlab.homes import home_of
+from adapterlab.identity import run_name
 from adapterlab.loading import RunData, load_data
 from adapterlab.open_run import Costs, OpenRun, open_run
 from adapterlab.predictions import Predictions, predict
-from adapterlab.runs import RunResult, run_name
+from adapterlab.runs import RunResult
 from adapterlab.training.lane import LaneTask, load_lane
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed_fit import fit_pack

@@ -5,7 +5,7 @@ import warnings
 from adapterlab.building import check, high_rate
 from adapterlab.config import Config
 from adapterlab.console import print_plan
-from adapterlab.runs import run_name
+from adapterlab.identity import run_name
 from adapterlab.studies.foreseen import planned
 
 

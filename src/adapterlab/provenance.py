@@ -24,6 +24,7 @@ from adapterlab.config import CheckpointBase, Config, PretrainedBase, TrainedBas
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.files import write_json
 from adapterlab.homes import known_home
+from adapterlab.identity import file_hash
 from adapterlab.inputs import vocabulary_is_made
 from adapterlab.instantiate import prepared
 from adapterlab.loading import RunData
@@ -34,7 +35,7 @@ from adapterlab.models.origin import (
     says_what_it_reads,
     state_of,
 )
-from adapterlab.runs import RunFolder, file_hash
+from adapterlab.runs import RunFolder
 from adapterlab.wholeness import finished_whole
 
 if TYPE_CHECKING:  # what finds finished runs again loads no more than that takes

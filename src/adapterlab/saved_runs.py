@@ -16,10 +16,11 @@ from adapterlab.config import Config, Hardware, Namespace
 from adapterlab.errors import AdapterLabError, CheckpointError
 from adapterlab.files import sha256
 from adapterlab.homes import home_of, homes
+from adapterlab.identity import config_hash
 from adapterlab.loading import RunData
 from adapterlab.parsing import absolute
 from adapterlab.pipeline import run
-from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, config_hash, read_config
+from adapterlab.runs import ADAPTER_HASH, RunFolder, RunResult, read_config
 from adapterlab.store import connect
 from adapterlab.validation import STRICT
 from adapterlab.wholeness import require_adapter, seal

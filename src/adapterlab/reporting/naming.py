@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapterlab.identity import BOOKKEEPING, SEEDS
 from adapterlab.reporting.stored import NAMING, Run
 from adapterlab.reporting.versions import SHORT
-from adapterlab.runs import BOOKKEEPING, SEEDS
 
 NO_NAMES = (
     *(*BOOKKEEPING, *SEEDS, "hardware", "adapter.label", "base.dataset"),

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from adapterlab.errors import AdapterLabError
+from adapterlab.identity import USUAL_CUT
 from adapterlab.reporting.attempts import NAMING, counted
-from adapterlab.runs import USUAL_CUT
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 

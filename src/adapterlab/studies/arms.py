@@ -10,8 +10,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.errors import ConfigError
+from adapterlab.identity import config_hash
 from adapterlab.parsing import parse
-from adapterlab.runs import config_hash
 from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")

@@ -211,7 +211,7 @@ def _is_there(config: Config) -> bool:
 
 def _size(configs: Sequence[Config]) -> tuple[int, int]:
     """Return how many arms there are, and how many replicates of the arm that has fewest."""
-    from adapterlab.runs import arm_hash
+    from adapterlab.identity import arm_hash
 
     arms: dict[str, set[tuple[int, int, int]]] = {}
     for c in configs:

@@ -13,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from adapterlab.building import check
 from adapterlab.config import Config
 from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.identity import config_hash
 from adapterlab.parsing import parse
-from adapterlab.runs import config_hash
 from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 

@@ -21,6 +21,7 @@ from adapterlab.evidence.mistakes import (
     misclassification_shares,
 )
 from adapterlab.predictions import Predictions
+from adapterlab.reporting.cells import as_cell
 from adapterlab.reporting.mistake_figures import contact_sheet, per_class_figure
 from adapterlab.reporting.mistakes import write_mistakes
 
@@ -175,7 +176,7 @@ def test_any_text_comes_back_and_leaves_the_page_whole(
     monkeypatch.setattr("adapterlab.reporting.pictures.save", lambda figure, path: None)
     write_mistakes(tmp_path, *all_wrong(tuple(content)), title="")
     _, *rows = read(tmp_path / "confidently_wrong.csv")
-    assert [unquoted(row[5]) for row in rows] == [unquoted(text) for text in content]
+    assert [row[5] for row in rows] == [as_cell(text) for text in content]
     assert not [row[5] for row in rows if re.match(r"[=@\t\r\n]", row[5])]
 
     *_, (_, *rows) = tables(tmp_path / "mistakes.md")

@@ -168,7 +168,7 @@ def _seen(runs: Sequence[Any], limit: str, store: str) -> Seen | None:
     return Seen(
         deviation=(spare / freedom) ** 0.5,
         accuracy=float(np.mean([np.mean(scores) for scores in arms.values()])),
-        studies=tuple(dict.fromkeys(study for study, _ in arms)),
+        studies=tuple(dict.fromkeys(study for study, *_ in arms)),
         examples=next((size for size in sizes if size is not None), None),
     )
 

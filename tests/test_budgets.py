@@ -74,7 +74,7 @@ def test_what_only_files_tell_is_read(tmp_path: Path, run_cli: Callable[..., Out
         for label in ("down", "up", "left"):
             folder = tmp_path / "pictures" / split / label
             folder.mkdir(parents=True)
-            for number in range(4):
+            for number in range(20):
                 pixels = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     options = ["dataset=image_folder", f"dataset.loader.path={tmp_path / 'pictures'}"]

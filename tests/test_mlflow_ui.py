@@ -138,10 +138,10 @@ def test_two_runs_compare(page: Page, ui: str, runs: dict[str, Run]) -> None:
     strategy = page.get_by_role("row").filter(has_text="adapter.name")
     expect(strategy).to_contain_text("head")
     expect(strategy).to_contain_text("lora")
-    expect(page.get_by_role("link", name="params/trainable")).to_be_visible()
+    expect(page.get_by_role("link", name="data/test_examples")).to_be_visible()
     for name in ("head seed 0", "lora seed 0"):
-        trained = f"{runs[name].data.metrics['params/trainable']:.0f}"
-        expect(page.get_by_text(trained, exact=True).last).to_be_visible()
+        tested = f"{runs[name].data.metrics['data/test_examples']:.0f}"
+        expect(page.get_by_text(tested, exact=True).last).to_be_visible()
 
 
 def test_a_picture_opens(page: Page, ui: str, runs: dict[str, Run]) -> None:

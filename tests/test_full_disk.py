@@ -35,7 +35,7 @@ def full_from(number: int) -> Iterator[list[Path]]:
             raise FULL
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "_flush", flush)
+        patch.setattr(files, "flush_one", flush)
         yield written
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from adapterlab import databases
 from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.redaction import public_uri
 from adapterlab.store_uris import (
     artifact_location,
     default_uri,
     is_local,
     is_networked,
-    shown,
     sqlite_file,
 )
 
@@ -111,5 +111,5 @@ def test_what_is_no_file(uri: str) -> None:
 
 
 def test_a_uri_is_shown_without_its_password() -> None:
-    assert shown("postgresql://lab:p%40ss@h/one") == "postgresql://lab:***@h/one"
-    assert shown("sqlite:////tmp/mlflow.db") == "sqlite:////tmp/mlflow.db"
+    assert public_uri("postgresql://lab:p%40ss@h/one") == "postgresql://lab:***@h/one"
+    assert public_uri("sqlite:////tmp/mlflow.db") == "sqlite:////tmp/mlflow.db"

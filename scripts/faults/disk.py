@@ -19,8 +19,6 @@ PACK = ("-m", "hydra/launcher=packed", "adapter.rank=1,2,4")
 
 _KINDS: dict[str, tuple[str, ...]] = {"alone": (), "in a pack": PACK}
 
-_SPARE = 2**17
-
 
 def tries(setting: Setting) -> Iterator[Trial]:
     """Give half of the trials to runs alone, half to packs; each finds the disk full elsewhere."""

@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,16 +124,6 @@ def command(
     """Run a command to its end."""
     with started(root, *arguments, script=script, **variables) as process:
         return ended(process, timeout)
-
-
-def waited_for(path: Path, process: "subprocess.Popen[str]", timeout: float = 120) -> bool:
-    """Wait until a file exists; False where the command ended first, or time did."""
-    limit = time.monotonic() + timeout
-    while time.monotonic() < limit and process.poll() is None:
-        if path.exists():
-            return True
-        time.sleep(0.005)
-    return path.exists()
 
 
 def statuses(root: Path) -> dict[str, str]:

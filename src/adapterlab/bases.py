@@ -28,7 +28,7 @@ from adapterlab.config import (
     ScratchBase,
     TrainedBase,
 )
-from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.errors import CheckpointError, ConfigError, first_line
 from adapterlab.identity import run_name
 from adapterlab.loading import RunData, Shape, as_shape
 from adapterlab.reading import read_checkpoint
@@ -208,8 +208,9 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         else:
             weights = _state_dict(read_checkpoint(path))
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"base.path={base.path} cannot be read: {first_line}") from None
+        raise CheckpointError(
+            f"base.path={base.path} cannot be read: {first_line(error)}"
+        ) from None
     return BaseWeights(
         origin=path.name,
         weights=weights,

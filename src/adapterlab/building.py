@@ -138,7 +138,7 @@ def says_its_shape(config: Config) -> bool:
 def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
     shape = declared_shape(config)
     if shape is None and read is not None:
-        shape = (RunData(read.source) if read.source else read).shape
+        shape = (read.of_source or read).shape
     classes = config.dataset.classes or (read.target.classes if read else ("", ""))
     return shape, len(classes)
 

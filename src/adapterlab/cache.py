@@ -91,7 +91,7 @@ def filled(
             return entry.tensors[_VALUES], True
         with replacing(path) as part:
             _fill(part, path.stem, shape, dtype, fill)
-        return _read(path).tensors[_VALUES], False
+        return _read(path)[0].tensors[_VALUES], False
 
 
 def sweep_unfinished(folder: Path, pattern: str) -> None:
@@ -119,23 +119,22 @@ def _found(path: Path, key: str) -> Entry | None:
     if not path.exists():
         return None
     try:
-        entry = _read(path)
-        _check(path, key, entry)
+        entry, metadata = _read(path)
+        _check(metadata, key, entry)
     except (SafetensorError, DataError, KeyError, ValueError, TypeError, OSError) as error:
         _LOG.warning("cache file %s is damaged (%s); making it again", path, error)
         return None
     return entry
 
 
-def _read(path: Path) -> Entry:
-    with safe_open(path, framework="pt") as file:
-        facts = json.loads((file.metadata() or {})["facts"])
-        return Entry({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
-
-
-def _check(path: Path, key: str, entry: Entry) -> None:
+def _read(path: Path) -> tuple[Entry, dict[str, str]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Entry(tensors, json.loads(metadata["facts"])), metadata
+
+
+def _check(metadata: dict[str, str], key: str, entry: Entry) -> None:
     if metadata["key"] != key:
         raise DataError("it is another entry's")
     expected = json.loads(metadata["checksums"])

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, first_line
+from adapterlab.redaction import public_uri
 from adapterlab.sqlite_store import whole
 from adapterlab.store_schema import KEPT, head, is_known
-from adapterlab.store_uris import shown, sqlite_file, without_stray_folders
+from adapterlab.store_uris import sqlite_file, without_stray_folders
 
 EXTRAS = {
     "postgresql": "pip install 'adapterlab[postgresql]' brings the one of postgresql://",
@@ -35,7 +36,7 @@ def ready(uri: str) -> Iterator[None]:
         AdapterLabError: there is no driver, no database answers, or its tables are another's.
     """
     if _backend(uri) == "postgres":
-        raise AdapterLabError(f"tracking.uri={shown(uri)} should begin with postgresql://")
+        raise AdapterLabError(f"tracking.uri={public_uri(uri)} should begin with postgresql://")
     file = sqlite_file(uri)
     with ExitStack() as stack:
         if file is not None:
@@ -85,12 +86,12 @@ def _engine(uri: str) -> Any:
         return sqlalchemy.create_engine(uri, poolclass=NullPool, connect_args=connect_args)
     except NoSuchModuleError:
         raise AdapterLabError(
-            f"tracking.uri={shown(uri)} names no driver that SQLAlchemy knows; "
+            f"tracking.uri={public_uri(uri)} names no driver that SQLAlchemy knows; "
             f"such as {backend}://USER:PASSWORD@HOST/NAME"
         ) from None
     except ImportError as error:
         raise AdapterLabError(
-            f"tracking.uri={shown(uri)} needs a driver that is not installed ({error}); "
+            f"tracking.uri={public_uri(uri)} needs a driver that is not installed ({error}); "
             f"{EXTRAS[backend]}"
         ) from None
     except (ArgumentError, ValueError) as error:
@@ -113,17 +114,18 @@ def _require_usable(uri: str, connection: Any) -> None:
     if not is_known(revision):
         what = "a newer MLflow" if tables.intersection(KEPT) else "another program"
         raise AdapterLabError(
-            f"tracking.uri={shown(uri)} holds the tables of {what} (revision {revision}, which "
-            f"MLflow {mlflow.__version__} does not know): "
+            f"tracking.uri={public_uri(uri)} holds the tables of {what} (revision {revision}, "
+            f"which MLflow {mlflow.__version__} does not know): "
             "install that MLflow, or name another database"
         )
     raise AdapterLabError(
-        f"tracking.uri={shown(uri)} holds the tables of an older MLflow (revision {revision}), "
-        "and others may be using it: make a backup, and run `mlflow db upgrade` with its address"
+        f"tracking.uri={public_uri(uri)} holds the tables of an older MLflow (revision "
+        f"{revision}), and others may be using it: make a backup, and run `mlflow db upgrade` with "
+        "its address"
     )
 
 
 def unusable(uri: str, error: Exception) -> str:
     """Say in one line why a store cannot be used, without its password."""
-    first_line = str(error).strip().splitlines()[0].replace(uri, shown(uri))
-    return f"tracking.uri={shown(uri)} cannot be used: {first_line}"
+    why = first_line(error).replace(uri, public_uri(uri))
+    return f"tracking.uri={public_uri(uri)} cannot be used: {why}"

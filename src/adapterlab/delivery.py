@@ -76,10 +76,8 @@ def deliver(
     for group in _calls(entries):
         first = group[0]
         match first["what"]:
-            case "log":
-                _log(client, run_id, group)
-            case "data":
-                _data(client, run_id, first)
+            case "log" | "data":
+                send(client, run_id, group)
             case "file":
                 path = folder / first["path"]
                 if _is_inside(path, folder):
@@ -106,6 +104,14 @@ def _calls(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         group.append(entry)
     if group:
         yield group
+
+
+def send(client: Any, run_id: str, group: Sequence[Entry]) -> None:
+    """Send lines that need no file: a data set's, or as many `logged` ones as go together."""
+    if group[0]["what"] == "data":
+        _data(client, run_id, group[0])
+    else:
+        _log(client, run_id, group)
 
 
 def _log(client: Any, run_id: str, group: Sequence[Entry]) -> None:

@@ -50,6 +50,16 @@ def allowed(value: object, options: Iterable[object]) -> str:
     return f"allowed: {', '.join(names) or 'none'}{hint}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing."""
+    return _said(error) or type(error).__name__
+
+
+def with_type(error: BaseException) -> str:
+    """Return an error's type, and the first line of what it says."""
+    return f"{type(error).__name__}: {_said(error)}"
+
+
 def out_of_memory(error: BaseException) -> str | None:
     """Say that memory has run out, and for what; None if an error means something else."""
     text = str(error)
@@ -63,3 +73,7 @@ def out_of_memory(error: BaseException) -> str | None:
     elif size := re.search(r"allocate ([\d.]+ [KMGTPE]iB)", text):
         asked = f": {size[1]} more were asked for"
     return f"out of memory{asked}; a smaller batch_size, model or adapter needs less"
+
+
+def _said(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

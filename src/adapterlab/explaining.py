@@ -14,7 +14,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.errors import AdapterLabError, allowed, first_line
 
 PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 """Packages that read command lines and conf/; what they raise is about what was written there."""
@@ -68,11 +68,6 @@ def raised_by(packages: Sequence[str], error: BaseException) -> bool:
         trace = trace.tb_next
     module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
     return module.partition(".")[0] in packages
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def not_an_override(override: str, reason: str) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with said_where_full(path):
         try:
             yield part
-            _flush(part)
+            flush_one(part)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -115,7 +116,7 @@ def flush(folder: Path) -> None:
     """Flush all files in a folder, which is about to be renamed to its place."""
     for path in folder.rglob("*"):
         if path.is_file():
-            _flush(path)
+            flush_one(path)
 
 
 def sha256(path: Path) -> str:
@@ -126,6 +127,26 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hash(path: Path) -> str | None:
+    """Return the digest of a file's content, None if it is not there; see `sha256`.
+
+    A file is hashed once, as long as it is not changed: a model's folder may hold gigabytes, and
+    all runs of a study ask for their base's.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return _kept_hash(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _kept_hash(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
+    return sha256(path)
 
 
 def _order_metadata(path: Path) -> None:
@@ -139,6 +160,10 @@ def _order_metadata(path: Path) -> None:
             file.write(ordered.ljust(length))
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def flush_one(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

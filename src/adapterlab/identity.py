@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from adapterlab.config import CheckpointBase, Config, TrainedBase
 from adapterlab.equal_options import one_way
-from adapterlab.files import sha256
+from adapterlab.files import file_hash
 from adapterlab.parsing import same_files, to_container, with_folders
 
 BOOKKEEPING = (
@@ -106,20 +105,6 @@ def _folder_hashes(folder: str) -> dict[str, str | None]:
     """Return the hashes of a model's files by their names."""
     files = sorted(path for path in Path(folder).iterdir() if path.suffix in MODEL_FILES)
     return {path.name: file_hash(path) for path in files}
-
-
-def file_hash(path: Path) -> str | None:
-    """Return the SHA-256 of a file; None if it is not there."""
-    if not path.is_file():
-        return None  # whoever loads it says so
-    stat = path.stat()
-    return _content_hash(path, stat.st_mtime_ns, stat.st_size)
-
-
-@cache
-def _content_hash(path: Path, modified: int, size: int) -> str:
-    """Hash a file once, as long as it is not changed: a model's folder may hold gigabytes."""
-    return sha256(path)
 
 
 def _canonical(value: Any) -> Any:

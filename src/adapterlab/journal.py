@@ -12,9 +12,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-from adapterlab.redaction import public
 
 NAME = "undelivered.jsonl"
 """The file, in the run's folder; not there when MLflow has all."""
@@ -173,12 +170,6 @@ def folders(mlruns: Path, studies: Collection[str] | None = None) -> Iterator[Pa
     for study in sorted((mlruns / "runs").iterdir()) if (mlruns / "runs").is_dir() else ():
         if studies is None or study.name in studies:
             yield from sorted(path.parent for path in study.glob(f"*/{NAME}"))
-
-
-def without_password(uri: str) -> str:
-    """Return a URI as it may lie on disk: without user and password, and tokens in its query."""
-    parts = urlsplit(uri)
-    return str(public(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))))
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -10,9 +10,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from adapterlab import journal
+from adapterlab.errors import AdapterLabError
 from adapterlab.runs import RunFolder
 from adapterlab.store_errors import Trouble, trouble
 from adapterlab.whereabouts import PROCESS_TAG, is_elsewhere, is_gone
@@ -116,10 +115,8 @@ def _id_in(folder: Path) -> str | None:
 
 def _is_free(folder: Path) -> bool:
     """Say whether no process holds a run's folder."""
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
+        with RunFolder(folder).lock(wait=False):
+            return True
+    except (AdapterLabError, OSError):
         return False
-    lock.release()
-    return True

@@ -87,8 +87,8 @@ def run_pack(
         pack.train_and_test()
     if len(pack.apart) > 1:
         others = [configs[number] for number in pack.apart]
-        found = run_pack(others, pack.read, on_step, core_is_free=core_is_free)
-        pack.outcomes |= dict(zip(pack.apart, found, strict=True))
+        theirs = run_pack(others, pack.read, on_step, core_is_free=core_is_free)
+        pack.outcomes |= dict(zip(pack.apart, theirs, strict=True))
         pack.apart = []
     for number in pack.alone + pack.apart:
         pack.outcomes[number] = outcome_of(configs[number], pack.read)

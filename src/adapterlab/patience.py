@@ -9,7 +9,7 @@ from typing import Any
 
 from adapterlab.errors import AdapterLabError
 from adapterlab.interrupts import undisturbed
-from adapterlab.journal import without_password
+from adapterlab.redaction import without_password
 from adapterlab.store_errors import StoreAwayError, Trouble, briefly, trouble
 from adapterlab.whereabouts import PROCESS_TAG
 

@@ -22,9 +22,8 @@ from adapterlab.bases import base_run
 from adapterlab.building import make_model
 from adapterlab.config import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.errors import AdapterLabError, CheckpointError
-from adapterlab.files import write_json
+from adapterlab.files import file_hash, write_json
 from adapterlab.homes import known_home
-from adapterlab.identity import file_hash
 from adapterlab.inputs import vocabulary_is_made
 from adapterlab.instantiate import prepared
 from adapterlab.loading import RunData

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from adapterlab.errors import first_line
+
 MOST_BYTES = 64 * 2**20
 """Of a text file; those that this program writes have some kilobytes, or megabytes at most."""
 
@@ -81,7 +83,7 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise UnreadableError("it is nested beyond bounds") from None
     except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableError(_first_line(error)) from None
+        raise UnreadableError(first_line(error)) from None
     return values
 
 
@@ -121,7 +123,3 @@ def _weigh(node: yaml.Node, known: dict[int, int | None]) -> int:
         raise UnreadableError("its references make it larger than it looks")
     known[key] = weight
     return weight
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ docs/security.md.
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from omegaconf import OmegaConf
 
@@ -60,6 +60,17 @@ def public(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [public(value) for value in values]
     return values
+
+
+def public_uri(uri: str) -> str:
+    """Return a URI as others may see it, with ``***`` for its password."""
+    return str(public(uri))
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as it may lie on disk: without user and password, and tokens in its query."""
+    parts = urlsplit(uri)
+    return public_uri(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 
 def remember(uri: str | None) -> None:

@@ -13,12 +13,11 @@ from torch import nn
 from adapterlab.adapters import AdaptedModel
 from adapterlab.adapters.base import within
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.config import SGD, Config, Dataset, ImageDataset
+from adapterlab.config import Config, Dataset, ImageDataset
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.errors import ConfigError
 from adapterlab.sizes import require_bytes
-
-_NO_SIZES = ("alpha", "name", "label")
+from adapterlab.training.optimizers import moments
 
 _SMALL_BATCH = 4_096
 """Rows up to which a batch is not looked at: it would take a model of its own."""
@@ -45,11 +44,9 @@ def require_room_for_weights(config: Config, adapted: AdaptedModel) -> None:
     Raises:
         ConfigError: they cannot.
     """
-    count, optimizer = adapted.count(), config.optimizer
-    moments = (1 if optimizer.momentum else 0) if isinstance(optimizer, SGD) else 2
-    kept = count.trainable * (1 + moments)
-    if config.hardware.accelerator != "cpu" and torch.cuda.is_available():
-        kept = 0  # they are in the GPU's memory
+    count = adapted.count()
+    # On a GPU, gradients and moments are in its own memory.
+    kept = 0 if _may_use_gpu(config) else count.trainable * (1 + moments(config.optimizer))
     needed = _number_bytes(config) * (count.total + kept)
     asked = f"{sizes_in(config.adapter, 'adapter')}, {sizes_in(config.model, 'model')}"
     what = f"{count.total:,} weights, with gradients and moments of {count.trainable:,},"
@@ -77,7 +74,7 @@ def require_room_for_batch(config: Config, adapted: AdaptedModel, rows: int, tok
     )
     needed = _number_bytes(config) * rows * tokens * outputs
     what = f"the outputs of {rows:,} rows that gradients need"
-    if config.hardware.accelerator == "cpu" or not torch.cuda.is_available():
+    if not _may_use_gpu(config):
         require_bytes(needed, f"batch_size={config.batch_size}", what)
 
 
@@ -117,6 +114,10 @@ def require_crop(dataset: Dataset, shape: Sequence[int] | None, where: str) -> N
             f"{where}.crop={dataset.crop}: images of {shape[1]}x{shape[2]} pixels could be moved "
             f"out of sight; allowed: 0 to {smallest - 1}"
         )
+
+
+def _may_use_gpu(config: Config) -> bool:
+    return config.hardware.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _number_bytes(config: Config) -> int:

@@ -13,7 +13,7 @@ from adapterlab.assembly import Assembly, assemble
 from adapterlab.bases import Train, base_run
 from adapterlab.building import check
 from adapterlab.config import Config, Hardware, Namespace
-from adapterlab.errors import AdapterLabError, CheckpointError
+from adapterlab.errors import AdapterLabError, CheckpointError, first_line
 from adapterlab.files import sha256
 from adapterlab.homes import home_of, homes
 from adapterlab.identity import config_hash
@@ -157,9 +157,8 @@ def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
             found = client.download_artifacts(run_id, artifact, str(folder.path))
             Path(found).replace(folder.path / Path(artifact).name)
     except (MlflowException, OSError) as error:
-        first_line = str(error).splitlines()[0]
         raise AdapterLabError(
-            f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line}"
+            f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line(error)}"
         ) from None
     if logged is not None and logged != (present := sha256(folder.adapter)):
         raise CheckpointError(

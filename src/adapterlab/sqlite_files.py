@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from adapterlab.files import flush_one
+
 BUSY = 60.0
 """Seconds to wait for another process that writes to a database."""
 
@@ -47,9 +49,9 @@ def keep(path: Path, name: Path) -> None:
 
 def put(path: Path, place: Path) -> None:
     """Let a database take a place, once it is complete on the disk."""
-    _flush(path)
+    flush_one(path)
     path.replace(place)
-    _flush(place.parent)
+    flush_one(place.parent)
 
 
 def remove(path: Path) -> None:
@@ -66,11 +68,3 @@ def unused(path: Path) -> Path:
         number += 1
         tried = path.with_name(f"{path.name}-{number}")
     return tried
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapterlab import sqlite_files
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, first_line
 from adapterlab.store_schema import FILLED, KEPT, OWN, head, is_known
 from adapterlab.store_uris import sqlite_uri, without_stray_folders
 
@@ -250,7 +250,7 @@ def _migrate(path: Path) -> None:
         with closing(sqlite_files.connected(path)) as made:
             ((found,),) = made.execute("PRAGMA quick_check(1)").fetchall()
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
-        raise StoreError(f"{path.parent}: {str(error).splitlines()[0]}") from None
+        raise StoreError(f"{path.parent}: {first_line(error)}") from None
     state = _look(path)
     if found != "ok" or state is None or state.revision != head():
         raise StoreError(f"{path} did not become a store: {found}")

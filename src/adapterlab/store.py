@@ -15,9 +15,8 @@ from adapterlab.config import Config
 from adapterlab.courier import Courier
 from adapterlab.databases import ready, unusable
 from adapterlab.errors import AdapterLabError
-from adapterlab.journal import without_password
 from adapterlab.patience import PatientClient, set_request_limits
-from adapterlab.redaction import remember
+from adapterlab.redaction import remember, without_password
 from adapterlab.store_uris import (
     artifact_location,
     default_uri,
@@ -103,13 +102,29 @@ def require_store(config: Config) -> None:
     if not tracking.enabled or sqlite_file(tracking.uri or default_uri(mlruns)) is not None:
         return
     client = connect(tracking.uri, mlruns)
-    if is_local(tracking.uri):
-        found = client.get_experiment_by_name(tracking.experiment)
-        if found is None:
-            artifact_location(tracking.uri, tracking.artifacts, mlruns)
-        else:
-            place = found.artifact_location
-            require_within_reach(tracking.uri, tracking.experiment, place, tracking.artifacts)
+    if is_local(tracking.uri) and known_experiment(client, config) is None:
+        artifact_location(tracking.uri, tracking.artifacts, mlruns)
+
+
+def known_experiment(client: Any, config: Config) -> Any | None:
+    """Return the MLflow experiment that a config names; None if it is not there yet.
+
+    Raises:
+        AdapterLabError: it has been deleted, or the files of its runs lie elsewhere than they may.
+    """
+    tracking = config.tracking
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
+        raise AdapterLabError(
+            f"tracking.experiment={tracking.experiment} has been deleted in MLflow; choose another,"
+            f" or `mlflow experiments restore -x {found.experiment_id}`"
+        )
+    require_within_reach(
+        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
+    )
+    return found
 
 
 def quieten() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adapterlab.errors import AdapterLabError, ConfigError
-from adapterlab.redaction import public
+from adapterlab.redaction import public_uri
 
 SERVERS = ("http", "https", "databricks", "uc")
 """Schemes of stores that a server writes."""
@@ -61,11 +61,6 @@ def is_networked(uri: str) -> bool:
     return not all(_is_here(host.partition(":")[0] or host) for host in hosts)
 
 
-def shown(uri: str) -> str:
-    """Return a URI for people to read, without its password."""
-    return str(public(uri))
-
-
 def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str | None:
     """Return where a new experiment keeps the files of its runs; None where a server knows.
 
@@ -78,19 +73,19 @@ def artifact_location(uri: str | None, named: str | None, mlruns: Path) -> str |
         ConfigError: others reach the store, and would not reach the folder; or what is named
             holds a password.
     """
-    if named is not None and shown(named) != named:
+    if named is not None and public_uri(named) != named:
         raise ConfigError(
-            f"tracking.artifacts={shown(named)} holds a password, and everyone who reads the "
+            f"tracking.artifacts={public_uri(named)} holds a password, and everyone who reads the "
             "store would read it there; give it by variables of the environment"
         )
     if named is None and not is_local(uri):
         return None
     if named is None and uri is not None and is_networked(uri):
         raise ConfigError(
-            f"tracking.uri={shown(uri)} is reached over a network, and others would not reach the "
-            f"files of runs under {mlruns}: set tracking.artifacts to a folder that all machines "
-            "have, or to a URI such as s3://BUCKET/FOLDER; or let a server keep them (mlflow "
-            "server --serve-artifacts), and name it in tracking.uri"
+            f"tracking.uri={public_uri(uri)} is reached over a network, and others would not reach "
+            f"the files of runs under {mlruns}: set tracking.artifacts to a folder that all "
+            "machines have, or to a URI such as s3://BUCKET/FOLDER; or let a server keep them "
+            "(mlflow server --serve-artifacts), and name it in tracking.uri"
         )
     location = _as_uri(named) if named is not None else (mlruns / "artifacts").as_uri()
     if uri is not None and not uri.startswith("sqlite") and len(location) > LONGEST:

@@ -8,8 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.cli import CONF, mistakes_in_one_line, run_command
 from adapterlab.garbage import seldom_collected
+from adapterlab.signals import listening
 
 
+@listening()
 @seldom_collected()
 def sync() -> None:
     """Deliver to MLflow what it has not got of runs: the console script `adapterlab-sync`."""

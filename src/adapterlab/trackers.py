@@ -1,6 +1,5 @@
 """What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -33,9 +32,11 @@ class Tracker:
         step: int = 0,
     ) -> None:
         """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones."""
+        self._take(delivery.logged(_now(), step, params, tags, metrics))
 
     def data(self, name: str, digest: str) -> None:
         """Name the data set that the run reads, and the hash of what is in it."""
+        self._take(delivery.data(name, digest))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
@@ -49,6 +50,9 @@ class Tracker:
             patience: seconds for which a server is waited for that is away.
         """
 
+    def _take(self, entry: Entry) -> None:
+        """Keep what is reported."""
+
 
 class MLflowTracker(Tracker):
     """Writes to one MLflow run of a store on this machine.
@@ -61,44 +65,10 @@ class MLflowTracker(Tracker):
         parent: the run of its study, if this one is to end that too.
     """
 
-    PARAMS_PER_CALL = delivery.PARAMS
-
     def __init__(self, client: Any, run_id: str, parent: str | None = None) -> None:
         self.client = client
         self.run_id: str = run_id
         self.parent = parent
-
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] = NOTHING,
-        tags: Mapping[str, str] = NOTHING,
-        metrics: Mapping[str, float] = NOTHING,
-        step: int = 0,
-    ) -> None:
-        """Log in one call, but for more parameters than MLflow takes at once."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        now = _now()
-        with self._written():
-            new = [Param(key, str(value)) for key, value in params.items()]
-            while len(new) > self.PARAMS_PER_CALL:
-                self.client.log_batch(self.run_id, params=new[: self.PARAMS_PER_CALL])
-                new = new[self.PARAMS_PER_CALL :]
-            self.client.log_batch(
-                self.run_id,
-                params=new,
-                tags=[RunTag(key, value) for key, value in tags.items()],
-                metrics=[Metric(key, value, now, step) for key, value in metrics.items()],
-            )
-
-    def data(self, name: str, digest: str) -> None:
-        """Log it as the run's data set, which MLflow's tables show and group by."""
-        from mlflow.entities import Dataset, DatasetInput
-
-        data = Dataset(name, digest, source_type="adapterlab", source=json.dumps({"name": name}))
-        with self._written():
-            self.client.log_inputs(self.run_id, [DatasetInput(data)])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all that is in a folder, to the run's artifacts."""
@@ -110,6 +80,10 @@ class MLflowTracker(Tracker):
         """Set the run's status, and that of its study if it is to end with it."""
         with self._written():
             delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
+
+    def _take(self, entry: Entry) -> None:
+        with self._written():
+            delivery.send(self.client, self.run_id, [entry])
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -138,24 +112,9 @@ class JournalTracker(Tracker):
         self.run_id: str = journal.address.run_id
         courier.add(journal)
 
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] = NOTHING,
-        tags: Mapping[str, str] = NOTHING,
-        metrics: Mapping[str, float] = NOTHING,
-        step: int = 0,
-    ) -> None:
-        """Write all of it down at once."""
-        self._write(delivery.logged(_now(), step, params, tags, metrics))
-
-    def data(self, name: str, digest: str) -> None:
-        """Write it down as the run's data set."""
-        self._write(delivery.data(name, digest))
-
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Write down where a file is, or a folder of files; it is read when it is sent."""
-        self._write(delivery.file(path, folder, self.journal.folder))
+        self._take(delivery.file(path, folder, self.journal.folder))
 
     def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
         """Write the end, and wait until MLflow has all, but for a server that is away no longer.
@@ -172,7 +131,7 @@ class JournalTracker(Tracker):
                 self.journal.address.name, why, self.journal.folder,
             )  # fmt: skip
 
-    def _write(self, entry: Entry) -> None:
+    def _take(self, entry: Entry) -> None:
         if self.journal.standing.refused is not None:
             raise self.journal.standing.refused
         self.journal.write(entry)

@@ -11,17 +11,17 @@ from functools import partial
 from typing import Any
 
 from adapterlab.config import BASES, Config
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import with_type
 from adapterlab.full_disk import last_words
-from adapterlab.journal import Address, Journal, without_password
+from adapterlab.journal import Address, Journal
 from adapterlab.parsing import to_container
 from adapterlab.patience import PATIENCE, PatientClient, calm
-from adapterlab.redaction import public, redacted
+from adapterlab.redaction import public, redacted, without_password
 from adapterlab.runs import RunFolder
 from adapterlab.signals import at_sudden_end
-from adapterlab.store import connect, server
+from adapterlab.store import connect, known_experiment, server
 from adapterlab.store_errors import Trouble, trouble
-from adapterlab.store_uris import artifact_location, require_within_reach
+from adapterlab.store_uris import artifact_location
 from adapterlab.study_run import current_multirun, open_study_run, status_after
 from adapterlab.trackers import JournalTracker, MLflowTracker, Tracker, flattened
 from adapterlab.whereabouts import PROCESS_TAG, is_elsewhere, this_process
@@ -86,8 +86,9 @@ def tracked(
     multirun = _multirun(config)
     try:
         with calm(client):
-            known_as = (name, tags or {})
-            opened, parent = _opened(client, config, folder, run_id, known_as, resume=resume)
+            opened, parent = _opened(
+                client, config, folder, run_id, name=name, tags=tags or {}, resume=resume
+            )
             last = parent.get(PARENT) if multirun is None else None
             tracker = _tracker(client, config, folder, opened.info.run_id, name, last)
         known, params = opened.data, flattened(public(to_container(config)))
@@ -140,8 +141,7 @@ def _told(error: BaseException) -> str | None:
     """Return the tag `error` of a run that an exception ends; None for an interrupt."""
     if status_after(error) != "FAILED":
         return None
-    first_line = redacted((str(error).splitlines() or [""])[0])
-    return f"{type(error).__name__}: {first_line}"[:500]
+    return redacted(with_type(error))[:500]
 
 
 def _opened(
@@ -149,12 +149,12 @@ def _opened(
     config: Config,
     folder: RunFolder,
     run_id: str | None,
-    known_as: tuple[str, Mapping[str, str]],
     *,
+    name: str,
+    tags: Mapping[str, str],
     resume: bool,
 ) -> tuple[Any, dict[str, str]]:
     """Return the run to go on with, running again, or a new one, and the tag of its parent."""
-    name, tags = known_as
     if run_id is None or not _is_there(client, run_id):
         experiment = _experiment_id(client, config)
         identity = {each: tags[each] for each in IDENTITY if each in tags}
@@ -220,12 +220,7 @@ def _experiment_id(client: Any, config: Config) -> str:
     from mlflow.exceptions import MlflowException
 
     tracking = config.tracking
-    found = client.get_experiment_by_name(tracking.experiment)
-    if found is not None and found.lifecycle_stage == "deleted":
-        raise AdapterLabError(
-            f"tracking.experiment={tracking.experiment} has been deleted in MLflow; choose another,"
-            f" or `mlflow experiments restore -x {found.experiment_id}`"
-        )
+    found = known_experiment(client, config)
     if found is None:
         # Artifacts go where the experiment says since it was made, wherever a run is started.
         location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
@@ -233,10 +228,7 @@ def _experiment_id(client: Any, config: Config) -> str:
             return str(client.create_experiment(tracking.experiment, artifact_location=location))
         except MlflowException:
             # Another process was faster.
-            found = client.get_experiment_by_name(tracking.experiment)
+            found = known_experiment(client, config)
             if found is None:
                 raise
-    require_within_reach(
-        tracking.uri, tracking.experiment, found.artifact_location, tracking.artifacts
-    )
     return str(found.experiment_id)

@@ -8,14 +8,13 @@ from MLflow, which has copies, or else the run is carried out again.
 import logging
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from adapterlab.config import BASES, Config
 from adapterlab.errors import AdapterLabError, CheckpointError
-from adapterlab.files import flush, sha256, write_text
+from adapterlab.files import file_hash, flush, sha256, write_text
 from adapterlab.runs import RunFolder, RunResult
 from adapterlab.store import connect
 
@@ -45,7 +44,7 @@ def seal(folder: RunFolder) -> None:
     Raises:
         OSError: one cannot be read.
     """
-    lines = [f"{sha256(folder.path / name)}  {name}\n" for name in sorted(_copies(folder))]
+    lines = [f"{sha256(folder.path / name)}  {name}\n" for name in _written(folder)]
     write_text(folder.path / CHECKSUMS, "".join(lines))
 
 
@@ -59,10 +58,8 @@ def damage(folder: RunFolder, only: str | None = None) -> list[str]:
         folder: of the run.
         only: the one file that matters; None for all.
     """
-    try:
-        lines = (folder.path / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-        sealed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError):
+    sealed = _sealed(folder)
+    if sealed is None:
         return _unreadable(folder)
     home = folder.path.resolve()
     return [
@@ -127,18 +124,24 @@ def require_adapter(folder: RunFolder) -> None:
         )
 
 
-def _copies(folder: RunFolder) -> dict[str, str]:
-    """Return the files that a run has written, but for its result, and where MLflow has each."""
-    copies = {}
-    for path, where in artifacts(folder):
-        if path == folder.result:
-            continue
-        for file in path.rglob("*") if path.is_dir() else (path,):
-            if file.is_file():
-                inside = file.relative_to(path if path.is_dir() else path.parent).as_posix()
-                name = file.relative_to(folder.path).as_posix()
-                copies[name] = inside if where is None else f"{where}/{inside}"
-    return copies
+def _written(folder: RunFolder) -> list[str]:
+    """Return the names of the files that a run has written, but for its result."""
+    files = [
+        file
+        for path, _ in artifacts(folder)
+        if path != folder.result
+        for file in (path.rglob("*") if path.is_dir() else (path,))
+    ]
+    return sorted(file.relative_to(folder.path).as_posix() for file in files if file.is_file())
+
+
+def _sealed(folder: RunFolder) -> dict[str, str] | None:
+    """Return the checksums that a run wrote down, by the files' names; None if it wrote none."""
+    try:
+        lines = (folder.path / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        return None
 
 
 def _copy_of(folder: RunFolder, name: str) -> str:
@@ -156,10 +159,9 @@ def _bring_back(config: Config, folder: RunFolder, result: RunResult, lost: list
     """Copy files from the MLflow run, if all of them are there as they were written."""
     if not config.tracking.enabled or result.run_id is None:
         return False
-    sealed = folder.path / CHECKSUMS
-    if not sealed.is_file():
+    sealed = _sealed(folder)
+    if sealed is None:
         return False
-    digests = dict(line.split("  ", 1)[::-1] for line in sealed.read_text().splitlines())
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=".found-") as scratch:
@@ -171,7 +173,7 @@ def _bring_back(config: Config, folder: RunFolder, result: RunResult, lost: list
                 into.mkdir()
                 there = _copy_of(folder, name)
                 path = Path(client.download_artifacts(result.run_id, there, str(into)))
-                if _digest(path) != digests[name]:
+                if _digest(path) != sealed[name]:
                     return False
                 path.replace(into / "file")
         except (MlflowException, AdapterLabError, OSError):
@@ -204,15 +206,6 @@ def _unreadable(folder: RunFolder) -> list[str]:
 
 def _digest(path: Path) -> str | None:
     try:
-        stat = path.stat()
-        if not path.is_file():
-            return None
-        return _kept_digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        return file_hash(path)
     except OSError:
         return None
-
-
-@lru_cache(maxsize=4096)
-def _kept_digest(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
-    """Hash a file once, as long as it is not changed: all runs of a study ask for their base's."""
-    return sha256(path)

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from adapterlab.errors import CheckpointError, ConfigError, allowed
+from adapterlab.errors import CheckpointError, ConfigError, allowed, first_line
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
@@ -246,7 +246,7 @@ def _cached_first(load: Callable[..., T], source: str, **options: Any) -> T:
     try:
         HfApi().model_info(source, timeout=_SILENCE_SECONDS)
     except Exception as error:  # the hub's libraries raise nearly anything
-        raise OSError(f"huggingface.co: {_first_line(error)}") from error
+        raise OSError(f"huggingface.co: {first_line(error)}") from error
     return load(source, **options)
 
 
@@ -262,7 +262,7 @@ def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     except ValueError as error:
         raise ConfigError(
             f"transformers has no sequence classifier of type {config.model_type}: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from None
 
 
@@ -339,10 +339,6 @@ def quiet() -> Iterator[None]:
 
 def _unavailable(name: str, error: Exception) -> str:
     return (
-        f"model.name_or_path={name} cannot be loaded ({_first_line(error)}); without a network, "
+        f"model.name_or_path={name} cannot be loaded ({first_line(error)}); without a network, "
         "give a folder that save_pretrained wrote"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

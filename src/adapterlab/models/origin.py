@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapterlab.files import sha256
+
 Folder = Callable[[Mapping[str, Any]], Path | None]
 """Takes a loader's options; returns the folder that it reads, None where that is not here yet."""
 
@@ -89,8 +91,7 @@ def _model_hash(folder: Path, state: State, weights: bool) -> str:
     """Hash files once, as long as they are not changed: they may be gigabytes."""
     digest = hashlib.sha256(_architecture(folder / "config.json"))
     for path in _weights_in(folder) if weights else ():
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()[:12]
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.base import AdaptedModel
+from adapterlab.errors import first_line
 from adapterlab.packing.pack import CannotPackError, PackedModel
 
 
@@ -68,9 +69,8 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> list
     except CannotPackError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CannotPackError(
-            f"the model cannot be computed for several lanes: {first_line}"
+            f"the model cannot be computed for several lanes: {first_line(error)}"
         ) from None
     finally:
         for model, mode in zip(models, modes, strict=True):

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -43,6 +44,11 @@ class StartedStudy:
     tracked: bool
     experiment: str
     report: bool
+
+    @property
+    def mlruns(self) -> Path:
+        """The folder that everything is written under."""
+        return Path(self.root).expanduser().resolve() / "mlruns"
 
 
 started: list[StartedStudy] = []

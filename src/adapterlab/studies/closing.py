@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from adapterlab.interrupts import INTERRUPTED
 from adapterlab.journal import is_there, left
@@ -70,6 +69,5 @@ def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
     for study in studies:
         if study.tracked:
             end_run(study, SystemExit(INTERRUPTED))
-            mlruns = Path(study.root).expanduser().resolve() / "mlruns"
-            client = connect(study.tracking_uri, mlruns)
-            bury_of_study(client, mlruns, study.name, study.experiment)
+            client = connect(study.tracking_uri, study.mlruns)
+            bury_of_study(client, study.mlruns, study.name, study.experiment)

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from adapterlab.config import BASES
-from adapterlab.errors import USER_ERROR, AdapterLabError
+from adapterlab.errors import USER_ERROR, AdapterLabError, first_line
 from adapterlab.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.interrupts import HUNG_UP, INTERRUPTED, TERMINATED
 from adapterlab.journal import folders, left
+from adapterlab.store_uris import default_uri, sqlite_file
 from adapterlab.studies.callback import StartedStudy
 from adapterlab.study_run import end_multirun, status_after
 
@@ -69,7 +70,7 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
 
 def _deliver(study: StartedStudy) -> str | None:
     """Deliver what the study's runs have left; return what to say if a server does not take it."""
-    mlruns = _mlruns(study)
+    mlruns = study.mlruns
     studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
     if not any(folders(mlruns, studies)):
         return None
@@ -80,14 +81,11 @@ def _deliver(study: StartedStudy) -> str | None:
 
 def has_store(study: StartedStudy) -> bool:
     """Say whether a study's store is there: to look into a local one that is not would make it."""
-    uri = study.tracking_uri
-    if uri is None:
-        return (_mlruns(study) / "mlflow.db").is_file()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
-
-
-def _mlruns(study: StartedStudy) -> Path:
-    return Path(study.root).expanduser().resolve() / "mlruns"
+    try:
+        file = sqlite_file(study.tracking_uri or default_uri(study.mlruns))
+    except AdapterLabError:  # it is no address, so nothing is made there either
+        return True
+    return file is None or file.is_file()
 
 
 def end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool = False) -> None:
@@ -95,13 +93,14 @@ def end_run(study: StartedStudy, ended_by: BaseException | None, *, quiet: bool 
     from adapterlab.store import connect
 
     try:
-        client, status = connect(study.tracking_uri, _mlruns(study)), _status(ended_by)
+        client, status = connect(study.tracking_uri, study.mlruns), _status(ended_by)
         end = partial(end_multirun, client, study.experiment, study.name, study.multirun, status)
-        last_words(_mlruns(study), end)
+        last_words(study.mlruns, end)
     except Exception as lost:  # the error that ended the multirun matters more
-        line = (str(lost).splitlines() or [type(lost).__name__])[0]
         level = logging.DEBUG if quiet else logging.WARNING
-        log.log(level, "the MLflow run of study %s is left RUNNING: %s", study.name, line)
+        log.log(
+            level, "the MLflow run of study %s is left RUNNING: %s", study.name, first_line(lost)
+        )
 
 
 def _status(ended_by: BaseException | None) -> str:

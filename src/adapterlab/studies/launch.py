@@ -19,7 +19,7 @@ from adapterlab.budgets import parse_solved
 from adapterlab.building import check
 from adapterlab.config import Config
 from adapterlab.console import memory, print_line, print_packs
-from adapterlab.errors import AdapterLabError
+from adapterlab.errors import AdapterLabError, first_line, with_type
 from adapterlab.hardware import free_memory_gib, resolve_accelerator
 from adapterlab.resuming import finished_run
 from adapterlab.runs import RunFolder, RunResult
@@ -197,7 +197,7 @@ class _Study:
                     if isinstance(outcome, RunResult):
                         print_line(outcome)
                     else:
-                        print(f"failed: {self.jobs[job]}: {_first_line(outcome)}", file=sys.stderr)
+                        print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
         try:
             with _quiet():
@@ -272,9 +272,8 @@ def _job_return(job: Job, outcome: Any) -> JobReturn:
     return returned
 
 
-def _first_line(error: BaseException) -> str:
-    text = (str(error).strip().splitlines() or [""])[0]
-    return text if isinstance(error, AdapterLabError) else f"{type(error).__name__}: {text}"
+def _explained(error: BaseException) -> str:
+    return first_line(error) if isinstance(error, AdapterLabError) else with_type(error)
 
 
 @contextmanager

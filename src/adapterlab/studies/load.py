@@ -2,10 +2,11 @@
 
 import math
 
-from adapterlab.config import Adam, CheckpointBase, Config, SplitName, TrainedBase
+from adapterlab.config import CheckpointBase, Config, SplitName, TrainedBase
 from adapterlab.hardware import resolve_accelerator, resolve_precision
 from adapterlab.loading import RunData
 from adapterlab.packing.memory import Load
+from adapterlab.training.optimizers import moments
 
 _ROWS = {"image": 1024, "text": 64}
 """Rows of a batch in evaluation, by default; see `adapterlab.data`."""
@@ -25,15 +26,13 @@ def load_of(config: Config, read: RunData | None) -> Load:
     classes = config.dataset.classes or (read.target.classes if read else ())
     accelerator = resolve_accelerator(config.hardware.accelerator)
     precision = resolve_precision(config.hardware.precision, accelerator)
-    optimizer = config.optimizer
-    momentum = isinstance(optimizer, Adam) or optimizer.momentum > 0
     return Load(
         batch=config.batch_size,
         evaluated=min(_ROWS[config.dataset.kind], max(sizes.values())),
         tested=sizes["test"],
         tokens=config.dataset.max_length if config.dataset.kind == "text" else 1,
         classes=max(len(classes), 2),
-        moments=2 if isinstance(optimizer, Adam) else int(momentum),
+        moments=moments(config.optimizer),
         bytes_per_number=8 if precision == "64-true" else 4,
         mixed=precision.endswith("-mixed"),
         kept_models=int(isinstance(config.base, TrainedBase | CheckpointBase)),

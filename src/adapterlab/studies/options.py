@@ -15,8 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.command_line import require_names
-from adapterlab.errors import ConfigError
-from adapterlab.explaining import first_line
+from adapterlab.errors import ConfigError, first_line
 from adapterlab.validation import STRICT, checked
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

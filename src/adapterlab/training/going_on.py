@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from adapterlab.errors import CheckpointError
+from adapterlab.errors import CheckpointError, with_type
 from adapterlab.reading import UnreadableError, read_checkpoint
 
 _PARTS: dict[str, type] = {
@@ -124,7 +124,5 @@ def restoring(checkpoint: Path | None, began: Callable[[], bool]) -> Iterator[No
     except _WRONG as error:
         if checkpoint is None or began():
             raise
-        first_line = (str(error).splitlines() or [""])[0]
-        raise damaged(
-            checkpoint, f"it cannot be gone on from ({type(error).__name__}: {first_line})"
-        ) from error
+        why = f"it cannot be gone on from ({with_type(error)})"
+        raise damaged(checkpoint, why) from error

@@ -88,10 +88,7 @@ class LaneProgress:
             self.best_epoch = epoch
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
         self.waited = 0 if better else self.waited + 1
-        try:
-            task.report(epoch, metrics)
-        except Exception as error:  # MLflow has no such run any more, say: the others go on
-            self.error = error
+        task.report(epoch, metrics)
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""

@@ -28,6 +28,11 @@ def make_optimizer(
     return optimizer_class(options.name)(parameters, **arguments(options))
 
 
+def moments(options: SGD | Adam) -> int:
+    """Return how many numbers the optimizer keeps for each parameter."""
+    return 2 if isinstance(options, Adam) else int(options.momentum > 0)
+
+
 @cache
 def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
     """Return torch's class of an optimizer, but for what loads torch's compiler.

@@ -15,7 +15,7 @@ from adapterlab.data.sources.download import download
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
 from adapterlab.data.splits import TextSplits
-from adapterlab.errors import ConfigError, DataError
+from adapterlab.errors import ConfigError, DataError, first_line
 
 _SILENCE_SECONDS = 10.0
 
@@ -106,8 +106,7 @@ def _downloaded(
                     )
                     dataset.to_parquet(root / name / f"{split}.parquet")
         except Exception as error:  # the hub's libraries raise nearly anything
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise DataError(f"download failed: {lines[0]}") from error
+            raise DataError(f"download failed: {first_line(error)}") from error
 
     try:
         return download(fetch, context.download, name, [f"{split}.parquet" for split in splits])

@@ -36,10 +36,11 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: install  ## Check style and types
+lint: install  ## Check style, types, and which room imports from which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: install  ## Format the code
 	$(BIN)/ruff check --fix .

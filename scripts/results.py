@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from adapterlab import cli
-from adapterlab.errors import AdapterLabError, allowed
+from adapterlab.app import cli
+from adapterlab.base.errors import AdapterLabError, allowed
 from adapterlab.reporting.report import Report, Request, make_report
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -16,14 +16,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapterlab import cli
-from adapterlab.config import Config
+from adapterlab.app import cli
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
 from adapterlab.data.scrutiny import Scrutiny
 from adapterlab.data.splits import Splits
-from adapterlab.inputs import run_splits
-from adapterlab.loading import load_data
-from adapterlab.parsing import parse
-from adapterlab.scrutinised import scrutinised
+from adapterlab.runs.data import load_data
+from adapterlab.runs.preprocessing import run_splits
+from adapterlab.runs.scrutiny import scrutinised
 
 COLUMNS = ("test_in_train", "validation_in_train", "duplicates", "conflicting")
 
@@ -31,7 +32,7 @@ COLUMNS = ("test_in_train", "validation_in_train", "duplicates", "conflicting")
 def composed(name: str, overrides: list[str]) -> Config:
     """Return the configuration of a run on a data set, over a base without a source."""
     options = [f"dataset={name}", *overrides]
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         chosen = hydra.compose("train", options)
         model = [] if chosen.dataset.kind == "image" else ["model=bert_tiny"]
         return parse(hydra.compose("train", [*options, *model, "base=scratch"]))

@@ -1,6 +1,6 @@
 """Evaluate a saved run again: python src/evaluate.py run=<MLflow run id or run folder>."""
 
-from adapterlab.cli import evaluate
+from adapterlab.app.cli import evaluate
 
 if __name__ == "__main__":
     evaluate()

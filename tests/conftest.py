@@ -9,8 +9,8 @@ import pytest
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from adapterlab import cli
-from adapterlab.reporting.pictures import Pictures
+from adapterlab.app import cli
+from adapterlab.drawing.pictures import Pictures
 from lab import Outcome, as_program
 
 
@@ -23,10 +23,10 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of a tiny run's time."""
-    monkeypatch.setattr("adapterlab.reporting.pictures.paint", lambda make, path: path.touch())
+    monkeypatch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
     # Another process would draw them after all.
-    monkeypatch.setattr("adapterlab.packs.PicturesBeside", Pictures)
-    monkeypatch.setattr("adapterlab.packs.get_ready", lambda: None)
+    monkeypatch.setattr("adapterlab.runs.pack.PicturesBeside", Pictures)
+    monkeypatch.setattr("adapterlab.runs.pack.get_ready", lambda: None)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,15 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
+import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from adapterlab import cli
-from adapterlab.config import Config, Hardware
-from adapterlab.parsing import parse
+from adapterlab.app import cli
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config, Hardware
 
-CHECKOUT = Path(cli.__file__).parents[2]
+CHECKOUT = Path(cli.__file__).parents[3]
 
 TINY = (
     "limit=96",
@@ -71,8 +74,8 @@ class Outcome:
 
 def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
     """Compose a configuration as the command line does, and check it."""
-    cli.register_resolvers()
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    conf_folder.register_resolvers()
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         return parse(hydra.compose(config_name, [f"root={root}", *overrides]))
 
 
@@ -161,3 +164,18 @@ def _answers(uri: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def write_idx(folder: Path, seed: int) -> None:
+    """Write 120 images of a torchvision data set, and their labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    for split in ("train", "t10k"):
+        images = draw.integers(0, 256, (120, 28, 28), dtype=np.uint8)
+        labels = (np.arange(120) % 10).astype(np.uint8)
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 2051, *images.shape) + images.tobytes()
+        )
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 2049, 120) + labels.tobytes()
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from adapterlab.config import Config
+from adapterlab.config.schema import Config
 from lab import tiny
 
 GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
@@ -29,7 +29,7 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.transformer import TransformerClassifier
-from adapterlab.training.prefix import Prefix, use_frozen_prefix
+from adapterlab.training.prefix.frozen_prefix import Prefix, use_frozen_prefix
 
 VOCABULARY, WIDTH, CLASSES, LONGEST = 40, 16, 3, 12
 MARKS = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}

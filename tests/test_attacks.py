@@ -17,7 +17,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A finished run, and what attacks need."""
     path = list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.reporting.pictures.paint", lambda make, path: path.touch())
+        patch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
         setting = Setting(random.Random(12), tmp_path_factory.mktemp("attacks"), 1)
         yield Lab.prepared(setting)
     sys.path[:] = path

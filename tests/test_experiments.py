@@ -13,23 +13,23 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
 from transformers import DistilBertConfig, PretrainedConfig, RobertaConfig
 
-from adapterlab import cli
 from adapterlab.adapters import ParameterCount
-from adapterlab.building import check
-from adapterlab.config import Config, TrainedBase
-from adapterlab.identity import arm_hash, run_name
+from adapterlab.config import conf_folder
+from adapterlab.config.schema import Config, TrainedBase
 from adapterlab.models.hub import MINILM_PACKAGE
+from adapterlab.runs.check import check
+from adapterlab.runs.identity import arm_hash, run_name
 from adapterlab.studies.tuning import Design
 from adapterlab.studies.union import jobs_of
 from lab import compose
 
-EXPERIMENT = cli.CONF / "experiment"
+EXPERIMENT = conf_folder.CONF / "experiment"
 NAMES = [str(p.relative_to(EXPERIMENT).with_suffix("")) for p in sorted(EXPERIMENT.rglob("*.yaml"))]
 NEEDS_MINILM = pytest.mark.skipif(
     find_spec(MINILM_PACKAGE) is None, reason="MiniLM is not installed"
@@ -74,7 +74,7 @@ def counted(tmp_path: Path, folders: dict[str, Path]) -> Checked:
 
 def sweeper(name: str) -> DictConfig:
     """Return the options of the sweeper of `-m experiment=NAME`."""
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         cfg = hydra.compose("train", [f"experiment={name}"], return_hydra_config=True)
     options: DictConfig = cfg.hydra.sweeper
     return options

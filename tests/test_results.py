@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adapterlab import cli
-from adapterlab.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.config import conf_folder
 from adapterlab.reporting.tables import Table
 from lab import TINY, Outcome
 
-CHECKOUT = cli.CONF.parent
+CHECKOUT = conf_folder.CONF.parent
 
 
 @pytest.fixture(scope="module")

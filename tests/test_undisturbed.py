@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from adapterlab.interrupts import undisturbed
+from adapterlab.base.interrupts import undisturbed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,9 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from rivals import Took
 
-from adapterlab import cli
-from adapterlab.runs import RunFolder, RunResult
-from adapterlab.store import connect
+from adapterlab.app import cli
+from adapterlab.config import conf_folder
+from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.tracking.client import connect
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def as_process(*overrides: str, cache: Path | None = None) -> Study:
     """Do so in a process of its own, which sets up its store as well."""
     with tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
         lend(cache, Path(root))
-        program = cli.CONF.parent / "src" / "train.py"
+        program = conf_folder.CONF.parent / "src" / "train.py"
         own = ("-m", f"root={root}", "study=benchmark", "report=false")
         took = rivals.process(program, *own, *overrides)
         return finished(Path(root), "benchmark", took.whole)

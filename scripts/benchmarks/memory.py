@@ -29,13 +29,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from adapterlab import cli, packs
-from adapterlab.config import Config
-from adapterlab.hardware import PeakMemory
-from adapterlab.loading import load_data
-from adapterlab.parsing import parse
-from adapterlab.reporting import pictures
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
+from adapterlab.drawing import pictures
+from adapterlab.runs import pack as packed_runs
+from adapterlab.runs.data import load_data
 from adapterlab.studies.planning import plan_packs
+from adapterlab.training.hardware import PeakMemory
 
 STRATEGIES = ("head", "last_layers", "bitfit", "lora", "dora", "full")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
@@ -148,7 +149,7 @@ def measured(
 def carry_out_small(model: str, overrides: Sequence[str]) -> None:
     """Load all that there is to load."""
     small = configs(2, *overrides, *SMALL[model], "study=small")
-    packs.run_pack(small, load_data(small[0]))
+    packed_runs.run_pack(small, load_data(small[0]))
 
 
 def in_this_process(work: tuple[str, tuple[str, str, int], tuple[str, ...]]) -> Cell | None:
@@ -166,8 +167,8 @@ def in_this_process(work: tuple[str, tuple[str, str, int], tuple[str, ...]]) -> 
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = psutil.Process().memory_info().rss / MIB
     # A pack's own measurement, of its training alone, would reset the counter.
-    with PeakMemory("cpu") as memory, mock.patch.object(packs, "PeakMemory", Unmeasured):
-        outcomes = packs.run_pack(whole, data)
+    with PeakMemory("cpu") as memory, mock.patch.object(packed_runs, "PeakMemory", Unmeasured):
+        outcomes = packed_runs.run_pack(whole, data)
     if failed := [outcome for outcome in outcomes if isinstance(outcome, Exception)]:
         raise failed[0]
     if memory.mib is None:
@@ -177,9 +178,9 @@ def in_this_process(work: tuple[str, tuple[str, str, int], tuple[str, ...]]) -> 
 
 def configs(lanes: int, *overrides: str) -> list[Config]:
     """Return runs that differ in their learning rate."""
-    cli.register_resolvers()
+    conf_folder.register_resolvers()
     kept = {o.partition("=")[0]: o for o in overrides}  # the last one counts
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         config = parse(hydra.compose("train", list(kept.values())))
     optimizer = config.optimizer
     return [replace(config, optimizer=replace(optimizer, lr=1e-5 * (k + 1))) for k in range(lanes)]

@@ -29,13 +29,13 @@ from rivals import TRAINING, WHOLE, Row, race, show
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from adapterlab import cli
-from adapterlab.assembly import assemble
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
 from adapterlab.data.batches import SplitName
-from adapterlab.errors import AdapterLabError
-from adapterlab.parsing import parse
-from adapterlab.pipeline import run
-from adapterlab.store import connect
+from adapterlab.runs.assembly import assemble
+from adapterlab.runs.single import run
+from adapterlab.tracking.client import connect
 
 GRID = (
     f"adapter.rank={','.join(map(str, rivals.RANKS))}",
@@ -234,7 +234,7 @@ SECTIONS = ["mlp", "peft", "lightning", "cifar", "texts", "presets"]
 
 def task_of(root: Path, overrides: tuple[str, ...]) -> rivals.Task:
     """Return a study's base and images as rivals take them."""
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         config = parse(hydra.compose("train", [f"root={root}", "adapter=head", *overrides]))
     assembly = assemble(config, run)
 

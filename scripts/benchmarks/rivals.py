@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-import adapterlab.torchvision_compat  # noqa: F401  # before PEFT, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT, which imports torchvision
 
 try:
     import peft

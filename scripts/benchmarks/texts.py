@@ -23,9 +23,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from adapterlab import cli
-from adapterlab.config import Config
-from adapterlab.parsing import parse
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
 
 LORA = ("adapter=lora", "adapter.targets=[query,value]")
 
@@ -60,7 +60,7 @@ class Timing:
 
 def main() -> None:
     arguments = parsed()
-    from adapterlab.errors import AdapterLabError
+    from adapterlab.base.errors import AdapterLabError
 
     try:
         with tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
@@ -122,8 +122,8 @@ def prefixes(arguments: argparse.Namespace, root: Path) -> None:
 
 def composed(arguments: argparse.Namespace, root: Path, *overrides: str) -> Config:
     """Return a run's configuration, as the command line composes it."""
-    cli.register_resolvers()
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    conf_folder.register_resolvers()
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         options = [
             f"root={root}",
             f"model={arguments.model}",
@@ -138,10 +138,10 @@ def composed(arguments: argparse.Namespace, root: Path, *overrides: str) -> Conf
 
 def timed(config: Config) -> Timing:
     """Train a run without testing it."""
-    from adapterlab.assembly import assemble
-    from adapterlab.hardware import choose_device
-    from adapterlab.pipeline import frozen_prefix, run
-    from adapterlab.training.fit import fit
+    from adapterlab.runs.assembly import assemble
+    from adapterlab.runs.single import frozen_prefix, run
+    from adapterlab.training.hardware import choose_device
+    from adapterlab.training.lightning.fit import fit
 
     device = choose_device(config.hardware)
     assembly = assemble(config, run)

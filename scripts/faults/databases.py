@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapterlab.store import connect
+from adapterlab.tracking.client import connect
 from faults.postgresql import cluster, missing
 from faults.store import forked, killed
 from faults.trying import Setting, Trial

@@ -120,9 +120,9 @@ def _write_idx(folder: Path, rng: random.Random) -> None:
 
 def trained(root: Path, kind: str, data: Path) -> Ended:
     """Train on a folder in this process, and say mistakes as the command line does."""
-    from adapterlab.cli import mistakes_in_one_line
-    from adapterlab.loading import load_data
-    from adapterlab.pipeline import run
+    from adapterlab.app.cli import mistakes_in_one_line
+    from adapterlab.runs.data import load_data
+    from adapterlab.runs.single import run
 
     rows: dict[str, int] = {}
     err = io.StringIO()
@@ -145,13 +145,13 @@ def _composed(root: Path, kind: str, data: Path) -> Any:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from adapterlab import cli
-    from adapterlab.parsing import parse
+    from adapterlab.config import conf_folder
+    from adapterlab.config.parsing import parse
 
     GlobalHydra.instance().clear()
     place = f"data_dir={data}" if kind == "idx" else f"dataset.loader.path={data}"
     options = [*_OPTIONS, *_OPTIONS_OF[kind], f"root={root}", place]
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         return parse(hydra.compose("train", options))
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import hydra
 import yaml
 
-from adapterlab import cli
-from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError
-from adapterlab.parsing import parse
-from adapterlab.redaction import shown
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.redaction import shown
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
 from faults.trying import Setting
 
 SMALL = ("dataset=digits_rotated", "limit=64", "epochs=1", "base.epochs=1", "hardware=cpu",
@@ -99,21 +99,21 @@ class Trap:
 
 def trained(root: Path, *options: str) -> Any:
     """Carry out a small run in this process."""
-    from adapterlab.pipeline import run
+    from adapterlab.runs.single import run
 
     return run(composed(root, *SMALL, *options))
 
 
 def composed(root: Path, *options: str) -> Config:
     """Compose a configuration as the command line does."""
-    cli.register_resolvers()
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    conf_folder.register_resolvers()
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         return parse(hydra.compose("train", [f"root={root}", *options]))
 
 
 def evaluated(lab: Lab, run: Path | str, *, root: Path | None = None, **options: Any) -> str:
     """Do what ``evaluate.py run=`` does."""
-    from adapterlab.evaluation import evaluate_saved, parse_request
+    from adapterlab.runs.evaluation import evaluate_saved, parse_request
 
     values = _request(run, root or lab.root) | {"split": "test"} | options
     return refused(lambda: evaluate_saved(parse_request(values)).name)
@@ -121,7 +121,7 @@ def evaluated(lab: Lab, run: Path | str, *, root: Path | None = None, **options:
 
 def exported(lab: Lab, run: Path | str, to: Path) -> str:
     """Do what ``export.py run=`` does."""
-    from adapterlab.exporting import export_saved, parse_request
+    from adapterlab.runs.export.merged import export_saved, parse_request
 
     values = _request(run, lab.root)
     values |= {"to": str(to), "overwrite": False, "examples": 8, "tolerance": 1e-3}

@@ -12,8 +12,8 @@ import yaml
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
-from adapterlab.runs import RunFolder
-from adapterlab.store_uris import default_uri
+from adapterlab.runs.folder import RunFolder
+from adapterlab.tracking.stores.uris import default_uri
 from faults.hostile import Lab, composed, evaluated, must_refuse, refused
 
 
@@ -77,7 +77,7 @@ def pickled_checkpoint(name: str) -> Callable[[Lab, Path], str]:
     """Return the attack that puts a pickle where a training goes on from."""
 
     def attack(lab: Lab, folder: Path) -> str:
-        from adapterlab.pipeline import run
+        from adapterlab.runs.single import run
 
         config = composed(lab.root, "dataset=digits_rotated", "limit=64", "epochs=2",
                           "base.epochs=1", "hardware=cpu", "hardware.threads=1", "tracking=none",
@@ -109,7 +109,7 @@ def pickled_checkpoint(name: str) -> Callable[[Lab, Path], str]:
 
 def no_checkpoint(lab: Lab, folder: Path) -> str:
     """Put what is no checkpoint, or another model's, where a training goes on from."""
-    from adapterlab.training.going_on import whole
+    from adapterlab.training.checkpoints import whole
 
     state = {"model.model.head.weight": torch.zeros(2, 3)}
     good: dict[str, Any] = {

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from adapterlab.redaction import public, redacted, remember
-from adapterlab.reporting.cells import write_rows
+from adapterlab.base.csv_cells import write_rows
+from adapterlab.base.redaction import public, redacted, remember
+from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown
 from adapterlab.reporting.tables import Table
-from adapterlab.reporting.words import as_file_name
 from faults.hostile import Lab, composed, evaluated, exported, must_refuse, refused
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "=HYPERLINK(\"http://x\",\"y\")",
@@ -187,7 +187,7 @@ def secrets(lab: Lab, folder: Path) -> str:
 
 def secret_of_a_run(lab: Lab, folder: Path) -> str:
     """Train with a password in the store's URI, and look for it in every file."""
-    from adapterlab.pipeline import run
+    from adapterlab.runs.single import run
     from faults.hostile import SMALL
 
     secret = "".join(lab.rng.choices("abcdefghXYZ0123456789", k=16))
@@ -239,7 +239,7 @@ def model_with_code(lab: Lab, folder: Path) -> str:
 
 def files_of_others(lab: Lab, folder: Path) -> str:
     """Have what waits for a server name files outside of the run's folder."""
-    from adapterlab.delivery import deliver
+    from adapterlab.tracking.servers.delivery import deliver
 
     sent: list[str] = []
 

@@ -46,16 +46,16 @@ def _harm(lab: Lab) -> list[tuple[str, Values]]:
         ("hydra.utils.instantiate", {"config": {"_target_": "os.system", "command": touch}}),
         ("torch.load", {"f": canary}),
         ("shutil.copyfile", {"src": "/etc/hostname", "dst": canary}),
-        ("adapterlab.cli.os.system", {"command": touch}),
+        ("adapterlab.app.cli.os.system", {"command": touch}),
         ("adapterlab.models.os.system", {"command": touch}),
         ("adapterlab.models.hub.Path.touch", {"self": canary}),
         ("adapterlab.data.sources.download.Path.touch", {"self": canary}),
         ("adapterlab.data.sources.hub_text.download", {"fetch": 1, "into": canary}),
-        ("adapterlab.adapters.io.save_file", {"tensors": {}, "filename": canary}),
+        ("adapterlab.adapters.checkpoint.save_file", {"tensors": {}, "filename": canary}),
         ("adapterlab.adapters.save_adapter", {"adapted": 1, "path": canary}),
         ("adapterlab.models.hub.AutoTokenizer.from_pretrained", {"x": 1}),
         ("adapterlab.adapters.Strategy", {}),
-        ("adapterlab.adapters.base.nn.Module", {}),
+        ("adapterlab.adapters.strategy.nn.Module", {}),
         ("adapterlab..models.MLP", {}),
         ("adapterlab.models.MLP\nos.system", {}),
         ("adapterlab_evil.models.MLP", {}),
@@ -77,7 +77,7 @@ def _one_place(place: str) -> Callable[[Lab, Path], str]:
 
 def every_target(lab: Lab, folder: Path) -> str:
     """Name each of the targets at each of the places, through the function that looks at them."""
-    from adapterlab.instantiate import prepared
+    from adapterlab.config.targets import prepared
 
     places = ("model", "adapter", "dataset.loader", "model.tokenizer")
     for target, options in _harm(lab):
@@ -134,7 +134,7 @@ def interpolated(lab: Lab, folder: Path) -> str:
     )
     run = lab.changed(folder, lambda values: values["base"].update({"source": text}))
     evaluated(lab, run)
-    from adapterlab.runs import read_config
+    from adapterlab.runs.folder import read_config
 
     assert read_config(run / "config.yaml").base.source == text, "a resolver was called"  # type: ignore[union-attr]
     return "a text stays a text"
@@ -143,7 +143,7 @@ def interpolated(lab: Lab, folder: Path) -> str:
 def on_the_command_line(lab: Lab, folder: Path) -> str:
     """Have a colleague ask to type it: a target of others is refused there as well."""
     target, _ = lab.rng.choice(_harm(lab)[:14])
-    from adapterlab.building import check
+    from adapterlab.runs.check import check
 
     return must_refuse(refused(lambda: str(check(composed(folder, f"adapter._target_={target}")))))
 

@@ -21,15 +21,17 @@ import hydra
 import torch
 from safetensors.torch import load_file
 
-from adapterlab import cli, open_run, pipeline
-from adapterlab.config import Adam, Config
-from adapterlab.errors import ConfigError
-from adapterlab.packs import Outcome, outcome_of, run_pack
-from adapterlab.parsing import parse
-from adapterlab.reporting import pictures
-from adapterlab.runs import RunFolder, RunResult
+from adapterlab.base.errors import ConfigError
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Adam, Config
+from adapterlab.drawing import pictures
+from adapterlab.runs import lifecycle, single
+from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.pack import Outcome, outcome_of, run_pack
 from adapterlab.studies.planning import plan_packs
-from adapterlab.training import callbacks, pack_trainer
+from adapterlab.training.lightning import callbacks
+from adapterlab.training.packed import trainer
 from faults.trying import TINY, Setting, Trial
 
 COUNT = 100
@@ -100,12 +102,12 @@ FAULTS = (
     Fault("a norm that overflows, beside lanes that clip", _overflowing, survives=True),
     Fault("an option that float32 cannot hold", _beyond, precision="32-true"),
     Fault("a run that cannot be started", patches=[(RunFolder, "start")]),
-    Fault("an epoch that cannot be reported", patches=[(open_run.OpenRun, "report")]),
+    Fault("an epoch that cannot be reported", patches=[(lifecycle.OpenRun, "report")]),
     Fault(
         "a checkpoint that cannot be written",
-        patches=[(pack_trainer, "save_lane"), (callbacks.Checkpoints, "on_train_epoch_end")],
+        patches=[(trainer, "save_lane"), (callbacks.Checkpoints, "on_train_epoch_end")],
     ),
-    Fault("files that cannot be written at the end", patches=[(open_run, "write_files")]),
+    Fault("files that cannot be written at the end", patches=[(lifecycle, "write_files")]),
     Fault("none: everybody finishes"),
     Fault("none: everybody finishes"),
 )
@@ -310,7 +312,7 @@ def _base(root: Path) -> Path:
     """Train the base that all lanes start from."""
     given = (f"root={root}", *TINY, *MODEL, "epochs=3", "adapter=full", "base=scratch")
     config = _compose(*given, "dataset=digits")
-    return pipeline.run(config).folder / "adapter.safetensors"
+    return single.run(config).folder / "adapter.safetensors"
 
 
 MODEL = ("model.widths=[12,8]", "tracking=none", "hardware.precision=32-true")
@@ -325,7 +327,7 @@ def _composed(strategy: str, optimizer: str, base: str) -> Config:
 
 
 def _compose(*overrides: str) -> Config:
-    cli.register_resolvers()
+    conf_folder.register_resolvers()
     kept = [o for o in overrides if not o.startswith("base.epochs")]  # no base is trained here
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         return parse(hydra.compose("train", kept))

@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from adapterlab.store import quieten
-from adapterlab.store_uris import sqlite_uri
+from adapterlab.tracking.client import quieten
+from adapterlab.tracking.stores.uris import sqlite_uri
 
 _FILLED = {
     "status": "FINISHED",
@@ -21,7 +21,7 @@ _FILLED = {
 
 def revisions() -> list[str]:
     """Return MLflow's migrations, the oldest first."""
-    from adapterlab.store_schema import _scripts
+    from adapterlab.tracking.stores.schema import _scripts
 
     return [script.revision for script in _scripts().walk_revisions()][::-1]
 

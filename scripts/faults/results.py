@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from adapterlab.files import PART
+from adapterlab.base.files import PART
 from faults.trying import statuses
 
 Metrics = dict[str, dict[str, float]]

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from adapterlab.store import connect
+from adapterlab.tracking.client import connect
 from faults.old_stores import old_store, revision_of, revisions, runs_of
 from faults.trying import TINY, Setting, Trial, command, started, statuses
 

@@ -103,15 +103,15 @@ def _load() -> None:
     import mlflow  # noqa: F401
     import torch
 
-    import adapterlab.exporting
-    import adapterlab.packs
-    import adapterlab.pipeline
     import adapterlab.reporting.report
     import adapterlab.reporting.selfcheck
     import adapterlab.reporting.study_figures
+    import adapterlab.runs.export.merged
+    import adapterlab.runs.pack
+    import adapterlab.runs.single
     import adapterlab.studies.launch
-    import adapterlab.training.fit
-    from adapterlab import store
+    import adapterlab.training.lightning.fit
+    from adapterlab.tracking import client
 
     torch.set_num_threads(1)
     modules: Any = adapterlab
@@ -121,7 +121,7 @@ def _load() -> None:
     launch._Study._helpers = lambda *_: 0  # a helper would know nothing of this
     # Figures take seconds, and are no part of what is asked here.
     modules.reporting.report._draw = _draw_nothing
-    store.set_up_beside = lambda *_: None
+    client.set_up_beside = lambda *_: None
     _run_joblib_here()
 
 
@@ -195,7 +195,7 @@ def _program(script: str, arguments: Sequence[str]) -> Callable[[], None]:
         import results
 
         return results.main
-    from adapterlab import cli
+    from adapterlab.app import cli
 
     program: Callable[[], None] = getattr(cli, script)
     return program

@@ -20,19 +20,20 @@ import hydra
 import torch
 from safetensors.torch import load_file, save_file
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
 from transformers import BertConfig, BertForSequenceClassification
 
-from adapterlab import cli, pipeline
-from adapterlab.config import Config
+from adapterlab.config import conf_folder
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
 from adapterlab.data.tokenizer import train_wordpiece
+from adapterlab.drawing import pictures
 from adapterlab.models.hub import quiet
-from adapterlab.parsing import parse
-from adapterlab.reporting import pictures
-from adapterlab.training.fit import fit
+from adapterlab.runs import single
+from adapterlab.training.lightning.fit import fit
 from faults.trying import TINY, Setting, Trial
 
 COUNT = 60
@@ -64,7 +65,7 @@ def _tried(root: Path, words: str, cut: int | None, rng: random.Random) -> Trial
         epochs.clear()
         said.clear()
         CHANGES[words](root, rng)
-        pipeline.run(config)
+        single.run(config)
     expected = list(range(1, EPOCHS + 1))
     if words in SAME:
         expected = [] if cut is None else expected[cut:]
@@ -86,9 +87,9 @@ def _trained(config: Config, cut: int | None) -> None:
 
         return fit(*args, report=stop, **options)
 
-    with mock.patch("adapterlab.training.fit.fit", cutting):
+    with mock.patch("adapterlab.training.lightning.fit.fit", cutting):
         try:
-            pipeline.run(config)
+            single.run(config)
         except _CutError:
             return
 
@@ -109,7 +110,7 @@ def _watched(root: Path) -> Iterator[tuple[list[int], list[str]]]:
     handler, log = logging.Handler(logging.WARNING), logging.getLogger("adapterlab")
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     with ExitStack() as patches:
-        patches.enter_context(mock.patch("adapterlab.training.fit.fit", noted))
+        patches.enter_context(mock.patch("adapterlab.training.lightning.fit.fit", noted))
         package = str(root / "package")
         source = mock.patch("adapterlab.models.hub.minilm_source", return_value=package)
         patches.enter_context(source)
@@ -123,9 +124,9 @@ def _watched(root: Path) -> Iterator[tuple[list[int], list[str]]]:
 
 @cache
 def _config() -> Config:
-    cli.register_resolvers()
+    conf_folder.register_resolvers()
     options = [option for option in TINY if not option.startswith(("dataset", "limit", "base"))]
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         return parse(
             hydra.compose(
                 "train",

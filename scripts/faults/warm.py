@@ -17,8 +17,8 @@ from pathlib import Path
 from faults.trying import CHECKOUT, Ended, environment
 
 _LOADED = (
-    "adapterlab.packs",
-    "adapterlab.training.fit",
+    "adapterlab.runs.pack",
+    "adapterlab.training.lightning.fit",
     "adapterlab.reporting.report",
     "adapterlab.studies.launch",
     "hydra_plugins.adapterlab_packed_launcher.packed_launcher",
@@ -117,7 +117,7 @@ def _be(
         sys.argv = [str(CHECKOUT / "src" / "train.py"), *arguments]
         if before is not None:
             before()
-        from adapterlab import cli
+        from adapterlab.app import cli
 
         cli.train()
         code = 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adapterlab.adapters import BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.adapters.budget import fit, in_parameters
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 
 

@@ -21,7 +21,7 @@ from adapterlab.adapters import (
     Strategy,
     plan,
 )
-from adapterlab.adapters.base import replace_module
+from adapterlab.adapters.strategy import replace_module
 from adapterlab.models import MLP
 
 NETWORKS = {"784-128-10": ((784,), (128,), 10), "3072-128-256-10": ((3, 32, 32), (128, 256), 10)}

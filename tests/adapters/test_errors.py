@@ -20,7 +20,7 @@ from adapterlab.adapters import (
     LoRALinear,
     Strategy,
 )
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.models import MLP
 
 Action = Callable[[], object]

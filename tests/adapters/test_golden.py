@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adapterlab.adapters import DoRALinear, LoRALinear
-from adapterlab.adapters.base import SeededDropout
 from adapterlab.adapters.lora import scale_factor
+from adapterlab.adapters.strategy import SeededDropout
 
 MAGNITUDES = ["per_output", "per_input"]
 

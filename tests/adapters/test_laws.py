@@ -31,7 +31,7 @@ from adapterlab.adapters import (
     Strategy,
     merge,
 )
-from adapterlab.adapters.base import hash_weights
+from adapterlab.adapters.strategy import hash_weights
 
 
 def is_random(strategy: Strategy) -> bool:

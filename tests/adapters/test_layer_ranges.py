@@ -9,7 +9,7 @@ from transformer_cases import encoder
 
 from adapterlab.adapters import AdaptedModel, AdapterLayer, DoRA, LoRA, LoRALinear
 from adapterlab.adapters.targets import Layers, by_pattern, select_blocks, select_layers
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 
 BLOCKS = tuple("abcdef")

@@ -12,8 +12,8 @@ from torch import nn
 
 from adapterlab.adapters import LoRA
 from adapterlab.adapters.lora import LoRALinear
-from adapterlab.identity import arm_hash, config_hash
 from adapterlab.models.hub import bert_tiny
+from adapterlab.runs.identity import arm_hash, config_hash
 from reviews import small
 
 SHORT = ("query", "key", "value", "out", "ffn", "attention")

@@ -16,7 +16,7 @@ from transformer_cases import ARCHITECTURES, CASES, encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, LoRA, Strategy
 from adapterlab.adapters.peft_format import load_peft, save_peft
-from adapterlab.errors import CheckpointError, ConfigError
+from adapterlab.base.errors import CheckpointError, ConfigError
 
 EXPRESSIBLE = {
     name: strategy

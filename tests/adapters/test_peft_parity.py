@@ -37,7 +37,7 @@ STRATEGIES = {
 @pytest.fixture(scope="module")
 def peft() -> ModuleType:
     # PEFT imports transformers and that torchvision, which has to be importable.
-    pytest.importorskip("adapterlab.torchvision_compat")
+    pytest.importorskip("adapterlab.base.torchvision_compat")
     return pytest.importorskip("peft")
 
 

@@ -4,9 +4,9 @@ import pytest
 from adapter_cases import MODELS, build
 
 from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear
-from adapterlab.adapters.base import linear_layers, within
+from adapterlab.adapters.strategy import linear_layers, within
 from adapterlab.adapters.targets import select_layers
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 
 class TestTargets:

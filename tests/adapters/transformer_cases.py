@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.embedded import digits
-from adapterlab.errors import ConfigError
 
 
 def test_all_digits_are_there_and_scaled_to_bytes(context: LoadContext) -> None:

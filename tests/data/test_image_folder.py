@@ -9,10 +9,10 @@ import torch
 from image_files import Pixels, photo, png
 from PIL import Image
 
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.decode import Encoded, decode
 from adapterlab.data.sources.image_folder import image_folder
-from adapterlab.errors import ConfigError, DataError
 
 
 @pytest.fixture

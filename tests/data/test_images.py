@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data import ImageSplit
 from adapterlab.data.images import Batch, ImageBatches, OrderedDraws, RawBatch, ShuffledDraws
-from adapterlab.errors import ConfigError
-from adapterlab.training.lightning import pl
-from adapterlab.training.lightning_data import LightningData
+from adapterlab.training.lightning.data import LightningData
+from adapterlab.training.lightning.imported import pl
 
 
 def split(n: int, seed: int) -> ImageSplit:

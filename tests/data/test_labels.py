@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.labels import require_learnable
 from adapterlab.data.origin import Origin
 from adapterlab.data.splits import TextSplit, TextSplits
-from adapterlab.errors import DataError
 
 
 def splits(train: str, classes: str = "a|b|3", validation: str | None = None) -> TextSplits:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from image_files import photo, png
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.parquet import image_parquet
-from adapterlab.errors import DataError
 
 
 def struct(value: int, size: int = 4) -> dict[str, Any]:

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.origin import Origin
 from adapterlab.data.scrutiny import Cut, Scrutiny, require_different, scrutinise
 from adapterlab.data.splits import TextSplit, TextSplits
-from adapterlab.errors import DataError
 
 NAMES = ("ham", "spam", "news")
 

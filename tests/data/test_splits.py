@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data import ImageSplit, ImageSplits, hold_out, limited
 from adapterlab.data.splits import stratified_cut
-from adapterlab.errors import ConfigError, DataError
 
 
 def numbered(labels: list[int]) -> ImageSplit:

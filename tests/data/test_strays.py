@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.sources.strays import require_kind, role_of, unread
-from adapterlab.errors import DataError
 
 
 @pytest.mark.parametrize(

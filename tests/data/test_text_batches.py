@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data import limited
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.hub_text import hub_text
 from adapterlab.data.text import OrderedByLength, ShuffledByLength, TextBatch, TextBatches
 from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.data.tokens import TokenizedSplit, tokenize
-from adapterlab.errors import ConfigError
-from adapterlab.training.lightning import pl
-from adapterlab.training.lightning_data import LightningData
+from adapterlab.training.lightning.data import LightningData
+from adapterlab.training.lightning.imported import pl
 
 PAD = 0
 MAX_LENGTH = 40

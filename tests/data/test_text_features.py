@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data.text import TextBatches, TokenFeatures
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.errors import ConfigError
 
 OFFSETS = torch.tensor([0, 2, 5, 6])
 """Three texts of 2, 3 and 1 tokens."""

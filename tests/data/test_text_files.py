@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.hub_text import hub_text
 from adapterlab.data.sources.text_files import text_files
 from adapterlab.data.splits import TextSplit
-from adapterlab.errors import ConfigError, DataError
 
 
 @pytest.fixture

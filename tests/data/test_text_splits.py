@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from adapterlab.base.errors import DataError
 from adapterlab.data import hold_out, limited
 from adapterlab.data.splits import TextSplit, TextSplits
-from adapterlab.errors import DataError
 
 
 def numbered(labels: list[int]) -> TextSplit:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.sources.text_tables import read_text_table
-from adapterlab.errors import DataError
 
 AWKWARD = [
     "plain",

@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.splits import TextSplit
 from adapterlab.data.tokenizer import check_tokenizer, train_wordpiece
 from adapterlab.data.tokens import TokenizedSplit, tokenize, tokenizer_hash
-from adapterlab.errors import ConfigError, DataError
 
 TEXTS = ["red green blue", "Green, green!", "red blue", "naïve café"]
 

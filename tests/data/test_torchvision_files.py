@@ -14,10 +14,10 @@ import torch
 from image_files import idx_bytes, photo, png
 from torchvision import datasets
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.torchvision_files import cifar10, fashion_mnist, mnist
-from adapterlab.errors import DataError
 
 WriteIdx = Callable[..., Path]
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data import ImageSplit, ImageSplits, transforms
 from adapterlab.data.transforms import Augment, Normalize, splits_to_shape, to_shape
-from adapterlab.errors import ConfigError
 
 
 def row(*values: int) -> Tensor:

@@ -45,6 +45,6 @@ def test_a_traceback_would_be_noticed(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise ZeroDivisionError("so it goes")
 
-    monkeypatch.setattr("adapterlab.loading.load_data", fail)
+    monkeypatch.setattr("adapterlab.runs.data.load_data", fail)
     trial = datasets.tried(Setting(random.Random(0), tmp_path, 1), 0, "images", "whole")
     assert trial.what == "nothing: a traceback: ZeroDivisionError: so it goes"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adapterlab.adapters.base import Adaptable
-from adapterlab.errors import ConfigError
+from adapterlab.adapters.strategy import Adaptable
+from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 from adapterlab.models.mlp import ACTIVATIONS
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
@@ -41,7 +41,7 @@ from adapterlab.adapters import (
     Strategy,
     plan,
 )
-from adapterlab.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
 from adapterlab.models.hub import MINILM_HUB, bert_tiny, hf, minilm, minilm_source
 from adapterlab.models.transformer import TransformerClassifier
 

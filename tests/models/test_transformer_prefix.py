@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.models.transformer import TransformerClassifier
 from small_texts import encoder, padded
 

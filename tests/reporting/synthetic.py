@@ -7,7 +7,6 @@ import numpy as np
 
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.shares import share_interval
-from adapterlab.reporting.answers import Answers
 from adapterlab.reporting.compare import Candidate, judge
 from adapterlab.reporting.findings import (
     ACCURACY,
@@ -17,6 +16,7 @@ from adapterlab.reporting.findings import (
     Question,
     estimate,
 )
+from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.study import Arm, Replicate, Run
 
 

@@ -9,14 +9,14 @@ import pytest
 from matplotlib.patches import Rectangle
 from synthetic import Made, study
 
-from adapterlab import console
+from adapterlab.app import console
 from adapterlab.evidence.verdicts import Verdict, compare_all
-from adapterlab.predictions import Predictions
 from adapterlab.reporting.advice import advice, winner
-from adapterlab.reporting.answers import read_answers
 from adapterlab.reporting.compare import _figure, replicates
 from adapterlab.reporting.content import _merged, page_of, study_metrics
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
+from adapterlab.reporting.formatting import listed, percents, points, signed, titled, with_interval
+from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.notes import notes
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
@@ -25,8 +25,8 @@ from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict
-from adapterlab.reporting.words import listed, percents, points, signed, titled, with_interval
 from adapterlab.training.outcome import TrainingDivergedError
+from adapterlab.training.predictions import Predictions
 
 
 def planned(findings: Findings, name: str) -> Findings:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.contributions import METRICS
-from adapterlab.predictions import Predictions
-from adapterlab.reporting.answers import read_answers
+from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.study import Replicate, Run
+from adapterlab.training.predictions import Predictions
 
 ANIMALS = ("cat", "dog", "frog")
 LABELS = np.arange(30) % 3

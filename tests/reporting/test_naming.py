@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.reporting.naming import tidy
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Replicate, Run, arms_of

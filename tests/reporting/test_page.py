@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from synthetic import Made, study
 
 from adapterlab.evidence.intervals import Interval
-from adapterlab.reporting import words
+from adapterlab.reporting import formatting
 from adapterlab.reporting.findings import estimate
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.tables import (
@@ -28,31 +28,31 @@ def rows(table: Table) -> dict[str, dict[str, str]]:
 
 
 def test_figures_as_people_read_them() -> None:
-    assert words.percent(0.87094) == "87.09%"
-    assert words.points(-0.0206) == "-2.06"
-    assert words.points(0.001) == "+0.10"
+    assert formatting.percent(0.87094) == "87.09%"
+    assert formatting.points(-0.0206) == "-2.06"
+    assert formatting.points(0.001) == "+0.10"
     # 12.706 is Student's t of one degree of freedom: 12.706 * 0.0141 / sqrt(2).
-    assert words.with_interval(estimate([0.5, 0.52])) == "51.00% (38.29 to 63.71)"
-    assert words.with_interval(estimate([0.5])) == "50.00%"
-    assert words.with_interval(None) == "not measured"
-    assert words.with_interval(estimate([0.5, 0.52]), "nll") == "0.5100 (0.3829 to 0.6371)"
-    assert words.gap(0.0565, "accuracy") == "5.65 points"
-    assert words.gap(-0.00001, "accuracy") == "0.001 points"
-    assert words.gap(0.01234, "nll") == "0.0123 nats"
-    assert words.gap(0.01234, "mcc") == "0.0123"
-    assert words.signed(-0.01, "recall/cat") == "-1.00"
-    assert words.between(Interval(0.1, 0.25)) == "10.00% to 25.00%"
-    assert [words.p_value(p) for p in (None, 0.0004, 0.012, 0.0499, 0.5, 1.0)] == [
+    assert formatting.with_interval(estimate([0.5, 0.52])) == "51.00% (38.29 to 63.71)"
+    assert formatting.with_interval(estimate([0.5])) == "50.00%"
+    assert formatting.with_interval(None) == "not measured"
+    assert formatting.with_interval(estimate([0.5, 0.52]), "nll") == "0.5100 (0.3829 to 0.6371)"
+    assert formatting.gap(0.0565, "accuracy") == "5.65 points"
+    assert formatting.gap(-0.00001, "accuracy") == "0.001 points"
+    assert formatting.gap(0.01234, "nll") == "0.0123 nats"
+    assert formatting.gap(0.01234, "mcc") == "0.0123"
+    assert formatting.signed(-0.01, "recall/cat") == "-1.00"
+    assert formatting.between(Interval(0.1, 0.25)) == "10.00% to 25.00%"
+    assert [formatting.p_value(p) for p in (None, 0.0004, 0.012, 0.0499, 0.5, 1.0)] == [
         "not tested", "<0.001", "0.012", "0.05", "0.50", "1.00",
     ]  # fmt: skip
-    assert [words.size(n) for n in (512, 47_400, 5 * 2**20, 3 * 2**30)] == [
+    assert [formatting.size(n) for n in (512, 47_400, 5 * 2**20, 3 * 2**30)] == [
         "512 B", "46.3 KiB", "5.0 MiB", "3.0 GiB",
     ]  # fmt: skip
-    assert words.listed(["a"]) == "a"
-    assert words.listed(["a", "b", "c"]) == "a, b and c"
-    assert words.listed(list("abcdef")) == "a, b, c, d and 2 more"
-    assert words.counted(1, "seed") == "1 seed"
-    assert words.counted(5000, "run") == "5,000 runs"
+    assert formatting.listed(["a"]) == "a"
+    assert formatting.listed(["a", "b", "c"]) == "a, b and c"
+    assert formatting.listed(list("abcdef")) == "a, b, c, d and 2 more"
+    assert formatting.counted(1, "seed") == "1 seed"
+    assert formatting.counted(5000, "run") == "5,000 runs"
 
 
 def test_a_column_that_nobody_has_is_left_out() -> None:

@@ -12,13 +12,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from adapterlab.evidence.mistakes import WrongAnswer, hardest_first, misclassification_shares
-from adapterlab.reporting.canvas import _Renderer, save
-from adapterlab.reporting.figures import (
+from adapterlab.drawing.canvas import _Renderer, save
+from adapterlab.drawing.figures import (
     confusion_matrix_figure,
     learning_curves_figure,
 )
-from adapterlab.reporting.mistake_figures import contact_sheet, per_class_figure
+from adapterlab.drawing.mistakes import contact_sheet, per_class_figure
+from adapterlab.evidence.mistakes import WrongAnswer, hardest_first, misclassification_shares
 
 SHORT = tuple(f"c{i}" for i in range(30))
 LONG = tuple(f"a rather long name of a class, number {i}" for i in range(30))

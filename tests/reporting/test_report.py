@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab import cli
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.app import cli
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.reporting.report import Report, make_report, parse_request
 from adapterlab.reporting.study import Replicate, Run, arms_of, read_runs
-from adapterlab.store import connect
+from adapterlab.tracking.client import connect
 from lab import TINY, Outcome
 
 COUNTER = itertools.count(1)

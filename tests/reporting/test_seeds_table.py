@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from adapterlab.predictions import Predictions
-from adapterlab.reporting.answers import Answers, read_answers
+from adapterlab.reporting.logged import Answers, read_answers
 from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.study import Run
+from adapterlab.training.predictions import Predictions
 
 CLASSES = ("cat", "dog", "frog")
 LABELS = np.arange(60) % 3

@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from adapterlab import cli
+from adapterlab.app import cli
 from adapterlab.evidence import nulls
-from adapterlab.store import connect
+from adapterlab.tracking.client import connect
 from lab import Outcome
 
 EXAMPLES = 120

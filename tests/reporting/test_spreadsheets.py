@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from synthetic import Made, study
 
-from adapterlab.reporting.cells import as_cell
+from adapterlab.base.csv_cells import as_cell
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, runs_table, write_csv
 from adapterlab.reporting.tables import Table
 

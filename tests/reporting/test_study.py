@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 import adapterlab
-from adapterlab.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError
 from adapterlab.reporting.stored import OWN_ERRORS
 from adapterlab.reporting.study import (
     Arm,
@@ -22,7 +22,7 @@ from adapterlab.reporting.study import (
     read_runs,
     same_examples,
 )
-from adapterlab.store import connect
+from adapterlab.tracking.client import connect
 
 COUNTER = itertools.count(1)
 EXPERIMENT = "studies"

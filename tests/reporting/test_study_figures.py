@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from synthetic import Made, study
 from test_pictures import assert_whole_and_apart, written
 
+from adapterlab.drawing.canvas import save
+from adapterlab.drawing.figures import VERMILION
 from adapterlab.evidence.calibration import reliability
 from adapterlab.reporting.arm_figures import accuracy_figure, curves_figure
-from adapterlab.reporting.canvas import save
 from adapterlab.reporting.class_figures import (
     calibration_figure,
     classes_figure,
     confusion_figure,
 )
 from adapterlab.reporting.cost_figures import pareto_figure
-from adapterlab.reporting.figures import VERMILION
+from adapterlab.reporting.figure_layout import fitted, short_names
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.rank_figures import rank_alpha_figure
-from adapterlab.reporting.sheets import fitted, short_names
 from adapterlab.reporting.study_figures import FIGURES, narrow_figure
 
 REFERENCE = "\N{BLACK DIAMOND}"

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapterlab.reporting.canvas import save
+from adapterlab.drawing.canvas import save
 from adapterlab.reporting.task_figures import ranks_figure
 from adapterlab.reporting.task_tables import TaskFindings, about_tasks, over_tasks, tasks_table
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tuning_runs import Logged, tuning_run
 
-from adapterlab.reporting.canvas import save
+from adapterlab.drawing.canvas import save
 from adapterlab.reporting.tuning_figure import tuning_figure
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 

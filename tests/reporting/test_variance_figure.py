@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapterlab.drawing.canvas import save
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.variance import EXAMPLES, INTERACTIONS, Component, Luck, put_together
-from adapterlab.reporting.canvas import save
 from adapterlab.reporting.study import Run
 from adapterlab.reporting.variance_figure import (
     about_luck,

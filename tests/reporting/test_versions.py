@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from adapterlab.pipeline import run as carry_out
 from adapterlab.reporting.attempts import counted
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.report import Request, read_report
@@ -15,8 +14,8 @@ from adapterlab.reporting.study import Replicate, Run, Status, arms_of
 from adapterlab.reporting.variance_figure import alike
 from adapterlab.reporting.version_notes import on_versions
 from adapterlab.reporting.versions import versions_of
-from lab import Outcome, tiny
-from test_same_run import write_idx
+from adapterlab.runs.single import run as carry_out
+from lab import Outcome, tiny, write_idx
 
 COUNTER = itertools.count(1)
 

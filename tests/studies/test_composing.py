@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from adapterlab import cli
+from adapterlab.config import conf_folder
 from adapterlab.studies.composing import SweepComposer
 
 COMMON = ("dataset=fashion_mnist", "hydra/launcher=packed", "study=s")
@@ -17,7 +17,7 @@ COMMON = ("dataset=fashion_mnist", "hydra/launcher=packed", "study=s")
 
 @pytest.fixture
 def loader() -> Iterator[Any]:
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
         yield GlobalHydra.instance().hydra.config_loader  # type: ignore[union-attr]
 
 

@@ -10,8 +10,8 @@ import pytest
 from mlflow.entities import Metric, Param
 
 from adapterlab.evidence.design import StudyDesign, smallest_difference
-from adapterlab.store import connect
 from adapterlab.studies.foreseen import stored
+from adapterlab.tracking.client import connect
 from lab import Outcome, compose
 
 PLAN = ("-m", "dataset=digits_rotated", "base=scratch", "plan=true", "hardware=cpu")

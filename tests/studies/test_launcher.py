@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.errors import RunLostError
-from adapterlab.runs import RunFolder
-from adapterlab.store_uris import default_uri
-from adapterlab.studies.callback import STUDY_VARIABLE, started, study_name
-from adapterlab.tracking import mark_lost, tracked
+from adapterlab.app.callback import started, study_name
+from adapterlab.base.errors import RunLostError
+from adapterlab.config.multirun import STUDY_VARIABLE
+from adapterlab.runs.folder import RunFolder
+from adapterlab.tracking.mlflow_run import mark_lost, tracked
+from adapterlab.tracking.stores.uris import default_uri
 from lab import CHECKOUT, TINY, Outcome, environment, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

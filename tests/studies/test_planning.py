@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterlab.config import Config
+from adapterlab.config.schema import Config
 from adapterlab.studies import planning
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from lab import tiny

@@ -10,12 +10,12 @@ import pytest
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.sequential import levels, obrien_fleming
-from adapterlab.looks import look_at, read_looks
-from adapterlab.store import connect
-from adapterlab.store_uris import default_uri
 from adapterlab.studies.sequential import Design, SequentialStudy
+from adapterlab.tracking.client import connect
+from adapterlab.tracking.looks import look_at, read_looks
+from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -10,9 +10,9 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from mlflow import MlflowClient
 
-from adapterlab.console import print_tuning
-from adapterlab.store_uris import default_uri
+from adapterlab.app.console import print_tuning
 from adapterlab.studies.tuning import Tried
+from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

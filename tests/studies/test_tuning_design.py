@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.studies.tuning_design import Design, Setting
 
 

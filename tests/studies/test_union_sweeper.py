@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.errors import ConfigError
-from adapterlab.store_uris import default_uri
+from adapterlab.base.errors import ConfigError
 from adapterlab.studies.union import jobs_of
+from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adapterlab.training.frozen_layers import FrozenLayers
+from adapterlab.training.prefix.frozen_layers import FrozenLayers
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapterlab.training.callbacks import WARM_UP_STEPS, Progress, Throughput
+from adapterlab.training.lightning.callbacks import WARM_UP_STEPS, Progress, Throughput
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("adapterlab.training.callbacks.now", clock)
+    monkeypatch.setattr("adapterlab.training.lightning.callbacks.now", clock)
     return clock
 
 
@@ -73,7 +73,7 @@ def test_a_few_epochs_get_a_line_where_there_is_no_terminal(
     progress = Progress("a-run", epochs=20, lines=5)
     trainer: Any = SimpleNamespace(estimated_stepping_batches=40, global_step=0)
     progress.on_train_start(trainer, trainer)
-    with caplog.at_level(logging.INFO, logger="adapterlab.training.callbacks"):
+    with caplog.at_level(logging.INFO, logger="adapterlab.training.lightning.callbacks"):
         for number in range(1, 21):
             progress.report(number, {"val/accuracy": number / 100, "val/loss": 0.5})
     progress.on_train_end(trainer, trainer)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Full, Head, LoRA
-from adapterlab.config import Config
+from adapterlab.config.schema import Config
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
-from adapterlab.hardware import Device
 from adapterlab.models import MLP
-from adapterlab.training.fit import fit
+from adapterlab.training.hardware import Device
+from adapterlab.training.lightning.fit import fit
 from adapterlab.training.outcome import Training, TrainingDivergedError
 from adapterlab.training.tally import Tally
 from lab import tiny

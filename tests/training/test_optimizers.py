@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from adapterlab.config import SGD, Adam
+from adapterlab.config.schema import SGD, Adam
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule, rate_at
 
 

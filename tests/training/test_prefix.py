@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import adapterlab.torchvision_compat  # noqa: F401  # before Lightning, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before Lightning, which imports torchvision
 
 # isort: split
 
@@ -19,14 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
-from adapterlab.config import Adam
+from adapterlab.config.schema import Adam
 from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models import MLP
 from adapterlab.models.hub import bert_tiny
 from adapterlab.models.transformer import TransformerClassifier
-from adapterlab.training.classifier import Classifier
-from adapterlab.training.lightning_data import LightningData
-from adapterlab.training.prefix import frozen_depth
+from adapterlab.training.lightning.classifier import Classifier
+from adapterlab.training.lightning.data import LightningData
+from adapterlab.training.prefix.frozen_prefix import frozen_depth
 from small_texts import CLASSES, VOCABULARY, WIDTH, data, encoder, prefix, texts
 
 STRATEGIES: dict[str, Strategy] = {

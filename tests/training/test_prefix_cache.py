@@ -15,8 +15,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from adapterlab.adapters import Head, LastLayers, LoRA, Strategy
-from adapterlab.cache import _read, filled
-from adapterlab.training.prefix_files import make_room
+from adapterlab.base.cache import _read, filled
+from adapterlab.training.prefix.files import make_room
 from small_texts import WIDTH, data, encoder, prefix, texts
 
 

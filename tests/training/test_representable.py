@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterlab.building import check
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
+from adapterlab.runs.check import check
 from lab import tiny
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters.base import AdapterLayer, Strategy
+from adapterlab.adapters.strategy import AdapterLayer, Strategy
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.base import AdapterLayer
 from adapterlab.adapters.lora import LoRA, LoRALinear, like
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.adapters.strategy import AdapterLayer
+from adapterlab.base.errors import ConfigError, allowed
 
 Magnitude = Literal["per_output", "per_input"]
 """What the magnitude is a vector over: output features as in the paper, or input features."""

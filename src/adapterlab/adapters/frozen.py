@@ -3,7 +3,7 @@
 from itertools import takewhile
 from typing import Any, cast
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 
 
 def frozen_depth(adapted: AdaptedModel) -> int:

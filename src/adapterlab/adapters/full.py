@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from adapterlab.adapters.base import Strategy, body_parameters
+from adapterlab.adapters.strategy import Strategy, body_parameters
 
 
 @dataclass(frozen=True, kw_only=True)

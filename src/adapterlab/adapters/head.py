@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from adapterlab.adapters.base import HeadMode, Strategy
+from adapterlab.adapters.strategy import HeadMode, Strategy
 
 
 @dataclass(frozen=True, kw_only=True)

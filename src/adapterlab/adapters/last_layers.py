@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from adapterlab.adapters.base import Strategy, adaptable
-from adapterlab.errors import ConfigError
+from adapterlab.adapters.strategy import Strategy, adaptable
+from adapterlab.base.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)

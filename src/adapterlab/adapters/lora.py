@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.base import (
+from adapterlab.adapters.one_way import pattern_of, targets_of
+from adapterlab.adapters.strategy import (
     AdapterLayer,
     HeadMode,
     SeededDropout,
@@ -19,7 +20,6 @@ from adapterlab.adapters.base import (
     replace_module,
     within,
 )
-from adapterlab.adapters.one_way import pattern_of, targets_of
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
     Layers,
@@ -29,7 +29,7 @@ from adapterlab.adapters.targets import (
     select_layers,
     select_parameters,
 )
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.base.errors import ConfigError, allowed
 
 Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
 """The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""

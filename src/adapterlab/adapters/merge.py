@@ -4,7 +4,7 @@ import copy
 
 from torch import nn
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer, replace_module
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
 
 
 def merge(adapted: AdaptedModel) -> nn.Module:

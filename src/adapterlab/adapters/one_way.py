@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.base import adaptable, linear_layers, within
+from adapterlab.adapters.strategy import adaptable, linear_layers, within
 from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, select_blocks
 
 Value = TypeVar("Value", int, float)

@@ -23,14 +23,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from adapterlab.adapters.base import AdaptedModel
+from adapterlab.adapters.checkpoint import UNREADABLE
 from adapterlab.adapters.dora import DoRA
-from adapterlab.adapters.io import UNREADABLE
 from adapterlab.adapters.lora import LoRA, LoRALinear
+from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.targets import aliases_of, by_pattern
-from adapterlab.errors import CheckpointError, ConfigError
-from adapterlab.files import write_json, write_tensors
-from adapterlab.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.base.errors import CheckpointError, ConfigError
+from adapterlab.base.files import write_json, write_tensors
+from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

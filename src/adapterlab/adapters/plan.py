@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer, ParameterCount
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount
 
 
 @dataclass(frozen=True)

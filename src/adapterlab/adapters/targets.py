@@ -11,8 +11,8 @@ from typing import TypeVar, cast
 
 from torch import nn
 
-from adapterlab.adapters.base import adaptable, body_parameters, linear_layers, within
-from adapterlab.errors import ConfigError
+from adapterlab.adapters.strategy import adaptable, body_parameters, linear_layers, within
+from adapterlab.base.errors import ConfigError
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.base.signals import in_helping_process
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.errors import ConfigError, allowed
-from adapterlab.signals import in_helping_process
 
 SplitName = Literal["train", "validation", "test"]
 

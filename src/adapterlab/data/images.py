@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from adapterlab.base.seeding import stream
 from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
-from adapterlab.seeding import stream
 
 
 class Batch(NamedTuple):

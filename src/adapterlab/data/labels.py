@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.class_names import complaint, difference, quoted, same_to_a_reader
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import complaint, difference, quoted, same_to_a_reader
 from adapterlab.data.splits import Splits
-from adapterlab.errors import DataError
 
 
 def require_learnable(splits: Splits[Any], validation: float) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.class_names import easily_confused, listed, quoted, stands_for_no_label
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import easily_confused, listed, quoted, stands_for_no_label
 from adapterlab.data.splits import ImageSplits, Splits
-from adapterlab.errors import DataError
 
 _UNEVEN = 10
 """Rows of the most frequent class to one of the rarest from which on it is said."""
@@ -48,8 +48,8 @@ def scrutinise(
     Args:
         splits: the data set, whole.
         numbers: of its splits' examples, equal ones having one number (see
-            :func:`~adapterlab.data.alike.alike`), and of the ``source`` task's training examples
-            where they are of the same kind.
+            :func:`~adapterlab.data.duplicates.alike`), and of the ``source`` task's training
+            examples where they are of the same kind.
         used: the labels that a run trains, selects and tests on, which may be fewer.
         cut: where validation is cut from the training rows.
     """

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapterlab.cache import Entry, stored
+from adapterlab.base.cache import Entry, stored
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.origin import Origin
-from adapterlab.errors import ConfigError, DataError
 
 
 class Digest(Protocol):

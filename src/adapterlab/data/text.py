@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from adapterlab.base.errors import ConfigError
+from adapterlab.base.seeding import stream
 from adapterlab.data.batches import SplitBatches, SplitName
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.errors import ConfigError
-from adapterlab.seeding import stream
 
 _GROUP = 50  # batches that are sorted together: fewer pad more, more shuffle less
 

@@ -9,13 +9,13 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
 from transformers import PreTrainedTokenizerFast
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

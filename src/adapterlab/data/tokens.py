@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from adapterlab.cache import Entry, stored
+from adapterlab.base.cache import Entry, stored
+from adapterlab.base.errors import DataError
 from adapterlab.data.splits import TextSplit, update_with_texts
-from adapterlab.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapterlab.base.errors import ConfigError
+from adapterlab.base.memory_limits import require_bytes
 from adapterlab.data.splits import ImageSplit, ImageSplits
-from adapterlab.errors import ConfigError
-from adapterlab.sizes import require_bytes
 
 _CHUNK_BYTES = 64 * 2**20  # of the larger of source and target, so that peak memory stays bounded
 

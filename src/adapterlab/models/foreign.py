@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 PLAIN: dict[str, Any] = {"trust_remote_code": False}
 """How everything of transformers is loaded: not told, it would ask on the terminal."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import torch
 from safetensors import SafetensorError
 
-import adapterlab.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
@@ -27,11 +27,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from adapterlab.errors import CheckpointError, ConfigError, allowed, first_line
+from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
+from adapterlab.base.memory_limits import require_bytes
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
-from adapterlab.sizes import require_bytes
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""

@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.base.errors import ConfigError, allowed
 
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adapterlab.files import sha256
+from adapterlab.base.files import sha256
 
 Folder = Callable[[Mapping[str, Any]], Path | None]
 """Takes a loader's options; returns the folder that it reads, None where that is not here yet."""

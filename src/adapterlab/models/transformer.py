@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.base import SeededDropout
 from adapterlab.adapters.dora import (
     DoRALinear,
     full_precision,
@@ -17,6 +16,7 @@ from adapterlab.adapters.dora import (
     root,
 )
 from adapterlab.adapters.lora import LoRALinear
+from adapterlab.adapters.strategy import SeededDropout
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Joined, Padded, Stack
 

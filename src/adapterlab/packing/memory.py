@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 
 MARGIN = 1.2
 """What an allocator keeps between tensors, and libraries for their products."""

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.base import AdaptedModel, AdapterLayer, SeededDropout, replace_module
 from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, SeededDropout, replace_module
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneDropout, LaneModule, own_trained
 from adapterlab.packing.randomness import UNSUPPORTED, LaneRandomness, draws

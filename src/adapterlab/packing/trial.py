@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adapterlab.adapters.base import AdaptedModel
-from adapterlab.errors import first_line
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.errors import first_line
 from adapterlab.packing.pack import CannotPackError, PackedModel
 
 

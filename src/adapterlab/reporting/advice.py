@@ -6,7 +6,7 @@ from itertools import combinations
 from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.words import gap, listed
+from adapterlab.reporting.formatting import gap, listed
 
 _BOTH = 0.35, 0.65
 """Shares of the seeds in the uncertainty between which neither seeds nor examples rule."""

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adapterlab.reporting.canvas import INK, PAPER, VERBATIM, inches
-from adapterlab.reporting.figures import (
+from adapterlab.drawing.canvas import INK, PAPER, VERBATIM, inches
+from adapterlab.drawing.figures import (
     BLACK,
     BLUE,
     MUTED,
@@ -18,8 +18,7 @@ from adapterlab.reporting.figures import (
     plain,
     within_shares,
 )
-from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings, estimate
-from adapterlab.reporting.sheets import (
+from adapterlab.reporting.figure_layout import (
     COLOURS,
     SIZE,
     Key,
@@ -38,6 +37,7 @@ from adapterlab.reporting.sheets import (
     write_at_points,
     write_below,
 )
+from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings, estimate
 
 _BEST = "*"
 _SEED: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.6, "mec": PAPER, "mew": 0.6}

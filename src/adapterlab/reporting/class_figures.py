@@ -11,13 +11,11 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from adapterlab.drawing.canvas import INK, PAPER, VERBATIM, inches
+from adapterlab.drawing.figures import BLUE, MUTED, RULE, legible_on, percent, plain
 from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.calibration import Bin, reliability
-from adapterlab.reporting.answers import Answers
-from adapterlab.reporting.canvas import INK, PAPER, VERBATIM, inches
-from adapterlab.reporting.figures import BLUE, MUTED, RULE, legible_on, percent, plain
-from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.sheets import (
+from adapterlab.reporting.figure_layout import (
     SIZE,
     across,
     fitted,
@@ -28,6 +26,8 @@ from adapterlab.reporting.sheets import (
     short_names,
     write_below,
 )
+from adapterlab.reporting.findings import ArmFindings, Findings
+from adapterlab.reporting.logged import Answers
 
 _CLASSES, _ARMS, _MULTIPLES = 30, 30, 6
 _NARROW_CLASSES = 8

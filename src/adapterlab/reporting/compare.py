@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.contributions import higher_is_better
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.replicates import Replicates
@@ -17,7 +17,6 @@ from adapterlab.evidence.verdicts import (
     Verdict,
     compare_all,
 )
-from adapterlab.reporting.answers import Answers, read_answers, read_history
 from adapterlab.reporting.findings import (
     ACCURACY,
     ArmFindings,
@@ -28,9 +27,10 @@ from adapterlab.reporting.findings import (
     estimate,
     mean_interval,
 )
+from adapterlab.reporting.formatting import unit
+from adapterlab.reporting.logged import Answers, read_answers, read_history
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status, same_examples
-from adapterlab.reporting.words import unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
+from adapterlab.reporting.formatting import counted, percent
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
@@ -14,7 +15,6 @@ from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_
 from adapterlab.reporting.task_tables import about_tasks, tasks_table
 from adapterlab.reporting.variance_figure import about_luck, variance_table
 from adapterlab.reporting.verdict import verdict
-from adapterlab.reporting.words import counted, percent
 
 
 def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:

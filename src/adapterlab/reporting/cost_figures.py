@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from adapterlab.drawing.canvas import INK, PAPER
+from adapterlab.drawing.figures import MUTED, percent, plain, within_shares
 from adapterlab.evidence.pareto import pareto_front
-from adapterlab.reporting.canvas import INK, PAPER
-from adapterlab.reporting.figures import MUTED, percent, plain, within_shares
-from adapterlab.reporting.findings import ArmFindings, Estimate, Findings
-from adapterlab.reporting.sheets import (
+from adapterlab.reporting.figure_layout import (
     Key,
     Look,
     dot,
@@ -27,6 +26,7 @@ from adapterlab.reporting.sheets import (
     write_at_points,
     write_below,
 )
+from adapterlab.reporting.findings import ArmFindings, Estimate, Findings
 
 _MOST_TICKS = 5
 _LOG_FROM = 8

@@ -10,7 +10,7 @@ from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
 from adapterlab.evidence.verdicts import Comparison, Family, Verdict
-from adapterlab.reporting.answers import Answers
+from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.study import Arm, Run, Status
 
 ACCURACY = "test/accuracy"

@@ -1,7 +1,7 @@
 """What arms are called: names that stay the same while a study grows, and finding an arm by one.
 
 A name is made of what a run itself was told: the file of its arm or its strategy, the strategy's
-options, and the options that its multirun varies (see `adapterlab.told`). Where that leaves two
+options, and the options that its multirun varies (see `config.overrides`). Where that leaves two
 arms equal, the one that was there first keeps the name, and the later one says in what it differs.
 Runs of before, and of the Python API, were told nothing that is known: among themselves, they are
 named by the strategy and by the options in which its arms differ.
@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterlab.identity import BOOKKEEPING, SEEDS
 from adapterlab.reporting.stored import NAMING, Run
 from adapterlab.reporting.versions import SHORT
+from adapterlab.runs.identity import BOOKKEEPING, SEEDS
 
 NO_NAMES = (
     *(*BOOKKEEPING, *SEEDS, "hardware", "adapter.label", "base.dataset"),

@@ -5,10 +5,10 @@ from typing import Any
 
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.formatting import counted, gap, listed, percents
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
-from adapterlab.reporting.words import counted, gap, listed, percents
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""

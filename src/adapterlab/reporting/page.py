@@ -13,8 +13,8 @@ import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from adapterlab.reporting.formatting import NOT_MEASURED
 from adapterlab.reporting.tables import Table
-from adapterlab.reporting.words import NOT_MEASURED
 
 READING: Mapping[str, str] = {
     "may be best": "whether the best arm may be this one.",

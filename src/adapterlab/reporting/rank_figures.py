@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from adapterlab.drawing.canvas import INK, VERBATIM
+from adapterlab.drawing.figures import VERMILION, legible_on, percent, plain, within_shares
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
-from adapterlab.reporting.canvas import INK, VERBATIM
-from adapterlab.reporting.figures import VERMILION, legible_on, percent, plain, within_shares
-from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.sheets import (
+from adapterlab.reporting.figure_layout import (
     COLOURS,
     MARKERS,
     SIZE,
@@ -27,6 +26,7 @@ from adapterlab.reporting.sheets import (
     sheet,
     write_below,
 )
+from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.study import NO_NAMES
 
 _RANK, _ALPHA = "adapter.rank", "adapter.alpha"

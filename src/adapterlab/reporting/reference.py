@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from adapterlab.errors import ConfigError, allowed
+from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.reporting.naming import equal
 from adapterlab.reporting.study import Arm
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config import FileName
-from adapterlab.errors import ConfigError, allowed
-from adapterlab.files import write_bytes, write_text
-from adapterlab.looks import look_at
-from adapterlab.lost_runs import bury_of_study
-from adapterlab.reporting.canvas import save
+from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.base.files import write_bytes, write_text
+from adapterlab.config.schema import FileName
+from adapterlab.config.validation import STRICT, checked
+from adapterlab.drawing.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import ArmFindings, Findings, Question
+from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.several import find_all
@@ -27,10 +27,10 @@ from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
-from adapterlab.reporting.words import as_file_name
-from adapterlab.store import connect
-from adapterlab.study_run import log_report
-from adapterlab.validation import STRICT, checked
+from adapterlab.runs.lost import bury_of_study
+from adapterlab.tracking.client import connect
+from adapterlab.tracking.looks import look_at
+from adapterlab.tracking.study_run import log_report
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,9 +9,9 @@ from adapterlab.evidence.arrays import Booleans
 from adapterlab.evidence.ensembles import Scores, churn, most_flipped, scores
 from adapterlab.evidence.intervals import t_interval
 from adapterlab.evidence.metrics import expected_calibration_error
-from adapterlab.reporting.answers import Answers
+from adapterlab.reporting.formatting import listed, percent, points
+from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.tables import Table
-from adapterlab.reporting.words import listed, percent, points
 
 _FLIPS = 10
 

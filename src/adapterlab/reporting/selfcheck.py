@@ -9,17 +9,17 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.validation import STRICT, checked
 from adapterlab.evidence.contributions import higher_is_better
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.nulls import NullStudy, exact_share, null_studies
 from adapterlab.evidence.verdicts import MIN_SEEDS
-from adapterlab.reporting.answers import read_answers
+from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tuning_notes import superseded
-from adapterlab.store import connect
-from adapterlab.validation import STRICT, checked
+from adapterlab.tracking.client import connect
 
 PROMISED = 0.05
 """Share of studies with a false verdict, at most."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapterlab.errors import AdapterLabError, ConfigError
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.reporting.compare import find, why_not
 from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.reference import find_arm

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapterlab.identity import BOOKKEEPING, SEEDS
-from adapterlab.reporting.cells import write_rows
+from adapterlab.base.csv_cells import write_rows
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.study import NO_NAMES, Run, within
 from adapterlab.reporting.tables import Table, verdict_of
+from adapterlab.runs.identity import BOOKKEEPING, SEEDS
 
 COMPARED = (
     *("difference", "difference.low", "difference.high"),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from adapterlab.errors import AdapterLabError
-from adapterlab.identity import USUAL_CUT
+from adapterlab.base.errors import AdapterLabError
 from adapterlab.reporting.attempts import NAMING, counted
+from adapterlab.runs.identity import USUAL_CUT
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 

@@ -12,14 +12,14 @@ from adapterlab.reporting.class_figures import (
     confusion_figure,
 )
 from adapterlab.reporting.cost_figures import pareto_figure
+from adapterlab.reporting.figure_layout import narrow_sheets
 from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
-from adapterlab.reporting.sheets import narrow_sheets
 from adapterlab.reporting.task_figures import ranks_figure
 from adapterlab.reporting.tuning_figure import tuning_figure
 from adapterlab.reporting.variance_figure import variance_figure
-from adapterlab.reporting.words import as_file_name
 
 FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
     "accuracy": (

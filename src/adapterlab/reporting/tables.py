@@ -6,8 +6,7 @@ from html import escape
 
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.study import Arm, Status
-from adapterlab.reporting.words import (
+from adapterlab.reporting.formatting import (
     NOT_MEASURED,
     gap,
     p_value,
@@ -18,6 +17,7 @@ from adapterlab.reporting.words import (
     size,
     with_interval,
 )
+from adapterlab.reporting.study import Arm, Status
 
 ZERO_SHOT = "target/accuracy_before"
 """The accuracy of the base as it is on the target's test split."""

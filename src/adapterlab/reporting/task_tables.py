@@ -12,8 +12,8 @@ from adapterlab.evidence.aggregates import (
 )
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.tasks import RankTest, compare_ranks
+from adapterlab.reporting.formatting import between, counted, listed, p_value, percent
 from adapterlab.reporting.tables import Table
-from adapterlab.reporting.words import between, counted, listed, p_value, percent
 
 TaskScores = Mapping[str, Mapping[str, Sequence[float]]]
 """Accuracies from 0 to 1: for each task and arm those of its seeds."""

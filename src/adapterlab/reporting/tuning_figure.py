@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adapterlab.reporting.canvas import INK, PAPER, VERBATIM
-from adapterlab.reporting.figures import percent, plain, within_shares
-from adapterlab.reporting.sheets import (
+from adapterlab.drawing.canvas import INK, PAPER, VERBATIM
+from adapterlab.drawing.figures import percent, plain, within_shares
+from adapterlab.reporting.figure_layout import (
     COLOURS,
     MARKERS,
     SIZE,

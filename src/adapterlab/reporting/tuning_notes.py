@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from adapterlab.tuning_tags import (
+from adapterlab.tracking.tuning_tags import (
     ARM,
     AT,
     EDGE,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Protocol
 
-from adapterlab.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError
 from adapterlab.evidence.tuning import (
     ExpectedBest,
     Lead,
@@ -19,7 +19,7 @@ from adapterlab.evidence.tuning import (
 )
 from adapterlab.reporting.study import Run, read_runs
 from adapterlab.reporting.tuning_notes import Logged, latest_trials, status
-from adapterlab.tuning_tags import ARM, CHOSEN, trial, values
+from adapterlab.tracking.tuning_tags import ARM, CHOSEN, trial, values
 
 Value = float | str
 """Of an option that was tuned; a number where it reads as one."""

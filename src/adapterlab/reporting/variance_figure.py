@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from adapterlab.drawing.canvas import INK
+from adapterlab.drawing.figures import BLUE, plain
 from adapterlab.evidence.arrays import Booleans
 from adapterlab.evidence.variance import (
     EXAMPLES,
@@ -17,13 +19,11 @@ from adapterlab.evidence.variance import (
     one_at_a_time,
     put_together,
 )
-from adapterlab.reporting.canvas import INK
-from adapterlab.reporting.figures import BLUE, plain
-from adapterlab.reporting.sheets import SKY, Key, sheet, write_below, write_right
+from adapterlab.reporting.figure_layout import SKY, Key, sheet, write_below, write_right
+from adapterlab.reporting.formatting import listed
 from adapterlab.reporting.study import NO_NAMES, Run, within
 from adapterlab.reporting.tables import Table
 from adapterlab.reporting.versions import TAGS
-from adapterlab.reporting.words import listed
 
 ACCURACY = "test/accuracy"
 FACTORS = {

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
-from adapterlab.reporting.tables import fate
-from adapterlab.reporting.words import (
+from adapterlab.reporting.formatting import (
     MOST_NAMES,
     counted,
     gap,
@@ -19,6 +18,7 @@ from adapterlab.reporting.words import (
     span,
     titled,
 )
+from adapterlab.reporting.tables import fate
 
 
 def verdict(findings: Findings) -> tuple[str, ...]:

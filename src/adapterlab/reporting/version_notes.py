@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from adapterlab.reporting.formatting import counted, listed
 from adapterlab.reporting.study import Arm, Run
 from adapterlab.reporting.versions import TAGS, known_of
-from adapterlab.reporting.words import counted, listed
 
 LIBRARIES = {
     "torch": "hardware.torch",

@@ -1,6 +1,6 @@
 """Runs of one configuration on other data, base weights or tokenizers: told apart, never averaged.
 
-What a run computed on stands in its tags (`adapterlab.provenance`). What is not known of a run, as
+What a run computed on stands in its tags (`runs.provenance`). What is not known of a run, as
 of one from before it was recorded, contradicts nothing.
 """
 

@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from adapterlab.errors import ConfigError
-from adapterlab.identity import config_hash
-from adapterlab.parsing import parse
+from adapterlab.base.errors import ConfigError
+from adapterlab.config.parsing import parse
+from adapterlab.runs.identity import config_hash
 from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")

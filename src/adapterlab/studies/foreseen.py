@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError
-from adapterlab.store_uris import default_uri, sqlite_file
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.schema import Config
+from adapterlab.tracking.stores.uris import default_uri, sqlite_file
 
 DEVIATION, ACCURACY, EXAMPLES = 0.005, 0.85, 1000
 """What is assumed of seeds, arms and test split where nothing is known."""
@@ -132,7 +132,7 @@ def stored(config: Config) -> Seen | None:
     """
     if not config.tracking.enabled or not _is_there(config):
         return None
-    from adapterlab.store import connect
+    from adapterlab.tracking.client import connect
 
     client = connect(config.tracking.uri, config.mlruns)
     experiment = client.get_experiment_by_name(config.tracking.experiment)
@@ -211,7 +211,7 @@ def _is_there(config: Config) -> bool:
 
 def _size(configs: Sequence[Config]) -> tuple[int, int]:
     """Return how many arms there are, and how many replicates of the arm that has fewest."""
-    from adapterlab.identity import arm_hash
+    from adapterlab.runs.identity import arm_hash
 
     arms: dict[str, set[tuple[int, int, int]]] = {}
     for c in configs:

@@ -7,7 +7,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

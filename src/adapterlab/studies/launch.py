@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 from hydra.core.hydra_config import HydraConfig
@@ -14,21 +14,21 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from adapterlab.beside import cores
-from adapterlab.budgets import parse_solved
-from adapterlab.building import check
-from adapterlab.config import Config
-from adapterlab.console import memory, print_line, print_packs
-from adapterlab.errors import AdapterLabError, first_line, with_type
-from adapterlab.hardware import free_memory_gib, resolve_accelerator
-from adapterlab.resuming import finished_run
-from adapterlab.runs import RunFolder, RunResult
-from adapterlab.store import require_store
+from adapterlab.base.amounts import memory
+from adapterlab.base.errors import AdapterLabError, first_line, with_type
+from adapterlab.base.workers import cores
+from adapterlab.config.schema import Config
+from adapterlab.runs.budget import parse_solved
+from adapterlab.runs.check import check
+from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.resuming import finished_run
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.returned import Returned
+from adapterlab.tracking.client import require_store
+from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,16 @@ MEMORY_SHARE = 0.8
 
 Compose = Callable[[DictConfig, Sequence[str]], DictConfig]
 """Returns the configuration of a job from that of its sweep and its overrides."""
+
+
+class Output(Protocol):
+    """Shows people how a study goes."""
+
+    def print_packs(self, packs: Sequence[PlannedPack], differences: Sequence[str]) -> None:
+        """Show a plan: its packs, and what the jobs differ in."""
+
+    def print_line(self, result: RunResult) -> None:
+        """Show what came of a run."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def launch(
     *,
     processes: int | None,
     memory_gib: float | None,
+    output: Output,
 ) -> list[JobReturn]:
     """Carry out the jobs of a sweep; return for each what Hydra's own launcher would.
 
@@ -75,6 +86,7 @@ def launch(
         initial_job_idx: number of the first job.
         processes: that may work at once; None for as many as there are cores.
         memory_gib: that a pack may take; None for most of what is free.
+        output: where the plan and the results are shown.
 
     Raises:
         AdapterLabError: an option of a job is wrong, or its data are missing; nothing has been
@@ -90,7 +102,7 @@ def launch(
     ]
     for job in jobs:
         context.callbacks.on_job_start(config=job.composed, task_function=task_function)
-    study = _Study(jobs, data, processes, memory_gib)
+    study = _Study(jobs, data, processes, memory_gib, output)
     outcomes = study.carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -109,8 +121,9 @@ class _Study:
         data: ReadOnce,
         processes: int | None,
         memory_gib: float | None,
+        output: Output,
     ) -> None:
-        self.jobs, self.data = jobs, data
+        self.jobs, self.data, self.output = jobs, data, output
         self.processes, self.memory_gib = processes, memory_gib
         self.outcomes: dict[int, Any] = {}
 
@@ -126,7 +139,7 @@ class _Study:
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:
-            print_packs(packs, self._differences())
+            self.output.print_packs(packs, self._differences())
             planned.extend(job.config for job in self.jobs)
             sys.exit(0)
         self._say(packs)
@@ -195,7 +208,7 @@ class _Study:
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     self.outcomes[job] = outcome
                     if isinstance(outcome, RunResult):
-                        print_line(outcome)
+                        self.output.print_line(outcome)
                     else:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
@@ -279,7 +292,7 @@ def _explained(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave the story of single runs out; what goes wrong is still said."""
-    loggers = [logging.getLogger(f"adapterlab.{name}") for name in ("pipeline", "training")]
+    loggers = [logging.getLogger(f"adapterlab.{name}") for name in ("runs.single", "training")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from adapterlab.command_line import require_names
-from adapterlab.errors import ConfigError, first_line
-from adapterlab.validation import STRICT, checked
+from adapterlab.base.errors import ConfigError, first_line
+from adapterlab.config.choices import require_names
+from adapterlab.config.validation import STRICT, checked
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]

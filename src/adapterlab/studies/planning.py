@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from adapterlab.adapters import AdaptedModel
-from adapterlab.building import sketch
-from adapterlab.config import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
-from adapterlab.hardware import resolve_accelerator, resolve_precision
-from adapterlab.loading import AnySplits, RunData
+from adapterlab.config.parsing import to_container
+from adapterlab.config.schema import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
 from adapterlab.packing import CannotPackError, Signature, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
-from adapterlab.parsing import to_container
-from adapterlab.studies.load import load_of
+from adapterlab.runs.check import sketch
+from adapterlab.runs.data import AnySplits, RunData
+from adapterlab.studies.workload import load_of
+from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
@@ -134,7 +134,7 @@ def _draws_frozen_weights(config: Config, adapted: AdaptedModel, read: RunData |
 
 
 def _head_is_new(config: Config, read: RunData | None) -> bool:
-    """Say whether a run draws a head of its own, as `adapterlab.bases.keeps_head` decides."""
+    """Say whether a run draws a head of its own, as `runs.base_weights.keeps_head` does."""
     base = config.base
     if isinstance(base, PretrainedBase | ScratchBase) or base.head == "new":
         return True

@@ -15,13 +15,16 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError, RunLostError
-from adapterlab.homes import latest_home
-from adapterlab.interrupts import SIGNALS, TERMINATED
-from adapterlab.loading import RunData, load_data
-from adapterlab.signals import end_with_parent, hangups_held
-from adapterlab.tracking import mark_lost
+from adapterlab.base.errors import AdapterLabError, RunLostError
+from adapterlab.base.interrupts import SIGNALS, TERMINATED
+from adapterlab.base.output import set_up_output
+from adapterlab.base.redaction import redact_files
+from adapterlab.base.signals import end_with_parent, hangups_held
+from adapterlab.config.conf_folder import register_resolvers
+from adapterlab.config.schema import Config
+from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.homes import latest_home
+from adapterlab.tracking.mlflow_run import mark_lost
 
 _POLL_SECONDS = 0.25
 
@@ -36,7 +39,7 @@ class Work:
     Attributes:
         configs: of its runs.
         packed: False for a run that is trained the ordinary way.
-        core_is_free: see `adapterlab.packs.run_pack`.
+        core_is_free: see `adapterlab.runs.pack.run_pack`.
     """
 
     configs: tuple[Config, ...]
@@ -135,7 +138,7 @@ def _take(taken: Any, count: int) -> int | None:
 def _outcomes(
     work: Work, data: Callable[[Config], RunData], moved: Callable[[float], None]
 ) -> list[Any]:
-    from adapterlab.packs import outcome_of, run_pack  # loads Lightning
+    from adapterlab.runs.pack import outcome_of, run_pack  # loads Lightning
 
     read = data(work.configs[0])
     # What has been loaded stays: without this, collecting garbage walks through all of it, again
@@ -173,7 +176,7 @@ def _bury(
         code = next((p.exitcode for p in crew if p.pid == by.get(number)), None)
         error = RunLostError(f"the process that trained it ended with code {code}")
         for config in works[number].configs:
-            mark_lost(config, latest_home(config).mlflow_run_id(), error)
+            mark_lost(config, latest_home(config).link.run_id(), error)
         ended.add(number)
         end(number, [error for _ in works[number].configs])
 
@@ -194,13 +197,11 @@ def _help(works: Sequence[Work], taken: Any, inbox: Any, parent: int) -> None:
     for ending in SIGNALS[1:]:
         signal.signal(ending, _stop)
     end_with_parent(parent)
-    # The resolvers that conf/ calls, and files without secrets, are for helpers as well.
-    import adapterlab.cli
-    from adapterlab.output import set_up_output
-
+    register_resolvers()
+    redact_files()
     set_up_output()
     logging.getLogger("adapterlab").setLevel(logging.WARNING)
-    import adapterlab.packs  # noqa: F401  # before a pack is taken: it takes seconds
+    import adapterlab.runs.pack  # noqa: F401  # before a pack is taken: it takes seconds
 
     me, data = os.getpid(), ReadOnce()
 

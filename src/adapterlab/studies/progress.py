@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from tqdm.auto import tqdm
 
-from adapterlab.durations import duration
+from adapterlab.base.amounts import duration
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,11 @@ import pyarrow.parquet as pq
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from adapterlab.budgets import parse_solved
-from adapterlab.errors import ConfigError, NothingFinishedError, allowed
+from adapterlab.base.errors import ConfigError, NothingFinishedError, allowed
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import MIN_SEEDS
-from adapterlab.homes import latest_home
-from adapterlab.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
-from adapterlab.looks import read_looks as read
-from adapterlab.store import connect
+from adapterlab.runs.budget import parse_solved
+from adapterlab.runs.homes import latest_home
 from adapterlab.studies.arms import Arms
 from adapterlab.studies.deciding import (
     Decision,
@@ -34,6 +31,9 @@ from adapterlab.studies.deciding import (
     other_examples,
 )
 from adapterlab.studies.foreseen import announced
+from adapterlab.tracking.client import connect
+from adapterlab.tracking.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
+from adapterlab.tracking.looks import read_looks as read
 
 log = logging.getLogger(__name__)
 

@@ -16,14 +16,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from adapterlab.console import print_tuning
-from adapterlab.errors import NothingFinishedError
+from adapterlab.base.errors import NothingFinishedError
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.foreseen import announced
 from adapterlab.studies.tuning_arms import Arms
 from adapterlab.studies.tuning_design import Design, Setting, written
 from adapterlab.studies.tuning_marks import Marks
-from adapterlab.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, SEEDS, TRIALS
+from adapterlab.tracking.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, SEEDS, TRIALS
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +79,7 @@ class TunedStudy:
         config: of the sweep.
         loader: composes a run.
         launch: carries out a batch of runs.
+        show: shows people what was reached with each setting, and what was chosen.
 
     Raises:
         ConfigError: see `Arms`.
@@ -92,8 +92,9 @@ class TunedStudy:
         config: DictConfig,
         loader: ConfigLoader,
         launch: Launch,
+        show: Callable[..., None],
     ) -> None:
-        self.design, self.config, self.launch = design, config, launch
+        self.design, self.config, self.launch, self.show = design, config, launch, show
         self.study, self.tuning_study = config.study, f"{config.study}-tuning"
         self.arms = Arms(design, arguments, config, loader)
         self.marks = Marks(config)
@@ -152,7 +153,7 @@ class TunedStudy:
     def _print(
         self, tried: Sequence[Sequence[Tried]], chosen: Sequence[int | None], *, minimize: bool
     ) -> None:
-        print_tuning(
+        self.show(
             self.design.labels,
             self.design.settings,
             [[one.score for one in row] for row in tried],

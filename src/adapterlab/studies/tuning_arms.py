@@ -10,11 +10,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adapterlab.building import check
-from adapterlab.config import Config
-from adapterlab.errors import AdapterLabError, ConfigError
-from adapterlab.identity import config_hash
-from adapterlab.parsing import parse
+from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
+from adapterlab.runs.check import check
+from adapterlab.runs.identity import config_hash
 from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 

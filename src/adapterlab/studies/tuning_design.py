@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 Setting = dict[str, Any]
 """A value for every option that is tuned."""

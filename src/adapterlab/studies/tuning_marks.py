@@ -13,13 +13,13 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-from adapterlab.budgets import parse_solved
-from adapterlab.homes import latest_home
-from adapterlab.patience import calm
-from adapterlab.store import connect
-from adapterlab.store_errors import Trouble, trouble
+from adapterlab.runs.budget import parse_solved
+from adapterlab.runs.homes import latest_home
 from adapterlab.studies.processes import ReadOnce
-from adapterlab.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
+from adapterlab.tracking.client import connect
+from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.patience import calm
+from adapterlab.tracking.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
 Marked = Iterable[tuple[JobReturn, Mapping[str, str]]]
 """Runs, and what is to be said of each, by name."""
@@ -82,7 +82,7 @@ class Marks:
             if job.cfg is None:
                 continue
             config = parse_solved(job.cfg, self._read, _AllSaid())
-            if (run_id := latest_home(config).mlflow_run_id()) is not None:
+            if (run_id := latest_home(config).link.run_id()) is not None:
                 yield run_id, {**about, AT: self.at}
 
     def _tag(self, run_id: str, tags: Mapping[str, str], gone: Sequence[str] = ()) -> None:

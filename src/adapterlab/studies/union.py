@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
 
 
 def jobs_of(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from adapterlab.config import SGD, Adam
+from adapterlab.config.schema import SGD, Adam
 
 PLATEAU_FACTOR = 0.1
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from adapterlab.config import SGD, Adam
-from adapterlab.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.schema import SGD, Adam
 
 WARM_UP_STEPS = 10
 """Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""

@@ -4,8 +4,8 @@ Beyond the largest number torch raises in one of its kernels and gives infinity 
 alone ended with a traceback where the same run in a pack diverged.
 """
 
-from adapterlab.config import Adam, Config, Optimizer, TrainedBase
-from adapterlab.errors import ConfigError
+from adapterlab.base.errors import ConfigError
+from adapterlab.config.schema import Adam, Config, Optimizer, TrainedBase
 
 _LARGEST, _SMALLEST = (2 - 2**-23) * 2.0**127, 2.0**-126
 """Of float32; float64 holds whatever a configuration can say."""

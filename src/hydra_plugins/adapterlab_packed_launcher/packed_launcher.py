@@ -55,9 +55,10 @@ class PackedLauncher(Launcher):
         """Carry out a batch of jobs."""
         own = self.config
         if own.tracking.enabled and own.tracking.uri is None and not own.plan:
-            from adapterlab.store import set_up_beside
+            from adapterlab.tracking.client import set_up_beside
 
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
+        from adapterlab.app import console
         from adapterlab.studies.launch import launch
 
         return launch(
@@ -69,4 +70,5 @@ class PackedLauncher(Launcher):
             initial_job_idx,
             processes=self.processes,
             memory_gib=self.memory_gib,
+            output=console,
         )

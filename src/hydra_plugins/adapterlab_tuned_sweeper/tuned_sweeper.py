@@ -48,10 +48,16 @@ class TunedSweeper(LaunchingSweeper):
         assert self.config is not None
         assert self.launcher is not None
         design = Design.of(self.arms, self.tune, self.tuning_seeds, self.seeds)
-        from adapterlab.studies.tuning import TunedStudy  # what is wrong above is said at once
+        from adapterlab.app.console import print_tuning  # what is wrong above is said at once
+        from adapterlab.studies.tuning import TunedStudy
 
         study = TunedStudy(
-            design, arguments, self.config, self.hydra_context.config_loader, self.launcher.launch
+            design,
+            arguments,
+            self.config,
+            self.hydra_context.config_loader,
+            self.launcher.launch,
+            show=print_tuning,
         )
         self.validate_batch_is_legal(study.trials())
         return study.carry_out()

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
 
-from adapterlab.cache import Entry, stored
+from adapterlab.base.cache import Entry, stored
+from adapterlab.base.errors import DataError
+from adapterlab.base.files import sha256
 from adapterlab.data.splits import ImageSplit, ImageSplits
-from adapterlab.errors import DataError
-from adapterlab.files import sha256
 
 _FORMAT = 2  # raise it whenever decoding changes, so that older entries are left alone
 

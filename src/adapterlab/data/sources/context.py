@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterlab.errors import DataError
+from adapterlab.base.errors import DataError
 
 
 @dataclass(frozen=True)

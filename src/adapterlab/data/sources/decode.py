@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from adapterlab.errors import ConfigError, DataError
-from adapterlab.sizes import require_bytes
+from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.base.memory_limits import require_bytes
 
 Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
 

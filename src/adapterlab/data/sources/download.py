@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from adapterlab.errors import DataError
+from adapterlab.base.errors import DataError
 
 _SILENCE_SECONDS = 10.0
 

@@ -3,10 +3,10 @@
 import torch
 from sklearn.datasets import load_digits
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.splits import ImageSplit, ImageSplits, stratified_cut
 from adapterlab.data.transforms import splits_to_shape
-from adapterlab.errors import ConfigError
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 0  # part of the data set's definition here: another value is another test split

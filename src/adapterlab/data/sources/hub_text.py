@@ -9,13 +9,13 @@ from typing import Literal
 import datasets
 import huggingface_hub
 
+from adapterlab.base.errors import ConfigError, DataError, first_line
 from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
 from adapterlab.data.splits import TextSplits
-from adapterlab.errors import ConfigError, DataError, first_line
 
 _SILENCE_SECONDS = 10.0
 

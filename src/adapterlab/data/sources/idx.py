@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.splits import ImageSplit
-from adapterlab.errors import DataError
 
 _UNSIGNED_BYTE = 8
 

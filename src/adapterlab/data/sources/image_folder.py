@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import torch
 
+from adapterlab.base.errors import DataError, allowed
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, Lost, decode
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
-from adapterlab.errors import DataError, allowed
 
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}  # name of the folder of each
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from adapterlab.class_names import listed, quoted
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, Lost, decode
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
-from adapterlab.errors import DataError
 
 _Label = int | str
 

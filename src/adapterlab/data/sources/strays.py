@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from adapterlab.class_names import listed
-from adapterlab.errors import DataError
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import listed
 
 _ROLES = {
     "train": ("train", "training"),

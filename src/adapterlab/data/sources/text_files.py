@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from adapterlab.class_names import folded, listed, quoted
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import folded, listed, quoted
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.sources.text_tables import SUFFIXES, TextTable, read_text_table
 from adapterlab.data.splits import TextSplit, TextSplits
-from adapterlab.errors import DataError
 
 WANTED = "{" + ",".join(suffix[1:] for suffix in SUFFIXES) + "}"
 

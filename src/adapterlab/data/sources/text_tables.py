@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adapterlab.class_names import listed, quoted, seen
-from adapterlab.errors import DataError
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import listed, quoted, seen
 
 
 class TextTable(NamedTuple):

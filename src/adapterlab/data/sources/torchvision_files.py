@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapterlab.base.errors import DataError
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.idx import find_idx, read_idx_split
 from adapterlab.data.splits import ImageSplit, ImageSplits
 from adapterlab.data.transforms import splits_to_shape
-from adapterlab.errors import DataError
 
 _IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -151,7 +151,7 @@ def _idx_data_set(
 
 def _published(name: str) -> Any:
     """Return torchvision's class of a data set."""
-    import adapterlab.torchvision_compat  # noqa: F401  # first; together they take a second
+    import adapterlab.base.torchvision_compat  # noqa: F401  # first; together they take a second
 
     # isort: split
     from torchvision import datasets

@@ -1,0 +1,304 @@
+"""What a fine-tuning strategy is, and what comes out when one is applied to a model.
+
+A model takes part by naming two things: `head_modules`, the modules that map features to the
+task's classes, and `blocks`, its layers in the order of the forward pass. Nothing else about it
+is assumed, so that the same strategies adapt an MLP and a transformer.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.base.errors import ConfigError, allowed
+
+HeadMode = Literal["train", "adapt", "freeze"]
+"""What happens to the task's classifier: trained in full, adapted like a body layer, or frozen."""
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A classifier that says where its head is and how its layers follow each other."""
+
+    head_modules: tuple[str, ...]
+    blocks: tuple[str, ...]
+
+
+class AdapterLayer(nn.Module, ABC):
+    """A layer that wraps the layer it adapts and is complete after `__init__`."""
+
+    base: nn.Linear
+
+    @abstractmethod
+    def merged(self) -> nn.Linear:
+        """Return a plain layer that computes the same function without the adapter."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in a few words what the adapter is, for the plan: ``LoRA rank 8, scale 2``."""
+
+
+class SeededDropout(nn.Module):
+    """Dropout that draws from a generator of its own.
+
+    A layer's mask then depends on its own seed only, not on what else in the process draws random
+    numbers; training anew, resuming, and training beside other runs give the same masks.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._seed = 0
+        self._generator: torch.Generator | None = None
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of masks anew from `seed`."""
+        self._seed, self._generator = seed, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and rescale the rest by 1/(1-p); shape kept."""
+        if not self.training or self.p == 0.0:
+            return x
+        if self._generator is None or self._generator.device != x.device:
+            self._generator = torch.Generator(x.device).manual_seed(self._seed)
+        keep = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self._generator)
+        return x * keep / (1.0 - self.p)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the generator out, which cannot be copied: a copy starts from the seed."""
+        return {**self.__dict__, "_generator": None}
+
+    def extra_repr(self) -> str:
+        """Show the probability where the module is printed."""
+        return f"p={self.p}"
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters by what they are for.
+
+    Attributes:
+        adapter: trained parameters outside the head, whether added or unfrozen.
+        head: trained parameters inside the task's classifier.
+        total: all parameters of the adapted model, frozen ones included.
+    """
+
+    adapter: int
+    head: int
+    total: int
+
+    @property
+    def trainable(self) -> int:
+        """Adapter and head parameters together."""
+        return self.adapter + self.head
+
+
+class AdaptedModel(nn.Module):
+    """A model under a strategy: frozen and trainable parameters, told apart by role.
+
+    Attributes:
+        model: the model itself, with adapter layers in place; input and output as before.
+        strategy: the strategy that was applied.
+        base_hash: SHA-256 of the base weights that the trained parameters belong to; empty for
+            a model on the meta device, which has no weights.
+    """
+
+    def __init__(self, model: nn.Module, strategy: "Strategy", base_hash: str) -> None:
+        super().__init__()
+        self.model = model
+        self.strategy = strategy
+        self.base_hash = base_hash
+        self.head_modules = adaptable(model).head_modules
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the logits, [batch, classes]."""
+        return cast(Tensor, self.model(*args, **kwargs))
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that the strategy trains, by their name in `model`."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what training can change: trainable parameters and persistent buffers."""
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        return {name: t for name, t in self.model.state_dict().items() if name not in frozen}
+
+    def in_head(self, name: str) -> bool:
+        """Say whether the parameter or module of this name belongs to the head."""
+        return within(name, self.head_modules)
+
+    def count(self) -> ParameterCount:
+        """Count adapter, head and total parameters."""
+        head = sum(p.numel() for name, p in self.trainable().items() if self.in_head(name))
+        adapter = sum(p.numel() for name, p in self.trainable().items() if not self.in_head(name))
+        return ParameterCount(adapter, head, sum(p.numel() for p in self.model.parameters()))
+
+    def reseed(self, seed: int) -> None:
+        """Start every adapter dropout's stream anew, each layer from a seed of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.model.modules():
+            if isinstance(module, SeededDropout):
+                module.reseed(int(torch.randint(2**62, (), generator=generator)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(ABC):
+    """A way to fine-tune: which parameters are trained, and what is added to train.
+
+    Subclasses are frozen dataclasses whose fields are the options in `conf/adapter/NAME.yaml`;
+    they say in `adapt` what happens to the body, and inherit what happens to the head.
+
+    Args:
+        head: `train` the classifier in full, `adapt` it like the layers of the body (strategies
+            that have a way to), or `freeze` it.
+
+    Raises:
+        ConfigError: an option is outside its domain.
+    """
+
+    allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "freeze")
+    dial: ClassVar[str | None] = None
+    """The option, a whole number from 1, of which more trains more; None where there is none."""
+
+    head: HeadMode = "train"
+
+    def __post_init__(self) -> None:
+        if self.head not in self.allowed_heads:
+            raise ConfigError(
+                f"adapter.head={self.head} does not go with {type(self).__name__}; "
+                f"{allowed(self.head, self.allowed_heads)}"
+            )
+
+    @abstractmethod
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Unfreeze or inject in `model`, whose parameters are all frozen on entry.
+
+        Args:
+            model: changed in place; its head is left alone unless `head` is `adapt`.
+            generator: CPU generator for every random draw.
+
+        Raises:
+            ConfigError: a target matches no layer, or the model has no such layer.
+        """
+
+    def most(self, model: nn.Module) -> int:
+        """Return the largest useful value of the dial on a model that is not adapted.
+
+        Raises:
+            ConfigError: the strategy does not fit this model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no dial")
+
+    def turned(self, value: int) -> Self:
+        """Return the strategy with its dial at `value`, and otherwise as strong as it is.
+
+        Raises:
+            ConfigError: another option says what the dial would.
+        """
+        changed: dict[str, Any] = {str(self.dial): value}
+        return replace(self, **changed)
+
+    def apply(self, model: nn.Module, *, seed: int = 0) -> AdaptedModel:
+        """Adapt `model` in place and return it with its parameters told apart by role.
+
+        Args:
+            model: names its head and blocks, see `Adaptable`.
+            seed: of the first values and of the adapter dropout's masks.
+
+        Raises:
+            ConfigError: the strategy does not fit this model; it lists the layers that exist.
+        """
+        heads = adaptable(model).head_modules
+        if any(isinstance(module, AdapterLayer) for module in model.modules()):
+            raise ConfigError("the model is already adapted; merge it first")
+        # A head that is trained in full is saved whole, so its first values need not match.
+        base_hash = hash_weights(model, without=heads if self.head == "train" else ())
+        model.requires_grad_(False)
+        self.adapt(model, torch.Generator().manual_seed(seed))
+        if self.head == "train":
+            for name in heads:
+                model.get_submodule(name).requires_grad_(True)
+        adapted = AdaptedModel(model, self, base_hash)
+        if not adapted.trainable():
+            raise ConfigError(f"{type(self).__name__} with head={self.head} trains no parameter")
+        adapted.reseed(seed)
+        return adapted
+
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return options that name layers, the same for all ways of naming the same ones.
+
+        Args:
+            model: that is not adapted; it may be on the meta device.
+
+        Raises:
+            ConfigError: the strategy does not fit this model.
+        """
+        return {}
+
+    def options(self) -> dict[str, Any]:
+        """Return the strategy's arguments, for checkpoints and logs."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def adaptable(model: nn.Module) -> Adaptable:
+    """Return `model` as one that names its head and blocks.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not isinstance(model, Adaptable):
+        raise ConfigError(
+            f"{type(model).__name__} cannot be adapted: it names no head_modules and blocks"
+        )
+    return model
+
+
+def within(name: str, modules: tuple[str, ...]) -> bool:
+    """Say whether `name` is one of `modules` or lies inside one."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def linear_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Linear]:
+    """Return the linear layers of the head, or those outside it, by name in forward order."""
+    heads = adaptable(model).head_modules
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and within(name, heads) == head
+    }
+
+
+def body_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters outside the head, with their names."""
+    heads = adaptable(model).head_modules
+    return ((name, p) for name, p in model.named_parameters() if not within(name, heads))
+
+
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` where the submodule `name` is."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def hash_weights(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:
+    """Return the SHA-256 of a model's names, shapes and weights; empty on the meta device.
+
+    Args:
+        model: its persistent state is hashed, in the order of the names.
+        without: modules left out.
+    """
+    kept = {name: t for name, t in model.state_dict().items() if not within(name, without)}
+    return "" if any(tensor.is_meta for tensor in kept.values()) else hash_tensors(kept)
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors, their names and shapes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

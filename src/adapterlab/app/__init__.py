@@ -1,0 +1,1 @@
+"""The command line, the console and the notebook: only here a person is met."""

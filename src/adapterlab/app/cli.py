@@ -1,0 +1,259 @@
+"""The command line. Only this file meets Hydra's decorator.
+
+Nothing heavy is imported here: `--help` and `--cfg job` answer at once, and a mistake in the
+configuration is found before torch is loaded.
+"""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adapterlab.app.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
+from adapterlab.app.closing import end_at_once, end_command
+from adapterlab.app.command_line import in_order
+from adapterlab.app.explaining import PARSERS, explain, one_line, raised_by
+from adapterlab.base.errors import USER_ERROR, AdapterLabError, out_of_memory
+from adapterlab.base.full_disk import said_where_full
+from adapterlab.base.garbage_collection import seldom_collected
+from adapterlab.base.interrupts import INTERRUPTED
+from adapterlab.base.output import set_up_output
+from adapterlab.base.redaction import printable, redact_files, redacted, shown
+from adapterlab.base.signals import GOES_ON, at_sudden_end, in_launched_process, listening
+from adapterlab.config.conf_folder import CONF, register_resolvers
+from adapterlab.config.schema import Config
+from adapterlab.runs.budget import parse_solved
+from adapterlab.runs.folder import RunResult
+from adapterlab.tracking.client import require_store
+from adapterlab.tracking.stores.uris import default_uri
+
+
+@listening()
+@seldom_collected()
+def train() -> None:
+    """Train one run, or several with `-m`: the console script `adapterlab-train`."""
+    ended_by: BaseException | None = None
+    try:
+        with at_sudden_end(end_at_once, last=True):
+            run_command(_train)
+    except BaseException as error:
+        ended_by = error
+        raise
+    finally:
+        end_command(ended_by)
+
+
+@listening()
+@seldom_collected()
+def evaluate() -> None:
+    """Evaluate a saved run again: the console script `adapterlab-evaluate`."""
+    run_command(_evaluate)
+
+
+@listening()
+@seldom_collected()
+def export() -> None:
+    """Write the merged model of a saved run: the console script `adapterlab-export`."""
+    run_command(_export)
+
+
+@listening()
+@seldom_collected()
+def report() -> None:
+    """Compare the runs of a study: the console script `adapterlab-report`."""
+    run_command(_report)
+
+
+@listening()
+@seldom_collected()
+def selfcheck() -> None:
+    """Try out how often verdicts are false: the console script `adapterlab-selfcheck`."""
+    run_command(_selfcheck)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def _train(cfg: DictConfig) -> float | None:
+    in_launched_process()
+    multirun = HydraConfig.get().mode is RunMode.MULTIRUN
+    with mistakes_in_one_line(sweep=multirun):
+        config = parse_solved(cfg)
+        if config.plan:
+            from adapterlab.app.plans import show_plan
+
+            show_plan(config)
+            return None
+        if multirun:
+            for name in ("runs.single", "training"):
+                logging.getLogger(f"adapterlab.{name}").setLevel(logging.WARNING)
+        result = _run(config, quiet=multirun)
+    from adapterlab.app.console import print_line, print_result
+
+    if multirun:
+        print_line(result)
+    else:
+        print_result(result, _ui(config))
+    return result.metrics[f"best/val_{config.select_on}"]
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def _evaluate(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.runs.evaluation import evaluate_saved, parse_request
+
+        evaluation = evaluate_saved(parse_request(values))
+    from adapterlab.app.console import print_evaluation
+
+    print_evaluation(evaluation)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+def _export(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.runs.export.merged import export_saved, parse_request
+
+        exported = export_saved(parse_request(values))
+    from adapterlab.app.console import print_export
+
+    print_export(exported)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+def _report(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.reporting.report import make_report, parse_request
+
+        values["experiment"] = values.pop(REPORT_EXPERIMENT)
+        study = make_report(parse_request(values))
+    from adapterlab.app.console import print_report
+
+    print_report(study)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="selfcheck")
+def _selfcheck(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.reporting.selfcheck import parse_request, self_check
+
+        values["experiment"] = values.pop(REPORT_EXPERIMENT)
+        values["arm"] = values.pop(DEALT_ARM)
+        checked = self_check(parse_request(values))
+    print(printable("\n".join(checked.lines)))
+    if checked.broken:
+        sys.exit(1)
+
+
+def _run(config: Config, *, quiet: bool) -> RunResult:
+    # What can be said without Lightning, which takes seconds to load, is said before.
+    from adapterlab.runs.check import check
+    from adapterlab.runs.data import load_data
+    from adapterlab.runs.resuming import finished_run
+
+    check(config)
+    require_store(config)
+    data = load_data(config)
+    finished = finished_run(config, data)
+    if finished is not None:
+        if not quiet:
+            print("this run had finished: nothing was trained", file=sys.stderr)
+        return finished
+    os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
+    from adapterlab.runs.single import run
+
+    return run(config, data)
+
+
+def _ui(config: Config) -> str:
+    uri = config.tracking.uri
+    return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
+
+
+def run_command(command: Callable[[], Any]) -> None:
+    """Carry out a program of the command line, and say in one line what a user can mend."""
+    # Hydra would print a mistake its own way and exit with 1; with this it raises.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    set_up_output()
+    of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
+    with mistakes_in_one_line():
+        given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
+        sys.argv[1:] = in_order(given, CONF)
+        try:
+            with failures_of_hydra_in_one_line():
+                command()
+        except Exception as error:
+            if raised_by(("optuna",), error) and "No trials are completed" in str(error):
+                _fail("no trial has finished, so there is no best one to name", 1)
+            if isinstance(error, AdapterLabError) or not raised_by(PARSERS, error):
+                raise
+            _fail(explain(error, CONF), USER_ERROR)
+
+
+@contextmanager
+def failures_of_hydra_in_one_line() -> Iterator[None]:
+    """Hold back what Hydra itself prints before it exits with 1, as for a ``--package`` of none."""
+    if not any(argument.startswith(("--package", "-p")) for argument in sys.argv[1:]):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as stop:
+        if stop.code == 1:
+            _fail(printed.getvalue(), USER_ERROR)
+        raise
+    sys.stderr.write(printed.getvalue())
+
+
+@contextmanager
+def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
+    """Turn a user's mistake into one line and exit code 2; Ctrl-C into a hint and 130.
+
+    It is used around a job, too, because Hydra announces every exception that leaves one. In a
+    sweep, a run that fails for another reason than a mistake, a diverged training say, is noted
+    and left to Hydra, which goes on with the other runs and raises it at the end.
+    """
+    try:
+        with said_where_full():
+            yield
+    except AdapterLabError as error:
+        if sweep and error.exit_code != USER_ERROR:
+            overrides = " ".join(HydraConfig.get().overrides.task)
+            print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
+            raise
+        _fail(str(error), error.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error, CONF), USER_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if sweep or (said := out_of_memory(error)) is None:
+            raise
+        _fail(said, 1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted; " + GOES_ON, INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(one_line(shown(f"error: {message}")), file=sys.stderr)
+    sys.exit(code)
+
+
+# At import, so that the processes of a launcher know them as well.
+register_resolvers()
+redact_files()

@@ -1,0 +1,314 @@
+"""What people read on the terminal: the plan, the summary of a run, the table of a study."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adapterlab.base.amounts import duration, memory
+from adapterlab.base.redaction import printable
+from adapterlab.runs.folder import RunResult
+
+if TYPE_CHECKING:  # a plan should not wait for Lightning
+    from adapterlab.adapters.plan import Plan, PlannedLayer
+    from adapterlab.reporting.report import Report
+    from adapterlab.runs.evaluation import Evaluation
+    from adapterlab.runs.export.merged import Export
+    from adapterlab.studies.planning import PlannedPack
+
+
+class _Plain(Console):
+    """Prints texts as texts: a name from a store or a file tells the terminal nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return what rich makes of a text, without signs that a terminal obeys."""
+        return super().render_str(printable(text), **options)
+
+
+# Where there is no terminal, rich would fold tables to 80 columns.
+console = _Plain(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def number(value: float) -> str:
+    """Write a count with thousands separators."""
+    return f"{int(value):,}"
+
+
+def print_plan(plan: "Plan", title: str) -> None:
+    """Print what would be trained, layer by layer."""
+    table = Table(title=f"What {title} trains", title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
+    table.add_column("how", overflow="fold")
+    for name in ("adapter", "head", "bytes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    for name, alike in _alike(plan):
+        first = alike[0]
+        table.add_row(
+            name,
+            " x ".join(str(size) for size in first.shape),
+            first.method,
+            number(sum(layer.adapter for layer in alike)),
+            number(sum(layer.head for layer in alike)),
+            number(sum(layer.size for layer in alike)),
+            f"{sum(layer.adapter + layer.head for layer in alike) / plan.count.total:.2%}",
+        )
+    table.add_section()
+    share = plan.count.trainable / plan.count.total
+    table.add_row(
+        "trained",
+        "",
+        "",
+        number(plan.count.adapter),
+        number(plan.count.head),
+        number(plan.size),
+        f"{share:.2%}",
+    )
+    console.print(table)
+    trained, total = number(plan.count.trainable), number(plan.count.total)
+    _print_text(f"{trained} of {total} parameters are trained")
+
+
+def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:
+    """Yield the layers, those of one kind in several blocks in one row."""
+    groups: dict[tuple[Any, ...], list[PlannedLayer]] = {}
+    for layer in plan.layers:
+        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", layer.name)
+        key = pattern, layer.shape, layer.method, layer.adapter, layer.head
+        groups.setdefault(key, []).append(layer)
+    for (pattern, *_), alike in groups.items():
+        yield (f"{pattern} ({len(alike)})" if len(alike) > 1 else alike[0].name), alike
+
+
+def print_result(result: RunResult, ui: str) -> None:
+    """Print the summary of a run and where to look next."""
+    metrics = result.metrics
+    table = Table(title=result.name, title_justify="left", show_header=False)
+    rows = [
+        ("accuracy on the test split", _share(metrics.get("test/accuracy"))),
+        ("macro-F1", _share(metrics.get("test/macro_f1"))),
+        ("NLL, ECE", f"{metrics['test/nll']:.4f}, {metrics['test/ece']:.4f}"),
+        ("base model", result.tags["base"]),
+        ("best epoch on validation", number(metrics["best/epoch"])),
+        ("source task before, after", _source(result)),
+        ("trainable parameters", _parameters(metrics)),
+        ("training", _cost(result)),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    _print_notes(result.notes)
+    paths: dict[str, Path | str] = {"files": result.folder}
+    if result.run_id is not None:
+        paths |= {"MLflow run": result.run_id, "look at it": ui}
+    print_paths(paths)
+
+
+def print_line(result: RunResult) -> None:
+    """Print the one line that a run gets among many."""
+    accuracy = _share(result.metrics.get("test/accuracy"))
+    _print_text(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
+
+
+def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
+    """Print which runs of a study would be trained together."""
+    table = Table(title="What is trained together", title_justify="left", show_lines=True)
+    for heading in ("pack", "runs", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("together because, or alone because", overflow="fold")
+    table.add_column("runs", overflow="fold")
+    for number, pack in enumerate(packs, 1):
+        names = "\n".join(jobs[job] for job in pack.jobs)
+        table.add_row(
+            str(number) if pack.packed else "-",
+            str(len(pack.jobs)),
+            memory(pack.gib),
+            pack.why,
+            names,
+        )
+    console.print(table, markup=False)
+
+
+def print_tuning(
+    arms: Sequence[str],
+    settings: Sequence[Mapping[str, Any]],
+    scores: Sequence[Sequence[float | None]],
+    chosen: Sequence[int | None],
+    metric: str,
+    *,
+    spreads: Sequence[Sequence[float | None]] = (),
+    close: Sequence[Sequence[tuple[int, float, float]]] = (),
+) -> None:
+    """Print what each arm reached on validation with each setting, and the one it is run with.
+
+    Args:
+        arms: their overrides.
+        settings: what was tried with every arm.
+        scores: by arm and setting; None where a run failed.
+        chosen: the place of each arm's setting, None where all have failed.
+        metric: that was measured.
+        spreads: standard deviations over the tuning seeds, by arm and setting; None where there
+            are none.
+        close: for each arm the settings beside the chosen one that it is not clearly ahead of: the
+            place, the difference and the standard error of that over the tuning seeds.
+    """
+    options = list(settings[0])
+    names = [", ".join(str(value) for value in setting.values()) for setting in settings]
+    spreads = spreads or [[None] * len(row) for row in scores]
+    spread = any(value is not None for row in spreads for value in row)
+    title = f"Validation {metric} by {', '.join(options)}"
+    table = Table("arm", title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("chosen", justify="right", no_wrap=True)
+    loss = metric == "loss"
+    write = "{:.4f}" if loss else "{:.2%}"
+
+    def much(value: float) -> str:
+        return f"{value:.4f}" if loss else f"{100 * value:.2f}"
+
+    for arm, row, deviations, place in zip(arms, scores, spreads, chosen, strict=True):
+        cells = [
+            "failed"
+            if score is None
+            else write.format(score) + ("" if s is None else f" ± {much(s)}")
+            for score, s in zip(row, deviations, strict=True)
+        ]
+        table.add_row(arm, *cells, "none" if place is None else names[place])
+    console.print(table, markup=False)
+    if spread:
+        print("±: standard deviation over the tuning seeds")
+    unit = "" if loss else " points"
+    for arm, place, beside in zip(arms, chosen, close or [()] * len(arms), strict=True):
+        for other, difference, noise in beside if place is not None else ():
+            ahead = f"is ahead of {names[other]} by {much(difference)}{unit}"
+            print(
+                f"{arm}: {names[place or 0]} "
+                f"{ahead if difference else f'does no better than {names[other]}'}; "
+                f"the standard error of that over tuning seeds is {much(noise)}{unit}"
+            )
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print metrics beside those that the run logged."""
+    title = f"{evaluation.name} on {evaluation.split}"
+    table = Table("metric", title=title, title_justify="left", min_width=len(title))
+    table.add_column("now", justify="right")
+    table.add_column("logged", justify="right")
+    for name, value in evaluation.metrics.items():
+        logged = evaluation.logged.get(name)
+        table.add_row(name, f"{value:.6f}", "-" if logged is None else f"{logged:.6f}")
+    console.print(table)
+    differences = evaluation.differences()
+    if differences:
+        name, gap = max(differences.items(), key=lambda item: abs(item[1]))
+        console.print(f"differs from the logged metrics, most in {name}: by {gap:.3g}")
+    elif evaluation.logged:
+        console.print("equal to the logged metrics, to the last digit")
+    _print_notes(evaluation.notes)
+
+
+def print_export(export: "Export") -> None:
+    """Print where a merged model is, that it is the run's, and how to load it."""
+    agreement = export.agreement
+    print_paths(
+        {
+            "merged model of": export.name,
+            "written to": export.folder,
+            "files": f"{', '.join(export.files)}: {number(export.size)} bytes",
+            "parameters": number(export.parameters),
+            "logits": f"at most {agreement.difference:.3g} from the adapted model's, over "
+            f"{number(agreement.examples)} examples (the largest is {agreement.largest:.3g})",
+            "load it": export.usage,
+        }
+    )
+
+
+_NAMES = 22
+"""Characters of an arm's name that stand in a line of the table at least."""
+
+
+def print_report(report: "Report") -> None:
+    """Print a study's verdict, its table in short, what to know about it, and where the page is."""
+    for place, findings in enumerate(report.tasks):
+        of = f" on {findings.task}" if len(report.tasks) > 1 else ""
+        table = Table(title=f"Study {findings.study}{of}", title_justify="left")
+        short = report.table(place)
+        for name in short.header:
+            table.add_column(
+                name,
+                justify="left" if name in ("arm", "verdict") else "right",
+                overflow="fold",  # a name cut short is that of several arms
+                min_width=_NAMES if name == "arm" else None,
+            )
+        for row in short.rows:
+            table.add_row(*row)
+        console.print(table, markup=False)
+    for sentence in report.page.verdict:
+        _print_text(sentence)
+    _print_notes(report.page.notes)
+    paths: dict[str, Path | str] = {}
+    if report.folder is not None and report.html is not None:
+        paths |= {"report": report.html, "as text, tables, pictures": report.folder}
+    print_paths(paths | {"all runs": "make ui, or see docs/runs.md for what they log"})
+
+
+def print_paths(paths: Mapping[str, Path | str]) -> None:
+    """Print where things are."""
+    width = max(len(name) for name in paths) + 1
+    for name, path in paths.items():
+        _print_text(f"{name + ':':<{width}} {path}")
+
+
+def _print_text(text: str, style: str | None = None) -> None:
+    """Print a line as it is: rich would read ``[a]`` as markup, and fold paths."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        _print_text(f"note: {note}", style="yellow")
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2%}"
+
+
+def _source(result: RunResult) -> str:
+    before = result.metrics.get("source/accuracy_before")
+    after = result.metrics.get("source/accuracy_after")
+    if after is None:
+        return f"not measured: {result.missing['source/accuracy_after']}"
+    return f"{_share(before)}, {_share(after)}"
+
+
+def _parameters(metrics: Mapping[str, float]) -> str:
+    return (
+        f"{number(metrics['params/trainable'])} (adapter {number(metrics['params/adapter'])}, "
+        f"head {number(metrics['params/head'])}) of {number(metrics['params/total'])}"
+    )
+
+
+def _cost(result: RunResult) -> str:
+    seconds = result.metrics.get("cost/train_seconds")
+    lane_seconds = result.metrics.get("cost/lane_seconds")
+    if lane_seconds is not None:
+        return f"{duration(lane_seconds)}, its share in a pack of {result.tags['pack_size']}"
+    if seconds is None:
+        missing = result.missing
+        why = missing.get("cost/lane_seconds", missing["cost/train_seconds"])
+        return f"seconds not measured: {why}"
+    rate = result.metrics.get("cost/samples_per_second")
+    prefix = result.metrics.get("cost/prefix_seconds", 0.0)
+    parts = [duration(seconds)]
+    if prefix > 0:
+        parts.append(f"{duration(prefix)} of them for the frozen prefix")
+    if rate is not None:
+        parts.append(f"{number(rate)} samples/s" + (" after it" if len(parts) > 1 else ""))
+    return ", ".join(parts)

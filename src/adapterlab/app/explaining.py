@@ -1,0 +1,146 @@
+"""What Hydra, OmegaConf and argparse object to, in one line with what is allowed."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    GrammarParseError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from adapterlab.base.errors import AdapterLabError, allowed, first_line
+
+PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
+"""Packages that read command lines and conf/; what they raise is about what was written there."""
+
+LONGEST = 1_500
+_LONG_WORD = 300
+_FULL_ERROR = re.compile(r",? ?set env(ironment)? var(iable)? HYDRA_FULL_ERROR=1.*", re.IGNORECASE)
+_BEFORE = re.compile(r"^Error merging override ")
+_FULL_KEY = re.compile(r"full_key: *(\S+)")
+
+
+def explain(error: BaseException, conf: Path) -> str:
+    """Say in one line what Hydra or OmegaConf object to, and what is allowed.
+
+    Args:
+        error: that they raised.
+        conf: the folder whose choices can be named.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for link in reversed(chain):
+        match link:
+            case AdapterLabError():
+                return str(link)
+            case OverrideParseException(override=override):
+                return not_an_override(str(override), str(link.message))
+            case MissingConfigException(options=options, missing_cfg_file=str(missing)) if (
+                "/" in missing
+            ):
+                group, name, options = _choices(missing, options or [], conf)
+                return f"{group}={name} does not exist; {allowed(name, options)}"
+            case MissingMandatoryValue(full_key=str(key)):
+                return f"{key} is missing: set {key}=..."
+            case InterpolationResolutionError() | GrammarParseError():
+                return _of_interpolation(link, chain)
+            case ConfigKeyError() | ConfigAttributeError() if link.full_key:
+                option, parent = str(link.full_key), link.parent_node
+                names = [name for name in parent or () if name not in ("_target_", "hydra")]
+                if not names:
+                    where = option.rpartition(".")[0]
+                    return f"{option} is not an option; {where or 'there'} has no options"
+                return f"{option} is not an option; {allowed(option.rpartition('.')[2], names)}"
+    return _of_composition(chain)
+
+
+def raised_by(packages: Sequence[str], error: BaseException) -> bool:
+    """Say whether one of some packages raised a built-in error itself."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in packages
+
+
+def not_an_override(override: str, reason: str) -> str:
+    """Say why an argument is no override.
+
+    Args:
+        override: as it was written.
+        reason: Hydra's, which lists what its grammar would have taken.
+    """
+    says = f"{override} is not of the form option=value"
+    if "=" not in override:
+        return says
+    if found := re.search(r"(?:input|at) '(.*?)'(?: expecting| *$)", reason, re.DOTALL):
+        where = "its end" if found[1] == "<EOF>" else found[1]
+        says += f": not understood at {where}"
+    return f"{says}; text with quotes, brackets or signs of its own is written \"option='...'\""
+
+
+def one_line(message: str) -> str:
+    """Return a message as a line that a terminal shows as it is, long values cut short."""
+    line = "".join(
+        c if c.isprintable() else ascii(c)[1:-1] for c in re.sub(r"\s*\n\s*", " ", message.strip())
+    )
+    line = re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:60]}...", line)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def _of_interpolation(error: BaseException, chain: Sequence[BaseException]) -> str:
+    """Say which option could not be looked up, and why."""
+    line = first_line(error)
+    reason = line.partition("while resolving interpolation: ")[2] or line
+    if isinstance(error, GrammarParseError):
+        reason = "its ${...} cannot be read"
+    reason = reason.strip('"')
+    found = (_FULL_KEY.search(str(link)) for link in chain)
+    keys = [key[1] for key in found if key is not None and key[1] != "_dummy_"]
+    written = [text.partition("=")[2] for text in map(first_line, chain) if _BEFORE.match(text)]
+    where = keys[0] if keys else (_BEFORE.sub("", first_line(chain[0])) if written else "")
+    return f"{where}: {reason}" if where and where not in reason else reason
+
+
+def _of_composition(chain: Sequence[BaseException]) -> str:
+    """Say what was wrong with an override that does not fit the others."""
+    error = chain[0]
+    text = _FULL_ERROR.sub("", str(error).strip())
+    line, _, more = (text or type(error).__name__).partition("\n")
+    if line.endswith(":"):
+        line = f"{line} {more.partition(chr(10))[0]}"
+    if line.startswith("Ambiguous value"):
+        return f"{line}; several values need --multirun, a list is written [a,b]"
+    if line.startswith("Config group override"):
+        return f"{line}; a group takes a name, as in adapter=lora"
+    if not text or _BEFORE.match(line):
+        causes = [first_line(link) for link in chain[1:] if str(link).strip()]
+        told = [_BEFORE.sub("", line) if text else "", *causes[-1:]]
+        line = ": ".join(part for part in told if part) or line
+    if isinstance(error, HydraException | OmegaConfBaseException | ValueError):
+        return line
+    return f"Hydra cannot take this command line: {line}"
+
+
+def _choices(missing: str, found: Sequence[str], conf: Path) -> tuple[str, str, Sequence[str]]:
+    """Return group and name of a choice that does not exist, and the choices that do.
+
+    Args:
+        missing: both, as a path: ``arm/imdb_distilbert/lore``.
+        found: what Hydra names, which leaves out choices in folders of their own.
+        conf: the folder of the groups.
+    """
+    group, _, name = missing.partition("/")
+    near = conf / missing.rpartition("/")[0]
+    if group == "hydra" or not near.is_dir():
+        group, _, name = missing.rpartition("/")
+        return group, name, found
+    files = sorted(near.rglob("*.yaml"))
+    return group, name, [str(p.relative_to(conf / group).with_suffix("")) for p in files]

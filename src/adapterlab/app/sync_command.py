@@ -1,0 +1,33 @@
+"""The command that delivers what an MLflow server has not got."""
+
+import sys
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from adapterlab.app.cli import mistakes_in_one_line, run_command
+from adapterlab.base.garbage_collection import seldom_collected
+from adapterlab.base.signals import listening
+from adapterlab.config.conf_folder import CONF
+
+
+@listening()
+@seldom_collected()
+def sync() -> None:
+    """Deliver to MLflow what it has not got of runs: the console script `adapterlab-sync`."""
+    run_command(_sync)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="sync")
+def _sync(cfg: DictConfig) -> None:
+    with mistakes_in_one_line():
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        from adapterlab.runs.undelivered import parse_request, run_sync
+
+        synced = run_sync(parse_request(values))
+    for line in synced.lines:
+        print(line)
+    if synced.complaint:
+        print(f"error: {synced.complaint}", file=sys.stderr)
+        sys.exit(1)

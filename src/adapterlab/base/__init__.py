@@ -1,0 +1,1 @@
+"""What knows nothing of runs: errors, files, signals, processes, seeds, versions."""

@@ -1,0 +1,125 @@
+"""Reading files that somebody else may have written: data come out of them, or a line of error.
+
+A run's folder, a store's artifacts and an adapter's folder are handed from person to person. What
+reads them here runs nothing that they hold, and is not to be drowned: by a file of a terabyte, by
+YAML whose references grow to one, by JSON that is nested beyond all bounds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapterlab.base.errors import first_line
+
+MOST_BYTES = 64 * 2**20
+"""Of a text file; those that this program writes have some kilobytes, or megabytes at most."""
+
+_MOST_NODES = 1_000_000
+
+
+class UnreadableError(ValueError):
+    """A file does not hold what it should; the text says in a few words why."""
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file of a reasonable size.
+
+    Raises:
+        OSError: it cannot be read.
+        UnreadableError: it is too large, no ordinary file, or no UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise UnreadableError("it is no file")
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise UnreadableError(f"it has more than {MOST_BYTES // 2**20} MiB")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnreadableError("it is no text in UTF-8") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        UnreadableError: it is no JSON, or nested beyond bounds.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UnreadableError("it is nested beyond bounds") from None
+    except ValueError as error:
+        raise UnreadableError(f"it is no JSON: {error}") from None
+
+
+def parse_mapping(text: str) -> dict[str, Any]:
+    """Return the object that a JSON text says.
+
+    Raises:
+        UnreadableError: it is no JSON object.
+    """
+    values = parse_json(text)
+    if not isinstance(values, dict):
+        raise UnreadableError("it is no JSON object")
+    return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text says: mappings, lists and plain values, and nothing else.
+
+    Raises:
+        UnreadableError: it is no such YAML, or its references make it larger than it looks.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            _weigh(root, {})
+        values = yaml.safe_load(text)
+        json.dumps(values)  # dates, sets, bytes, and keys that are no text
+    except RecursionError:
+        raise UnreadableError("it is nested beyond bounds") from None
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(first_line(error)) from None
+    return values
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Return what `torch.save` has written: tensors, numbers and texts in mappings; no code is run.
+
+    Raises:
+        UnreadableError: the file is missing, damaged, or holds something else.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UnreadableError(f"it cannot be read: {error.strerror}") from None
+    except Exception as error:  # the unpickler raises whatever damaged bytes lead it to
+        asks = "weights only" in str(error).lower() or "weights_only" in str(error)
+        why = "asks for code to be run, which is not done" if asks else "is damaged"
+        raise UnreadableError(f"it {why}") from None
+
+
+def _weigh(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Return how many nodes there are below one when every reference is followed."""
+    key = id(node)
+    if key in known:
+        if (weight := known[key]) is None:
+            raise UnreadableError("it refers to itself")
+        return weight
+    known[key] = None
+    inside: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        inside = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inside = list(node.value)
+    weight = 1 + sum(_weigh(part, known) for part in inside)
+    if weight > _MOST_NODES:
+        raise UnreadableError("its references make it larger than it looks")
+    known[key] = weight
+    return weight

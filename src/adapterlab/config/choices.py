@@ -1,0 +1,69 @@
+"""Groups of conf/ on a command line: each is given the name of a choice."""
+
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from adapterlab.base.errors import ConfigError, allowed
+
+MAY_BE_NONE = ("arm", "experiment")
+"""Groups of which none need be chosen, or several."""
+
+_HYDRA_GROUPS = (
+    "hydra",
+    "hydra/launcher",
+    "hydra/sweeper",
+    "hydra/job_logging",
+    "hydra/hydra_logging",
+)
+
+
+def require_names(option: str, conf: Path) -> None:
+    """Refuse a group that is given something else than the name of a choice.
+
+    Args:
+        option: as it was written.
+        conf: the folder of the groups.
+
+    Raises:
+        ConfigError: it is.
+    """
+    try:
+        override = OverridesParser.create().parse_override(option)
+    except HydraException:  # Hydra is to say it, when it comes to that
+        return
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{option}: a number or a nesting that is too long to be read") from None
+    group = str(override.key_or_group)
+    if not group:
+        raise ConfigError(f"{option} is not of the form option=value")
+    is_ours = (conf / group).is_dir()
+    if override.is_delete() or not (is_ours or group in _HYDRA_GROUPS):
+        return
+    several = group in MAY_BE_NONE
+    for value in _values(override):
+        names: list[object] = value if several and isinstance(value, list) else [value]
+        if not all(isinstance(name, str) or (several and name is None) for name in names):
+            said = option.partition("=")[2]
+            choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+            what = f"; {allowed('', choices)}" if is_ours else ""
+            raise ConfigError(f"{group}={said} should be the name of a choice{what}")
+
+
+def _values(override: Override) -> list[object]:
+    """Return the values that an override gives: one, or those of a sweep."""
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            return [None] if override.key_or_group not in MAY_BE_NONE else []
+        return [_plain(value) for value in override.sweep_iterator()]
+    return [_plain(override.value())]
+
+
+def _plain(value: object) -> object:
+    """Return a quoted text as text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    text = getattr(value, "text", None)
+    return text if isinstance(text, str) else value

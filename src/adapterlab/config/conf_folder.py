@@ -1,0 +1,41 @@
+"""The folder conf/, and the functions that its files call."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from adapterlab.config.parsing import source_dataset
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def find_conf() -> Path:
+    """Return the folder conf/: in the checkout, or inside an installed wheel."""
+    checkout = PACKAGE.parents[1] / "conf"
+    return checkout if (checkout / "train.yaml").is_file() else PACKAGE / "conf"
+
+
+def default_root() -> str:
+    """Return the folder that mlruns/ lies in: the checkout, or else the working directory."""
+    conf = find_conf()
+    return str(Path.cwd() if conf.parent == PACKAGE else conf.parent)
+
+
+CONF = find_conf()
+
+
+def run_options() -> str:
+    """Return the options of conf/train.yaml with their comments, for `--help`."""
+    text = (CONF / "train.yaml").read_text()
+    options = text[text.index("epochs:") : text.index("hydra:")].strip()
+    # Hydra fills in the help text as a template, in which a dollar sign is written twice.
+    return options.replace("$", "$$")
+
+
+def register_resolvers() -> None:
+    """Make known the functions that conf/ calls, as in ``${default_root:}``."""
+    OmegaConf.register_new_resolver("default_root", default_root, replace=True)
+    OmegaConf.register_new_resolver("run_options", run_options, replace=True)
+    OmegaConf.register_new_resolver(
+        "source_dataset", lambda name: source_dataset(CONF, name), replace=True
+    )

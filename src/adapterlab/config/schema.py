@@ -1,0 +1,348 @@
+"""The typed schema of conf/: every option of a run, its type and its domain.
+
+It loads no torch, so that a mistake is found in a moment. What a user can swap by `_target_`
+(model, strategy, loader) is checked against the target's own signature, by `targets`.
+"""
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic.dataclasses import dataclass
+
+from adapterlab.config.class_names import complaint
+from adapterlab.config.trust import namespace
+from adapterlab.config.validation import STRICT
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
+Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+Namespace = Annotated[str, AfterValidator(namespace)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+Target = dict[str, Any]
+"""A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    if why := complaint(names):
+        raise ValueError(f"they should have names that can be told apart; {why}")
+    return names
+
+
+ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
+
+SplitName = Literal["train", "validation", "test"]
+
+Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
+
+Limit = Annotated[
+    Annotated[Count, Tag("every")] | Annotated[Limits, Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
+]
+"""At most so many examples: of every split, or of each that is named; None leaves one whole."""
+
+BASES = "bases"
+"""The study that runs which train a base model belong to."""
+
+RESERVED_STUDIES = (BASES, "single")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DatasetBase:
+    """What all data sets share.
+
+    Attributes:
+        name: as in tables and tags.
+        source: the data set that the base is trained on unless `base.source` says otherwise.
+        source_epochs: epochs of that training, unless `base.epochs` says otherwise.
+        loader: `_target_` of a function that returns the splits, and its arguments.
+        classes: class names in label order; None takes them from the files.
+        validation: share of the training split held out, where there is no such split.
+        validation_seed: seed of that cut, the same in every run.
+    """
+
+    name: FileName
+    source: str | None
+    source_epochs: Count
+    loader: Target
+    classes: ClassNames | None
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    validation_seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageDataset(DatasetBase):
+    """Images, and how they reach the model.
+
+    Attributes:
+        shape: (channels, height, width); None takes it from the files.
+        mean, std: normalisation in units of [0, 1] pixels, one value or one a channel.
+        crop: pixels of zero padding before a random crop back to size; 0 for none.
+        flip: mirror half of the training images.
+    """
+
+    kind: Literal["image"]
+    shape: Shape | None
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    crop: Annotated[int, Field(ge=0)]
+    flip: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TextDataset(DatasetBase):
+    """Texts, and how they reach the model.
+
+    Attributes:
+        max_length: the most tokens of a text; what is longer is cut off, counted and said.
+        length_bucketing: put texts of like length into a batch, so that little of it is padding.
+        pad_to_max: pad every text to `max_length`; slower, and the same logits.
+    """
+
+    kind: Literal["text"]
+    max_length: Count
+    length_bucketing: bool
+    pad_to_max: bool
+
+
+Dataset = Annotated[ImageDataset | TextDataset, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptimizerBase:
+    """What all optimizers share.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW) of trained parameters.
+        schedule: of the learning rate after the warm-up; `plateau` divides it by ten when the
+            validation loss has not fallen for `plateau_patience` epochs.
+        plateau_patience: epochs.
+        warmup: share of all steps over which the rate rises linearly from zero.
+        clip_norm: largest norm of the gradient; None leaves it alone.
+    """
+
+    lr: Positive
+    weight_decay: NotNegative
+    schedule: Literal["constant", "cosine", "linear", "plateau"]
+    plateau_patience: Annotated[int, Field(ge=0)]
+    warmup: Share
+    clip_norm: Positive | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SGD(OptimizerBase):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    momentum: Share
+    nesterov: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adam(OptimizerBase):
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adam", "adamw"]
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    eps: Positive
+
+
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
+
+HeadInit = Literal["auto", "keep", "new"]
+"""Keep the base's classifier, draw a new one, or keep it when the classes are the same."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainedBase:
+    """A base model trained here on a source data set, once for all runs that ask for it.
+
+    Attributes:
+        source: name of the source data set in conf/dataset.
+        dataset: its configuration, looked up by that name.
+        seed: of the base's own training; the runs of a study share one base.
+    """
+
+    kind: Literal["trained"]
+    head: HeadInit
+    source: str | None
+    dataset: Dataset | None
+    epochs: Count
+    batch_size: Count
+    optimizer: Optimizer
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CheckpointBase:
+    """Base weights from a file: safetensors, or a state dict saved by torch.
+
+    Attributes:
+        path: the file; its names and shapes must be the model's.
+        shape: the input shape that the weights were trained with; None takes the data set's.
+        classes: class names of its head; None if they are not known.
+    """
+
+    kind: Literal["checkpoint"]
+    head: HeadInit
+    path: Text
+    shape: Shape | None
+    classes: list[str] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PretrainedBase:
+    """The weights that the model itself comes with, as those of the hub do; its head is new."""
+
+    kind: Literal["pretrained"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScratchBase:
+    """No pretrained weights: the model as it was drawn from the init seed."""
+
+    kind: Literal["scratch"]
+
+
+Base = Annotated[
+    TrainedBase | CheckpointBase | PretrainedBase | ScratchBase, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Hardware:
+    """Where a run computes. A run uses one device; several runs can use several.
+
+    Attributes:
+        accelerator: `auto` takes a GPU when there is one.
+        device: index of the GPU.
+        precision: `auto` takes bfloat16 autocast where the GPU has it, else float32.
+        workers: processes that cut batches; 0 is fastest for images in memory.
+        threads: torch's threads on the CPU; None leaves torch's choice.
+        compile: run the model through torch.compile; pays off on long trainings only.
+        frozen_prefix: compute the outputs of frozen first layers once where that is exact
+            (`auto`), or in every step (`never`).
+        prefix_gib: the most disk that these outputs may take, of all runs together.
+    """
+
+    accelerator: Accelerator
+    device: Annotated[int, Field(ge=0, lt=1024)]
+    precision: Precision
+    workers: Annotated[int, Field(ge=0)]
+    threads: Count | None
+    compile: bool
+    frozen_prefix: Literal["auto", "never"]
+    prefix_gib: Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Tracking:
+    """Where a run is logged.
+
+    Attributes:
+        enabled: False logs to the run folder only.
+        uri: MLflow tracking URI; None is the store under `root`/mlruns.
+        experiment: MLflow experiment.
+        artifacts: folder or URI for the files of a new experiment's runs; None is the server's, or
+            one under `root`/mlruns.
+    """
+
+    enabled: bool
+    uri: Text | None
+    experiment: Text
+    artifacts: Text | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Tuning:
+    """How a run's options were chosen on validation; the tuned sweeper fills it in.
+
+    Attributes:
+        study: of the runs that they were chosen among.
+        trials: such runs of this run's arm.
+        chosen: the options, and their values.
+        key: of this run's arm, whatever is tried with it.
+        grid: of what was tried; both are None in configurations from before they were kept.
+    """
+
+    study: FileName
+    trials: Count
+    chosen: dict[str, Any]
+    key: str | None = None
+    grid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Told:
+    """What a run was told on its command line.
+
+    Attributes:
+        options: overrides, in the order of their names, without bookkeeping and seeds.
+        naming: those of them by which people tell its arm from others.
+    """
+
+    options: list[str]
+    naming: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config:
+    """One run. See conf/train.yaml for what each option means."""
+
+    dataset: Dataset
+    model: Target
+    adapter: Target
+    base: Base
+    optimizer: Optimizer
+    hardware: Hardware
+    tracking: Tracking
+    epochs: Count
+    batch_size: Count
+    label_smoothing: Share
+    select_on: Literal["accuracy", "macro_f1", "loss"]
+    early_stopping: Count | None
+    seed: Seed
+    init_seed: Seed
+    order_seed: Seed
+    limit: Limit | None
+    fast_dev_run: bool
+    study: FileName | None
+    resume: bool
+    plan: bool
+    report: bool = True  # saved configurations of runs from before have none
+    pack: Literal["auto", "always", "never"]
+    root: Text
+    data_dir: Text | None
+    budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
+    margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
+    tuning: Tuning | None = None
+    told: Told | None = None
+    allow_targets: list[Namespace] = field(default_factory=list)
+
+    def limit_of(self, split: SplitName) -> int | None:
+        """Return the most examples of a split that are used; None for all of them."""
+        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
+
+    @property
+    def source(self) -> ImageDataset | TextDataset | None:
+        """The data set that the base is trained on here; None if it is not trained here."""
+        return self.base.dataset if isinstance(self.base, TrainedBase) else None
+
+    @property
+    def data_path(self) -> Path | None:
+        """The folder with local copies of data sets."""
+        return None if self.data_dir is None else Path(self.data_dir)
+
+    @property
+    def mlruns(self) -> Path:
+        """The folder that everything is written under."""
+        return Path(self.root) / "mlruns"

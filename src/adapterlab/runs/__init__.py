@@ -1,0 +1,1 @@
+"""One run's life: data, base, checks, training, files; alone or as a lane of a pack."""

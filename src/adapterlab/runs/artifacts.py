@@ -1,0 +1,68 @@
+"""The files that a run leaves: adapter, predictions, pictures, mistakes."""
+
+import logging
+from functools import partial
+
+from adapterlab.adapters import save_adapter
+from adapterlab.adapters.peft_format import save_peft
+from adapterlab.base.errors import ConfigError
+from adapterlab.config.schema import Config
+from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
+from adapterlab.drawing.pictures import Pictures
+from adapterlab.runs.assembly import Assembly
+from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.identity import run_name
+from adapterlab.runs.mistakes import write_mistakes
+from adapterlab.training.outcome import Training
+from adapterlab.training.predictions import Predictions
+
+log = logging.getLogger(__name__)
+
+
+def write_files(
+    config: Config,
+    assembly: Assembly,
+    training: Training,
+    test: Predictions,
+    source: Predictions | None,
+    folder: RunFolder,
+    pictures: Pictures,
+) -> None:
+    """Write everything but the result, which says that the run has finished.
+
+    Pictures are there when `pictures` says so.
+
+    Args:
+        config: of the run.
+        assembly: of the run, trained.
+        training: what came of it.
+        test: on the test split.
+        source: on the source task's test split; None without a source.
+        folder: of the run.
+        pictures: draws those of the run.
+    """
+    adapted = assembly.adapted
+    extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
+    save_adapter(adapted, folder.adapter, extra=extra)
+    try:
+        transformer = getattr(adapted.model, "model", None)
+        name = getattr(transformer, "name_or_path", None)
+        save_peft(adapted, folder.peft, base_name=name or None)
+    except ConfigError as error:
+        log.debug("not in PEFT's format: %s", error)
+    test.write(folder.predictions)
+    if source is not None:
+        source.write(folder.source_predictions, logits=False)
+    title = run_name(config)
+    folder.figures.mkdir(exist_ok=True)
+    matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
+    pictures.draw(matrix, folder.figures / "confusion_matrix.png")
+    curves = {
+        name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
+        for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    }
+    learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)
+    pictures.draw(learning, folder.figures / "learning_curves.png")
+    if config.limit_of("test") is not None:
+        title = f"{title}: a sample, whose rows are not the file's"
+    write_mistakes(folder.mistakes, test, assembly.examples, title=title, pictures=pictures)

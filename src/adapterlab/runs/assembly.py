@@ -1,0 +1,183 @@
+"""What a run trains and on what: data, base weights, model and strategy, put together."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from adapterlab.adapters import AdaptedModel, Plan, merge, plan
+from adapterlab.adapters.strategy import adaptable, replace_module
+from adapterlab.base.errors import CheckpointError
+from adapterlab.base.seeding import stream
+from adapterlab.config.schema import BASES, Config
+from adapterlab.data.batches import SplitBatches
+from adapterlab.data.scrutiny import Scrutiny, require_different
+from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
+from adapterlab.runs.check import (
+    check_with,
+    high_rate,
+    make_model,
+    make_strategy,
+    sketch,
+)
+from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.preprocessing import Inputs, make_inputs, vocabulary_is_made, within_limit
+from adapterlab.runs.scrutiny import scrutinised
+from adapterlab.training.hardware import weights_dtype
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a training needs.
+
+    Attributes:
+        read: the data sets as they were read.
+        inputs: how examples of either task reach the model.
+        data: the target task's batches.
+        examples: the test split as it was read.
+        base: what the weights started from.
+        adapted: the model under its strategy.
+        head_kept: whether the head is the base's, rather than newly drawn.
+        notes: what a reader of the figures should know about the data and the base.
+        scrutiny: what about the data makes figures on them worth less.
+    """
+
+    read: RunData
+    inputs: Inputs
+    data: SplitBatches[Any, Any]
+    examples: ImageSplit | TextSplit
+    base: BaseWeights
+    adapted: AdaptedModel
+    head_kept: bool
+    notes: tuple[str, ...]
+    scrutiny: Scrutiny
+
+
+def assemble(
+    config: Config, train: Train, read: RunData | None = None, like: Assembly | None = None
+) -> Assembly:
+    """Load the data and the base, and put the strategy on the model.
+
+    Args:
+        config: of the run.
+        train: carries out the run that trains the base, where there is one to train.
+        read: the run's data, if it has been read before.
+        like: of a run that differs in its strategy, its optimizer and its seeds only; data and
+            base are taken from there.
+
+    Raises:
+        AdapterLabError: data or weights are missing, damaged or do not fit.
+    """
+    if like is not None:
+        read, base = like.read, like.base
+    else:
+        read = read or load_data(config)
+        check_with(config, read)
+        require_different(read.target, read.alike(config.mlruns / "cache"))
+        base = load_base(config, read, train)
+    shape = base.shape or read.shape
+    model = make_model(config, shape, len(read.target.classes))
+    inputs = make_inputs(config, read, shape, model) if like is None else like.inputs
+    if like is None:
+        _require_same_vocabulary(config, base, inputs)
+        data = inputs.batches(config, config.dataset, read.target)
+    else:
+        data = like.data.in_order(config.order_seed)
+    model.to(weights_dtype(config.hardware.precision))
+    head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
+    if base.pretrained and not head_kept and config.adapter.get("head") != "train":
+        keep = "base.head=keep keeps the base's" if base.weights else "adapter.head=train trains it"
+        warnings.warn(
+            f"the head is new, and adapter.head={config.adapter.get('head')} leaves its random "
+            f"weights as they are; {keep}",
+            stacklevel=2,
+        )
+    adapted = make_strategy(config).apply(model, seed=stream(config.init_seed, "adapter"))
+    adapted.train()  # what a model leaves in evaluation mode depends on what is trained
+    if like is None:
+        used = {name: split.labels for name, split in data.splits.items()}
+        scrutiny = scrutinised(config, read, used)
+    else:
+        scrutiny = like.scrutiny
+    notes = _notes(config, read, inputs, data, base) + scrutiny.notes
+    if (rate := high_rate(config, plan(adapted))) is not None:
+        warnings.warn(rate, stacklevel=2)
+        notes = (*notes, rate)
+    examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
+    return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
+
+
+def _require_same_vocabulary(config: Config, base: BaseWeights, inputs: Inputs) -> None:
+    """Refuse weights that were trained with another tokenizer, as far as that is known.
+
+    Raises:
+        CheckpointError: they were, or a vocabulary made of these texts cannot be theirs.
+    """
+    if inputs.vocabulary is None or not base.weights or base.vocabulary == inputs.vocabulary:
+        return
+    if base.vocabulary is not None or vocabulary_is_made(config):
+        raise CheckpointError(
+            f"base weights ({base.origin}) were trained with another vocabulary than these texts "
+            f"give model={config.model['name']}; base=trained keeps the base's"
+        )
+
+
+def _notes(
+    config: Config,
+    read: RunData,
+    inputs: Inputs,
+    data: SplitBatches[Any, Any],
+    base: BaseWeights,
+) -> tuple[str, ...]:
+    """Return what a reader of the figures should know, each thing once."""
+    notes = [*read.target.notes, *(f"{config.dataset.name} {note}" for note in data.notes())]
+    if read.shape != inputs.shape:
+        notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
+    if isinstance(config.limit, dict):
+        sizes = ", ".join(f"{size} of {split}" for split, size in config.limit.items())
+        notes.append(f"limited to examples: {sizes}")
+    elif config.limit is not None:
+        notes.append(f"limited to {config.limit} examples of each split")
+    if not base.pretrained and config.study != BASES:
+        notes.append("the base model has random weights: nothing was pretrained")
+    return tuple(dict.fromkeys((*notes, *base.notes)))
+
+
+def plan_from_files(config: Config) -> Plan:
+    """Return what a run would train, for a data set whose shape or classes are in its files."""
+    return plan(sketch(config, load_data(config)))
+
+
+def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:
+    """Return the base as it was before the strategy, with its own head for `num_classes`."""
+    model = make_model(config, assembly.inputs.shape, num_classes)
+    model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(assembly.base.weights)
+    return model
+
+
+def source_model(config: Config, assembly: Assembly) -> nn.Module:
+    """Return the adapted model as a classifier of the source task.
+
+    If the base's head was kept there is one head, and the model is as it is. If a new head was
+    drawn, the base's own is put back on the adapted body: what is measured is how far the
+    features still serve the old task.
+    """
+    if assembly.head_kept:
+        return assembly.adapted
+    classes = assembly.base.classes
+    assert classes is not None
+    body = merge(assembly.adapted)
+    original = base_model(config, assembly, len(classes))
+    for name in adaptable(original).head_modules:
+        replace_module(body, name, original.get_submodule(name))
+    return body
+
+
+def source_data(config: Config, assembly: Assembly) -> SplitBatches[Any, Any]:
+    """Return the source task's data as the model takes it."""
+    dataset, splits = assembly.base.dataset, assembly.read.source
+    assert dataset is not None
+    assert splits is not None
+    return assembly.inputs.batches(config, dataset, splits)

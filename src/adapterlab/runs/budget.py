@@ -1,0 +1,74 @@
+"""Runs with a budget of parameters: what it leaves open is solved before a run has a name."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from adapterlab.config.parsing import parse
+from adapterlab.config.schema import Config
+
+if TYPE_CHECKING:  # what has no budget is parsed without torch
+    from adapterlab.adapters.budget import Fitted
+    from adapterlab.runs.data import RunData
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[Config], "RunData"]
+"""Reads the data of a run."""
+
+
+def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | None = None) -> Config:
+    """Return a checked `Config`, with the rank (or its like) that its budget asks for.
+
+    Args:
+        cfg: what Hydra composed.
+        read: reads data whose shape or classes are only in the files; by default from disk.
+        said: lines that need not be said again; what is said here is added.
+
+    Raises:
+        ConfigError: an option is wrong, or does not go with a budget.
+        DataError: data that had to be read are missing or damaged.
+    """
+    config = parse(cfg)
+    if config.budget is None:
+        return config
+    from adapterlab.runs.check import fit_to_budget, make_strategy, says_its_shape
+    from adapterlab.runs.data import load_data
+
+    data = None if says_its_shape(config) else (read or load_data)(config)
+    fitted = fit_to_budget(config, data)
+    before = make_strategy(config).options()
+    solved = copy.deepcopy(cfg)
+    for name, value in fitted.strategy.options().items():
+        if value != before[name]:
+            OmegaConf.update(solved, f"adapter.{name}", _plain(value), merge=False, force_add=True)
+    config = parse(solved)
+    _say(config, fitted, set() if said is None else said)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """Return 22.0 as 22, as a person would have written it: names show it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _say(config: Config, fitted: "Fitted", said: set[str]) -> None:
+    name = config.adapter.get("label", config.adapter["name"])
+    line = f"{fitted} by {name}"
+    if line in said:
+        return
+    said.add(line)
+    log.info(line)
+    if fitted.over:
+        dial = f"adapter.{fitted.strategy.dial}=1"
+        warnings.warn(
+            f"budget={config.budget}: {dial} is the least, and trains {fitted.over:,} more "
+            "parameters than asked",
+            stacklevel=2,
+        )

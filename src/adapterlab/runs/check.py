@@ -1,0 +1,250 @@
+"""Model and strategy from their options, and a check of both without data or weights."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
+from adapterlab.adapters.budget import Fitted, fit
+from adapterlab.base.errors import CheckpointError, ConfigError
+from adapterlab.base.memory_limits import fitting
+from adapterlab.base.seeding import stream
+from adapterlab.config.schema import (
+    BASES,
+    CheckpointBase,
+    Config,
+    Dataset,
+    PretrainedBase,
+    TextDataset,
+    TrainedBase,
+)
+from adapterlab.config.targets import prepared, takes
+from adapterlab.runs.data import RunData, Shape, as_shape, prepared_loader, shape_of
+from adapterlab.runs.memory import (
+    require_crop,
+    require_room_for_batch,
+    require_room_for_weights,
+    rows_of_batch,
+    sizes_in,
+)
+from adapterlab.training.hardware import require_modest
+from adapterlab.training.representable import require_representable
+
+OWN_WEIGHTS_LR = 1e-4
+"""The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
+
+
+def check(config: Config) -> Plan | None:
+    """Apply the strategy to a model without weights, to find mistakes before data is touched.
+
+    Returns:
+        What would be trained; None if the data set's shape or classes are only in its files.
+
+    Raises:
+        ConfigError: an option of model, strategy or data set is wrong, a target matches no
+            layer, the head does not fit the classes, or this machine has no room for it.
+    """
+    require_modest(config.hardware)
+    require_representable(config)
+    make_strategy(config)
+    allow = config.allow_targets
+    prepared_loader(config.dataset, "dataset", allow)
+    if "tokenizer" in config.model:
+        prepared(config.model["tokenizer"], "model.tokenizer", perhaps=("texts",), allow=allow)
+    if isinstance(config.base, PretrainedBase) and not comes_with_weights(config):
+        raise ConfigError(
+            f"base=pretrained: model={config.model['name']} comes without weights; "
+            "allowed: trained, checkpoint, scratch"
+        )
+    if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
+        raise CheckpointError(f"base.path={config.base.path}: no such file")
+    if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
+        prepared_loader(source, "base.dataset", allow)
+        classes = config.dataset.classes
+        if config.base.head == "keep" and source.classes and classes:
+            _require_same_count(source, config.dataset)
+    require_crop(config.dataset, shape_of(config.dataset), "dataset")
+    shape, classes = declared_shape(config), config.dataset.classes
+    if shape is None and config.dataset.kind == "image":
+        return None
+    # Whether targets and lengths fit does not hang on how many classes there are.
+    adapted = sketch(config, None)
+    require_room_for_weights(config, adapted)
+    planned = plan(adapted)
+    return None if classes is None else planned
+
+
+def check_with(config: Config, read: RunData) -> None:
+    """Find what only the data show to be a mistake, before anything is trained.
+
+    Args:
+        config: of the run.
+        read: its data.
+
+    Raises:
+        ConfigError: a crop is larger than the images, or this machine has no room for the model
+            or its batches.
+    """
+    require_crop(config.dataset, read.shape, "dataset")
+    batch = rows_of_batch(config, read.target.train)
+    known = says_its_shape(config)
+    if known and batch is None:
+        return  # `check` has seen to it
+    adapted = sketch(config, read)
+    require_room_for_weights(config, adapted)
+    if batch is not None:
+        require_room_for_batch(config, adapted, *batch)
+
+
+def sketch(config: Config, read: RunData | None) -> AdaptedModel:
+    """Return a run's adapted model on the meta device.
+
+    Args:
+        config: of the run.
+        read: its data, where only their files tell shape or classes.
+
+    Raises:
+        ConfigError: a target matches no layer, or texts may be longer than the model takes.
+    """
+    model = bare(config, *_shape_and_classes(config, read))
+    with fitting(sizes_in(config.adapter, "adapter")):
+        return _adapted(make_strategy(config), model)
+
+
+def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
+    """Return a run's strategy, with what its budget leaves open solved.
+
+    Args:
+        config: of a run with a budget.
+        read: its data, where only their files tell shape or classes.
+
+    Raises:
+        ConfigError: a target matches no layer, texts may be longer than the model takes, or
+            other options fix what the strategy trains.
+    """
+    assert config.budget is not None
+    model = bare(config, *_shape_and_classes(config, read))
+    return fit(make_strategy(config), model, config.budget)
+
+
+def says_its_shape(config: Config) -> bool:
+    """Say whether the model's shape and classes are known without reading data."""
+    shape_is_known = config.dataset.kind == "text" or declared_shape(config) is not None
+    return shape_is_known and config.dataset.classes is not None
+
+
+def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
+    shape = declared_shape(config)
+    if shape is None and read is not None:
+        shape = (read.of_source or read).shape
+    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
+    return shape, len(classes)
+
+
+def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
+    """Return a run's model on the meta device, not adapted.
+
+    Raises:
+        ConfigError: an option of the model is wrong, or texts may be longer than it takes.
+    """
+    with fitting(_asked(config, shape)), torch.device("meta"):
+        model = make_model(config, shape, num_classes)
+    limit = getattr(model, "max_tokens", None)
+    for where, dataset in _text_datasets(config):
+        if limit is not None and dataset.max_length > limit:
+            raise ConfigError(
+                f"{where}.max_length={dataset.max_length}: model={config.model['name']} takes at "
+                f"most {limit} tokens"
+            )
+    return model
+
+
+def _asked(config: Config, shape: Shape | None) -> str:
+    """Return the options that a model's size hangs on."""
+    sizes = sizes_in(config.model, "model")
+    return sizes if shape is None else f"{sizes}, images of {list(shape)}"
+
+
+def _adapted(strategy: Strategy, model: nn.Module) -> AdaptedModel:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are for the run itself
+        return strategy.apply(model)
+
+
+def comes_with_weights(config: Config) -> bool:
+    """Say whether the model has pretrained weights of its own."""
+    return "weights" in takes(config.model, "model", config.allow_targets)
+
+
+def make_strategy(config: Config) -> Strategy:
+    """Return the strategy that a config names.
+
+    Raises:
+        ConfigError: an option is unknown, of the wrong type, or outside its domain.
+    """
+    strategy: Strategy = prepared(config.adapter, "adapter", allow=config.allow_targets)()
+    return strategy
+
+
+def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
+    """Return the model that a config names, drawn from its init seed.
+
+    Args:
+        config: of the run.
+        shape: (channels, height, width) of its inputs; None for texts.
+        num_classes: outputs of its head.
+
+    Raises:
+        ConfigError: an option is unknown, of the wrong type, or outside its domain.
+    """
+    supplied = {
+        "num_classes": num_classes,
+        "generator": torch.Generator("cpu").manual_seed(stream(config.init_seed, "model")),
+    }
+    if shape is not None:
+        supplied["input_shape"] = shape
+    if comes_with_weights(config):
+        pretrained = isinstance(config.base, PretrainedBase)
+        supplied["weights"] = "pretrained" if pretrained else "random"
+    allow = config.allow_targets
+    make = prepared(config.model, "model", supplied=tuple(supplied), allow=allow)
+    model: nn.Module = make(**supplied)
+    return model
+
+
+def declared_shape(config: Config) -> Shape | None:
+    """Return the model's (channels, height, width), as far as the configuration tells it."""
+    if config.source is not None:
+        return shape_of(config.source)
+    if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
+        return as_shape(config.base.shape)
+    return shape_of(config.dataset)
+
+
+def high_rate(config: Config, plan: Plan) -> str | None:
+    """Say it where a pretrained model's own weights would be trained at an adapter's rate."""
+    own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
+    where = "base.optimizer" if config.study == BASES else "optimizer"
+    if isinstance(config.base, PretrainedBase) and own and config.optimizer.lr > OWN_WEIGHTS_LR:
+        return (
+            f"{where}.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
+            "2e-5 to 5e-5 is usual"
+        )
+    return None
+
+
+def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:
+    named = [("dataset", config.dataset), ("base.dataset", config.source)]
+    return [(where, d) for where, d in named if isinstance(d, TextDataset)]
+
+
+def _require_same_count(source: Dataset, target: Dataset) -> None:
+    assert source.classes is not None
+    assert target.classes is not None
+    if len(source.classes) != len(target.classes):
+        raise ConfigError(
+            f"base.head=keep: {source.name} has {len(source.classes)} classes, {target.name} "
+            f"{len(target.classes)}; allowed: new, auto"
+        )

@@ -1,0 +1,173 @@
+"""Reading the data sets of a run, once, and telling whether they are still the same."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adapterlab.base.errors import ConfigError
+from adapterlab.config.schema import Config, Dataset, ImageDataset
+from adapterlab.config.targets import prepared
+from adapterlab.data.duplicates import alike
+from adapterlab.data.labels import require_learnable
+from adapterlab.data.sources import LoadContext
+from adapterlab.data.splits import ImageSplit, ImageSplits, TextSplit, TextSplits
+from adapterlab.data.transforms import splits_to_shape
+
+Shape = tuple[int, int, int]
+AnySplits = ImageSplits | TextSplits
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The official splits of the target task, and of the source task where there is one."""
+
+    target: AnySplits
+    source: AnySplits | None = None
+    _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _alike: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def shape(self) -> Shape | None:
+        """(channels, height, width) of the target's images; None for texts."""
+        return self.target.train.shape if isinstance(self.target, ImageSplits) else None
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits for what is in the files now.
+
+        A configuration says where data are, not what they are; a run or a base that was trained
+        on other data is no replicate of this one.
+        """
+        digest = hashlib.sha256()
+        for splits in (self.target, self.source):
+            if splits is not None:
+                splits.update(digest)
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def of_source(self) -> "RunData | None":
+        """The data of the run that trains the base; None without a source."""
+        return None if self.source is None else RunData(self.source)
+
+    def known(self, key: str, find_out: Callable[[], str]) -> str:
+        """Return what was found out before for runs on these data, or else find it out."""
+        if key not in self._known:
+            self._known[key] = find_out()
+        return self._known[key]
+
+    def alike(self, cache: Path) -> dict[str, Tensor]:
+        """Number examples so that equal ones have one number, once for all runs on these data.
+
+        Args:
+            cache: folder where the numbers are kept.
+
+        Returns:
+            For each split of the target int64 ``[N]``, and for ``source`` those of the source's
+            training examples where they can be compared with the target's.
+        """
+        if not self._alike:
+            splits: dict[str, Any] = self.target.named()
+            source = self.source
+            if isinstance(source, TextSplits) == isinstance(self.target, TextSplits) and (
+                source is not None
+            ):
+                comparable = isinstance(source, TextSplits) or source.train.shape == self.shape
+                splits |= {"source": source.train} if comparable else {}
+            self._alike.update(alike(splits, self.hash, cache))
+        return self._alike
+
+    def test_hash(self, examples: ImageSplit | TextSplit) -> str:
+        """Return 12 hex digits for test examples: inputs, labels, their order, and the classes.
+
+        Runs whose hashes are equal were tested on the same examples.
+
+        Args:
+            examples: of the target's test split, all of them or so many as `limit` leaves; they
+                are hashed once for every such number.
+        """
+        count = len(examples)
+        if count not in self._test_hashes:
+            digest = hashlib.sha256("\n".join(self.target.classes).encode())
+            examples.update(digest)
+            self._test_hashes[count] = digest.hexdigest()[:12]
+        return self._test_hashes[count]
+
+
+def load_data(config: Config) -> RunData:
+    """Read what a run needs: the target first, so that what is missing is found at once.
+
+    Raises:
+        DataError: files are missing or damaged.
+        ConfigError: the data set's `classes` are not as many as the files have.
+    """
+    target = load_splits(config, config.dataset)
+    source = config.source
+    return RunData(target, None if source is None else load_splits(config, source))
+
+
+def load_splits(config: Config, dataset: Dataset) -> AnySplits:
+    """Read a data set; images come in the shape that its options name.
+
+    Args:
+        config: says where files are and may be written.
+        dataset: what to read.
+
+    Raises:
+        DataError: files are missing or damaged.
+        ConfigError: the data set's `classes` are not as many as the files have.
+    """
+    downloads = config.mlruns / "data"
+    search = [config.data_path, downloads] if config.data_path else [downloads]
+    shape = shape_of(dataset)
+    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
+    load = prepared_loader(dataset, "dataset", config.allow_targets)
+    splits = load(context)
+    if dataset.classes is not None:
+        if len(dataset.classes) != len(splits.classes):
+            raise ConfigError(
+                f"dataset.classes names {len(dataset.classes)} classes, the files of "
+                f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
+            )
+        same = sorted(dataset.classes) == sorted(splits.classes)
+        if same and dataset.classes != list(splits.classes):
+            raise ConfigError(
+                f"dataset.classes={dataset.classes} is in another order than in the files of "
+                f"{dataset.name}: {', '.join(splits.classes)}"
+            )
+        splits = replace(splits, classes=tuple(dataset.classes))
+    require_learnable(splits, dataset.validation)
+    return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
+
+
+def prepared_loader(
+    dataset: Dataset, where: str, allow: Sequence[str]
+) -> Callable[[LoadContext], AnySplits]:
+    """Return a data set's loader with its options checked and bound.
+
+    Raises:
+        ConfigError: there is no such loader, it may not be named, or an option is wrong.
+    """
+    where = f"{where}.loader"
+    if dataset.kind == "image":
+        return prepared(dataset.loader, where, supplied=("context",), allow=allow)
+    load = prepared(dataset.loader, where, supplied=("context", "classes"), allow=allow)
+    return partial(load, classes=dataset.classes)  # files of texts seldom say what 0 stands for
+
+
+def shape_of(dataset: Dataset) -> Shape | None:
+    """Return the (channels, height, width) that a data set declares; None if it declares none."""
+    return as_shape(dataset.shape) if isinstance(dataset, ImageDataset) else None
+
+
+def as_shape(values: list[int] | None) -> Shape | None:
+    """Return three sizes of a configuration as a tuple."""
+    if values is None:
+        return None
+    channels, height, width = values
+    return channels, height, width

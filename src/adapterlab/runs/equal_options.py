@@ -1,0 +1,77 @@
+"""Options written in one way where several ways give the same computation.
+
+Only what is known from the configuration alone counts: a model whose shape is in the data's files
+is not known, and then targets are compared as they are written.
+"""
+
+import json
+import warnings
+from typing import Any
+
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.schema import Config
+
+SPLITS = {"train", "validation", "test"}
+
+USUAL_PATIENCE = 2
+"""Of all optimizers in conf/, for schedules that have no use for it."""
+
+USUAL_STD = 0.01
+"""`init_std` of the strategies in conf/, for first values that have no use for it."""
+
+
+def one_way(values: dict[str, Any], config: Config) -> None:
+    """Write the options of a run in one way, in place.
+
+    Args:
+        values: the options that a result depends on.
+        config: of the run.
+    """
+    limit = values["limit"]
+    if isinstance(limit, dict) and limit.keys() == SPLITS and len(set(limit.values())) == 1:
+        values["limit"] = limit["train"]
+    base = values["base"]
+    for dataset in (values["dataset"], base.get("dataset")):
+        for key in ("mean", "std"):  # one value stands for all channels
+            if dataset is not None and len(set(dataset.get(key, ()))) == 1:
+                dataset[key] = dataset[key][:1]
+    for optimizer in (values["optimizer"], base.get("optimizer")):
+        if optimizer is not None and optimizer["schedule"] != "plateau":
+            optimizer["plateau_patience"] = USUAL_PATIENCE
+    adapter = values["adapter"]
+    if "init_std" in adapter and adapter.get("init") != "both_normal":
+        adapter["init_std"] = USUAL_STD
+    if _names_layers(adapter):
+        shapes = [
+            node.get("shape") for node in (values["dataset"], base, base.get("dataset") or {})
+        ]
+        key = json.dumps([values["model"], adapter, shapes])
+        if key not in _found:
+            _found[key] = _layers_in_one_way(config)
+        adapter |= _found[key]
+
+
+def _names_layers(adapter: dict[str, Any]) -> bool:
+    """Say whether options name layers otherwise than by what stands for all of them."""
+    usual = {"targets": "all-linear", "layers": "all"}
+    patterns = ("rank_pattern", "alpha_pattern", "also_train")
+    return any(adapter.get(key, value) != value for key, value in usual.items()) or any(
+        adapter.get(key) for key in patterns
+    )
+
+
+_found: dict[str, dict[str, Any]] = {}
+"""What has been found out, by model and strategy: the configurations of a sweep share few."""
+
+
+def _layers_in_one_way(config: Config) -> dict[str, Any]:
+    from adapterlab.adapters.one_way import as_written  # which loads torch
+    from adapterlab.runs.check import bare, declared_shape, make_strategy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are for the run itself
+        try:
+            model = bare(config, declared_shape(config), len(config.dataset.classes or ("", "")))
+            return as_written(config.adapter) | make_strategy(config).in_one_way(model)
+        except AdapterLabError:  # whoever carries it out says so
+            return as_written(config.adapter)

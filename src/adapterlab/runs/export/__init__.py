@@ -1,0 +1,1 @@
+"""The merged model of a finished run, as a folder that other programs load."""

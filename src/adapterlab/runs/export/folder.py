@@ -1,0 +1,236 @@
+"""The folder of a merged model: what is written for texts and for images, and how it is read."""
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.files import write_json, write_tensors
+from adapterlab.config.schema import Config, ImageDataset, ScratchBase, TextDataset
+from adapterlab.config.targets import RESERVED
+from adapterlab.data.batches import SplitBatches
+from adapterlab.data.splits import ImageSplit, TextSplits
+from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.models.foreign import PLAIN, TENSORS
+from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.runs.check import make_model
+from adapterlab.runs.data import AnySplits, Shape
+from adapterlab.runs.preprocessing import Inputs, TextInputs, run_splits
+from adapterlab.runs.saved import Rebuilt
+from adapterlab.training.hardware import weights_dtype
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class ExportError(AdapterLabError):
+    """What was written is not the model that the run trained; nothing of it is kept."""
+
+    exit_code = 1  # the request was all right
+
+
+@dataclass(frozen=True)
+class ModelFolder(ABC):
+    """How the merged model of a run is kept.
+
+    Attributes:
+        config: of the run.
+        target: its data set as it was read.
+        data: the same as batches.
+    """
+
+    config: Config
+    target: AnySplits
+    data: SplitBatches[Any, Any]
+
+    @abstractmethod
+    def write(self, merged: nn.Module, folder: Path) -> None:
+        """Write the model, and what its inputs need, into an empty folder."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> nn.Module:
+        """Return the model as it is on disk, from the batches' inputs to logits."""
+
+    @abstractmethod
+    def check_inputs(self, folder: Path, rows: int) -> None:
+        """Compare what the folder makes of the first validation examples with what the run made.
+
+        Raises:
+            ExportError: it is something else.
+        """
+
+    @abstractmethod
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
+        """Return the batches with no more than the first rows of the validation split."""
+
+    @abstractmethod
+    def usage(self, folder: str) -> str:
+        """Return one line of Python that loads the model from a folder."""
+
+
+def model_folder(rebuilt: Rebuilt) -> ModelFolder:
+    """Return how a run's merged model is kept.
+
+    Raises:
+        AdapterLabError: it is a model of texts that is none of transformers'.
+    """
+    config, assembly = rebuilt.config, rebuilt.assembly
+    inputs: Inputs = assembly.inputs
+    if not isinstance(inputs, TextInputs):
+        return ImageModelFolder(config, assembly.read.target, assembly.data, inputs.shape)
+    if not isinstance(assembly.adapted.model, TransformerClassifier):
+        raise AdapterLabError(
+            f"model={config.model['name']} cannot be exported: of the models that take texts, "
+            "those of transformers can"
+        )
+    return TextModelFolder(config, assembly.read.target, assembly.data, inputs)
+
+
+@dataclass(frozen=True)
+class TextModelFolder(ModelFolder):
+    """What `save_pretrained` writes, for `transformers` alone to read: model and tokenizer.
+
+    Weights keep the run's precision, float32 or float64.
+    """
+
+    inputs: TextInputs
+
+    def write(self, merged: nn.Module, folder: Path) -> None:
+        """Write model and tokenizer, which cuts where the run did if it is told to truncate."""
+        from adapterlab.models.hub import quiet  # loads transformers: not for images
+
+        model = cast(TransformerClassifier, merged).model
+        model.config.id2label = dict(enumerate(self.data.classes))
+        model.config.label2id = {name: i for i, name in enumerate(self.data.classes)}
+        # A base of another task may have a kind that pipelines would turn into other scores.
+        model.config.problem_type = "single_label_classification"
+        tokenizer = copy.deepcopy(self.inputs.tokenizer)
+        tokenizer.model_max_length = cast(TextDataset, self.config.dataset).max_length
+        tokenizer.padding_side = "right"  # as the batches here are
+        # What the last call left behind, which depends on what had been in the cache.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+    def read(self, folder: Path) -> nn.Module:
+        """Load with `transformers` alone."""
+        from adapterlab.models.hub import quiet
+
+        # isort: split
+
+        from transformers import AutoModelForSequenceClassification
+
+        with quiet():
+            model = AutoModelForSequenceClassification.from_pretrained(folder, **TENSORS)
+            return TransformerClassifier(model)
+
+    def check_inputs(self, folder: Path, rows: int) -> None:
+        """Compare the tokens, cut to the length that the folder's tokenizer knows."""
+        from transformers import AutoTokenizer
+
+        splits = cast(TextSplits, self.target)
+        _, validation, _ = run_splits(self.config, self.config.dataset, splits)
+        texts = validation.texts[:rows]
+        tokenizer = AutoTokenizer.from_pretrained(folder, **PLAIN)
+        found = tokenizer(list(texts), truncation=True)["input_ids"]
+        split: TokenizedSplit = self.data.splits["validation"]
+        ends = split.offsets.tolist()
+        wrong = [
+            text
+            for row, (text, ids) in enumerate(zip(texts, found, strict=True))
+            if ids != split.tokens[ends[row] : ends[row + 1]].tolist()
+        ]
+        if wrong:
+            raise ExportError(
+                f"the tokenizer gives other tokens when read back, for {len(wrong)} of "
+                f"{len(texts)} texts, such as {wrong[0][:40]!r}"
+            )
+
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
+        """Cut the tokens off after the last row."""
+        split: TokenizedSplit = self.data.splits["validation"]
+        offsets = split.offsets[: rows + 1]
+        tokens, labels = split.tokens[: int(offsets[-1])], split.labels[:rows]
+        return _with_validation(
+            self.data, replace(split, tokens=tokens, offsets=offsets, labels=labels)
+        )
+
+    def usage(self, folder: str) -> str:
+        """Load a pipeline, which takes texts; longer ones are cut as they were in training."""
+        return (
+            "from transformers import pipeline; "
+            f"classify = pipeline('text-classification', model={folder!r}, truncation=True)"
+        )
+
+
+@dataclass(frozen=True)
+class ImageModelFolder(ModelFolder):
+    """The plain state dict, and in `config.json` what the model and its inputs are.
+
+    Attributes:
+        shape: (channels, height, width) of the model's inputs.
+    """
+
+    shape: Shape
+
+    def write(self, merged: nn.Module, folder: Path) -> None:
+        """Write weights and configuration."""
+        # Cloned, for safetensors refuses tensors that share memory.
+        weights = {k: t.detach().cpu().clone() for k, t in merged.state_dict().items()}
+        write_tensors(folder / WEIGHTS, {name: t.contiguous() for name, t in weights.items()})
+        dataset = cast(ImageDataset, self.config.dataset)
+        values = {
+            "model": {"_target_": self.config.model["_target_"], **self._options()},
+            "dtype": str(self._dtype()).removeprefix("torch."),
+            "input_shape": list(self.shape),
+            "classes": list(self.data.classes),
+            "mean": dataset.mean,
+            "std": dataset.std,
+        }
+        write_json(folder / CONFIG, values, ensure_ascii=False)
+
+    def read(self, folder: Path) -> nn.Module:
+        """Load the weights into a new model, without an adapter."""
+        config = replace(self.config, base=ScratchBase(kind="scratch"))
+        model = make_model(config, self.shape, len(self.data.classes)).to(self._dtype())
+        model.load_state_dict(load_file(folder / WEIGHTS))
+        return model
+
+    def check_inputs(self, folder: Path, rows: int) -> None:
+        """Do nothing: how images are normalised is a handful of numbers in `config.json`."""
+
+    def first(self, rows: int) -> SplitBatches[Any, Any]:
+        """Take the first images."""
+        split: ImageSplit = self.data.splits["validation"]
+        return _with_validation(self.data, split.select(torch.arange(rows)))
+
+    def usage(self, folder: str) -> str:
+        """Build the model and load its weights; it takes normalised images."""
+        module, _, name = self.config.model["_target_"].rpartition(".")
+        options = "".join(f", {key}={value!r}" for key, value in self._options().items())
+        double = ".double()" if self._dtype() == torch.float64 else ""
+        return (
+            f"from {module} import {name}; from safetensors.torch import load_file; "
+            f"model = {name}({self.shape}, {len(self.data.classes)}{options}){double}.eval(); "
+            f"model.load_state_dict(load_file({f'{folder}/{WEIGHTS}'!r}))"
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {key: value for key, value in self.config.model.items() if key not in RESERVED}
+
+    def _dtype(self) -> torch.dtype:
+        return weights_dtype(self.config.hardware.precision)
+
+
+def _with_validation(data: SplitBatches[Any, Any], split: Any) -> SplitBatches[Any, Any]:
+    """Return the same batches over another validation split, and over no other."""
+    changed = copy.copy(data)
+    changed.splits = {"validation": split}
+    return changed

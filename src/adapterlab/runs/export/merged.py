@@ -1,0 +1,215 @@
+"""Writing the merged model of a finished run to a folder, once it is shown to be the same model."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import nn
+
+from adapterlab.adapters import merge
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.files import flush, write_text
+from adapterlab.config.parsing import absolute
+from adapterlab.config.schema import CheckpointBase, Config, Count, NotNegative
+from adapterlab.config.validation import STRICT, checked
+from adapterlab.data.batches import SplitBatches
+from adapterlab.runs.export.card import model_card
+from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
+from adapterlab.runs.saved import SavedRun, rebuild
+from adapterlab.training.hardware import choose_device
+from adapterlab.training.predictions import predict
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Request(SavedRun):
+    """Which run to export, and where to; see conf/export.yaml.
+
+    Attributes:
+        to: folder of the merged model.
+        overwrite: replace the exported model that is there.
+        examples: rows of the validation split to compare logits on; all, if there are fewer.
+        tolerance: the most that a logit may differ, as a share of the largest one. Merging only
+            rounds differently, in float32 by 1e-6 of the largest logit, by 4e-6 after 24 layers;
+            a layer or a factor that is merged wrongly changes whole percents. The default of 1e-4
+            is well above the one and below the other.
+    """
+
+    to: str
+    overwrite: bool
+    examples: Count
+    tolerance: NotNegative
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How closely the model on disk agrees with the adapted one.
+
+    Attributes:
+        difference: the largest between two logits, NaN if one of them is.
+        largest: absolute logit of the adapted model.
+        examples: how many were compared.
+    """
+
+    difference: float
+    largest: float
+    examples: int
+
+    def __str__(self) -> str:
+        return (
+            f"Read back from disk, its logits differ by at most {self.difference:.3g} from those "
+            f"of the adapted model, over the first {self.examples} examples of the validation "
+            f"split; the largest logit is {self.largest:.3g}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A merged model on disk.
+
+    Attributes:
+        name: of the run.
+        folder: where it is.
+        files: their names.
+        size: of all files, in bytes.
+        parameters: of the model.
+        agreement: with the adapted model.
+        usage: one line of Python that loads it.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    size: int
+    parameters: int
+    agreement: Agreement
+    usage: str
+
+
+def parse_request(values: Any) -> Request:
+    """Check the options of an export.
+
+    Raises:
+        ConfigError: one line that names the first wrong option, its value and what is allowed.
+    """
+    return checked(TypeAdapter(Request), values)
+
+
+def export_saved(request: Request) -> Export:
+    """Rebuild a saved run's model, merge it, and write it where it was asked for.
+
+    The folder appears whole, and only after what is in it has been read back and found to compute
+    the logits of the adapted model.
+
+    Raises:
+        AdapterLabError: there is something at `to`, there is no such finished run, or its data or
+            weights are missing.
+        ExportError: what was written computes something else.
+    """
+    to = Path(absolute(request.to))
+    _require_free(to, overwrite=request.overwrite)
+    rebuilt = rebuild(request)
+    _require_not_needed(to, rebuilt.config)
+    kept = model_folder(rebuilt)
+    adapted, data = rebuilt.assembly.adapted, rebuilt.assembly.data
+    merged = merge(adapted)
+    parameters = sum(parameter.numel() for parameter in merged.parameters())
+    rows = min(request.examples, len(data.splits["validation"]))
+    to.parent.mkdir(parents=True, exist_ok=True)
+    # Beside `to`, so that what has been checked gets there by being renamed.
+    with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        kept.write(merged, folder)
+        kept.check_inputs(folder, rows)
+        device = choose_device(rebuilt.config.hardware).torch
+        agreement = compare(adapted, kept.read(folder), kept.first(rows), device)
+        _require_same(agreement, request)
+        card = model_card(rebuilt, usage=kept.usage(to.name), agreement=str(agreement))
+        readme = folder / "README.md"
+        write_text(readme, card)
+        # safetensors keeps its files from everyone else, who may be meant to serve the model.
+        (folder / WEIGHTS).chmod(readme.stat().st_mode)
+        files = sorted(folder.iterdir())
+        size = sum(file.stat().st_size for file in files)
+        _require_free(to, overwrite=request.overwrite)  # it has taken a while
+        flush(folder)
+        _put(folder, to, Path(scratch) / "replaced")
+    return Export(
+        name=rebuilt.result.name,
+        folder=to,
+        files=tuple(file.name for file in files),
+        size=size,
+        parameters=parameters,
+        agreement=agreement,
+        usage=kept.usage(str(to)),
+    )
+
+
+def compare(
+    adapted: nn.Module, written: nn.Module, data: SplitBatches[Any, Any], device: torch.device
+) -> Agreement:
+    """Compare the logits of two models on a validation split, in evaluation mode."""
+    wanted = predict(adapted, data, "validation", device).logits
+    found = predict(written, data, "validation", device).logits
+    return Agreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), len(wanted))
+
+
+def _require_same(agreement: Agreement, request: Request) -> None:
+    bound = request.tolerance * agreement.largest
+    if not agreement.difference <= bound:  # NaN is not
+        raise ExportError(
+            f"nothing was written to {request.to}: the merged model's logits differ by up to "
+            f"{agreement.difference:.3g} from the adapted model's, over {agreement.examples} "
+            f"examples; allowed: {bound:.3g} (tolerance={request.tolerance:g} of the largest "
+            f"logit, {agreement.largest:.3g})"
+        )
+
+
+def _require_free(to: Path, *, overwrite: bool) -> None:
+    """Refuse a place that holds anything, unless it is an exported model to be replaced."""
+    if not to.exists():
+        return
+    if not to.is_dir():
+        raise AdapterLabError(f"to={to} is a file; name a folder that is new or empty")
+    inside = sorted(to.iterdir())
+    if not inside:
+        return
+    if not overwrite:
+        raise AdapterLabError(
+            f"to={to} is not empty ({inside[0].name}); name another folder, or overwrite=true"
+        )
+    names = {path.name for path in inside}
+    folders = [path.name for path in inside if path.is_dir()]
+    if folders or not {WEIGHTS, CONFIG} <= names:
+        odd = f"it has a folder {folders[0]}" if folders else f"it lacks {WEIGHTS} or {CONFIG}"
+        raise AdapterLabError(
+            f"to={to}: overwrite=true replaces nothing but exported models, and {odd}"
+        )
+
+
+def _require_not_needed(to: Path, config: Config) -> None:
+    """Refuse to replace what the run itself starts from."""
+    sources = {"model.name_or_path": config.model.get("name_or_path")}
+    if isinstance(config.base, CheckpointBase):
+        sources["base.path"] = config.base.path
+    for option, source in sources.items():
+        if source is not None and Path(source).resolve().is_relative_to(to):
+            raise AdapterLabError(
+                f"to={to} holds the run's own base ({option}={source}); name another folder"
+            )
+
+
+def _put(folder: Path, to: Path, replaced: Path) -> None:
+    """Move a folder to its place, and what was there aside; back again if that fails."""
+    try:
+        if to.exists():
+            to.rename(replaced)
+        folder.rename(to)
+    finally:
+        if replaced.exists() and not to.exists():
+            replaced.rename(to)

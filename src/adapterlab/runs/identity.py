@@ -1,0 +1,118 @@
+"""What a run computes, as hashes and names: equal computations have equal ones."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from adapterlab.base.files import file_hash
+from adapterlab.config.parsing import same_files, to_container, with_folders
+from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.runs.equal_options import one_way
+
+BOOKKEEPING = (
+    *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
+    *("budget", "tuning", "report", "margin", "told", "allow_targets"),
+)
+"""Options that say where and how a run is kept, or where other options come from."""
+
+MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
+"""Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
+
+OFF: dict[str, Any] = {"also_train": []}
+"""Options of strategies that came later, and the value without which older runs keep their hash."""
+
+SEEDS = ("seed", "init_seed", "order_seed")
+
+USUAL_CUT = 0
+"""The `validation_seed` of all data sets in conf/: arms of runs with that cut keep their hash."""
+
+
+def config_hash(config: Config) -> str:
+    """Return 12 hex digits for what a run computes; equal ones give equal hashes anywhere."""
+    return _digest(what_it_computes(config))
+
+
+def former_hash(config: Config) -> str:
+    """Return the hash that earlier versions gave a run, which looked at how options are written."""
+    return _digest(_as_written(config))
+
+
+def arm_hash(config: Config) -> str:
+    """Return 12 hex digits for a run's arm: everything but its seeds.
+
+    The seed of the validation cut is one of them, also where the base's training follows it.
+    """
+    values = what_it_computes(config)
+    base = values["base"].get("dataset")
+    if base is not None and same_files(base["loader"], values["dataset"]["loader"]):
+        base["validation_seed"] = USUAL_CUT
+    values["dataset"]["validation_seed"] = USUAL_CUT
+    return _digest({key: value for key, value in values.items() if key not in SEEDS})
+
+
+def what_it_computes(config: Config) -> dict[str, Any]:
+    """Return the options that a result depends on, in one way where there are several.
+
+    Of the hardware that is the precision, as it comes out on this machine; a base from a file, or
+    a model from a folder, is its content, not its path.
+    """
+    values = _as_written(config)
+    one_way(values, config)
+    return values
+
+
+def _as_written(config: Config) -> dict[str, Any]:
+    values = to_container(config)
+    for key in BOOKKEEPING:
+        del values[key]
+    for node in (values["adapter"], values["model"]):
+        node.pop("label", None)
+    values["adapter"] = {k: v for k, v in values["adapter"].items() if OFF.get(k, ...) != v}
+    values["model"] = with_folders(values["model"], _folder_hashes)
+    values["hardware"] = {"precision": _precision(config)}
+    datasets = [values["dataset"]]
+    if isinstance(config.base, TrainedBase):
+        datasets.append(values["base"]["dataset"])
+        del values["base"]["source"]
+    for dataset in datasets:  # these name the base, which stands in full in `base`
+        for key in ("source", "source_epochs"):
+            dataset.pop(key, None)
+    if isinstance(config.base, CheckpointBase):
+        values["base"]["path"] = file_hash(Path(config.base.path))
+    return values
+
+
+def run_name(config: Config) -> str:
+    """Return a name for people: ``digits_rotated-mlp-lora-r8-a16-seed0``."""
+    labels = [str(node.get("label", node["name"])) for node in (config.model, config.adapter)]
+    return "-".join([config.dataset.name, *labels, f"seed{config.seed}"])
+
+
+def _precision(config: Config) -> str:
+    from adapterlab.training.hardware import resolve_accelerator, resolve_precision  # loads torch
+
+    accelerator = resolve_accelerator(config.hardware.accelerator)
+    return resolve_precision(config.hardware.precision, accelerator)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(values), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _folder_hashes(folder: str) -> dict[str, str | None]:
+    """Return the hashes of a model's files by their names."""
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix in MODEL_FILES)
+    return {path.name: file_hash(path) for path in files}
+
+
+def _canonical(value: Any) -> Any:
+    """Write 16.0 as 16: YAML and the command line tell them apart, a run does not."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

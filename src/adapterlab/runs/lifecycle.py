@@ -1,0 +1,258 @@
+"""A run that is under way: its folder, its MLflow run, and what it ends with."""
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from adapterlab.base.files import sha256, sweep
+from adapterlab.base.full_disk import keep_room, said_where_full
+from adapterlab.base.revision import source_tags, version_tags
+from adapterlab.config.schema import BASES, Config
+from adapterlab.drawing.pictures import Pictures
+from adapterlab.runs.artifacts import write_files
+from adapterlab.runs.assembly import Assembly
+from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, RunResult
+from adapterlab.runs.identity import arm_hash, config_hash, run_name
+from adapterlab.runs.measurements import Measurements, OfTheBase
+from adapterlab.runs.provenance import of_assembly, write_provenance
+from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
+from adapterlab.runs.wholeness import artifacts, seal
+from adapterlab.tracking.mlflow_run import is_logged, tracked
+from adapterlab.tracking.trackers import Tracker
+from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
+from adapterlab.training.hardware import Device, PeakMemory, fingerprint
+from adapterlab.training.outcome import Training
+from adapterlab.training.predictions import Predictions
+from adapterlab.training.prefix.frozen_prefix import Prefix
+
+Costs = Mapping[str, tuple[float | None, str]]
+"""Figures under ``cost/`` by name; None where one was not measured, and why."""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run whose folder is held and whose MLflow run is open.
+
+    Attributes:
+        config: of the run.
+        assembly: what it trains, on what.
+        device: where it computes.
+        folder: where its files go.
+        tracker: of its MLflow run.
+        tags: that it was given at the start.
+        resumed: whether an earlier process has trained part of it.
+        pictures: draws those of the run.
+        known: what MLflow has of it already.
+    """
+
+    config: Config
+    assembly: Assembly
+    device: Device
+    folder: RunFolder
+    tracker: Tracker
+    tags: dict[str, str]
+    resumed: bool
+    pictures: Pictures
+    known: Known
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch, unless a process did that was killed before it was saved."""
+        if epoch not in self.known.epochs:
+            self.tracker.log(metrics=metrics, step=epoch)
+
+    def finish(
+        self, training: Training, test: Predictions, prefix: Prefix, costs: Costs
+    ) -> RunResult:
+        """Take all figures, write all files, and let the run count as finished.
+
+        Args:
+            training: what came of it; the model has its best epoch's parameters.
+            test: on the test split.
+            prefix: whether there was a frozen one.
+            costs: of training and testing.
+        """
+        return self.conclude(self.take(training, test, prefix, costs))
+
+    def take(
+        self,
+        training: Training,
+        test: Predictions,
+        prefix: Prefix,
+        costs: Costs,
+        base: OfTheBase | None = None,
+    ) -> RunResult:
+        """Take all figures and write all files; pictures may come later, until `conclude`.
+
+        Args:
+            training: what came of it; the model has its best epoch's parameters.
+            test: on the test split.
+            prefix: whether there was a frozen one.
+            costs: of training and testing.
+            base: what is known of it, if that has been found out before.
+        """
+        config, assembly, folder = self.config, self.assembly, self.folder
+        measured = Measurements()
+        measured.add_outcome(training, test)
+        for name, (value, why) in costs.items():
+            measured.add_or_say(f"cost/{name}", value, why)
+        notes = assembly.notes
+        if prefix.found:
+            notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
+        late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        base = base or OfTheBase.of(config, assembly, self.device.torch)
+        measured.add_before(assembly, base)
+        source = measured.add_source(config, assembly, self.device.torch, base)
+        measured.add_parameters(config, assembly)
+        measured.add_data(assembly)
+        write_files(config, assembly, training, test, source, folder, self.pictures)
+        late[ADAPTER_HASH] = sha256(folder.adapter)
+        measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
+        return RunResult(
+            name=run_name(config),
+            folder=folder.path,
+            run_id=self.tracker.run_id,
+            metrics=measured.values,
+            missing=measured.missing,
+            notes=notes,
+            shape=assembly.inputs.shape or (),
+            classes=assembly.data.classes,
+            data_hash=assembly.read.hash,
+            tags=self.tags | {key: value for key, value in late.items() if value},
+            history=training.history,
+        )
+
+    def conclude(self, result: RunResult) -> RunResult:
+        """Let the run count as finished, and log what came of it."""
+        self.pictures.wait()
+        seal(self.folder)
+        self.folder.finish(result)
+        _log_end(result, self.folder, self.tracker, known=self.tags)
+        self.folder.drop_checkpoints()
+        return result
+
+
+@contextmanager
+def open_run(
+    config: Config,
+    assembly: Assembly,
+    device: Device,
+    folder: RunFolder,
+    *,
+    keep: bool,
+    pack_size: int = 1,
+    pictures: Pictures | None = None,
+) -> Iterator[OpenRun]:
+    """Open the MLflow run of a folder that is locked, and write down what it is going to compute.
+
+    It ends as FAILED or KILLED if an exception ends it.
+
+    Args:
+        config: of the run.
+        assembly: of the run.
+        device: where it computes.
+        folder: of the run.
+        keep: go on from what an earlier process left.
+        pack_size: lanes of the pack that it trains in.
+        pictures: draws those of the run; None for this process.
+    """
+    provenance = of_assembly(config, assembly)
+    tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
+    run_id = folder.link.run_id() if keep else None
+    if not keep:
+        give_up(config, folder, tags)
+    known = known_of(config, folder, run_id)
+    if config.tracking.enabled:
+        keep_room(config.mlruns)
+    store = config.mlruns / "mlflow.db"
+    with (
+        said_where_full(otherwise=store),
+        tracked(
+            config, folder.link, run_id, name=run_name(config), tags=tags, resume=config.resume
+        ) as tracker,
+        said_where_full(otherwise=store),  # once more, for the run's tag
+    ):
+        sweep(folder.path)
+        resumed = folder.start(config, assembly.read.hash, keep=keep)
+        write_provenance(folder, provenance)
+        tracker.data(tags["dataset"], tags["data_hash"])
+        drawn = pictures or Pictures()
+        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn, known)
+
+
+def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult:
+    """Return a finished run's result, logged to MLflow if the store does not have it.
+
+    A process may have been killed, or a server gone, between the result and the end of logging:
+    what MLflow has is not logged twice, and what only a training goes on from is removed.
+    """
+    folder.drop_checkpoints()
+    deliver_left(config, folder)
+    if is_logged(config, result.run_id):
+        return result
+    known = known_of(config, folder, result.run_id)
+    with tracked(config, folder.link, result.run_id, name=result.name, tags=result.tags) as tracker:
+        if tracker.run_id != result.run_id:
+            known = Known()
+        tracker.data(result.tags["dataset"], result.tags["data_hash"])
+        for epoch, metrics in result.history.items():
+            if epoch not in known.epochs:
+                tracker.log(metrics=metrics, step=epoch)
+        result = replace(result, run_id=tracker.run_id)
+        folder.finish(result)
+        _log_end(result, folder, tracker, known=result.tags, metrics=known.metrics)
+    return result
+
+
+def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
+    """Return what runs are found and grouped by."""
+    machine = fingerprint(device.accelerator)
+    tags = {
+        "strategy": config.adapter["name"],
+        "model": config.model["name"],
+        "dataset": config.dataset.name,
+        "seed": str(config.seed),
+        "study": config.study or "",
+        "kind": "base" if config.study == BASES else "run",
+        "arm": arm_hash(config),
+        "config_hash": config_hash(config),
+        "base": assembly.base.origin,
+        "base_run_id": assembly.base.run_id or "",
+        "base_head": "kept" if assembly.head_kept else "new",
+        "precision": device.precision,
+        "memory_kind": PeakMemory(device.accelerator).kind,
+        "data_notes": "; ".join(assembly.notes),
+        "test_hash": assembly.read.test_hash(assembly.examples),
+    }
+    if config.told is not None and config.study != BASES:
+        tags |= {
+            "options": shlex.join(config.told.options),
+            "arm_options": shlex.join(config.told.naming) or "none",
+        }
+    if config.budget is not None:
+        tags["budget"] = str(config.budget)
+    if config.tuning is not None:
+        how = config.tuning
+        tags |= {tuned(STUDY): how.study, tuned(TRIALS): str(how.trials)}
+        tags |= {tuned(KEY): how.key or "", tuned(GRID): how.grid or ""}
+        tags |= {tuned(option): str(value) for option, value in how.chosen.items()}
+    tags |= {f"hardware.{key}": value for key, value in machine.items()}
+    tags |= source_tags() | version_tags()
+    return {key: value for key, value in tags.items() if value}
+
+
+def _log_end(
+    result: RunResult,
+    folder: RunFolder,
+    tracker: Tracker,
+    *,
+    known: Mapping[str, str],
+    metrics: Collection[str] = (),
+) -> None:
+    """Log what tags and final metrics are not known yet; keep the files with the MLflow run."""
+    late = {name: value for name, value in result.tags.items() if known.get(name) != value}
+    missing = {f"missing.{name}": why for name, why in result.missing.items()}
+    final = {name: value for name, value in result.metrics.items() if name not in metrics}
+    tracker.log(metrics=final, tags=late | missing)
+    for path, where in artifacts(folder):
+        tracker.artifact(path, where)

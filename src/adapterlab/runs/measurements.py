@@ -1,0 +1,147 @@
+"""The final figures of a run; one that was not measured is missing, with why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from adapterlab.adapters.budget import in_parameters
+from adapterlab.config.schema import Config
+from adapterlab.data.batches import SplitBatches
+from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
+from adapterlab.training.outcome import Training
+from adapterlab.training.predictions import Predictions, predict
+
+
+@dataclass
+class Measurements:
+    """Metrics by name, and the reasons for those that are missing."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def add(self, prefix: str, values: Mapping[str, float]) -> None:
+        """Add metrics under ``prefix/``."""
+        self.values |= {f"{prefix}/{name}": float(value) for name, value in values.items()}
+
+    def add_or_say(self, name: str, value: float | None, why: str) -> None:
+        """Add a metric, or the reason for its absence."""
+        if value is None:
+            self.missing[name] = why
+        else:
+            self.values[name] = value
+
+    def add_outcome(self, training: Training, test: Predictions) -> None:
+        """Add the metrics on the test split, and those of the epoch that was chosen."""
+        self.add("test", test.metrics())
+        best = training.history[training.best_epoch]
+        self.add("best", {"epoch": training.best_epoch})
+        for name in ("loss", "accuracy", "macro_f1"):
+            self.add("best", {f"val_{name}": best[f"val/{name}"]})
+
+    def add_before(self, assembly: Assembly, base: "OfTheBase") -> None:
+        """Add the zero-shot control: the base as it is on the target's test split."""
+        why = why_no_zero_shot(assembly)
+        self.add_or_say("target/accuracy_before", base.accuracy_before, why or "")
+
+    def add_data(self, assembly: Assembly) -> None:
+        """Add what is tested on, what the model is spared or denied, and what is wrong with it."""
+        self.add("data", {"test_examples": len(assembly.examples), **assembly.data.facts()})
+        self.add("data", assembly.scrutiny.facts)
+
+    def add_parameters(self, config: Config, assembly: Assembly) -> None:
+        """Count adapter, head, trainable and total parameters, and compare with the budget."""
+        count = assembly.adapted.count()
+        self.add(
+            "params",
+            {
+                "adapter": count.adapter,
+                "head": count.head,
+                "trainable": count.trainable,
+                "total": count.total,
+            },
+        )
+        if config.budget is not None:
+            asked = in_parameters(config.budget, assembly.adapted.model)
+            self.add("budget", {"asked": asked, "near": count.trainable / asked})
+
+    def add_source(
+        self,
+        config: Config,
+        assembly: Assembly,
+        device: torch.device,
+        base: "OfTheBase",
+    ) -> Predictions | None:
+        """Measure what is left of the source task: accuracy on its test split before and after.
+
+        Args:
+            config: of the run.
+            assembly: of the run, trained.
+            device: where to compute.
+            base: with the source task's data.
+
+        Returns:
+            What the trained model says to the source's test split; None without a source.
+        """
+        why = why_no_source(config, assembly)
+        if why is not None:
+            for name in ("source/accuracy_before", "source/accuracy_after"):
+                self.missing[name] = why
+            return None
+        assert base.source is not None
+        after = predict(source_model(config, assembly), base.source, "test", device)
+        self.values["source/accuracy_after"] = after.metrics()["accuracy"]
+        self.add_or_say("source/accuracy_before", assembly.base.accuracy, "not measured")
+        return after
+
+
+@dataclass(frozen=True)
+class OfTheBase:
+    """What is known of a base before it is adapted, the same for all runs over it.
+
+    Attributes:
+        accuracy_before: on the target's test split; None without zero-shot control.
+        source: the source task's data; None without one.
+    """
+
+    accuracy_before: float | None
+    source: SplitBatches[Any, Any] | None
+
+    @classmethod
+    def of(cls, config: Config, assembly: Assembly, device: torch.device) -> "OfTheBase":
+        """Measure and read it.
+
+        Args:
+            config: of one of the runs.
+            assembly: of that run.
+            device: where to compute.
+        """
+        before = None
+        if why_no_zero_shot(assembly) is None:
+            base = base_model(config, assembly, len(assembly.data.classes))
+            before = predict(base, assembly.data, "test", device).metrics()["accuracy"]
+        has_source = why_no_source(config, assembly) is None
+        return cls(before, source_data(config, assembly) if has_source else None)
+
+
+def why_no_zero_shot(assembly: Assembly) -> str | None:
+    """Say why the base as it is does not know the target's classes; None if it does."""
+    if not assembly.base.pretrained:
+        return "trained from scratch: there is no base"
+    if not assembly.head_kept:
+        return "the head is new: the base has none for these classes"
+    return None
+
+
+def why_no_source(config: Config, assembly: Assembly) -> str | None:
+    """Say why there is no source task to measure; None if there is one."""
+    if not assembly.base.pretrained:
+        return "trained from scratch: there is no source task"
+    if not assembly.base.weights:
+        return "what the model was pretrained on is none of the data sets here"
+    if assembly.base.dataset is None:
+        return "the base is a file, and its source data are not known"
+    if assembly.base.dataset.loader == config.dataset.loader:
+        return "source and target are the same task"
+    return None

@@ -1,0 +1,166 @@
+"""What a model is fed: images of one shape, or tokens of one tokenizer.
+
+Source and target task come to the model through the same inputs: the source's images are of the
+shape that the model takes, its texts go through the tokenizer that the base was trained with.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, TextDataset
+from adapterlab.config.targets import prepared, takes
+from adapterlab.data.batches import SplitBatches
+from adapterlab.data.images import ImageBatches
+from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
+from adapterlab.data.text import TextBatches
+from adapterlab.data.tokens import tokenize, tokenizer_hash
+from adapterlab.data.transforms import splits_to_shape
+from adapterlab.runs.data import AnySplits, RunData, Shape
+from adapterlab.training.hardware import resolve_accelerator, weights_dtype
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images of one shape, (channels, height, width)."""
+
+    shape: Shape
+    vocabulary: None = None
+
+    def batches(
+        self, config: Config, dataset: Dataset, splits: AnySplits
+    ) -> SplitBatches[Any, Any]:
+        """Make batches of a data set's images, brought to the shape."""
+        assert isinstance(dataset, ImageDataset)
+        assert isinstance(splits, ImageSplits)
+        train, validation, test = run_splits(config, dataset, splits_to_shape(splits, self.shape))
+        return ImageBatches(
+            train=train,
+            validation=validation,
+            test=test,
+            classes=splits.classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            batch_size=config.batch_size,
+            order_seed=config.order_seed,
+            crop=dataset.crop,
+            flip=dataset.flip,
+            workers=config.hardware.workers,
+            pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
+            dtype=weights_dtype(config.hardware.precision),
+        )
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """Texts as a tokenizer cuts them.
+
+    Attributes:
+        tokenizer: the base's.
+        cache: folder for what has been tokenised.
+    """
+
+    tokenizer: "PreTrainedTokenizerFast"
+    cache: Path
+    shape: None = None
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """A hash of the tokenizer, without which the model's weights mean nothing."""
+        return tokenizer_hash(self.tokenizer)
+
+    def batches(
+        self, config: Config, dataset: Dataset, splits: AnySplits
+    ) -> SplitBatches[Any, Any]:
+        """Tokenise a data set and make batches of it."""
+        assert isinstance(dataset, TextDataset)
+        assert isinstance(splits, TextSplits)
+        train, validation, test = (
+            tokenize(split, self.tokenizer, dataset.max_length, cache=self.cache, name=name)
+            for name, split in zip(
+                (f"{dataset.name}-{split}" for split in ("train", "validation", "test")),
+                run_splits(config, dataset, splits),
+                strict=True,
+            )
+        )
+        return TextBatches(
+            train=train,
+            validation=validation,
+            test=test,
+            classes=splits.classes,
+            batch_size=config.batch_size,
+            order_seed=config.order_seed,
+            pad_token_id=self.tokenizer.pad_token_id,
+            length_bucketing=dataset.length_bucketing,
+            pad_to_max=dataset.pad_to_max,
+            workers=config.hardware.workers,
+            pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
+        )
+
+
+Inputs = ImageInputs | TextInputs
+
+
+def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Module) -> Inputs:
+    """Return what a model is fed.
+
+    A tokenizer that is made of texts is made of those that the base is trained on: the source's
+    training rows where there is a source, the target's otherwise.
+
+    Args:
+        config: of the run.
+        data: of the run.
+        shape: of the images that the model takes; None for texts.
+        model: says how many tokens it knows, and how many it takes at a time.
+
+    Raises:
+        ConfigError: the tokenizer cannot be had, or is not the model's.
+    """
+    if shape is not None:
+        return ImageInputs(shape)
+    from adapterlab.data.tokenizer import check_tokenizer  # loads transformers: not for images
+
+    node, where = config.model["tokenizer"], "model.tokenizer"
+    make = prepared(node, where, perhaps=("texts",), allow=config.allow_targets)
+    if vocabulary_is_made(config):
+        texts = cast(TextSplits, data.source or data.target)
+        train, _, _ = run_splits(config, config.source or config.dataset, texts)
+        make = partial(make, texts=train.texts)
+    tokenizer = make()
+    check_tokenizer(
+        tokenizer,
+        model=config.model["name"],
+        embeddings=cast(int, model.vocab_size),
+        max_length=cast(TextDataset, config.dataset).max_length,
+        positions=cast(int | None, model.max_tokens),
+    )
+    return TextInputs(tokenizer, config.mlruns / "cache")
+
+
+def vocabulary_is_made(config: Config) -> bool:
+    """Say whether the tokenizer is made of a data set's texts, rather than found."""
+    node = config.model["tokenizer"]
+    return "texts" in takes(node, "model.tokenizer", config.allow_targets)
+
+
+def within_limit(config: Config, split: S, name: SplitName) -> S:
+    """Return a sample of a split where the run is limited, else the split as it is."""
+    limit = config.limit_of(name)
+    return split if limit is None else limited(split, limit, seed=0)
+
+
+def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:
+    """Return training, validation and test split, each limited where that was asked for."""
+    cut = partial(kept_cut, config.mlruns / "cache")
+    train, validation = hold_out(splits, dataset.validation, dataset.validation_seed, cut)
+    return (
+        within_limit(config, train, "train"),
+        within_limit(config, validation, "validation"),
+        within_limit(config, splits.test, "test"),
+    )

@@ -1,0 +1,125 @@
+"""One run: config -> data -> base model -> strategy -> LightningModule -> Trainer -> tracking."""
+
+import logging
+import time
+from dataclasses import replace
+
+from adapterlab.config.schema import BASES, Config
+from adapterlab.data.text import TextBatches
+from adapterlab.runs.assembly import Assembly, assemble
+from adapterlab.runs.check import check
+from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.folder import RunResult
+from adapterlab.runs.going_on import found, goes_on
+from adapterlab.runs.homes import home_of
+from adapterlab.runs.identity import run_name
+from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
+from adapterlab.training.hardware import Device, PeakMemory, choose_device
+from adapterlab.training.outcome import Training
+from adapterlab.training.packed.fit import fit_pack
+from adapterlab.training.packed.lane import LaneTask, load_lane
+from adapterlab.training.predictions import Predictions, predict
+from adapterlab.training.prefix.frozen_prefix import Prefix, use_frozen_prefix
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, read: RunData | None = None) -> RunResult:
+    """Carry out one run, or return the result of one that has finished, when resuming.
+
+    Everything it writes lands in its folder under mlruns/ and, unless tracking is off, in MLflow.
+
+    Args:
+        config: of the run.
+        read: the run's data, if it has been read before.
+
+    Raises:
+        AdapterLabError: the configuration or the data are wrong; nothing has been trained.
+        TrainingDivergedError: the loss is no longer a number.
+    """
+    device = choose_device(config.hardware)
+    check(config)
+    read = read or load_data(config)
+    folder = home_of(config, read.hash)
+    with folder.lock(wait=config.study == BASES):
+        keep, finished = found(config, folder, read)
+        if finished is not None:
+            return finished
+        assembly = assemble(config, train=run, read=read)
+        keep = keep and goes_on(config, folder, assembly)
+        with open_run(config, assembly, device, folder, keep=keep) as opened:
+            training, test, prefix, costs = _train_and_test(opened)
+            return opened.finish(training, test, prefix, costs)
+
+
+def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]:
+    """Train, read the test split once, and take the costs of both."""
+    assembly, device = run.assembly, run.device
+    with PeakMemory(device.accelerator) as memory:
+        start = time.perf_counter()
+        prefix = frozen_prefix(run.config, assembly, device)
+        training = _train(run)
+        test = predict(assembly.adapted, assembly.data, "test", device.torch)
+        wall_seconds = time.perf_counter() - start
+    costs: Costs = {
+        "train_seconds": (training.seconds + prefix.seconds, ""),
+        "prefix_seconds": (prefix.seconds, ""),
+        "wall_seconds": (wall_seconds, ""),
+        "samples_per_second": (training.samples_per_second, training.why),
+        "peak_memory_mib": (memory.mib, memory.why or ""),
+    }
+    if run.resumed:
+        costs = dict.fromkeys(costs, (None, "the run was interrupted and resumed"))
+    return training, test, prefix, costs
+
+
+def _train(run: OpenRun) -> Training:
+    """Train alone, or go on alone with what began in a pack."""
+    config, assembly = run.config, run.assembly
+    classes = len(assembly.data.classes)
+    saved = load_lane(run.folder.checkpoints, assembly.adapted.state())
+    if saved is None:
+        from adapterlab.training.lightning.fit import fit  # loads Lightning, which packs do without
+
+        return fit(
+            config,
+            assembly.adapted,
+            assembly.data,
+            num_classes=classes,
+            title=run_name(config),
+            device=run.device,
+            folder=run.folder.checkpoints,
+            report=run.report,
+        )
+    task = LaneTask(config, assembly.adapted, run.folder.checkpoints, run.report)
+    pack = fit_pack(
+        [task],
+        assembly.data,
+        saved=[saved],
+        num_classes=classes,
+        device=run.device,
+    )
+    return pack.training(0)
+
+
+def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
+    """Compute what the frozen first layers make of the texts, where that is exact."""
+    data, prefix = assembly.data, Prefix(0, "", seconds=0.0, gib=0.0, first_token_only=False)
+    if not isinstance(data, TextBatches):
+        return replace(prefix, why="layers of an MLP are computed faster than they are read")
+    if config.hardware.frozen_prefix == "never":
+        prefix = replace(prefix, why="hardware.frozen_prefix=never")
+    elif config.hardware.compile:
+        prefix = replace(prefix, why="hardware.compile=true")
+    else:
+        prefix = use_frozen_prefix(
+            assembly.adapted,
+            data,
+            cache=config.mlruns / "cache",
+            max_gib=config.hardware.prefix_gib,
+            epochs=config.epochs,
+            device=device.torch,
+            precision=device.precision,
+        )
+    log.info("%s: frozen prefix %s", run_name(config), prefix.described())
+    return prefix

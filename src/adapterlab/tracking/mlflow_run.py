@@ -1,0 +1,235 @@
+"""Logging to MLflow: which run, and how it ends. `trackers` writes what it reports.
+
+A store on this machine is written at once; what goes to a server is written to a journal in the
+run's folder first, and brought to it by a thread: a server that is away holds no training up.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from adapterlab.base.errors import with_type
+from adapterlab.base.full_disk import last_words
+from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, this_process
+from adapterlab.base.redaction import public, redacted, without_password
+from adapterlab.base.signals import at_sudden_end
+from adapterlab.config.multirun import current_multirun
+from adapterlab.config.parsing import to_container
+from adapterlab.config.schema import BASES, Config
+from adapterlab.tracking.client import connect, known_experiment, server
+from adapterlab.tracking.link import RunLink
+from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.journal import Address, Journal
+from adapterlab.tracking.servers.patience import PATIENCE, PatientClient, calm
+from adapterlab.tracking.stores.uris import artifact_location
+from adapterlab.tracking.study_run import open_study_run, status_after
+from adapterlab.tracking.trackers import JournalTracker, MLflowTracker, Tracker, flattened
+
+IDENTITY = ("config_hash", "data_hash", "kind", "study")
+"""Tags by which a run is found again that was killed before its id was written down."""
+
+ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
+"""Tags in which such a run may not differ; one from before there were these may lack them."""
+
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow shows a run below that of its study."""
+
+
+def is_logged(config: Config, run_id: str | None) -> bool:
+    """Say whether the store has a run to its end; True where tracking is off.
+
+    A process may be killed after it has written a run's result, and before it has logged it.
+
+    Raises:
+        AdapterLabError: no store answers.
+    """
+    if not config.tracking.enabled:
+        return True
+    client = connect(config.tracking.uri, config.mlruns)
+    if run_id is None or not _is_there(client, run_id):
+        return False
+    return bool(client.get_run(run_id).info.status == "FINISHED")
+
+
+@contextmanager
+def tracked(
+    config: Config,
+    link: RunLink,
+    run_id: str | None = None,
+    *,
+    name: str,
+    tags: Mapping[str, str] | None = None,
+    resume: bool = False,
+) -> Iterator[Tracker]:
+    """Open a run's tracker and see that the run does not outlive its process as RUNNING.
+
+    The run has its tags from its first moment, and its configuration as parameters.
+
+    An exception marks it FAILED, with the error's first line as the tag `error`; an interrupt
+    (Ctrl-C, SIGTERM) marks it KILLED.
+
+    Args:
+        config: of the run.
+        link: of the run, whose folder is held.
+        run_id: the MLflow run to go on with, when resuming.
+        name: the run's name.
+        tags: of the run.
+        resume: go on with the run of this identity, if `run_id` is not known: a process may have
+            been killed between creating the run and writing down its id.
+    """
+    if not config.tracking.enabled:
+        yield Tracker()
+        return
+    client = connect(config.tracking.uri, config.mlruns)
+    tracker: Tracker | None = None
+    multirun = _multirun(config)
+    try:
+        with calm(client):
+            opened, parent = _opened(
+                client, config, link, run_id, name=name, tags=tags or {}, resume=resume
+            )
+            last = parent.get(PARENT) if multirun is None else None
+            tracker = _tracker(client, config, link, opened.info.run_id, name, last)
+        known, params = opened.data, flattened(public(to_container(config)))
+        own = {**(tags or {}), **parent, PROCESS_TAG: this_process()}
+        tracker.log(
+            # MLflow refuses to change a parameter that is there.
+            params={key: value for key, value in params.items() if key not in known.params},
+            tags={k: value for k, value in own.items() if known.tags.get(k) != value},
+        )
+        with at_sudden_end(partial(tracker.end, "KILLED")):
+            yield tracker
+    except BaseException as error:
+        if tracker is not None:
+            # The error itself matters more than a store that cannot take the news.
+            with contextlib.suppress(Exception):
+                ended = partial(tracker.end, status_after(error), _told(error))
+                with at_sudden_end(partial(tracker.end, "KILLED")):
+                    last_words(config.mlruns, ended)
+        raise
+    # A multirun waits for its server once, at its end.
+    patience = PATIENCE if multirun is None else 0.0
+    last_words(config.mlruns, partial(tracker.end, "FINISHED", patience=patience))
+
+
+def _tracker(
+    client: Any, config: Config, link: RunLink, run_id: str, name: str, parent: str | None
+) -> Tracker:
+    """Return what writes to an MLflow run, and ends that of its study with it, if one is given."""
+    link.remember(run_id)
+    if not isinstance(client, PatientClient):
+        return MLflowTracker(client, run_id, parent)
+    assert config.tracking.uri is not None
+    _, courier = server(config.tracking.uri)
+    address = Address(run_id, without_password(config.tracking.uri), name, parent)
+    return JournalTracker(courier, Journal(link.folder, address))
+
+
+def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
+    """Mark a run as FAILED whose process has died without a word; one that had ended stays."""
+    if run_id is None or not config.tracking.enabled:
+        return
+    client = connect(config.tracking.uri, config.mlruns)
+    if _is_there(client, run_id) and client.get_run(run_id).info.status == "RUNNING":
+        if (said := _told(error)) is not None:
+            client.set_tag(run_id, "error", said)
+        client.set_terminated(run_id, status_after(error))
+
+
+def _told(error: BaseException) -> str | None:
+    """Return the tag `error` of a run that an exception ends; None for an interrupt."""
+    if status_after(error) != "FAILED":
+        return None
+    return redacted(with_type(error))[:500]
+
+
+def _opened(
+    client: Any,
+    config: Config,
+    link: RunLink,
+    run_id: str | None,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+    resume: bool,
+) -> tuple[Any, dict[str, str]]:
+    """Return the run to go on with, running again, or a new one, and the tag of its parent."""
+    if run_id is None or not _is_there(client, run_id):
+        experiment = _experiment_id(client, config)
+        identity = {each: tags[each] for each in IDENTITY if each in tags}
+        run_id = _found(client, experiment, identity, tags) if resume and identity else None
+    if run_id is None:
+        parent = _parent(client, config, experiment)
+        own = {**tags, **parent, PROCESS_TAG: this_process()}
+        link.expect()
+        return client.create_run(experiment, run_name=name, tags=own), parent
+    client.set_tag(run_id, PROCESS_TAG, this_process())
+    client.update_run(run_id, status="RUNNING")
+    run = client.get_run(run_id)
+    if "error" in run.data.tags:
+        client.delete_tag(run_id, "error")
+    return run, _parent(client, config, run.info.experiment_id)
+
+
+def _parent(client: Any, config: Config, experiment_id: str) -> dict[str, str]:
+    """Return the tag that names the run of a run's study, which is RUNNING; none without one."""
+    if config.study is None:
+        return {}
+    lock, multirun = config.mlruns / ".mlflow.lock", _multirun(config)
+    return {PARENT: open_study_run(client, experiment_id, config.study, lock, multirun)}
+
+
+def _multirun(config: Config) -> str | None:
+    """Return the multirun that a run is one of; bases are trained by and by, for many studies."""
+    return None if config.study == BASES else current_multirun()
+
+
+def _is_there(client: Any, run_id: str) -> bool:
+    """Say whether the store has a run; people delete runs and move stores."""
+    try:
+        stage = client.get_run(run_id).info.lifecycle_stage
+    except Exception as error:
+        if trouble(error) is Trouble.GONE:
+            return False
+        raise
+    return bool(stage == "active")
+
+
+def _found(
+    client: Any, experiment_id: str, identity: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Return the latest run that has this identity and did not finish, None if there is none.
+
+    The lock of the run's folder is held: no process of this host is carrying it out.
+    """
+    asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
+    query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
+    for run in client.search_runs([experiment_id], query):
+        known = run.data.tags
+        if run.info.status == "RUNNING" and is_elsewhere(known.get(PROCESS_TAG)):
+            continue
+        if known.get("study") != identity.get("study"):  # a query cannot ask for none
+            continue
+        if all(known.get(name, tags.get(name)) == tags.get(name) for name in ALIKE):
+            return str(run.info.run_id)
+    return None
+
+
+def _experiment_id(client: Any, config: Config) -> str:
+    from mlflow.exceptions import MlflowException
+
+    tracking = config.tracking
+    found = known_experiment(client, config)
+    if found is None:
+        # Artifacts go where the experiment says since it was made, wherever a run is started.
+        location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except MlflowException:
+            # Another process was faster.
+            found = known_experiment(client, config)
+            if found is None:
+                raise
+    return str(found.experiment_id)

@@ -1,0 +1,1 @@
+"""Where MLflow keeps runs: a sqlite file, a database elsewhere."""

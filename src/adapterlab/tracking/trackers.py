@@ -1,0 +1,157 @@
+"""What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapterlab.base.interrupts import undisturbed
+from adapterlab.tracking.servers import delivery
+from adapterlab.tracking.servers.courier import Courier
+from adapterlab.tracking.servers.errors import Trouble, refused, trouble
+from adapterlab.tracking.servers.journal import Entry, Journal, left
+
+log = logging.getLogger(__name__)
+
+NOTHING: Mapping[str, Any] = {}
+
+
+class Tracker:
+    """Takes what a run reports. This one keeps nothing: `tracking=none`, the folder is enough."""
+
+    run_id: str | None = None
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        metrics: Mapping[str, float] = NOTHING,
+        step: int = 0,
+    ) -> None:
+        """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones."""
+        self._take(delivery.logged(_now(), step, params, tags, metrics))
+
+    def data(self, name: str, digest: str) -> None:
+        """Name the data set that the run reads, and the hash of what is in it."""
+        self._take(delivery.data(name, digest))
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file with the run, or all that is in a folder."""
+
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """End the run; nothing is logged after that.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            error: what it failed by, in a line.
+            patience: seconds for which a server is waited for that is away.
+        """
+
+    def _take(self, entry: Entry) -> None:
+        """Keep what is reported."""
+
+
+class MLflowTracker(Tracker):
+    """Writes to one MLflow run of a store on this machine.
+
+    Its methods raise `RunRefusedError` where the store does not know the run any more.
+
+    Args:
+        client: an MLflow client.
+        run_id: the run.
+        parent: the run of its study, if this one is to end that too.
+    """
+
+    def __init__(self, client: Any, run_id: str, parent: str | None = None) -> None:
+        self.client = client
+        self.run_id: str = run_id
+        self.parent = parent
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or all that is in a folder, to the run's artifacts."""
+        log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        with self._written():
+            log(self.run_id, str(path), folder)
+
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """Set the run's status, and that of its study if it is to end with it."""
+        with self._written():
+            delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
+
+    def _take(self, entry: Entry) -> None:
+        with self._written():
+            delivery.send(self.client, self.run_id, [entry])
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        with undisturbed():
+            try:
+                yield
+            except Exception as error:
+                if trouble(error) is not Trouble.GONE:
+                    raise
+                raise refused(error, self.run_id) from None
+
+
+class JournalTracker(Tracker):
+    """Writes to a journal, which a courier brings to a server: no call waits for that.
+
+    Its methods raise `RunRefusedError` where MLflow has not taken what was written before, and
+    never will.
+
+    Args:
+        courier: of the server.
+        journal: of the run.
+    """
+
+    def __init__(self, courier: Courier, journal: Journal) -> None:
+        self.courier, self.journal = courier, journal
+        self.run_id: str = journal.address.run_id
+        courier.add(journal)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Write down where a file is, or a folder of files; it is read when it is sent."""
+        self._take(delivery.file(path, folder, self.journal.folder))
+
+    def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
+        """Write the end, and wait until MLflow has all, but for a server that is away no longer.
+
+        What it does not have then stays in the run's folder.
+        """
+        gone = self.journal.standing.refused
+        if gone is None:
+            self.journal.write(delivery.end(status, error, _now()))
+        if (why := self.courier.close(self.journal, patience)) is not None:
+            left.append(self.journal.folder)
+            log.warning(
+                "%s: MLflow has not got all of it (%s); the rest is kept in %s",
+                self.journal.address.name, why, self.journal.folder,
+            )  # fmt: skip
+
+    def _take(self, entry: Entry) -> None:
+        if self.journal.standing.refused is not None:
+            raise self.journal.standing.refused
+        self.journal.write(entry)
+        self.courier.notify()
+
+
+def _now() -> int:
+    """Return the milliseconds that MLflow counts."""
+    return int(time.time() * 1000)
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys: ``{"optimizer.lr": 0.001}``.
+
+    A mapping whose keys are patterns (``layers.*``), which MLflow does not take, stays a value.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value and all(name.isidentifier() for name in value):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,135 @@
+"""The LightningModule: how an adapted classifier is trained and validated."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.seeding import stream
+from adapterlab.config.schema import SGD, Adam
+from adapterlab.training.lightning.imported import pl
+from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
+from adapterlab.training.outcome import LabelledBatch, Report, require_finite
+from adapterlab.training.tally import Tally
+
+
+class Classifier(pl.LightningModule):
+    """Cross-entropy training of an adapted model.
+
+    Checkpoints hold what is trained, never the frozen base. Randomness (dropout, base and
+    adapter) is drawn anew each epoch from a stream of the seed, so a run resumed at an epoch's
+    start goes on as if it had never stopped.
+
+    Args:
+        model: what is trained.
+        num_classes: classes of the task.
+        optimizer: its options.
+        label_smoothing: share of the target spread over all classes; in training only.
+        seed: of everything drawn while training.
+        report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
+        compile: run the model through torch.compile.
+
+    Attributes:
+        history: metrics by epoch, from 1; kept in checkpoints.
+    """
+
+    strict_loading = False
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        num_classes: int,
+        optimizer: SGD | Adam,
+        *,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        report: Report | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.options = optimizer
+        self.label_smoothing = label_smoothing
+        self.seed = seed
+        self.report = report
+        self.history: dict[int, dict[str, float]] = {}
+        self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
+        self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
+        self._plateau_state: dict[str, Any] | None = None
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the logits, [batch, C]."""
+        return self._call(inputs)
+
+    def configure_optimizers(self) -> Any:
+        """Set up the optimizer over what the strategy trains, and the schedule."""
+        self.optimizer = make_optimizer(self._trained(), self.options)
+        self.plateau = make_plateau(self.optimizer, self.options)
+        if self.plateau is not None:
+            if self._plateau_state is not None:
+                self.plateau.load_state_dict(self._plateau_state)
+            return self.optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = make_schedule(self.optimizer, total, self.options)
+        return [self.optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def on_train_epoch_start(self) -> None:
+        """Start this epoch's random streams."""
+        torch.manual_seed(stream(self.seed, "epoch", self.current_epoch))
+        self.model.reseed(stream(self.seed, "dropout", self.current_epoch))
+        self.train_tally.reset()
+
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
+        """Return the loss of a batch."""
+        logits = self(batch.inputs)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        self.train_tally.add(logits, batch.labels, loss)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self.val_tally.reset()
+
+    def validation_step(self, batch: LabelledBatch, batch_index: int) -> None:
+        """Count a batch."""
+        logits = self(batch.inputs)
+        self.val_tally.add(logits, batch.labels, F.cross_entropy(logits, batch.labels))
+
+    def on_train_epoch_end(self) -> None:
+        """Gather the epoch's metrics, refuse a diverged training, and follow the plateau.
+
+        This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
+        Lightning would step a plateau schedule after, and a resumed run would miss that step.
+        """
+        epoch = self.current_epoch + 1
+        metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
+        metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
+        metrics["train/lr"] = self.optimizer.param_groups[0]["lr"]
+        require_finite(metrics, epoch, self.options)
+        self.log_dict(metrics)
+        self.history[epoch] = metrics
+        if self.plateau is not None:
+            self.plateau.step(metrics["val/loss"])
+        if self.report is not None:
+            self.report(epoch, metrics)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained, the history and the plateau's state."""
+        checkpoint["state_dict"] = self.saved_state()
+        checkpoint["history"] = self.history
+        checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
+
+    def saved_state(self) -> dict[str, Tensor]:
+        """Return what of the model is kept in checkpoints, by its names there."""
+        return {f"model.model.{name}": tensor for name, tensor in self.model.state().items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up history and plateau where they were."""
+        self.history = checkpoint["history"]
+        self._plateau_state = checkpoint["plateau"]
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        return iter(self.model.trainable().values())

@@ -1,0 +1,1 @@
+"""Training the lanes of a pack, all in one loop."""

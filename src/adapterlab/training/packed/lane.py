@@ -1,0 +1,165 @@
+"""What becomes of a lane while its pack trains: its history, its best epoch, its end."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from adapterlab.adapters import AdaptedModel
+from adapterlab.base.files import write_torch
+from adapterlab.config.schema import Config
+from adapterlab.training.checkpoints import damaged, loaded, require_history, require_same
+from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
+
+
+@dataclass(frozen=True)
+class LaneTask:
+    """A run that is trained as a lane.
+
+    Attributes:
+        config: its epochs, optimizer, selection, early stopping and seeds.
+        model: what is trained; it has the best epoch's parameters in the end.
+        folder: for its checkpoint.
+        report: called after every epoch.
+    """
+
+    config: Config
+    model: AdaptedModel
+    folder: Path
+    report: Report
+
+
+@dataclass
+class LaneProgress:
+    """How far a lane has come, and what it goes on from.
+
+    Attributes:
+        epochs: that are done.
+        history: metrics by epoch, from 1.
+        best_epoch: the first of the epochs that validation likes best; 0 before there is one.
+        best_state: trained parameters after that epoch.
+        waited: epochs since.
+        seconds: the lane's share of its packs' time: each epoch's, divided among its lanes.
+        error: why the lane was given up, None otherwise.
+        resumed: whether an earlier process trained part of it.
+    """
+
+    epochs: int = 0
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    waited: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+    resumed: bool = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let what goes wrong with this lane's own files or reports end this lane only."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
+    def end_epoch(
+        self, task: LaneTask, metrics: dict[str, float], state: Mapping[str, Tensor]
+    ) -> None:
+        """Take in an epoch, as Lightning's callbacks for a run alone do.
+
+        Args:
+            task: of the lane.
+            metrics: of the epoch.
+            state: trained parameters after it; copied if they are the best.
+        """
+        epoch = self.epochs + 1
+        try:
+            require_finite(metrics, epoch, task.config.optimizer)
+        except TrainingDivergedError as error:
+            self.error = error
+            return
+        self.epochs, self.history[epoch] = epoch, metrics
+        better = self._is_better(task.config.select_on, epoch)
+        if better or not self.best_epoch:
+            self.best_epoch = epoch
+            self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self.waited = 0 if better else self.waited + 1
+        task.report(epoch, metrics)
+
+    def has_ended(self, config: Config) -> bool:
+        """Say whether there is nothing left to train."""
+        patience = math.inf if config.early_stopping is None else config.early_stopping
+        return self.error is not None or self.epochs >= config.epochs or self.waited >= patience
+
+    def _is_better(self, select_on: str, epoch: int) -> bool:
+        def score(number: int) -> np.float32:
+            # In the precision that Lightning logs and compares in, and from what it begins with:
+            # a first loss that is infinite in it is no better.
+            worst = math.inf if select_on == "loss" else -math.inf
+            with np.errstate(over="ignore"):
+                return np.float32(self.history[number][f"val/{select_on}"] if number else worst)
+
+        new, best = score(epoch), score(self.best_epoch)
+        return bool(new < best if select_on == "loss" else new > best)
+
+
+def lane_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in `folder` that a lane goes on from."""
+    return folder / "lane.ckpt"
+
+
+def save_lane(
+    folder: Path, progress: LaneProgress, state: Mapping[str, Tensor], optimizer: dict[str, Any]
+) -> None:
+    """Write what a lane goes on from; the file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = lane_checkpoint(folder)
+    values = {**vars(progress), "error": None}
+    # Copies, since views would be saved with all lanes' parameters behind them.
+    own = {name: tensor.detach().clone() for name, tensor in state.items()}
+    saved = {"progress": values, "state": own, "optimizer": optimizer}
+    write_torch(path, saved)
+
+
+@dataclass(frozen=True)
+class SavedLane:
+    """What a lane goes on from."""
+
+    progress: LaneProgress
+    state: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def load_lane(folder: Path, state: Mapping[str, Tensor]) -> SavedLane | None:
+    """Read what `save_lane` wrote; None if there is nothing.
+
+    Args:
+        folder: of the checkpoints.
+        state: of the model, as the checkpoint must have it.
+
+    Raises:
+        CheckpointError: the file is damaged, no lane's checkpoint, or of another model.
+    """
+    path = lane_checkpoint(folder)
+    if not path.is_file():
+        return None
+    saved = loaded(path)
+    try:
+        progress = LaneProgress(**saved["progress"] | {"error": None, "resumed": True})
+        own, optimizer = saved["state"], saved["optimizer"]
+        counts = (progress.epochs, progress.best_epoch, progress.waited)
+        numbers = all(isinstance(count, int) and count >= 0 for count in counts)
+        tensors = {"plateau", "tensors"} <= optimizer.keys()
+        known = progress.history.keys() >= {progress.best_epoch or progress.epochs}
+    except (KeyError, TypeError, AttributeError):
+        raise damaged(path, "it is no checkpoint of a lane") from None
+    if not (numbers and tensors and (known or not progress.epochs)):
+        raise damaged(path, "it is no checkpoint of a lane")
+    require_history(progress.history, path)
+    for one in (own, progress.best_state) if progress.best_epoch else (own,):
+        require_same(one, state, path)
+    return SavedLane(progress, own, optimizer)

@@ -1,0 +1,172 @@
+"""The training loop of a pack: as many trainings at once as it has lanes."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adapterlab.base.seeding import stream
+from adapterlab.data.batches import SplitBatches
+from adapterlab.packing import PackedModel
+from adapterlab.training.hardware import Device, autocast
+from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
+from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
+from adapterlab.training.packed.optimizers import LaneOptimizer
+from adapterlab.training.tally import LaneTally
+
+OnStep = Callable[[int], None]
+"""Takes the number of lanes that have just taken a step."""
+
+
+class PackTrainer:
+    """Cross-entropy training of the lanes of a pack.
+
+    Every lane has its own optimizer options, random streams, history, best epoch and end, as
+    `Classifier` and its callbacks have for a run alone. A lane that has ended leaves the pack.
+
+    A plain loop: a step of many small lanes takes no longer than what Lightning's Trainer does
+    around it, and to import Lightning takes longer than to train them.
+
+    Args:
+        pack: what is trained; it is on its device.
+        tasks: of its lanes, in their order.
+        progress: likewise; filled in.
+        data: of any of the runs; each lane reads the training batches in its own order.
+        num_classes: classes of the task.
+        device: where it computes, and in what precision.
+        optimizer_states: of the lanes, where the training goes on.
+        on_step: called after every step.
+    """
+
+    def __init__(
+        self,
+        pack: PackedModel,
+        tasks: Sequence[LaneTask],
+        progress: Sequence[LaneProgress],
+        data: SplitBatches[Any, Any],
+        *,
+        num_classes: int,
+        device: Device,
+        optimizer_states: Sequence[dict[str, Any]],
+        on_step: OnStep,
+    ) -> None:
+        self.pack, self.tasks, self.progress, self.data = pack, list(tasks), list(progress), data
+        self.num_classes, self.device, self.on_step = num_classes, device, on_step
+        self._samples, self._sampling_seconds = 0, 0.0
+        self._taken = 0
+        self._epoch = progress[0].epochs
+        options = [task.config.optimizer for task in tasks]
+        self._optimizer = LaneOptimizer(
+            pack,
+            options,
+            total=data.steps * tasks[0].config.epochs,
+            steps=data.steps * self._epoch,
+            states=optimizer_states,
+        )
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Of all lanes together, without warm-up and validation; None where it was not measured."""
+        return self._samples / self._sampling_seconds if self._samples else None
+
+    def train(self) -> None:
+        """Train until all lanes have ended."""
+        while self.tasks:
+            start = time.perf_counter()
+            train = self._train_epoch()
+            validation = self._validate()
+            self._end_epoch(train, validation, time.perf_counter() - start)
+
+    def _train_epoch(self) -> list[dict[str, float]]:
+        """Take a step on every batch; return each lane's metrics."""
+        # The random streams of this epoch are those of a run alone.
+        seeds = [stream(task.config.init_seed, "training") for task in self.tasks]
+        self.pack.reseed(
+            [stream(seed, "epoch", self._epoch) for seed in seeds],
+            [stream(seed, "dropout", self._epoch) for seed in seeds],
+        )
+        tally = self._tally()
+        orders = sorted({task.config.order_seed for task in self.tasks})
+        of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
+        since: float | None = None
+        for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
+            if since is None and self._taken >= WARM_UP_STEPS:
+                since = now(self.device.torch)
+            labels = batch.labels.view(len(orders), -1)
+            self._step(batch.inputs, labels[of_lanes], tally)
+            self._taken += 1
+            if since is not None:
+                self._samples += labels.shape[1] * self.pack.count
+            self.on_step(self.pack.count)
+        if since is not None:
+            self._sampling_seconds += now(self.device.torch) - since
+        return tally.compute()
+
+    def _step(self, inputs: Any, labels: Tensor, tally: LaneTally) -> None:
+        """Train on a batch of every stream; labels are the lanes', ``[K, B]``."""
+        with autocast(self.device.torch, self.device.precision):
+            logits = self.pack(inputs, labels.shape[1])
+            losses = _losses(logits, labels, self.tasks[0].config.label_smoothing)
+        tally.add(logits, labels, losses)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    @torch.inference_mode()
+    def _validate(self) -> list[dict[str, float]]:
+        """Return each lane's metrics on the validation split, which all lanes share."""
+        tally, in_training = self._tally(), [m for m in self.pack.modules() if m.training]
+        self.pack.eval()
+        batch: LabelledBatch
+        for batch in self.data.batches("validation", self.device.torch):
+            labels = batch.labels.expand(self.pack.count, -1)
+            with autocast(self.device.torch, self.device.precision):
+                logits = self.pack(batch.inputs, len(batch.labels), together=True)
+                losses = _losses(logits, labels)
+            tally.add(logits, labels, losses)
+        for module in in_training:  # which leaves out what is frozen without dropout
+            module.training = True
+        return tally.compute()
+
+    def _end_epoch(
+        self,
+        train: Sequence[dict[str, float]],
+        validation: Sequence[dict[str, float]],
+        seconds: float,
+    ) -> None:
+        """Tell every lane how its epoch went, save it, and go on with those that have not ended."""
+        lanes = range(self.pack.count)
+        for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
+            metrics = {f"train/{name}": value for name, value in train[lane].items()}
+            metrics |= {f"val/{name}": value for name, value in validation[lane].items()}
+            metrics["train/lr"] = self._optimizer.rate(lane)
+            progress.seconds += seconds / self.pack.count
+            with progress.alone():
+                progress.end_epoch(task, metrics, self.pack.lane_state(lane))
+        self._optimizer.end_epoch([metrics["loss"] for metrics in validation])
+        going_on = []
+        for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
+            if progress.error is None:
+                state, optimizer = self.pack.lane_state(lane), self._optimizer.lane_state(lane)
+                with progress.alone():
+                    save_lane(task.folder, progress, state, optimizer)
+            if not progress.has_ended(task.config):
+                going_on.append(lane)
+        self._epoch += 1
+        if going_on and len(going_on) < self.pack.count:
+            self._optimizer.keep(going_on)
+        self.tasks = [self.tasks[lane] for lane in going_on]
+        self.progress = [self.progress[lane] for lane in going_on]
+
+    def _tally(self) -> LaneTally:
+        return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)
+
+
+def _losses(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return each lane's mean loss, [K], from logits [K, B, C] and labels [K, B]."""
+    flat = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing, reduction="none"
+    )
+    return flat.view(labels.shape).mean(1)

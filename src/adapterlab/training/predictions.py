@@ -1,0 +1,118 @@
+"""Logits of a model on a split, and the file that keeps them for paired tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+from adapterlab.base.files import writing
+from adapterlab.data.batches import SplitBatches, SplitName
+from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
+from adapterlab.packing import PackedModel
+from adapterlab.training.outcome import TrainingDivergedError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits [N, C] and labels [N] of a split, in the split's order."""
+
+    logits: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on.
+
+        Raises:
+            TrainingDivergedError: a logit is no number. The loss of the last epoch may still be
+                one, where the source task or the test split has larger activations.
+        """
+        broken = int((~np.isfinite(self.logits)).any(axis=1).sum())
+        if broken:
+            raise TrainingDivergedError(
+                f"{broken} of {len(self.logits)} examples have logits that are not finite after "
+                "training; try a lower optimizer.lr, or optimizer.clip_norm"
+            )
+        return classification_metrics(self.logits, self.labels, self.classes)
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return counts [C, C], true class by predicted class."""
+        return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))
+
+    def write(self, path: Path, *, logits: bool = True) -> None:
+        """Write one row an example: row, label, prediction, logits.
+
+        `row` is the example's place in the official split as it was read, so that the same
+        example has the same row in every run, unless the run was limited to a sample.
+
+        Args:
+            path: of the file, in the Parquet format.
+            logits: write them too; with ten classes they are nine tenths of the file.
+        """
+        columns: dict[str, Any] = {
+            "row": np.arange(len(self.labels)),
+            "label": self.labels,
+            "prediction": self.logits.argmax(1),
+        }
+        if logits:
+            rows, width = self.logits.shape
+            ends = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+            columns["logits"] = pa.ListArray.from_arrays(ends, self.logits.ravel())
+        table = pa.table(columns)
+        table = table.replace_schema_metadata({"classes": "\n".join(self.classes)})
+        with writing(path) as file:
+            pq.write_table(table, file)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
+) -> Predictions:
+    """Run a model over a split, in evaluation mode; the result is in the split's order.
+
+    It computes in the precision of the model's weights, without autocast, so that evaluating
+    again gives the same logits whatever the training's precision was.
+    """
+    (one,) = _predict(model, lambda batch: model(batch.inputs)[None], data, split, device)
+    return one
+
+
+@torch.inference_mode()
+def predict_pack(
+    pack: PackedModel, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
+) -> list[Predictions]:
+    """Do as `predict` for every lane of a pack; frozen layers that lanes share run once."""
+
+    def logits(batch: Any) -> Tensor:
+        return cast(Tensor, pack(batch.inputs, len(batch.labels), together=True))
+
+    return _predict(pack, logits, data, split, device)
+
+
+def _predict(
+    model: nn.Module,
+    call: Callable[[Any], Tensor],
+    data: SplitBatches[Any, Any],
+    split: SplitName,
+    device: torch.device,
+) -> list[Predictions]:
+    """Gather the logits of each lane, ``[K, B, C]`` a batch."""
+    training = model.training
+    model.eval().to(device)
+    logits, labels = [], []
+    for batch in data.batches(split, device):
+        logits.append(call(batch).cpu())
+        labels.append(batch.labels.cpu())
+    model.train(training)
+    back = data.order(split).argsort()
+    in_order = torch.cat(labels)[back].numpy()
+    return [
+        Predictions(lane[back].numpy(), in_order, data.classes) for lane in torch.cat(logits, dim=1)
+    ]

@@ -1,0 +1,112 @@
+"""The frozen layers of a text classifier as a function from texts to features, with a name."""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from adapterlab.adapters.strategy import hash_weights
+from adapterlab.data.batches import on_device
+from adapterlab.data.text import OrderedByLength, TextBatch, cut
+from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.training.hardware import autocast
+
+_FORMAT = 1  # raise it whenever features change, so that older files are left alone
+_OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
+
+
+@dataclass(frozen=True)
+class FrozenLayers:
+    """The embeddings and first blocks of a model in evaluation mode, and how they are computed.
+
+    Args:
+        model: gives hidden states.
+        depth: how many blocks.
+        device: where the model is.
+        precision: the Trainer's; the mixed ones autocast.
+    """
+
+    model: TransformerClassifier
+    depth: int
+    device: torch.device
+    precision: str
+
+    def __call__(self, batch: TextBatch) -> Tensor:
+        """Return their output, [batch, tokens, hidden]."""
+        with autocast(self.device, self.precision):
+            return self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
+
+    @torch.inference_mode()
+    def fill(
+        self,
+        values: Tensor,
+        split: TokenizedSplit,
+        pad_token_id: int,
+        first_only: bool,
+        batch_size: int,
+        title: str | None = None,
+    ) -> None:
+        """Write the features of a split, laid out as `TokenFeatures` says, with a progress bar."""
+        draws = list(OrderedByLength(split.lengths, batch_size))
+        quiet = title is None or not sys.stderr.isatty()
+        console = Console(stderr=True)
+        for rows in track(draws, title or "", console=console, transient=True, disable=quiet):
+            batch = cut(split, rows, pad_token_id)
+            hidden = self(batch).cpu()
+            if first_only:
+                values[rows] = hidden[:, 0]
+            else:
+                real = batch.inputs["attention_mask"].bool()
+                places = split.offsets[rows, None] + torch.arange(real.shape[1])
+                values[places[real]] = hidden[real]
+
+    def weights_hash(self, batch: TextBatch) -> str:
+        """Return a digest of the weights that the output depends on, wherever they are.
+
+        Which those are is read off the graph that autograd builds: relative positions, say, are
+        embedded beside the blocks.
+        """
+        parameters = dict(self.model.named_parameters())
+        asked = {name: parameter.requires_grad for name, parameter in parameters.items()}
+        try:
+            self.model.requires_grad_(True)
+            with torch.enable_grad():
+                output = self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
+        finally:
+            for name, parameter in parameters.items():
+                parameter.requires_grad_(asked[name])
+        used, seen, ahead = set(), set(), [output.grad_fn]
+        while ahead:
+            node = ahead.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            used.add(id(getattr(node, "variable", None)))
+            ahead.extend(before for before, _ in node.next_functions)
+        unused = (name for name, parameter in parameters.items() if id(parameter) not in used)
+        return hash_weights(self.model, without=tuple(unused))
+
+    def key(self, weights: str, split: TokenizedSplit, first_only: bool) -> str:
+        """Return a digest of all that the features of a split depend on."""
+        config = self.model.model.config.to_dict()
+        parts = [
+            _FORMAT,
+            weights,
+            {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")},
+            self.depth,
+            first_only,
+            hashlib.sha256(split.tokens.numpy().data).hexdigest(),
+            hashlib.sha256(split.offsets.numpy().data).hexdigest(),
+            self.precision,
+            self.device.type,
+            torch.__version__,
+            version("transformers"),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

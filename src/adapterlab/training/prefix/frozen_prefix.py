@@ -1,0 +1,267 @@
+"""The frozen prefix: what the first layers make of a text is computed once, and trained on.
+
+Where the embeddings and the first layers of a model are frozen and unadapted, their output for a
+text never changes. Whether the rest of a model computes the same from it is not taken from the
+model's name, but tried on a few texts before anything is kept.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.amounts import duration
+from adapterlab.base.cache import filled
+from adapterlab.base.full_disk import FullDiskError
+from adapterlab.data.batches import SplitName, on_device
+from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
+from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.training.prefix.files import make_room
+from adapterlab.training.prefix.frozen_layers import FrozenLayers
+
+_GIB = 2**30
+_SPLITS: tuple[SplitName, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What came of asking for a frozen prefix.
+
+    Attributes:
+        depth: blocks that are not computed while training; 0 if it is off.
+        why: the reason then.
+        seconds: wall time of trying it out, and of computing or finding the features.
+        gib: size of the features of both splits.
+        first_token_only: whether one hidden state a text is all that the model looks at.
+        found: whether an earlier run had computed them.
+    """
+
+    depth: int
+    why: str
+    seconds: float
+    gib: float
+    first_token_only: bool
+    found: bool = False
+
+    def described(self) -> str:
+        """Say in a few words what is kept, or why nothing is."""
+        if not self.depth:
+            return f"off: {self.why}"
+        what = "of the first token" if self.first_token_only else "of all tokens"
+        origin = "found" if self.found else "computed"
+        took = duration(self.seconds)
+        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {took}"
+
+
+class _OffError(Exception):
+    """There is no prefix; the text says why."""
+
+
+def use_frozen_prefix(
+    adapted: AdaptedModel,
+    data: TextBatches,
+    *,
+    cache: Path,
+    max_gib: float,
+    epochs: int,
+    device: torch.device,
+    precision: str,
+    batch_size: int = 64,
+) -> Prefix:
+    """Let training and validation batches carry what the frozen layers make of them.
+
+    Features are kept in the cache folder, where all runs with the same frozen layers find them.
+    They are computed in the training's precision. The test split, which is read once, has none.
+
+    Args:
+        adapted: moved to `device`, and otherwise left as it is.
+        data: gets the features; where the prefix is off, it has none afterwards.
+        cache: the cache folder; the least recently used features in it give way to new ones.
+        max_gib: what all features in the cache may take together.
+        epochs: of the training.
+        device: where to compute.
+        precision: the Trainer's.
+        batch_size: texts computed together.
+    """
+    start = time.perf_counter()
+    data.detach()
+    training = adapted.training
+    try:
+        layers = _layers(adapted, device, precision)
+        adapted.eval().to(device)
+        first_only = _try_out(adapted, layers, data, epochs)
+        size, found = _attach(layers, data, first_only, cache, max_gib, batch_size)
+    except _OffError as off:
+        return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
+    finally:
+        adapted.train(training)
+    seconds = time.perf_counter() - start
+    return Prefix(layers.depth, "", seconds, size / _GIB, first_only, found)
+
+
+def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
+    """Return the frozen layers of a model, as far as its parts tell.
+
+    Raises:
+        _OffError: it has none, or they are random.
+    """
+    depth = frozen_depth(adapted)
+    model = cast(TransformerClassifier, adapted.model)
+    if not hasattr(model, "hidden_states"):
+        raise _OffError(f"{type(model).__name__} gives no hidden states")
+    if not depth:
+        raise _OffError("the strategy trains or adapts the first layer")
+    if model.frozen_dropout:
+        raise _OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
+    return FrozenLayers(model, depth, device, precision)
+
+
+def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
+    """Compare a batch's logits and gradients with those from features of its texts one by one.
+
+    Returns:
+        Whether the first token's features suffice.
+
+    Raises:
+        _OffError: the model computes something else from the features, or it is not worth it.
+    """
+    depth = layers.depth
+    split = _some_texts(data.splits["train"])
+    rows = torch.arange(len(split))
+    batch = cut(split, rows, data.pad_token_id)
+    plain = _outcome(adapted, batch, layers.device)
+    # A thousand roundings; they are relative to the largest number, see `_difference`.
+    tolerance = 1000 * torch.finfo(plain[0].dtype).eps
+    unmixed = replace(layers, precision="")
+
+    def difference(first_only: bool) -> float:
+        shape = (len(split if first_only else split.tokens), hidden.shape[-1])
+        values = torch.empty(shape, dtype=hidden.dtype)
+        unmixed.fill(values, split, data.pad_token_id, first_only, batch_size=1)
+        features = TokenFeatures(values, depth, first_only)
+        given = cut(split, rows, data.pad_token_id, features=features)
+        return _difference(plain, _outcome(adapted, given, layers.device))
+
+    try:
+        hidden = unmixed(batch)
+        apart = difference(first_only=False)
+    except Exception as error:  # whatever a model does that never expected this
+        raise _OffError(f"the model cannot go on from layer {depth} ({error})") from None
+    if hidden.requires_grad:
+        raise _OffError(f"layers beside the first {depth} are trained and part of their output")
+    if not apart <= tolerance:  # which broken numbers are not either
+        raise _OffError(
+            f"the model does not go on from layer {depth} alone: logits or gradients differ by "
+            f"{apart:.0e}, rounding allows {tolerance:.0e}"
+        )
+    first_only = depth == len(layers.model.blocks) and difference(first_only=True) <= tolerance
+    if epochs == 1 and not first_only:
+        raise _OffError("one epoch reads each text once")
+    return first_only
+
+
+def _some_texts(split: TokenizedSplit) -> TokenizedSplit:
+    """Return up to four short texts, not all of one length if there are others."""
+    order = split.lengths.argsort(stable=True)
+    last = len(order) - 1
+    rows = order[sorted({0, min(1, last), last // 4, last // 2})]
+    if split.lengths[rows[-1]] == split.lengths[rows[0]]:
+        rows = torch.cat([rows[:-1], order[-1:]])
+    texts = [split.tokens[split.offsets[row] : split.offsets[row + 1]] for row in rows]
+    offsets = F.pad(split.lengths[rows].cumsum(0), (1, 0))
+    return TokenizedSplit(torch.cat(texts), offsets, split.labels[rows], split.max_length, 0, 0)
+
+
+def _outcome(adapted: AdaptedModel, batch: TextBatch, device: torch.device) -> list[Tensor]:
+    """Return the logits of a batch, and the gradients of its loss for all that is trained."""
+    with torch.enable_grad():
+        logits = adapted(on_device(batch.inputs, device))
+        loss = F.cross_entropy(logits, batch.labels.to(device))
+        trained = list(adapted.trainable().values())
+        gradients = torch.autograd.grad(loss, trained, materialize_grads=True, allow_unused=True)
+    return [logits.detach(), *gradients]
+
+
+def _difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
+    """Return how far outcomes are apart: the largest difference over the largest number.
+
+    A gradient counts by its own largest number; where that is tiny (an attention's key bias has
+    none but rounding) by a hundredth of the largest of all gradients.
+    """
+    largest = [float(tensor.abs().max()) for tensor in expected]
+    floor = max(largest[1:]) / 100
+    scales = [largest[0], *(max(one, floor) for one in largest[1:])]
+    apart = [float((a - b).abs().max()) for a, b in zip(expected, actual, strict=True)]
+    # Not a number counts as apart, and nothing over nothing does not.
+    return max(
+        0.0 if gap == 0 else gap / scale if scale and gap == gap else float("inf")
+        for gap, scale in zip(apart, scales, strict=True)
+    )
+
+
+def _attach(
+    layers: FrozenLayers,
+    data: TextBatches,
+    first_only: bool,
+    cache: Path,
+    max_gib: float,
+    batch_size: int,
+) -> tuple[int, bool]:
+    """Find or compute the features of both splits; return their bytes, and whether all were found.
+
+    Raises:
+        _OffError: there is no room for them.
+    """
+    texts = _some_texts(data.splits["train"])
+    batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
+    with torch.inference_mode():
+        sample = layers(batch)
+    splits = {name: data.splits[name] for name in _SPLITS}
+    shapes = {
+        name: (len(split if first_only else split.tokens), sample.shape[-1])
+        for name, split in splits.items()
+    }
+    sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
+    total = sum(sizes.values())
+    if total > max_gib * _GIB:
+        raise _OffError(
+            f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}"
+        )
+    weights = layers.weights_hash(batch)
+    paths = {
+        name: cache / f"prefix-{layers.key(weights, split, first_only)}.safetensors"
+        for name, split in splits.items()
+    }
+    cache.mkdir(parents=True, exist_ok=True)
+    wanted = {paths[name]: sizes[name] for name in splits}
+    found = True
+    lacking = make_room(cache, wanted, int(max_gib * _GIB))
+    if lacking:
+        raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
+    for name, split in splits.items():
+        fill = partial(
+            layers.fill,
+            split=split,
+            pad_token_id=data.pad_token_id,
+            first_only=first_only,
+            batch_size=batch_size,
+            title=f"frozen layers of {name}",
+        )
+        try:
+            values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
+        except FullDiskError as error:
+            data.detach()
+            raise _OffError(str(error)) from None
+        data.attach(name, TokenFeatures(values, layers.depth, first_only))
+        found = found and kept
+    return total, found

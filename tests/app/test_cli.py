@@ -1,0 +1,209 @@
+"""The command line as people meet it: in a process of its own, from any folder."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapterlab.app import cli
+from adapterlab.app.arguments import expand_home
+from adapterlab.config import conf_folder
+from lab import CHECKOUT, TINY, Outcome, as_program, environment, process
+
+HEAVY = ("torch", "pytorch_lightning", "transformers", "mlflow", "sklearn", "matplotlib", "pandas")
+
+PROBE = """
+import sys
+sys.argv = ["adapterlab", *sys.argv[1:]]
+from adapterlab.app.cli import train
+try:
+    train()
+except SystemExit as stop:
+    assert stop.code in (None, 0, 2), stop.code
+print("loaded:", *sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--cfg", "job"], ["epochs=0"], ["adapter=adalora"], ["--info", "defaults"]],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_loaded_for(arguments: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        timeout=60,
+    )
+    _, _, loaded = result.stdout.rpartition("loaded:")
+    assert "hydra" in loaded.split(), result.stderr
+    assert not set(HEAVY) & set(loaded.split())
+
+
+def test_a_strategy_is_checked_without_lightning(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, "adapter.rank=0"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        timeout=60,
+    )
+    assert result.stderr.startswith("error: adapter.rank=0")
+    loaded = result.stdout.rpartition("loaded:")[2].split()
+    assert not {"pytorch_lightning", "transformers", "mlflow"} & set(loaded)
+
+
+def test_a_pack_is_trained_without_what_takes_long_to_load(tmp_path: Path) -> None:
+    own = [option for option in TINY if not option.startswith("base.")]
+    sweep = ["hydra/launcher=packed", "adapter.rank=1,2", "base=scratch", "adapter.head=train"]
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", PROBE, "-m", *own, *sweep],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        timeout=120,
+    )
+    assert "its share in a pack of 2" in result.stdout
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", result.stderr, re.MULTILINE))
+    assert "torch" in loaded
+    slow = {"pytorch_lightning", "torchvision", "transformers", "datasets", "torch._dynamo"}
+    assert not slow & loaded
+
+
+def test_help_says_what_can_be_set(tmp_path: Path) -> None:
+    result = process(tmp_path, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "python src/train.py adapter=dora model=mlp dataset=cifar10" in result.stdout
+    assert "adapter: bitfit, dora, full, head, last_layers, lora" in result.stdout
+    assert "early_stopping: null       # stop after" in result.stdout
+    assert "${oc.env:ADAPTERLAB_ROOT," in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_mistake_in_a_real_process(tmp_path: Path) -> None:
+    result = process(tmp_path / "root", "epoch=3", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: epoch is not an option; allowed: dataset, ")
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["root"])
+
+
+def test_the_configuration_can_be_printed(run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli("--cfg", "job", "adapter=dora", "--resolve")
+    assert outcome.code == 0
+    assert "rank: 8" in outcome.out
+    assert "label: dora-r8-a16" in outcome.out
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["adapter=dora"], ["adapter=full", "dataset=cifar10"], ["dataset=mnist"]]
+)
+def test_a_plan_needs_no_data_and_leaves_nothing(
+    arguments: list[str], run_cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = run_cli(*arguments, "plan=true")
+    assert outcome.code == 0
+    assert "parameters" in outcome.out
+    assert [path for path in tmp_path.rglob("*") if path != tmp_path / "mlruns"] == []
+
+
+def test_a_plan_counts_by_the_closed_form(run_cli: Callable[..., Outcome]) -> None:
+    # 64-128-10: r(d_in + d_out) = 4 * 192 on the body, 128 * 10 + 10 in the head.
+    outcome = run_cli("adapter=lora", "adapter.rank=4", "plan=true")
+    assert "2,058 of 10,378 parameters" in " ".join(outcome.out.replace("│", " ").split())
+
+
+def test_runs_from_any_folder_and_summarises(
+    run_cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    outcome = run_cli(*TINY)
+    assert outcome.code == 0, outcome.err
+    assert list(elsewhere.iterdir()) == []
+    for text in ("accuracy on the test split", "source task before, after", "limited to 96"):
+        assert text in outcome.out
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("files:")]
+    folder = Path(line.removeprefix("files:").strip())
+    assert (folder / "adapter.safetensors").is_file()
+    evaluation = run_cli(f"run={folder}", "hardware.threads=1", program=cli.evaluate)
+    assert "equal to the logged metrics, to the last digit" in evaluation.out, evaluation
+
+
+def test_a_long_path_stays_on_one_line(run_cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    root = tmp_path / ("a [bold] folder with a long name " * 3).strip()
+    outcome = run_cli(*TINY, "base=scratch", "~base.epochs", root=root)
+    assert outcome.code == 2
+    outcome = run_cli(*(o for o in TINY if "base." not in o), "base=scratch", root=root)
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("files:")]
+    assert Path(line.removeprefix("files:").strip()).is_dir()
+
+
+def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = run_cli("-m", *TINY, "study=pair", "adapter=head,bitfit", "seed=3")
+    assert outcome.code == 0, outcome.err
+    lines = [line for line in outcome.out.splitlines() if "accuracy" in line]
+    assert [line.partition(":")[0] for line in lines] == [
+        "digits_rotated-mlp-head-seed3",
+        "digits_rotated-mlp-bitfit-seed3",
+    ]
+    folder = tmp_path / "mlruns" / "runs" / "pair"
+    assert len(list(folder.iterdir())) == 2
+    assert outcome.err == f"tracking=none: there is no table; the runs are in {folder}\n"
+
+
+def test_a_diverged_run_is_one_line(run_cli: Callable[..., Outcome]) -> None:
+    arguments = [*TINY, "adapter=full", "optimizer=sgd", "optimizer.lr=1e30"]
+    outcome = run_cli(*(a for a in arguments if a != "optimizer.lr=0.01"))
+    assert outcome.code == 1  # nothing was wrong with the configuration as such
+    assert "Traceback" not in outcome.err
+    assert "try a lower optimizer.lr than 1e+30" in outcome.err.splitlines()[-1]
+
+
+def test_the_program_finds_conf_in_an_installed_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "adapterlab"
+    shutil.copytree(CHECKOUT / "conf", package / "conf")
+    monkeypatch.setattr(conf_folder, "PACKAGE", package)
+    monkeypatch.chdir(tmp_path)
+    assert conf_folder.find_conf() == package / "conf"
+    assert conf_folder.default_root() == str(tmp_path)
+
+
+def test_the_root_of_a_checkout_is_the_checkout() -> None:
+    assert conf_folder.find_conf() == CHECKOUT / "conf"
+    assert conf_folder.default_root() == str(CHECKOUT)
+
+
+def test_an_exception_that_is_no_mistake_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug of ours")
+
+    monkeypatch.setattr("adapterlab.runs.check.check", broken)
+    with as_program(tmp_path, "tracking=none"), pytest.raises(ValueError, match="a bug of ours"):
+        cli.train()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell expands none inside a word, and the documentation uses them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_home("dataset.loader.path=~/birds") == f"dataset.loader.path={tmp_path}/birds"
+    assert expand_home("adapter=lora") == "adapter=lora"
+
+
+def test_an_override_that_cannot_be_read_is_one_line(run_cli: Callable[..., Outcome]) -> None:
+    assert "study=a~b is not of the form option=value" in run_cli("study=a~b").error

@@ -1,0 +1,57 @@
+"""Pictures drawn by a process beside this one are the same files."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from adapterlab.drawing.figures import learning_curves_figure
+from adapterlab.drawing.pictures import Pictures, PicturesBeside, get_ready
+
+CURVES = {"train/loss": [(1, 0.9), (2, 0.5)], "val/loss": [(1, 0.8), (2, 0.6)]}
+MAKE = partial(learning_curves_figure, CURVES, "a run", best_epoch=2)
+
+
+def draw(pictures: Pictures, folder: Path, make: partial[Figure] = MAKE, count: int = 3) -> None:
+    folder.mkdir()
+    for number in range(count):
+        pictures.draw(make, folder / f"{number}.png")
+
+
+def this_process_only(parent: int) -> Figure:
+    """End the process that draws, unless it is the one that asked."""
+    if os.getpid() != parent:
+        os._exit(1)
+    return MAKE()
+
+
+def test_they_are_the_same_files(tmp_path: Path) -> None:
+    get_ready()
+    pictures = PicturesBeside()
+    draw(pictures, tmp_path / "beside", count=6)
+    pictures.wait()
+    assert pictures.drawn()
+    draw(Pictures(), tmp_path / "here", count=1)
+    expected = (tmp_path / "here" / "0.png").read_bytes()
+    assert [path.read_bytes() for path in (tmp_path / "beside").iterdir()] == [expected] * 6
+    pictures.wait()  # there is nothing left to wait for
+
+
+def test_what_a_dead_process_has_not_drawn_is_drawn_here(tmp_path: Path) -> None:
+    pictures = PicturesBeside()
+    draw(pictures, tmp_path / "beside", partial(this_process_only, os.getpid()))
+    pictures.wait()
+    assert len(list((tmp_path / "beside").iterdir())) == 3
+    later = PicturesBeside()  # a new process is started
+    draw(later, tmp_path / "later")
+    later.wait()
+    assert len(list((tmp_path / "later").iterdir())) == 3
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    pictures = PicturesBeside()
+    pictures.draw(MAKE, tmp_path / "missing" / "a.png")
+    with pytest.raises(OSError, match="missing"):
+        pictures.wait()

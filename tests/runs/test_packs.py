@@ -1,0 +1,118 @@
+"""The law of packs for whole runs: what a run leaves does not depend on its company."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from adapterlab.config.schema import Config
+from adapterlab.runs import single
+from adapterlab.runs.folder import RunResult
+from adapterlab.runs.pack import run_pack
+from lab import tiny
+from reviews import small, write_reviews
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+IMAGES = (
+    "hardware.precision=64-true",
+    "limit=640",
+    "epochs=20",
+    "optimizer.lr=0.002",
+    "base.head=new",
+)
+TEXTS = ("hardware.precision=64-true", "epochs=12", "optimizer.lr=0.002", "model.hidden_size=32")
+
+SPREAD: dict[str, Sequence[str]] = {
+    "head": ["optimizer.lr=0.004", "optimizer.weight_decay=0.1", "SEED"],
+    "last_layers": ["optimizer.lr=0.001", "optimizer.clip_norm=0.1", "SEED"],
+    "bitfit": ["optimizer.lr=0.004", "optimizer.clip_norm=0.1", "SEED"],
+    "lora": ["adapter.rank=2", "adapter.dropout=0.3", "SEED"],
+    "dora": ["adapter.rank=2", "adapter.scaling=alpha_over_sqrt_rank", "SEED"],
+    "full": ["optimizer.lr=0.001", "optimizer.schedule=cosine", "SEED"],
+}
+"""In what the lanes of each strategy differ."""
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
+
+
+def overrides(strategy: str, count: int, seed: str) -> list[list[str]]:
+    """Return what each lane overrides: any of a strategy's options, or several of them."""
+    lanes = []
+    for lane in range(count):
+        chosen = [o for bit, o in enumerate(SPREAD[strategy]) if (lane + 1) >> bit & 1]
+        chosen = [option.replace("SEED", f"{seed}={1 + lane // 4}") for option in chosen]
+        if lane >= 7:  # by then all combinations have been used
+            chosen.append(f"{seed}=5")
+        lanes.append(
+            [f"adapter={strategy}", *chosen, f"select_on={['accuracy', 'loss'][lane % 2]}"]
+        )
+    return lanes
+
+
+def assert_same_runs(alone: RunResult, lane: RunResult, bound: float) -> None:
+    """Compare all that a run leaves: history, metrics, predictions, adapter."""
+    assert alone.history.keys() == lane.history.keys()
+    for epoch, metrics in alone.history.items():
+        assert lane.history[epoch] == pytest.approx(metrics, rel=bound, abs=bound)
+    measured = {name for name in alone.metrics if not name.startswith("cost/")}
+    assert measured == {name for name in lane.metrics if not name.startswith("cost/")}
+    for name in measured:
+        assert lane.metrics[name] == pytest.approx(alone.metrics[name], rel=bound, abs=bound), name
+    sources = [run.folder / "source_predictions.parquet" for run in (alone, lane)]
+    if "source/accuracy_after" in measured:
+        assert pq.read_table(sources[0]).equals(pq.read_table(sources[1]))
+    tables = [
+        pq.read_table(run.folder / "predictions.parquet").to_pandas() for run in (alone, lane)
+    ]
+    assert (tables[0].prediction == tables[1].prediction).all()
+    logits = [np.stack(list(table.logits)) for table in tables]
+    np.testing.assert_allclose(logits[1], logits[0], rtol=bound * 100, atol=bound * 100)
+    adapters = [load_file(run.folder / "adapter.safetensors") for run in (alone, lane)]
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, tensor in adapters[0].items():
+        np.testing.assert_allclose(adapters[1][name], tensor, rtol=bound * 100, atol=bound * 100)
+
+
+def assert_the_law(configs: Sequence[Config], bound: float) -> list[RunResult]:
+    alone = [single.run(config) for config in configs]
+    # Their folders are the same; what the runs alone left is read before the pack replaces it.
+    kept = [_kept(result) for result in alone]
+    packed = run_pack(configs)
+    for own, lane in zip(kept, packed, strict=True):
+        assert isinstance(lane, RunResult), lane
+        assert_same_runs(own, lane, bound)
+    return [lane for lane in packed if isinstance(lane, RunResult)]
+
+
+def _kept(result: RunResult) -> RunResult:
+    elsewhere = result.folder.with_name(f"alone-{result.folder.name}")
+    result.folder.rename(elsewhere)
+    return replace(result, folder=elsewhere)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+@pytest.mark.parametrize("strategy", SPREAD)
+def test_images(strategy: str, count: int, lab_root: Path) -> None:
+    study = f"study=law-{strategy}-{count}"
+    lanes = overrides(strategy, count, "seed")
+    assert_the_law([tiny(lab_root, study, *IMAGES, *lane) for lane in lanes], 1e-10)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+@pytest.mark.parametrize("strategy", ["head", "last_layers", "bitfit", "lora", "dora"])
+def test_texts(strategy: str, count: int, lab_root: Path, reviews: Path) -> None:
+    study = f"study=law-texts-{strategy}-{count}"
+    base = single.run(small(lab_root, reviews, *TEXTS, "adapter=full", "epochs=1"))
+    fixed = ["base=checkpoint", f"base.path={base.folder / 'adapter.safetensors'}", "base.head=new"]
+    lanes = overrides(strategy, count, "init_seed")
+    assert_the_law(
+        [small(lab_root, reviews, study, *fixed, *TEXTS, *lane) for lane in lanes], 1e-10
+    )

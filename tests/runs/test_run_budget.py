@@ -1,0 +1,92 @@
+"""Runs with a budget: what is solved is part of the run as if it had been written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from adapterlab.runs.folder import read_config
+from adapterlab.runs.identity import config_hash
+from adapterlab.tracking.stores.uris import default_uri
+from lab import TINY, Outcome, tiny
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+OPTIONS = tuple(option for option in TINY if option != "tracking=none")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "packed"])
+def test_a_study_at_one_budget(
+    launcher: str, lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    """64-128-10: 192 a rank and 1,290 in the head; DoRA 128 more."""
+    study = f"budget-{launcher}"
+    outcome = run_cli(
+        "-m", f"hydra/launcher={launcher}", *OPTIONS, "adapter=lora,dora,head", "budget=3000",
+        "seed=0,1", f"study={study}", root=lab_root,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    assert "budget: 3,000 asked, 2,826 trained (94.2%) by lora-r8-a16" in outcome.err
+    assert "budget: 3,000 asked, 2,954 trained (98.5%) by dora-r8-a16" in outcome.err
+    assert "budget: 3,000 asked, 1,290 trained (43.0%) by head" in outcome.err
+    assert outcome.err.count("asked") == (3 if launcher == "packed" else 6)
+    client = MlflowClient(default_uri(lab_root / "mlruns"))
+    experiment = client.get_experiment_by_name("adapterlab").experiment_id
+    runs = client.search_runs([experiment], f"tags.study = '{study}' and tags.kind = 'run'")
+    assert len(runs) == 6
+    for run in runs:
+        assert run.data.tags["budget"] == run.data.params["budget"] == "3000"
+        assert run.data.metrics["budget/asked"] == 3000
+        assert run.data.metrics["budget/near"] == run.data.metrics["params/trainable"] / 3000
+
+
+def test_the_solved_rank_names_the_run(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:
+    options = [option for option in TINY if not option.startswith("base.")]
+    outcome = run_cli(*options, "base=scratch", "budget=25%", "adapter.rank=4")
+    assert outcome.code == 0, outcome
+    (folder,) = (tmp_path / "mlruns" / "runs" / "single").iterdir()
+    assert "lora-r5-a20" in folder.name  # 25% of 9,610 are 2,402; alpha/rank stays 4
+    config = read_config(folder / "config.yaml")
+    assert (config.budget, config.adapter["rank"], config.adapter["alpha"]) == ("25%", 5, 20)
+    written = tiny(tmp_path, "base=scratch", "adapter.rank=5", "adapter.alpha=20")
+    assert config_hash(config) == config_hash(written)
+    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    assert (metrics["budget/asked"], metrics["params/trainable"]) == (2402, 2250)
+
+
+def test_a_plan_says_it(run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli("plan=true", "budget=1000")
+    assert "LoRA rank 1, scale 2" in outcome.out
+    assert outcome.err.splitlines() == [
+        "budget: 1,000 asked, 1,482 trained (148.2%) by lora-r1-a2",
+        "warning: budget=1000: adapter.rank=1 is the least, and trains 482 more parameters than "
+        "asked",
+    ]
+
+
+def test_what_only_files_tell_is_read(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("down", "up", "left"):
+            folder = tmp_path / "pictures" / split / label
+            folder.mkdir(parents=True)
+            for number in range(20):
+                pixels = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    options = ["dataset=image_folder", f"dataset.loader.path={tmp_path / 'pictures'}"]
+    outcome = run_cli("plan=true", "base=scratch", *options, "budget=5000")
+    assert outcome.code == 0, outcome
+    # 432-128-3: 560 a rank and 387 in the head.
+    assert "budget: 5,000 asked, 4,867 trained (97.3%) by lora-r8-a16" in outcome.err
+
+
+@pytest.mark.parametrize("budget", ["abc", "0%", "101%", "1.%", "-1%"])
+def test_what_is_no_budget(budget: str, run_cli: Callable[..., Outcome]) -> None:
+    assert run_cli("plan=true", f"budget={budget}").error == (
+        f"budget={budget} should be a number of parameters, such as 10000, or a share of the "
+        "base, such as 1%"
+    )

@@ -1,0 +1,386 @@
+"""Whole runs on texts: a small random BERT over small files, from the command line's options."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config import conf_folder
+from adapterlab.config.schema import Base, PretrainedBase, ScratchBase
+from adapterlab.runs import single
+from adapterlab.runs.assembly import assemble
+from adapterlab.runs.base_weights import base_run
+from adapterlab.runs.check import check, high_rate
+from adapterlab.runs.evaluation import Request, evaluate_saved
+from adapterlab.runs.folder import RunResult
+from adapterlab.runs.identity import config_hash
+from adapterlab.runs.single import run
+from lab import ONE_THREAD, Outcome, tiny
+from reviews import SMALL, small, write_reviews
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+STRATEGIES = sorted(path.stem for path in (conf_folder.CONF / "adapter").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
+
+
+def evaluated(
+    result: RunResult, split: str = "test", data_dir: Path | None = None
+) -> dict[str, float]:
+    request = Request(
+        run=str(result.folder),
+        split=split,  # type: ignore[arg-type]
+        tracking_uri=None,
+        root=str(result.folder.parents[3]),
+        data_dir=data_dir and str(data_dir),
+        hardware=ONE_THREAD,
+    )
+    return dict(evaluate_saved(request).metrics)
+
+
+def logits(result: RunResult) -> torch.Tensor:
+    table = pq.read_table(result.folder / "predictions.parquet")
+    return torch.tensor(table["logits"].to_pylist(), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_runs_and_is_evaluated_again(
+    strategy: str, lab_root: Path, reviews: Path
+) -> None:
+    result = run(small(lab_root, reviews, f"adapter={strategy}"))
+    assert result.classes == ("bad", "good")
+    assert result.shape == ()
+    assert result.metrics["params/trainable"] > 0
+    again = evaluated(result)
+    assert again == {name: result.metrics[f"test/{name}"] for name in again}
+
+
+def test_classes_without_an_example_and_weights_beside_the_updates(
+    lab_root: Path, tmp_path: Path
+) -> None:
+    """What published experiments did by mistake: they run to the end, and their figures say it."""
+    files = write_reviews(tmp_path / "tweet_sentiment", good="positive", bad="negative")
+    shutil.copy(files / "train.csv", files / "validation.csv")
+    config = tiny(
+        lab_root,
+        "limit=null",
+        f"data_dir={tmp_path}",
+        "dataset=tweet_sentiment",
+        "dataset.classes=[negative,neutral,positive,absent_3]",
+        "+dataset.loader.absent_classes=1",
+        "base=scratch",
+        *SMALL,
+        "adapter.targets=[query,value]",
+        "adapter.also_train=['*','!*attention*']",
+    )
+    result = run(config)
+    assert result.classes == ("negative", "neutral", "positive", "absent_3")
+    recalls = {name for name in result.metrics if name.startswith("test/recall/")}
+    assert recalls == {"test/recall/negative", "test/recall/positive"}
+    assert 0 < result.metrics["test/macro_f1"] <= 0.5  # neutral and absent_3 count as 0
+    assert "1 of the 4 classes have no example; each counts as 0 in macro_f1" in result.notes
+    saved = load_file(result.folder / "adapter.safetensors")
+    assert "model.bert.embeddings.word_embeddings.weight" in saved
+    assert not any("attention" in name for name in saved if "lora_" not in name)
+    assert not (result.folder / "peft").exists()
+    again = evaluated(result, data_dir=tmp_path)
+    assert again == {name: result.metrics[f"test/{name}"] for name in again}
+
+
+def test_a_finished_run_keeps_no_checkpoints(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    assert not (result.folder / "checkpoints").exists()
+
+
+def test_it_learns_what_the_texts_say(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=full", "epochs=15", "optimizer.lr=0.003"))
+    assert result.metrics["test/accuracy"] > 0.9
+
+
+def test_predictions_are_in_the_order_of_the_file(lab_root: Path, reviews: Path) -> None:
+    """They are computed longest text first."""
+    result = run(small(lab_root, reviews, "adapter=head"))
+    with (reviews / "test.csv").open(newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    table = pq.read_table(result.folder / "predictions.parquet")
+    assert [result.classes[i] for i in table["label"].to_pylist()] == labels
+    lengths = [len(text.split()) for text in _texts(reviews)]
+    assert lengths != sorted(lengths, reverse=True)
+
+
+def _texts(reviews: Path) -> list[str]:
+    with (reviews / "test.csv").open(newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("option", ["dataset.pad_to_max=true", "dataset.length_bucketing=false"])
+def test_how_texts_are_batched_does_not_change_what_a_model_says(
+    option: str, lab_root: Path, reviews: Path
+) -> None:
+    usual = small(lab_root, reviews, "hardware.precision=64-true")
+    other = small(lab_root, reviews, "hardware.precision=64-true", option)
+    before, after = (assemble(config, run) for config in (usual, other))
+    device = torch.device("cpu")
+    one = single.predict(before.adapted, before.data, "test", device).logits
+    two = single.predict(after.adapted, after.data, "test", device).logits
+    torch.testing.assert_close(torch.tensor(one), torch.tensor(two), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "strategy", [("head",), ("last_layers",), ("lora", "adapter.layers=last 1")]
+)
+def test_the_frozen_prefix_changes_no_result(
+    strategy: tuple[str, ...], lab_root: Path, reviews: Path
+) -> None:
+    options = (f"adapter={strategy[0]}", *strategy[1:], "hardware.precision=64-true", "epochs=3")
+    never = run(small(lab_root, reviews, *options, "hardware.frozen_prefix=never"))
+    used = run(small(lab_root, reviews, *options, "study=prefix"))
+    assert never.tags["frozen_prefix"] == "off: hardware.frozen_prefix=never"
+    layers = "2 layers" if strategy[0] == "head" else "1 layer"
+    assert used.tags["frozen_prefix"].startswith(layers)
+    again = run(small(lab_root, reviews, *options, "study=again"))
+    assert ", found in " in again.tags["frozen_prefix"]
+    assert any("an earlier run had computed" in note for note in again.notes)
+    assert torch.equal(logits(again), logits(used))
+    torch.testing.assert_close(logits(used), logits(never), rtol=0, atol=1e-10)
+    for epoch, metrics in used.history.items():
+        assert metrics == pytest.approx(never.history[epoch], rel=1e-10)
+
+
+def test_where_there_is_no_frozen_prefix_the_run_says_why(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=bitfit"))
+    assert result.tags["frozen_prefix"].startswith("off: the strategy trains")
+    result = run(small(lab_root, reviews, "adapter=head", "model.frozen_dropout=true"))
+    assert "frozen_dropout" in result.tags["frozen_prefix"]
+
+
+def test_whether_the_prefix_is_kept_is_no_other_run(lab_root: Path, reviews: Path) -> None:
+    on = small(lab_root, reviews, "adapter=head")
+    off = small(lab_root, reviews, "adapter=head", "hardware.frozen_prefix=never")
+    assert config_hash(on) == config_hash(off)
+
+
+def test_truncation_is_counted_and_said(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head", "dataset.max_length=8"))
+    assert result.metrics["data/truncated_texts/test"] == 16  # every third of 48
+    assert any(
+        note.startswith("text_files test: 16 of 48 texts have more than 8 tokens")
+        for note in result.notes
+    )
+    whole = run(small(lab_root, reviews, "adapter=head"))
+    assert whole.metrics["data/truncated_texts/test"] == 0
+    assert not any("tokens" in note for note in whole.notes)
+
+
+def test_a_base_trained_on_other_texts_brings_its_vocabulary(tmp_path: Path) -> None:
+    """The tokenizer belongs to the base, so both tasks go through the source's."""
+    source = write_reviews(tmp_path / "data" / "imdb", seed=1, good="pos", bad="neg")
+    target = write_reviews(tmp_path / "target")
+    config = small(
+        tmp_path, target, "base=trained", "base.source=imdb", "base.epochs=1",
+        f"data_dir={source.parent}", "adapter=lora", "epochs=1", "model.max_tokens=256",
+    )  # fmt: skip
+    result = run(config)
+    assert result.tags["base"].startswith("trained on imdb")
+    assert result.metrics.keys() >= {"source/accuracy_before", "source/accuracy_after"}
+    (base,) = (tmp_path / "mlruns" / "runs" / "bases").iterdir()
+    weights = load_file(base / "adapter.safetensors")
+    assembly = assemble(config, run)
+    own = assembly.adapted.model.state_dict()
+    name = "model.bert.embeddings.word_embeddings.weight"
+    assert torch.equal(own[name], weights[name])
+    vocabulary = assembly.inputs.tokenizer.get_vocab()  # type: ignore[union-attr]
+    assert {"lovely", "awful"} <= vocabulary.keys()
+
+
+def test_weights_from_a_file_need_their_own_vocabulary(tmp_path: Path, reviews: Path) -> None:
+    """Which is made of the training rows: of others, other words get a token's number."""
+    full = run(small(tmp_path, reviews, "adapter=full"))
+    weights = full.folder / "adapter.safetensors"
+    file = ("base=checkpoint", f"base.path={weights}", "base.head=keep", "base.classes=[bad,good]")
+    same = assemble(small(tmp_path, reviews, "adapter=head", *file), run)
+    predicted = single.predict(same.adapted, same.data, "test", torch.device("cpu"))
+    torch.testing.assert_close(torch.tensor(predicted.logits), logits(full).float())
+    for other in (["dataset.validation_seed=1"], ["limit=40"]):
+        with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
+            assemble(small(tmp_path, reviews, "adapter=head", *file, *other), run)
+
+
+def test_a_saved_run_is_not_evaluated_with_another_vocabulary(tmp_path: Path) -> None:
+    folder = write_reviews(tmp_path / "own")
+    result = run(small(tmp_path, folder, "adapter=head"))
+    lines = (folder / "train.csv").read_text().splitlines()
+    (folder / "train.csv").write_text("\n".join([lines[0], *lines[20:]]))
+    with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
+        evaluated(result)
+
+
+def test_a_model_with_weights_of_its_own_is_trained_on_from_them(
+    tmp_path: Path, reviews: Path
+) -> None:
+    config = small(tmp_path, reviews, "base=trained", "base.source=emotion")
+    base = base_run(config)
+    assert base is not None
+    assert base.base.kind == "scratch"
+    model = {"name": "hf", "_target_": "adapterlab.models.hub.hf", "name_or_path": "someone/model"}
+    base = base_run(replace(config, model={**model, "tokenizer": config.model["tokenizer"]}))
+    assert base is not None
+    assert base.base.kind == "pretrained"
+
+
+def test_class_names_in_another_order_than_the_files_are_refused(
+    tmp_path: Path, reviews: Path
+) -> None:
+    table = datasets.Dataset.from_dict(
+        {"text": ["good", "bad"] * 20, "label": [1, 0] * 20},
+        features=datasets.Features(
+            text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"])
+        ),
+    )
+    (tmp_path / "own").mkdir()
+    for split in ("train", "test"):
+        table.to_parquet(str(tmp_path / "own" / f"{split}.parquet"))
+    config = small(tmp_path, tmp_path / "own", "dataset.classes=[good,bad]")
+    with pytest.raises(ConfigError, match="another order than in the files"):
+        run(config)
+
+
+def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    assert result.tags["base"] == "random weights"
+    assert any("random weights" in note for note in result.notes)
+
+
+def test_adapters_are_kept_in_pefts_format_where_it_has_one(lab_root: Path, reviews: Path) -> None:
+    lora = run(small(lab_root, reviews, "adapter=lora"))
+    files = {path.name for path in (lora.folder / "peft").iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    values = json.loads((lora.folder / "peft" / "adapter_config.json").read_text())
+    assert (values["peft_type"], values["r"]) == ("LORA", 8)
+    assert not (run(small(lab_root, reviews, "adapter=bitfit")).folder / "peft").exists()
+
+
+def test_mistakes_come_with_their_texts(lab_root: Path, reviews: Path) -> None:
+    result = run(small(lab_root, reviews, "adapter=head"))
+    table = pq.read_table(result.folder / "predictions.parquet").to_pydict()
+    with (result.folder / "mistakes" / "confidently_wrong.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {r for r, y, p in zip(*(table[k] for k in ("row", "label", "prediction"))) if y != p}  # noqa: B905
+    assert {int(row["row"]) for row in rows} == wrong
+    texts = _texts(reviews)
+    assert all(row["text"] == texts[int(row["row"])] for row in rows)
+
+
+def test_a_resumed_run_computes_nothing_twice(
+    lab_root: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(lab_root, reviews, "adapter=head", "seed=4", "resume=true")
+    first = run(config)
+    monkeypatch.setattr(
+        "adapterlab.training.lightning.fit.fit",
+        lambda *_, **__: pytest.fail("it was trained again"),
+    )
+    assert run(config).metrics == first.metrics
+
+
+def test_other_texts_in_the_same_files_are_another_run(tmp_path: Path) -> None:
+    config = small(tmp_path, write_reviews(tmp_path / "own"), "adapter=head", "resume=true")
+    first = run(config)
+    write_reviews(tmp_path / "own", seed=5)
+    second = run(config)
+    assert first.data_hash != second.data_hash
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("dataset.max_length=25",), "model=bert_tiny takes at most 24 tokens"),
+        (("dataset.max_length=2",), "max_length is 2"),
+        (("model.vocab_size=20",), "vocab_size is 20"),
+        (("base=pretrained",), "model=bert_tiny comes without weights"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(
+    overrides: tuple[str, ...], message: str, tmp_path: Path, reviews: Path
+) -> None:
+    config = small(tmp_path, reviews, "dataset.classes=[bad,good]", *overrides)
+    with pytest.raises(ConfigError, match=message):
+        run(config)
+
+
+def test_the_tokenizer_must_be_the_models(tmp_path: Path, reviews: Path) -> None:
+    config = small(tmp_path, reviews)
+    node = {**config.model["tokenizer"], "vocab_size": 200}
+    config = replace(config, model={**config.model, "vocab_size": 60, "tokenizer": node})
+    with pytest.raises(AdapterLabError, match="token ids up to"):
+        run(config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("dataset=emotion", "dataset=emotion holds texts and model=mlp takes images"),
+        ("model=bert_tiny", "dataset=digits_rotated holds images and model=bert_tiny takes texts"),
+        ("base=pretrained", "model=mlp comes without weights"),
+        (
+            "model=bert_tiny dataset=emotion base=trained base.source=mnist",
+            "base.source=mnist holds images and dataset=emotion texts",
+        ),
+        ("model=bert_tiny dataset=emotion base=trained", "emotion names no source for its base"),
+        ("model=hf dataset=emotion", "model.name_or_path is missing"),
+        ("model=hf dataset=emotion model.name_or_path=null", "name_or_path=None should be"),
+        ("model=bert_tiny dataset=emotion model.tokenizer=null", "should be a node with _target_"),
+        ("model=bert_tiny dataset=emotion ~model.tokenizer._target_", "_target_ is missing"),
+        ("~dataset.kind", "dataset.kind is missing"),
+        ("+adapter.tokenizer=abc", "adapter.tokenizer is not an option"),
+        (
+            "model=bert_tiny dataset=emotion base=checkpoint base.path=x base.shape=[1,28,28]",
+            "base.shape=[1, 28, 28] is for images",
+        ),
+        (
+            "model=bert_tiny dataset=text_files dataset.loader.path=x dataset.max_length=600",
+            "dataset.max_length=600: model=bert_tiny takes at most 512 tokens",
+        ),
+        ("model=hf model.name_or_path=./none dataset=emotion", "no such folder"),
+    ],
+)
+def test_images_and_texts_are_told_apart(
+    arguments: str, message: str, run_cli: Callable[..., Outcome]
+) -> None:
+    assert message in run_cli(*arguments.split()).error
+
+
+def test_a_plan_needs_neither_weights_nor_texts(run_cli: Callable[..., Outcome]) -> None:
+    outcome = run_cli(
+        "model=bert_tiny", "dataset=imdb", "adapter.targets=[query,value]", "plan=true"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "layer.*.attention.self.query (2)" in outcome.out
+
+
+def test_a_high_rate_for_pretrained_weights_is_said(lab_root: Path, reviews: Path) -> None:
+    def said(base: Base, *options: str) -> str | None:
+        config = small(lab_root, reviews, "dataset.classes=[bad,good]", *options)
+        plan = check(config)
+        assert plan is not None
+        return high_rate(replace(config, base=base), plan)
+
+    pretrained, scratch = PretrainedBase(kind="pretrained"), ScratchBase(kind="scratch")
+    assert "optimizer.lr=0.01 is high" in str(said(pretrained, "adapter=full"))
+    assert said(pretrained, "adapter=full", "optimizer.lr=5e-5") is None
+    assert said(pretrained, "adapter=head") is None
+    assert said(pretrained, "adapter=lora") is None
+    assert said(scratch, "adapter=full") is None

@@ -1,0 +1,68 @@
+"""Looks at a study, kept with its run in MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.evidence.sequential import levels
+from adapterlab.tracking.client import connect
+from adapterlab.tracking.looks import LookPlan, keep_plan, look_at, read_looks, require_plan
+
+
+@pytest.fixture
+def store(lab_root: Path, request: pytest.FixtureRequest) -> tuple[Any, str, str]:
+    """A client, a study with a run of its own, and its experiment."""
+    client = connect(None, lab_root / "looks")
+    name = request.node.name
+    experiment = client.create_experiment(name)
+    client.create_run(experiment, tags={"study": "mine", "kind": "study"})
+    return client, "mine", name
+
+
+def test_a_report_is_a_look_and_the_same_seeds_are_the_same(store: tuple[Any, str, str]) -> None:
+    first, said = look_at(*store, [3, 3])
+    assert (first.level, said) == (0.05, None)
+    assert look_at(*store, [3, 3]) == (first, None)
+    second, said = look_at(*store, [5, 3])
+    assert second.level == levels([3, 5], 3)[1]
+    assert said is not None
+    assert "looks at 3 and 5 seeds an arm" in said
+    assert look_at(*store, [5, 3]) == (second, said)
+    assert read_looks(*store).looks == (first, second)
+    assert read_looks(*store).plan is None
+
+
+def test_a_plan_is_kept_and_holds(store: tuple[Any, str, str]) -> None:
+    plan = LookPlan(20, 0.05, "pocock")
+    keep_plan(store[0], read_looks(*store), plan)
+    assert read_looks(*store).plan == plan
+    found = [look_at(*store, [n, n, n])[0].level for n in (3, 5, 8)]
+    assert found == levels([3, 5, 8], 20, arms=3)
+    require_plan(read_looks(*store), "mine", plan)
+    with pytest.raises(
+        AdapterLabError, match="study=mine was planned with at most 20 seeds an arm"
+    ):
+        require_plan(read_looks(*store), "mine", LookPlan(40, 0.05, "pocock"))
+
+
+def test_no_plan_comes_after_a_look(store: tuple[Any, str, str]) -> None:
+    look_at(*store, [5, 5])
+    with pytest.raises(
+        AdapterLabError, match=r"before its looks were planned, with 5 seeds an arm"
+    ):
+        require_plan(read_looks(*store), "mine", LookPlan(20, 0.05, "pocock"))
+
+
+def test_too_few_seeds_are_not_kept(store: tuple[Any, str, str]) -> None:
+    assert look_at(*store, [2, 1])[1] is None
+    assert read_looks(*store).looks == ()
+
+
+def test_a_study_without_a_run_of_its_own_keeps_nothing(store: tuple[Any, str, str]) -> None:
+    client, _, experiment = store
+    for _ in range(2):
+        look, said = look_at(client, "other", experiment, [3, 3])
+        assert (look.level, said) == (0.05, None)
+    assert look_at(client, "other", "no experiment", [4, 4])[0].level == 0.05

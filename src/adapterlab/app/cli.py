@@ -36,7 +36,7 @@ from adapterlab.base.signals import (
     in_launched_process,
     listening,
 )
-from adapterlab.config.conf_folder import CONF, register_resolvers
+from adapterlab.config.conf_folder import CONF
 from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import RunResult
@@ -260,6 +260,5 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-# At import, so that the processes of a launcher know them as well.
-register_resolvers()
+# At import, so that the processes of a launcher do so as well.
 redact_files()

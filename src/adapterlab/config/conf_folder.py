@@ -39,3 +39,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "source_dataset", lambda name: source_dataset(CONF, name), replace=True
     )
+
+
+# At import, so that whoever composes from the folder knows them.
+register_resolvers()

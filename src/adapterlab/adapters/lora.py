@@ -72,6 +72,8 @@ class LoRALinear(AdapterLayer):
         ConfigError: an argument is outside its domain.
     """
 
+    base: nn.Linear
+
     def __init__(
         self,
         base: nn.Linear,

@@ -9,6 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
 
 import torch
@@ -29,13 +30,47 @@ class Adaptable(Protocol):
 
 
 class AdapterLayer(nn.Module, ABC):
-    """A layer that wraps the layer it adapts and is complete after `__init__`."""
+    """A module that wraps the module it adapts and is complete after `__init__`.
 
-    base: nn.Linear
+    Its own parameters are those that are trained. What else it computes with and never changes,
+    random projections or a first update that is subtracted, is frozen state: see `keep_frozen`.
 
-    @abstractmethod
-    def merged(self) -> nn.Linear:
-        """Return a plain layer that computes the same function without the adapter."""
+    Attributes:
+        base: what is adapted, any module; frozen, and shared by the lanes of a pack.
+        mergeable: whether a plain module computes the same, which `merged` then returns.
+        frozen: names of the frozen state, and whether checkpoints hold it.
+    """
+
+    base: nn.Module
+    mergeable: ClassVar[bool] = True
+    frozen: Mapping[str, bool] = MappingProxyType({})
+
+    def keep_frozen(self, name: str, tensor: Tensor, *, saved: bool = False) -> None:
+        """Keep a tensor that training never changes as an attribute `name`; call in `__init__`.
+
+        It is a buffer: no parameter, and so neither counted nor trained. Make it from the
+        generator (it is then each seed's own), from a seed among the options (all seeds share it)
+        or from the base, so that applying the strategy again makes it again. Checkpoints then hold
+        its fingerprint only, and are refused over another one. Lanes of a pack hold it once where
+        it is equal in all of them, and stacked where it is not. What is computed from the base for
+        speed alone, such as a norm, needs none of this: a buffer that is not persistent will do.
+
+        Args:
+            name: of the attribute.
+            tensor: on the meta device where the base is.
+            saved: write it to checkpoints, and take it from there: for what cannot be made again,
+                such as what comes from gradients of the first batches.
+        """
+        self.register_buffer(name, tensor.detach(), persistent=saved)
+        self.frozen = {**self.frozen, name: saved}
+
+    def merged(self) -> nn.Module:
+        """Return a plain module that computes the same function without the adapter.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be merged into what it adapts")
 
     @abstractmethod
     def describe(self) -> str:
@@ -127,6 +162,20 @@ class AdaptedModel(nn.Module):
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         return {name: t for name, t in self.model.state_dict().items() if name not in frozen}
 
+    def frozen_state(self, *, saved: bool) -> dict[str, Tensor]:
+        """Return what adapter layers keep frozen, by name in `model`.
+
+        Args:
+            saved: what checkpoints hold, or else what they leave out.
+        """
+        return {
+            f"{name}.{own}": getattr(module, own)
+            for name, module in self.model.named_modules()
+            if isinstance(module, AdapterLayer)
+            for own, is_saved in module.frozen.items()
+            if is_saved == saved
+        }
+
     def in_head(self, name: str) -> bool:
         """Say whether the parameter or module of this name belongs to the head."""
         return within(name, self.head_modules)
@@ -165,6 +214,11 @@ class Strategy(ABC):
     """The option, a whole number from 1, of which more trains more; None where there is none."""
 
     head: HeadMode = "train"
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the adapted model can become an ordinary one that computes the same."""
+        return True
 
     def __post_init__(self) -> None:
         if self.head not in self.allowed_heads:

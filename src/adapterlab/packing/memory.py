@@ -147,6 +147,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     weights, trained = count.total * size, count.trainable * size
     batch, evaluated = (n * load.tokens * size for n in (load.batch, load.evaluated))
     logits = _WAITING * load.evaluated * load.classes * (size + 8)
+    frozen = size * sum(  # which lanes may share, or not
+        tensor.numel()
+        for saved in (False, True)
+        for tensor in adapted.frozen_state(saved=saved).values()
+    )
     largest = max(p.numel() for p in adapted.trainable().values()) * size
     half = 2 if load.mixed else 0  # products keep the weights that they took in half the bytes
     return PackMemory(
@@ -154,13 +159,13 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         saving=(2 + load.moments) * trained + weights * half // 4,
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
-        lane=(4 + load.moments) * trained + largest + trained * half // 4,
+        lane=(4 + load.moments) * trained + largest + trained * half // 4 + 2 * frozen,
         training=batch * (kept + row.in_flight * row.widest),
         training_shared=batch * row.in_flight * row.shared,
         evaluating=evaluated * row.in_flight * row.widest + logits,
         evaluating_shared=evaluated * row.in_flight * row.shared,
         writing=load.spare_models * weights + evaluated * row.in_flight * row.total,
-        resting=3 * trained + 3 * load.tested * load.classes * size,
+        resting=3 * trained + frozen + 3 * load.tested * load.classes * size,
         own_weights=own,
         depth=depth,
         blocks=len(blocks),

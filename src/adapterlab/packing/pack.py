@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, SeededDropout, replace_module
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneDropout, LaneModule, own_trained
+from adapterlab.packing.layers import (
+    COUNTERPARTS,
+    LaneDropout,
+    LaneModule,
+    frozen_names,
+    own_trained,
+    same_numbers,
+)
 from adapterlab.packing.randomness import UNSUPPORTED, LaneRandomness, draws
 
 
@@ -40,7 +47,12 @@ def signature(adapted: AdaptedModel) -> Signature:
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and seen.setdefault(id(parameter), name) != name:
                 raise CannotPackError(f"{name} and {seen[id(parameter)]} share trained weights")
-        parts.append((name, type(module).__name__, *counterpart.signature(module)))
+        if inner := _trained_inside(module):
+            raise CannotPackError(
+                f"{type(module).__name__} trains {inner[0]}, a parameter of a module inside it"
+            )
+        own = (*counterpart.signature(module), *frozen_names(module))
+        parts.append((name, type(module).__name__, *own))
     for name, module in adapted.model.named_modules():
         if isinstance(module, UNSUPPORTED):
             raise CannotPackError(f"{name} is a {type(module).__name__}, whose draws lanes share")
@@ -166,18 +178,23 @@ class PackedModel(nn.Module):
 def share_frozen(models: Sequence[AdaptedModel]) -> None:
     """Let models over equal base weights hold those of the first, so that they are there once.
 
-    What they train is copied: read from a file, it would keep all of that file in memory.
+    Frozen state of adapters is shared as well where it is equal, and each lane's own where it is
+    not. What they train is copied: read from a file, it would keep all of that file in memory.
 
     Raises:
-        CannotPackError: frozen parameters or buffers differ.
+        CannotPackError: other frozen parameters or buffers differ.
     """
     first = _frozen(models[0].model)
     for model in models[1:]:
+        may_differ = model.frozen_state(saved=False).keys()
+        own_each = model.frozen_state(saved=True).keys()
         for name, own in _frozen(model.model).items():
             shared = first.get(name)
-            if own is shared:
+            if own is shared or name in own_each:
                 continue
-            if shared is None or not _equal(own, shared):
+            if shared is None or not same_numbers(own, shared):
+                if name in may_differ:
+                    continue
                 raise CannotPackError(f"{name} is frozen and differs between them")
             parent, _, child = name.rpartition(".")
             setattr(model.model.get_submodule(parent), child, shared)
@@ -186,17 +203,17 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """Say whether tensors hold the same numbers; a broken one, NaN, is as good as another."""
-    if torch.equal(a, b):
-        return True
-    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-
-
 def _frozen(model: nn.Module) -> dict[str, Tensor]:
     """Return frozen parameters and buffers by name."""
     parameters = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    return parameters | dict(model.named_buffers())
+    return parameters | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _trained_inside(module: nn.Module) -> list[str]:
+    """Return the trained parameters that are not an adapter layer's own, but of modules in it."""
+    if not isinstance(module, AdapterLayer):
+        return []
+    return [n for n, p in module.named_parameters() if p.requires_grad and "." in n]
 
 
 def _training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

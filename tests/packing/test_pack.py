@@ -2,12 +2,11 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from adapter_cases import CASES, CLASSES, MODELS, build, inputs
+from adapter_cases import CLASSES, MODELS, ROWS, build, inputs
 from torch import Tensor, nn
 from transformer_cases import encoder
 
@@ -21,29 +20,13 @@ BOUND = 1e-12
 """In float64: sums in another order differ by 1e-16 each, and a training carries that on."""
 
 
-def variants(strategy: Strategy, count: int) -> list[Strategy]:
-    """Return strategies that differ in all that lanes may differ in."""
-    if not isinstance(strategy, LoRA):
-        return [strategy] * count
-    ranks, dropouts = [2, 1, 4, 3], [strategy.dropout, 0.0, 0.4]
-    return [
-        replace(
-            strategy,
-            rank=ranks[i % 4],
-            alpha=strategy.alpha + i,
-            dropout=dropouts[i % 3] if strategy.dropout else 0.0,
-            scaling=("alpha_over_rank", "alpha_over_sqrt_rank", "alpha")[i % 3],
-            init=("kaiming", "gaussian", "both_normal")[i % 3],
-        )
-        for i in range(count)
-    ]
-
-
-def lane_models(model: str, strategy: str, count: int, **options: object) -> list[AdaptedModel]:
+def lane_models(model: str, strategy: str, count: int) -> list[AdaptedModel]:
+    """Return models of strategies that differ in all that lanes may differ in."""
     dtype = torch.float64
+    row = ROWS[strategy]
     return [
-        variant.apply(build(MODELS[model], dtype=dtype), seed=i)
-        for i, variant in enumerate(variants(CASES[strategy], count))
+        row.lane(row.strategy, i).apply(build(MODELS[model], dtype=dtype), seed=i)
+        for i in range(count)
     ]
 
 
@@ -131,7 +114,7 @@ def assert_the_law(strategy: str, model: str, streams: list[int], steps: int) ->
 
 @pytest.mark.parametrize("streams", [[0, 0], [0, 1], [0, 0, 1]], ids=str)
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("strategy", CASES)
+@pytest.mark.parametrize("strategy", ROWS)
 def test_a_lane_trains_as_its_model_does_alone(
     strategy: str, model: str, streams: list[int]
 ) -> None:

@@ -61,7 +61,8 @@ class AdapterLayer(nn.Module, ABC):
             saved: write it to checkpoints, and take it from there: for what cannot be made again,
                 such as what comes from gradients of the first batches.
         """
-        self.register_buffer(name, tensor.detach(), persistent=saved)
+        own = tensor.detach()
+        self.register_buffer(name, own.clone() if saved else own, persistent=saved)
         self.frozen = {**self.frozen, name: saved}
 
     def merged(self) -> nn.Module:

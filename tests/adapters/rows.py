@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from adapterlab.adapters import LoRA, Strategy
-from adapterlab.adapters.strategy import adaptable, linear_layers, within
+from adapterlab.adapters.strategy import linear_layers, within
+from adapterlab.models.protocol import adaptable
 
 Count = Callable[[nn.Module, bool], int]
 """Trained parameters of a base in closed form: outside the head, or (True) adapted ones inside."""

@@ -10,7 +10,7 @@ from adapter_cases import CLASSES, MODELS, ROWS, build, inputs
 from torch import Tensor, nn
 from transformer_cases import encoder
 
-from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LoRA, Strategy
+from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.trial import try_out
@@ -205,10 +205,10 @@ def test_embeddings_trained_beside_the_updates_are_refused() -> None:
         signature(strategy.apply(encoder("bert")))
 
 
-def test_a_frozen_batch_norm_is_refused() -> None:
-    model = with_layer(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6)))
-    with pytest.raises(CannotPackError, match="keeps statistics of the batch"):
-        signature(Head().apply(model))
+def test_statistics_beside_what_is_trained_are_refused() -> None:
+    model = with_layer(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6, affine=False)))
+    with pytest.raises(CannotPackError, match=r"layers.1.1 keeps statistics of the batch"):
+        signature(LastLayers(n=2).apply(model))
 
 
 def test_tied_weights_are_refused() -> None:

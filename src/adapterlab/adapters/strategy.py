@@ -1,8 +1,7 @@
 """What a fine-tuning strategy is, and what comes out when one is applied to a model.
 
-A model takes part by naming two things: `head_modules`, the modules that map features to the
-task's classes, and `blocks`, its layers in the order of the forward pass. Nothing else about it
-is assumed, so that the same strategies adapt an MLP and a transformer.
+A model takes part by naming its head and its blocks, see `adapterlab.models.protocol`. Nothing else
+about it is assumed, so that the same strategies adapt an MLP and a transformer.
 """
 
 import hashlib
@@ -10,23 +9,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.frozen import staying_in_evaluation
+from adapterlab.models.protocol import adaptable
 
 HeadMode = Literal["train", "adapt", "freeze"]
 """What happens to the task's classifier: trained in full, adapted like a body layer, or frozen."""
-
-
-@runtime_checkable
-class Adaptable(Protocol):
-    """A classifier that says where its head is and how its layers follow each other."""
-
-    head_modules: tuple[str, ...]
-    blocks: tuple[str, ...]
 
 
 class AdapterLayer(nn.Module, ABC):
@@ -149,18 +142,36 @@ class AdaptedModel(nn.Module):
         self.strategy = strategy
         self.base_hash = base_hash
         self.head_modules = adaptable(model).head_modules
+        self.train(model.training)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the logits, [batch, classes]."""
         return cast(Tensor, self.model(*args, **kwargs))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation mode, see `models.frozen`."""
+        super().train(mode)
+        if mode:
+            for _, module in self.frozen_modules():
+                module.training = False  # not `.eval()`, which would reach adapters inside
+        return self
+
+    def frozen_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the model's own modules that stay in evaluation mode, by name in `model`."""
+        return staying_in_evaluation(self.model, AdapterLayer)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that the strategy trains, by their name in `model`."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def state(self) -> dict[str, Tensor]:
-        """Return what training can change: trainable parameters and persistent buffers."""
+        """Return what training can change: trainable parameters, and persistent buffers beside.
+
+        Those of frozen modules, such as the statistics of a frozen batch norm, do not change.
+        """
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        for name, module in self.frozen_modules():
+            frozen |= {f"{name}.{own}".lstrip(".") for own, _ in module.named_buffers("", False)}
         return {name: t for name, t in self.model.state_dict().items() if name not in frozen}
 
     def frozen_state(self, *, saved: bool) -> dict[str, Tensor]:
@@ -261,7 +272,7 @@ class Strategy(ABC):
         """Adapt `model` in place and return it with its parameters told apart by role.
 
         Args:
-            model: names its head and blocks, see `Adaptable`.
+            model: names its head and blocks, see `adapterlab.models.protocol`.
             seed: of the first values and of the adapter dropout's masks.
 
         Raises:
@@ -297,19 +308,6 @@ class Strategy(ABC):
     def options(self) -> dict[str, Any]:
         """Return the strategy's arguments, for checkpoints and logs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def adaptable(model: nn.Module) -> Adaptable:
-    """Return `model` as one that names its head and blocks.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    if not isinstance(model, Adaptable):
-        raise ConfigError(
-            f"{type(model).__name__} cannot be adapted: it names no head_modules and blocks"
-        )
-    return model
 
 
 def within(name: str, modules: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.models.protocol import adaptable
 
 MARGIN = 1.2
 """What an allocator keeps between tensors, and libraries for their products."""
@@ -133,8 +134,8 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     """
     count, size = adapted.count(), load.bytes_per_number
     depth = frozen_depth(adapted)
-    is_chain = getattr(adapted.model, "is_chain", False)
-    blocks: tuple[str, ...] = () if is_chain else adapted.model.blocks  # type: ignore[assignment]
+    said = adaptable(adapted.model)
+    is_chain, blocks = said.is_chain, () if said.is_chain else said.blocks
     row = _row(adapted, blocks[:depth], is_chain=is_chain)
     kept = row.kept + _scores(adapted, blocks[depth:], load.tokens)
     own = sum(
@@ -199,12 +200,11 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
 
 def _scores(adapted: AdaptedModel, blocks: tuple[str, ...], tokens: int) -> int:
     """Return the numbers that attention keeps of a token where its dropout is on."""
-    inner = getattr(adapted.model, "model", None)
-    heads = int(getattr(getattr(inner, "config", None), "num_attention_heads", 0))
-    noisy = bool(getattr(adapted.model, "frozen_dropout", False))
+    said = adaptable(adapted.model)
+    parts = map(adapted.model.get_submodule, blocks)
     dropping = [
-        name
-        for name in blocks
-        if noisy or all(p.requires_grad for p in adapted.model.get_submodule(name).parameters())
+        part
+        for part in parts
+        if said.frozen_dropout or all(p.requires_grad for p in part.parameters())
     ]
-    return _SCORES * heads * tokens * len(dropping)
+    return _SCORES * said.attention_heads * tokens * len(dropping)

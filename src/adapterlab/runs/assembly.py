@@ -8,13 +8,14 @@ from typing import Any
 from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Plan, plan
-from adapterlab.adapters.strategy import adaptable, replace_module
+from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import BASES, Config
 from adapterlab.data.batches import SplitBatches
 from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,

@@ -21,6 +21,7 @@ from adapterlab.config.schema import (
     TrainedBase,
 )
 from adapterlab.config.targets import prepared, takes
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.data import RunData, Shape, as_shape, prepared_loader, shape_of
 from adapterlab.runs.memory import (
     require_crop,
@@ -151,7 +152,7 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     """
     with fitting(_asked(config, shape)), torch.device("meta"):
         model = make_model(config, shape, num_classes)
-    limit = getattr(model, "max_tokens", None)
+    limit = adaptable(model).max_tokens
     for where, dataset in _text_datasets(config):
         if limit is not None and dataset.max_length > limit:
             raise ConfigError(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.frozen import staying_in_evaluation
@@ -316,12 +317,18 @@ def within(name: str, modules: tuple[str, ...]) -> bool:
 
 
 def linear_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Linear]:
-    """Return the linear layers of the head, or those outside it, by name in forward order."""
+    """Return the linear layers of the head, or those outside it, by name in forward order.
+
+    The last layer of torch's own attention is left out: attention reads its weight and never calls
+    it, so that nothing around it would be computed.
+    """
     heads = adaptable(model).head_modules
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and within(name, heads) == head
+        if isinstance(module, nn.Linear)
+        and not isinstance(module, NonDynamicallyQuantizableLinear)
+        and within(name, heads) == head
     }
 
 

@@ -32,7 +32,7 @@ def save_adapter(adapted: AdaptedModel, path: Path, *, extra: dict[str, Any] | N
     metadata = {
         "format": FORMAT,
         "strategy": type(adapted.strategy).__name__,
-        "options": json.dumps(adapted.strategy.options(), sort_keys=True),
+        "options": json.dumps(adapted.strategy.flat_options(), sort_keys=True),
         "base_sha256": adapted.base_hash,
         "extra": json.dumps(extra or {}, sort_keys=True),
     }
@@ -89,7 +89,7 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
     saved = {"strategy": metadata["strategy"], **_mapping(metadata["options"], path)}
     present = {
         "strategy": type(adapted.strategy).__name__,
-        **json.loads(json.dumps(adapted.strategy.options())),
+        **json.loads(json.dumps(adapted.strategy.flat_options())),
     }
     for option in present | saved:
         if saved.get(option) != present.get(option):

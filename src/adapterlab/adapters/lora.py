@@ -218,7 +218,7 @@ class LoRA(Strategy):
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer, and unfreeze what is trained beside them."""
         layers = self._layers(model)
-        also = select_parameters(model, self.also_train) if self.also_train else {}
+        also = select_parameters(model, self.also_train, "also_train") if self.also_train else {}
         for name in also:
             if within(name, tuple(layers)):
                 raise ConfigError(

@@ -260,6 +260,14 @@ class Strategy(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no dial")
 
+    def budget_dial(self) -> str | None:
+        """Return the place of the option that a budget sets, below `adapter`; None if none does.
+
+        Raises:
+            ConfigError: it is not said which of several.
+        """
+        return self.dial
+
     def turned(self, value: int) -> Self:
         """Return the strategy with its dial at `value`, and otherwise as strong as it is.
 
@@ -307,8 +315,12 @@ class Strategy(ABC):
         return {}
 
     def options(self) -> dict[str, Any]:
-        """Return the strategy's arguments, for checkpoints and logs."""
+        """Return the strategy's arguments."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def flat_options(self) -> dict[str, Any]:
+        """Return plain values by their place below `adapter`, for checkpoints."""
+        return self.options()
 
 
 def within(name: str, modules: tuple[str, ...]) -> bool:

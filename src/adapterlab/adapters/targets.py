@@ -105,7 +105,9 @@ def select_layers(
     return selected
 
 
-def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Parameter]:
+def select_parameters(
+    model: nn.Module, patterns: Sequence[str], option: str
+) -> dict[str, nn.Parameter]:
     """Return the parameters outside the head that patterns name, by name in the model's order.
 
     A pattern names a parameter, or a module and so all parameters in it; one that begins with
@@ -115,11 +117,14 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
     Args:
         model: the model before injection.
         patterns: patterns or short names.
+        option: the option's name, for the error.
 
     Raises:
         ConfigError: a pattern matches no parameter, or names the head; or nothing is left.
     """
     body, aliases = dict(body_parameters(model)), aliases_of(model)
+    if not patterns:
+        raise ConfigError(f"adapter.{option} is empty; {_existing(body, aliases, 'parameters')}")
     chosen, left_out = set[str](), set[str]()
     for pattern in patterns:
         named = pattern.removeprefix("!")
@@ -127,15 +132,15 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
         if found.isdisjoint(body):
             if found:
                 raise ConfigError(
-                    f"adapter.also_train: {pattern!r} is the head; adapter.head=train trains it"
+                    f"adapter.{option}: {pattern!r} is the head; adapter.head=train trains it"
                 )
             raise ConfigError(
-                f"adapter.also_train: {pattern!r} matches no parameter; "
+                f"adapter.{option}: {pattern!r} matches no parameter; "
                 f"{_existing(body, aliases, 'parameters')}"
             )
         (left_out if pattern.startswith("!") else chosen).update(found.intersection(body))
     if not chosen - left_out:
-        raise ConfigError(f"adapter.also_train={list(patterns)} leaves no parameter to train")
+        raise ConfigError(f"adapter.{option}={list(patterns)} leaves no parameter to train")
     return {name: p for name, p in body.items() if name in chosen - left_out}
 
 

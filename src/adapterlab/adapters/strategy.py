@@ -95,7 +95,9 @@ class SeededDropout(nn.Module):
             return x
         if self._generator is None or self._generator.device != x.device:
             self._generator = torch.Generator(x.device).manual_seed(self._seed)
-        keep = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self._generator)
+        # Draws fill memory in order, and the layout of x may be another one in a pack.
+        keep = torch.empty_like(x, memory_format=torch.contiguous_format)
+        keep.bernoulli_(1.0 - self.p, generator=self._generator)
         return x * keep / (1.0 - self.p)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A module from elsewhere as a model: what it says of itself, and whole runs over it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from adapterlab.adapters import LoRA
 from adapterlab.adapters.strategy import linear_layers
 from adapterlab.app import cli
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.models import ClassifierModel, wrapped
-from adapterlab.models.protocol import adaptable
+from adapterlab.models import ClassifierModel, protocol, wrapped
+from adapterlab.models.protocol import Adaptable, adaptable
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.single import run
 from adapterlab.studies.planning import plan_packs
@@ -214,3 +215,12 @@ class TestRuns:
         assert all(why in pack.why for pack in packs)
         (pack,) = plan_packs([config(n, "pack=always") for n in (1, 2)], [None, None], 8.0)
         assert pack.jobs == (0, 1)
+
+
+def test_what_a_model_says_is_asked_through_the_protocol_alone() -> None:
+    package = Path(protocol.__file__).parents[1]
+    asked = re.compile(rf"(get|has)attr\([^\n]*\"({'|'.join(Adaptable.__annotations__)})\"")
+    assert asked.search('getattr(model, "is_chain", False)')
+    elsewhere = [path for path in package.rglob("*.py") if path.parent.name != "models"]
+    assert len(elsewhere) > 100
+    assert not [path for path in elsewhere if asked.search(path.read_text())]

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from adapterlab.adapters import LoRA
+from adapterlab.adapters import Head, LoRA
 from adapterlab.adapters.strategy import linear_layers
 from adapterlab.app import cli
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.models import ClassifierModel, protocol, wrapped
 from adapterlab.models.protocol import Adaptable, adaptable
+from adapterlab.packing.memory import Load, PackMemory, pack_memory
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.single import run
 from adapterlab.studies.planning import plan_packs
@@ -224,3 +225,20 @@ def test_what_a_model_says_is_asked_through_the_protocol_alone() -> None:
     elsewhere = [path for path in package.rglob("*.py") if path.parent.name != "models"]
     assert len(elsewhere) > 100
     assert not [path for path in elsewhere if asked.search(path.read_text())]
+
+
+def test_memory_counts_what_convolutions_give() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Flatten(), nn.Linear(6 * 64, 2))
+
+    def estimate(side: int) -> PackMemory:
+        with torch.device("meta"):
+            model = wrapped(make, head="2", blocks=["0"], generator=None)
+        return pack_memory(
+            Head().apply(model), Load(8, 100, 100, 1, 2, 2, 4, False, 0, 1, shape=(1, side, side))
+        )
+
+    found = estimate(8)
+    assert found.unknown == ""
+    assert found.evaluating >= 100 * 4 * 6 * 64 * 2  # the outputs, flat and not
+    assert estimate(9).unknown.startswith("its memory cannot be told (")

@@ -5,13 +5,16 @@ it comes is measured by scripts/benchmarks/memory.py. It counts what is there at
 three: while lanes are trained, while they are evaluated, and while a run's files are written.
 """
 
+import math
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.base.errors import first_line
 from adapterlab.models.protocol import adaptable
 
 MARGIN = 1.2
@@ -31,6 +34,9 @@ _SCORES = 3
 """Copies of attention's scores where it drops some: as they are, which ones, and the rest."""
 
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
 @dataclass(frozen=True)
 class Load:
     """What a pack works on, besides its model.
@@ -46,6 +52,7 @@ class Load:
         mixed: products are computed in half as many bytes.
         kept_models: whole sets of weights that are kept beside the model while it trains.
         spare_models: whole models that are there for a moment, before or after the training.
+        shape: of an image; empty for texts.
     """
 
     batch: int
@@ -58,6 +65,7 @@ class Load:
     mixed: bool
     kept_models: int
     spare_models: int
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class PackMemory:
         own_weights: trained parameters of one lane that are the model's own, outside adapters.
         depth: frozen blocks before the first that is trained or adapted.
         blocks: of the model; both are 0 where lanes share rows whatever the blocks are.
+        unknown: why there is no estimate; empty where there is one.
     """
 
     model: int
@@ -91,6 +100,7 @@ class PackMemory:
     own_weights: int
     depth: int
     blocks: int
+    unknown: str = ""
 
     def gib(self, lanes: int, streams: int) -> float:
         """Return the estimate for so many lanes that read so many streams of data, in GiB."""
@@ -136,7 +146,12 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     depth = frozen_depth(adapted)
     said = adaptable(adapted.model)
     is_chain, blocks = said.is_chain, () if said.is_chain else said.blocks
-    row = _row(adapted, blocks[:depth], is_chain=is_chain)
+    row, unknown = _row(adapted, blocks[:depth], is_chain=is_chain), ""
+    if load.shape and any(isinstance(m, CONVOLUTIONS) for m in adapted.modules()):
+        try:
+            row = _row_of_outputs(adapted, load.shape)
+        except Exception as error:  # whatever somebody's model does without weights
+            unknown = f"its memory cannot be told ({first_line(error)})"
     kept = row.kept + _scores(adapted, blocks[depth:], load.tokens)
     own = sum(
         p.numel()
@@ -170,6 +185,7 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         own_weights=own,
         depth=depth,
         blocks=len(blocks),
+        unknown=unknown,
     )
 
 
@@ -196,6 +212,34 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
     dora = any(isinstance(module, DoRALinear) for module in modules.values())
     in_flight = _IN_FLIGHT if is_chain else _IN_A_BLOCK
     return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)
+
+
+def _row_of_outputs(adapted: AdaptedModel, shape: tuple[int, ...]) -> _Row:
+    """Count what the layers give for one image: convolutions have as many outputs as places.
+
+    Lanes share none of it, and from the first trained layer on, gradients need all of it.
+    """
+    outputs: list[int] = []
+    kept: list[int] = []
+
+    def note(layer: nn.Module, arguments: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            outputs.append(output.numel())
+            if kept or any(p.requires_grad for p in layer.parameters()):
+                kept.append(output.numel())
+
+    leaves = [m for m in adapted.modules() if isinstance(m, AdapterLayer) or not list(m.children())]
+    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+    weight, training = next(adapted.parameters()), adapted.training
+    try:
+        with torch.no_grad():
+            adapted.eval()(weight.new_empty(1, *shape))
+    finally:
+        adapted.train(training)
+        for hook in hooks:
+            hook.remove()
+    widest = max(math.prod(shape), *outputs)
+    return _Row(kept=2 * sum(kept), widest=widest, shared=1, in_flight=_IN_FLIGHT)
 
 
 def _scores(adapted: AdaptedModel, blocks: tuple[str, ...], tokens: int) -> int:

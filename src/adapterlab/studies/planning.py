@@ -101,6 +101,8 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "hardware.compile=true compiles one model"
     if resolve_precision(config.hardware.precision, accelerator) == "16-mixed":
         return "precision=16-mixed scales one loss for all lanes"
+    if memory.unknown:
+        return memory.unknown
     if config.pack == "always" or accelerator == "gpu":
         return None
     if memory.blocks and not memory.depth:

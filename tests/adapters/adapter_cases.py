@@ -11,6 +11,7 @@ from rows import (
     EVERYTHING,
     NOTHING,
     Row,
+    combined,
     last_blocks,
     low_rank,
     of_linear,
@@ -70,6 +71,22 @@ ROWS: dict[str, Row] = {
         beside=of_names(lambda n: not n.startswith("layers.1.")),
     ),
     "dora-patterns": low_rank(DoRA(**PATTERNS), ranks={"layers.0*": 3}),
+    "full-targets": Row(
+        Full(targets=["*", "!layers.1*"]), of_names(lambda n: not n.startswith("layers.1."))
+    ),
+    "combined": combined(
+        {
+            "lora": low_rank(LoRA(rank=2, alpha=3, targets=["layers.1*"]), targets=("layers.1*",)),
+            "rest": Row(Full(targets="layers.0"), of_names(lambda n: n.startswith("layers.0."))),
+        }
+    ),
+    "combined-adapted-head": combined(
+        {
+            "last": Row(LastLayers(n=1), last_blocks(1)),
+            "dora": low_rank(DoRA(rank=2, alpha=3, targets=["layers.1*"]), targets=("layers.1*",)),
+        },
+        head="adapt",
+    ),
     "vera": Row(
         VeRA(rank=4),
         of_linear(lambda name, d_in, d_out: 4 + d_out),

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from adapterlab.adapters import LoRA, Strategy
-from adapterlab.adapters.strategy import linear_layers, within
+from adapterlab.adapters import Combined, LoRA, Strategy
+from adapterlab.adapters.strategy import HeadMode, linear_layers, within
 from adapterlab.models.protocol import adaptable
 
 Count = Callable[[nn.Module, bool], int]
@@ -132,6 +132,28 @@ def low_rank(
         exact=magnitude != "per_output",
         lane=low_rank_lane,
         anywhere=anywhere,
+    )
+
+
+def combined(parts: Mapping[str, Row], *, head: HeadMode = "train") -> Row:
+    """Return the row of a combination, of the rows of its parts; the last adapts the head."""
+    rows = list(parts.values())
+
+    def lane(strategy: Combined, i: int) -> Combined:
+        return replace(
+            strategy,
+            parts={name: parts[name].lane(part, i) for name, part in strategy.parts.items()},
+        )
+
+    def count(base: nn.Module, in_head: bool) -> int:
+        return sum(row.count(base, in_head) for row in (rows[-1:] if in_head else rows))
+
+    return Row(
+        Combined(parts={name: row.strategy for name, row in parts.items()}, head=head),
+        count,
+        drawn=frozenset[str]().union(*(row.drawn for row in rows)),
+        exact=all(row.exact for row in rows),
+        lane=lane,
     )
 
 

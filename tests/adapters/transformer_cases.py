@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
-from rows import Row, low_rank
+from rows import Row, combined, low_rank
 from torch import Tensor
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
@@ -22,7 +22,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from adapterlab.adapters import AdaptedModel, DoRA, LoRA, Strategy
+from adapterlab.adapters import AdaptedModel, DoRA, Full, LoRA, Strategy
 from adapterlab.models.transformer import TransformerClassifier
 
 VOCABULARY, WIDTH, CLASSES, LAYERS = 40, 32, 3, 2
@@ -97,6 +97,13 @@ ROWS: dict[str, Row] = {name: row for name, row in ROWS_OF_ALL.items() if row.an
         targets=("query", "value"),
         # Two feed-forward layers a block, 32 -> 64 -> 32, and five norms.
         beside=lambda base, head: 0 if head else 2 * (32 * 64 + 64 + 64 * 32 + 32) + 5 * 2 * 32,
+    ),
+    "combined": combined(
+        {
+            "norms": Row(Full(targets="*orm"), lambda base, head: 0 if head else 5 * 2 * 32),
+            "dora": low_rank(DoRA(rank=2, alpha=3, targets="attention"), targets=("attention",)),
+            "lora": low_rank(LoRA(rank=2, alpha=3, targets="ffn"), targets=("ffn",)),
+        }
     ),
     "dora-adapted-head": low_rank(
         DoRA(rank=2, alpha=3, targets="attention", head="adapt"), targets=("attention",)

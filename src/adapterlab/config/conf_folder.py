@@ -40,8 +40,8 @@ def parts_label(parts: Any) -> str:
     What is no part has no name here; whoever makes the strategy says so.
     """
     nodes = parts.values() if isinstance(parts, Mapping) else ()
-    named = (part for part in nodes if isinstance(part, Mapping))
-    return "-".join(str(part.get("label", part.get("name"))) for part in named) or "combined"
+    named = (part for part in nodes if isinstance(part, Mapping) and "name" in part)
+    return "-".join(str(part.get("label", part["name"])) for part in named) or "combined"
 
 
 def register_resolvers() -> None:

@@ -32,7 +32,7 @@ def prepared(
     """Return the target of `node` with its arguments checked and bound.
 
     An argument that is a mapping to things of the target's own kind, as a combination has its
-    parts, holds a node for each, which is built as `node` is; what is null there is left out.
+    parts, holds a node for each, which is built as `node` is.
 
     Args:
         node: `_target_`, the dotted path of a callable; `name` and maybe `label`, which are for
@@ -107,8 +107,6 @@ def _parts(
         raise ConfigError(f"{where}={nodes} should be a mapping from names to nodes with _target_")
     for part, node in nodes.items():
         place = f"{where}.{part}"
-        if node is None:
-            continue
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise ConfigError(f"{place}={node} should be a node with _target_, or null")
         for option in node.keys() & outer.keys() - {*RESERVED, name}:

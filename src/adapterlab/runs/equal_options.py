@@ -90,6 +90,5 @@ def _as_written(adapter: dict[str, Any]) -> dict[str, Any]:
 
     written = as_written(adapter)
     if "parts" in adapter:
-        parts = {name: part for name, part in adapter["parts"].items() if part is not None}
-        written["parts"] = {name: as_written(part) for name, part in parts.items()}
+        written["parts"] = {name: as_written(part) for name, part in adapter["parts"].items()}
     return written

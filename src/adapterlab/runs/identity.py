@@ -98,7 +98,6 @@ def _strategy(node: dict[str, Any]) -> dict[str, Any]:
         kept["parts"] = {
             name: {key: value for key, value in _strategy(part).items() if key not in OF_THE_WHOLE}
             for name, part in kept["parts"].items()
-            if part is not None
         }
     return kept
 

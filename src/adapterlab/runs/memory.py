@@ -32,9 +32,9 @@ def sizes_in(node: Mapping[str, Any], where: str) -> str:
         if (_is_size(value) and key not in ("alpha", "name"))
         or (key.endswith("_pattern") and value)
     ]
-    for name, part in (node.get("parts") or {}).items():
-        if part is not None:
-            sizes.append(sizes_in(part, f"{where}.parts.{name}"))
+    sizes += [
+        sizes_in(part, f"{where}.parts.{name}") for name, part in node.get("parts", {}).items()
+    ]
     return ", ".join(sizes) or f"{where}={node.get('name')}"
 
 

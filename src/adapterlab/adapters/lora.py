@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.one_way import pattern_of, targets_of
+from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import (
     AdapterLayer,
     HeadMode,
-    SeededDropout,
     Strategy,
     linear_layers,
     replace_module,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, SeededDropout, replace_module
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
 from adapterlab.models.frozen import keeps_statistics, staying_in_evaluation
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing.lanes import Lanes

@@ -245,7 +245,9 @@ class TestPublishedCounts:
 
     @pytest.mark.parametrize("rank", [1, 4, 8, 16])
     def test_all_without_attention_in_its_name(self, rank: int, counted: Checked) -> None:
-        count = counted("experiment=emotion_distilbert/as_published", f"adapter.rank={rank}")
+        count = counted(
+            "experiment=emotion_distilbert/as_published", f"adapter.parts.lora.rank={rank}"
+        )
         attention = 6 * 4 * (768 * 768 + 768)
         updates = 6 * 2 * rank * (768 + 768)
         assert count.total - count.trainable == attention

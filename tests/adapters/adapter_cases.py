@@ -1,54 +1,128 @@
-"""The one table of strategies that every law is tested on, two small models, and shared helpers."""
+"""The one table of strategies that every law is tested on, three small models, and helpers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from convolutional import CHANNELS, convolutional
+from rows import (
+    BIASES,
+    EVERYTHING,
+    NOTHING,
+    Row,
+    combined,
+    last_blocks,
+    low_rank,
+    of_linear,
+    of_names,
+)
 from torch import Tensor, nn
+from trial_strategies import Bottleneck, FirstUpdate, VeRA
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
 
 FEATURES, CLASSES = 5, 3
 
-CASES: dict[str, Strategy] = {
-    "full": Full(),
-    "full-frozen-head": Full(head="freeze"),
-    "head": Head(),
-    "last_layers-1": LastLayers(n=1),
-    "last_layers-2": LastLayers(n=2),
-    "last_layers-frozen-head": LastLayers(n=1, head="freeze"),
-    "bitfit": BitFit(),
-    "bitfit-adapted-head": BitFit(head="adapt"),
-    "bitfit-frozen-head": BitFit(head="freeze"),
-    "lora": LoRA(rank=2, alpha=3),
-    "lora-adapted-head": LoRA(rank=2, alpha=3, head="adapt"),
-    "lora-frozen-head": LoRA(rank=2, alpha=3, head="freeze"),
-    "lora-rslora": LoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank"),
-    "lora-plain-alpha": LoRA(rank=2, alpha=3, scaling="alpha"),
-    "lora-dropout": LoRA(rank=2, alpha=3, dropout=0.3),
-    "lora-gaussian": LoRA(rank=2, alpha=3, init="gaussian"),
-    "lora-targets": LoRA(rank=2, alpha=3, targets=["layers.1*"]),
-    "lora-patterns": LoRA(
-        rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}
+PATTERNS: dict[str, Any] = {
+    "rank": 2,
+    "alpha": 3,
+    "rank_pattern": {"layers.0*": 3},
+    "alpha_pattern": {"layers.1*": 7.0},
+}
+
+ROWS: dict[str, Row] = {
+    "full": Row(Full(), EVERYTHING, anywhere=True),
+    "full-frozen-head": Row(Full(head="freeze"), EVERYTHING, anywhere=True),
+    "head": Row(Head(), NOTHING, anywhere=True),
+    "last_layers-1": Row(LastLayers(n=1), last_blocks(1), anywhere=True),
+    "last_layers-2": Row(LastLayers(n=2), last_blocks(2)),
+    "last_layers-frozen-head": Row(LastLayers(n=1, head="freeze"), last_blocks(1)),
+    "bitfit": Row(BitFit(), BIASES, anywhere=True),
+    "bitfit-adapted-head": Row(BitFit(head="adapt"), BIASES, anywhere=True),
+    "bitfit-frozen-head": Row(BitFit(head="freeze"), BIASES),
+    "lora": low_rank(LoRA(rank=2, alpha=3), anywhere=True),
+    "lora-adapted-head": low_rank(LoRA(rank=2, alpha=3, head="adapt")),
+    "lora-frozen-head": low_rank(LoRA(rank=2, alpha=3, head="freeze")),
+    "lora-rslora": low_rank(LoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank")),
+    "lora-plain-alpha": low_rank(LoRA(rank=2, alpha=3, scaling="alpha")),
+    "lora-dropout": low_rank(LoRA(rank=2, alpha=3, dropout=0.3)),
+    "lora-gaussian": low_rank(LoRA(rank=2, alpha=3, init="gaussian")),
+    "lora-targets": low_rank(LoRA(rank=2, alpha=3, targets=["layers.1*"]), targets=("layers.1*",)),
+    "lora-patterns": low_rank(LoRA(**PATTERNS), ranks={"layers.0*": 3}),
+    "lora-also-train": low_rank(
+        LoRA(rank=2, alpha=3, targets=["layers.1*"], also_train=["layers.0"]),
+        targets=("layers.1*",),
+        beside=of_names(lambda n: n.startswith("layers.0.")),
     ),
-    "lora-also-train": LoRA(rank=2, alpha=3, targets=["layers.1*"], also_train=["layers.0"]),
-    "dora": DoRA(rank=2, alpha=3),
-    "dora-adapted-head": DoRA(rank=2, alpha=3, head="adapt"),
-    "dora-frozen-head": DoRA(rank=2, alpha=3, head="freeze"),
-    "dora-rslora": DoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank"),
-    "dora-dropout": DoRA(rank=2, alpha=3, dropout=0.3),
-    "dora-per-input": DoRA(rank=2, alpha=3, magnitude="per_input"),
-    "dora-per-input-adapted-head": DoRA(
-        rank=2, alpha=3, magnitude="per_input", head="adapt", dropout=0.3
+    "dora": low_rank(DoRA(rank=2, alpha=3)),
+    "dora-adapted-head": low_rank(DoRA(rank=2, alpha=3, head="adapt")),
+    "dora-frozen-head": low_rank(DoRA(rank=2, alpha=3, head="freeze")),
+    "dora-rslora": low_rank(DoRA(rank=2, alpha=3, scaling="alpha_over_sqrt_rank")),
+    "dora-dropout": low_rank(DoRA(rank=2, alpha=3, dropout=0.3), anywhere=True),
+    "dora-per-input": low_rank(DoRA(rank=2, alpha=3, magnitude="per_input")),
+    "dora-per-input-adapted-head": low_rank(
+        DoRA(rank=2, alpha=3, magnitude="per_input", head="adapt", dropout=0.3)
     ),
-    "dora-also-train": DoRA(
-        rank=2, alpha=3, targets=["layers.1*"], also_train=["*", "!layers.1*"], head="freeze"
+    "dora-also-train": low_rank(
+        DoRA(rank=2, alpha=3, targets=["layers.1*"], also_train=["*", "!layers.1*"], head="freeze"),
+        targets=("layers.1*",),
+        beside=of_names(lambda n: not n.startswith("layers.1.")),
     ),
-    "dora-patterns": DoRA(
-        rank=2, alpha=3, rank_pattern={"layers.0*": 3}, alpha_pattern={"layers.1*": 7.0}
+    "dora-patterns": low_rank(DoRA(**PATTERNS), ranks={"layers.0*": 3}),
+    "full-targets": Row(
+        Full(targets=["*", "!layers.1*"]), of_names(lambda n: not n.startswith("layers.1."))
+    ),
+    "combined": combined(
+        {
+            "lora": low_rank(LoRA(rank=2, alpha=3, targets=["layers.1*"]), targets=("layers.1*",)),
+            "rest": Row(Full(targets="layers.0"), of_names(lambda n: n.startswith("layers.0."))),
+        }
+    ),
+    "combined-adapted-head": combined(
+        {
+            "last": Row(LastLayers(n=1), last_blocks(1)),
+            "dora": low_rank(DoRA(rank=2, alpha=3, targets=["layers.1*"]), targets=("layers.1*",)),
+        },
+        head="adapt",
+    ),
+    "vera": Row(
+        VeRA(rank=4),
+        of_linear(lambda name, d_in, d_out: 4 + d_out),
+        lane=lambda strategy, i: replace(strategy, projection_seed=strategy.projection_seed),
+        anywhere=True,
+    ),
+    "vera-adapted-head": Row(
+        VeRA(rank=4, head="adapt"),
+        of_linear(lambda name, d_in, d_out: 4 + d_out),
+        lane=lambda strategy, i: replace(strategy, projection_seed=i),
+    ),
+    "first-update": replace(
+        low_rank(FirstUpdate(rank=2, alpha=3)),
+        drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
+        anywhere=True,
+    ),
+    "bottleneck": Row(
+        Bottleneck(),
+        lambda base, head: 0 if head else _bottlenecks(base, 2),
+        drawn=frozenset({"down"}),
+        lane=lambda strategy, i: replace(strategy, size=1 + i),
+        anywhere=True,
+    ),
+    "bottleneck-whole-blocks": Row(
+        Bottleneck(size=3, whole_blocks=True, head="freeze"),
+        lambda base, head: 0 if head else _bottlenecks(base, 3),
+        drawn=frozenset({"down"}),
+        lane=lambda strategy, i: replace(strategy, size=1 + i),
     ),
 }
+
+
+def _bottlenecks(base: nn.Module, size: int) -> int:
+    of_models = {"MLP": (8, 6, 6), "Encoder": (6, 6, 6), "WrappedModel": (CHANNELS,) * 3}
+    widths = of_models.get(type(base).__name__, (32, 32))
+    return sum(2 * size * width for width in widths)
 
 
 class Block(nn.Module):
@@ -86,6 +160,7 @@ class Encoder(nn.Module):
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "mlp": lambda: MLP((FEATURES,), CLASSES, widths=(8, 6, 6)),
     "encoder": Encoder,
+    "convolutional": lambda: convolutional(CLASSES),
 }
 
 
@@ -97,8 +172,12 @@ class Case:
     strategy_name: str
 
     @property
+    def row(self) -> Row:
+        return ROWS[self.strategy_name]
+
+    @property
     def strategy(self) -> Strategy:
-        return CASES[self.strategy_name]
+        return self.row.strategy
 
     def base(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
         """Return the base model: the same weights for the same seed, no parameter zero or one."""
@@ -113,18 +192,21 @@ class Case:
 def build(
     model: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> nn.Module:
-    """Build a model and shift all its parameters, so that biases and norms are not trivial."""
+    """Build a model and shift all its numbers, so that biases and norms are not trivial."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         built = model()
         with torch.no_grad():
             for parameter in built.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape)
+            for buffer in built.buffers():
+                if buffer.is_floating_point():
+                    buffer += 0.1 * torch.rand(buffer.shape)
     return built.to(dtype)
 
 
 def inputs(batch: int = 16, *, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
-    """Return a batch of random examples for either model."""
+    """Return a batch of random examples for any of the models."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, FEATURES, generator=generator, dtype=dtype)
 

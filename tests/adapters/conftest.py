@@ -8,13 +8,21 @@ import pytest
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from adapter_cases import CASES, MODELS, Case
+from adapter_cases import MODELS, ROWS, Case
 
 
 @pytest.fixture(
-    params=[Case(model, name) for model in MODELS for name in CASES],
+    params=[Case(model, name) for model in MODELS for name in ROWS],
     ids=lambda case: f"{case.model_name}-{case.strategy_name}",
 )
 def case(request: pytest.FixtureRequest) -> Case:
     """One strategy of the table on one model: a law takes this and holds for all."""
     return request.param
+
+
+@pytest.fixture
+def mergeable(case: Case) -> Case:
+    """Likewise, of the strategies that can be merged."""
+    if not case.strategy.mergeable:
+        pytest.skip("it cannot be merged")
+    return case

@@ -119,6 +119,17 @@ class TestCount:
         assert count.adapter == sum(itertools.starmap(closed_form, itertools.pairwise(sizes)))
         assert count.head == in_head[head]
 
+    def test_closed_form(self, case: Case) -> None:
+        base, count = case.base(), case.adapted().count()
+        own = sum(
+            p.numel()
+            for n in case.adapted().head_modules
+            for p in base.get_submodule(n).parameters()
+        )
+        head = {"train": own, "freeze": 0}.get(case.strategy.head)
+        assert count.adapter == case.row.count(base, False)
+        assert count.head == (case.row.count(base, True) if head is None else head)
+
     def test_on_a_layer_without_bias_and_a_nested_head(self) -> None:
         # Width 6: query 6 -> 8 without bias, output 8 -> 6; pooler 6 -> 6, classifier 6 -> 3.
         count = LoRA(rank=2, targets=["query", "layers.0.output"]).apply(MODELS["encoder"]())

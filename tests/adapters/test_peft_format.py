@@ -12,18 +12,18 @@ import torch
 from adapter_cases import MODELS, assert_same, build, inputs, perturb, snapshot
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformer_cases import ARCHITECTURES, CASES, encoder, tokens
+from transformer_cases import ARCHITECTURES, ROWS, encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, LoRA, Strategy
 from adapterlab.adapters.peft_format import load_peft, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
 EXPRESSIBLE = {
-    name: strategy
-    for name, strategy in CASES.items()
-    if isinstance(strategy, LoRA)
-    and getattr(strategy, "magnitude", "per_output") == "per_output"
-    and not strategy.also_train
+    name: row.strategy
+    for name, row in ROWS.items()
+    if type(row.strategy) in (LoRA, DoRA)
+    and getattr(row.strategy, "magnitude", "per_output") == "per_output"
+    and not row.strategy.also_train
 }
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 

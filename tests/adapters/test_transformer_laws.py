@@ -8,14 +8,12 @@ import pytest
 import torch
 from adapter_cases import assert_same, perturb, snapshot
 from torch import nn
-from transformer_cases import ARCHITECTURES, CASES, CLASSES, Case, encoder, tokens, train
+from transformer_cases import ARCHITECTURES, CLASSES, ROWS, Case, encoder, tokens, train
 
 from adapterlab.adapters import (
     AdaptedModel,
     AdapterLayer,
     DoRA,
-    DoRALinear,
-    Full,
     LoRA,
     LoRALinear,
     load_adapter,
@@ -23,12 +21,15 @@ from adapterlab.adapters import (
     plan,
     save_adapter,
 )
+from adapterlab.base.errors import ConfigError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+FROZEN = {"first_A", "first_B"}
+"""Frozen state that a seed draws: the same seed makes it again."""
 
 
 @pytest.fixture(
-    params=list(itertools.starmap(Case, itertools.product(ARCHITECTURES, CASES))),
+    params=list(itertools.starmap(Case, itertools.product(ARCHITECTURES, ROWS))),
     ids=lambda case: f"{case.architecture}-{case.strategy_name}",
 )
 def case(request: pytest.FixtureRequest) -> Case:
@@ -45,10 +46,10 @@ class TestLaws:
         adapted = case.adapted(dtype=torch.float64)
         for training in (True, False):
             logits = adapted.train(training)(inputs)
-            if isinstance(case.strategy, DoRA):
-                torch.testing.assert_close(logits, expected, **CLOSE)
-            else:
+            if case.row.exact:
                 assert torch.equal(logits, expected)
+            else:
+                torch.testing.assert_close(logits, expected, **CLOSE)
 
     def test_merged_equals_unmerged(self, case: Case) -> None:
         base = case.base(dtype=torch.float64)
@@ -57,6 +58,10 @@ class TestLaws:
         inputs = tokens(adapted)
         logits = adapted.eval()(inputs)
         assert (logits - base(inputs)).abs().max() > 1e-3
+        if not case.strategy.mergeable:
+            with pytest.raises(ConfigError, match="cannot be merged"):
+                merge(adapted)
+            return
         merged = merge(adapted)
         torch.testing.assert_close(merged(inputs), logits, **CLOSE)
         assert type(merged) is type(base)
@@ -70,7 +75,7 @@ class TestLaws:
         losses = train(adapted, steps=3)
         assert losses[-1] < losses[0]
         frozen = {n: p for n, p in adapted.model.named_parameters() if n not in trainable}
-        assert bool(frozen) == (case.strategy != Full())
+        assert bool(frozen) == (adapted.count().trainable < adapted.count().total)
         for name, parameter in frozen.items():
             assert torch.equal(parameter, base[name.replace(".base.", ".")]), name
             assert parameter.grad is None, name
@@ -89,28 +94,18 @@ class TestLaws:
     def test_counts_are_the_closed_form(self, case: Case) -> None:
         adapted = case.adapted()
         count = adapted.count()
-        layers = {n: m for n, m in adapted.model.named_modules() if isinstance(m, LoRALinear)}
-        added = {True: 0, False: 0}
-        for name, layer in layers.items():
-            d_out, d_in = layer.base.weight.shape
-            magnitude = 0
-            if isinstance(layer, DoRALinear):
-                magnitude = d_out if layer.over_output else d_in
-            added[adapted.in_head(name)] += layer.rank * (d_in + d_out) + magnitude
         base = case.base()
-        assert count.total == sum(p.numel() for p in base.parameters()) + sum(added.values())
-        own_head = sum(
-            p.numel() for n in base.head_modules for p in base.get_submodule(n).parameters()
+        heads = [base.get_submodule(name) for name in base.head_modules]
+        own_head = sum(p.numel() for head in heads for p in head.parameters())
+        adapted_head = case.row.count(base, True)
+        expected = {"train": own_head, "freeze": 0, "adapt": adapted_head}
+        assert count.head == expected[case.strategy.head]
+        assert count.adapter == case.row.count(base, False)
+        added = count.total - sum(p.numel() for p in base.parameters())
+        layers = [m for m in adapted.model.modules() if isinstance(m, AdapterLayer)]
+        assert added == sum(
+            sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in layers
         )
-        if isinstance(case.strategy, LoRA):
-            assert layers
-            # Two feed-forward layers a block, 32 -> 64 -> 32, and five norms.
-            beside = 2 * (32 * 64 + 64 + 64 * 32 + 32) + 5 * 2 * 32
-            assert count.adapter == added[False] + beside * bool(case.strategy.also_train)
-            expected = {"train": own_head, "freeze": 0, "adapt": added[True]}
-            assert count.head == expected[case.strategy.head]
-        elif case.strategy.head == "train":
-            assert count.head == own_head
 
     def test_the_plan_needs_no_weights(self, case: Case) -> None:
         with torch.device("meta"):
@@ -122,7 +117,7 @@ class TestLaws:
         trained = case.adapted(seed=1)
         train(trained, steps=2)
         save_adapter(trained, tmp_path / "adapter.safetensors")
-        fresh = case.adapted(seed=2)
+        fresh = case.adapted(seed=1 if case.row.drawn.intersection(FROZEN) else 2)
         inputs = tokens(fresh)
         load_adapter(fresh, tmp_path / "adapter.safetensors")
         assert torch.equal(fresh.eval()(inputs), trained.eval()(inputs))

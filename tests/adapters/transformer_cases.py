@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from adapter_cases import ROWS as ROWS_OF_ALL
+from rows import Row, combined, low_rank
 from torch import Tensor
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
@@ -20,7 +22,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
+from adapterlab.adapters import AdaptedModel, DoRA, Full, LoRA, Strategy
 from adapterlab.models.transformer import TransformerClassifier
 
 VOCABULARY, WIDTH, CLASSES, LAYERS = 40, 32, 3, 2
@@ -60,35 +62,59 @@ ARCHITECTURES: dict[str, Callable[[float], PretrainedConfig]] = {
     ),
 }
 
-CASES: dict[str, Strategy] = {
-    "full": Full(),
-    "full-frozen-head": Full(head="freeze"),
-    "head": Head(),
-    "last_layers-1": LastLayers(n=1),
-    "bitfit": BitFit(),
-    "bitfit-adapted-head": BitFit(head="adapt"),
-    "lora-all-linear": LoRA(rank=2, alpha=3),
-    "lora-query-value": LoRA(rank=2, alpha=3, targets=["query", "value"]),
-    "lora-adapted-head": LoRA(rank=2, alpha=3, targets="attention", head="adapt"),
-    "lora-frozen-head": LoRA(rank=2, alpha=3, targets="out", head="freeze"),
-    "lora-last-1": LoRA(rank=2, alpha=3, targets=["attention", "ffn"], layers="last 1"),
-    "lora-rslora": LoRA(rank=2, alpha=3, targets="key", scaling="alpha_over_sqrt_rank"),
-    "lora-dropout": LoRA(rank=2, alpha=3, targets="ffn", dropout=0.3),
-    "lora-patterns": LoRA(
-        rank=2,
-        alpha=3,
-        targets="attention",
-        rank_pattern={"layer.0.*": 3, "query": 4},
-        alpha_pattern={"value": 7.0},
-        scaling="alpha",
+ROWS: dict[str, Row] = {name: row for name, row in ROWS_OF_ALL.items() if row.anywhere} | {
+    "lora-query-value": low_rank(
+        LoRA(rank=2, alpha=3, targets=["query", "value"]), targets=("query", "value")
     ),
-    "lora-also-train": LoRA(
-        rank=2, alpha=3, targets=["query", "value"], also_train=["ffn", "*orm"]
+    "lora-adapted-head": low_rank(
+        LoRA(rank=2, alpha=3, targets="attention", head="adapt"), targets=("attention",)
     ),
-    "dora-all-linear": DoRA(rank=2, alpha=3, dropout=0.3),
-    "dora-adapted-head": DoRA(rank=2, alpha=3, targets="attention", head="adapt"),
-    "dora-first-1": DoRA(rank=2, alpha=3, targets="ffn", layers="first 1"),
-    "dora-per-input": DoRA(rank=2, alpha=3, targets="query", magnitude="per_input"),
+    "lora-frozen-head": low_rank(
+        LoRA(rank=2, alpha=3, targets="out", head="freeze"), targets=("out",)
+    ),
+    "lora-last-1": low_rank(
+        LoRA(rank=2, alpha=3, targets=["attention", "ffn"], layers="last 1"),
+        targets=("*layer.1.*",),
+    ),
+    "lora-rslora": low_rank(
+        LoRA(rank=2, alpha=3, targets="key", scaling="alpha_over_sqrt_rank"), targets=("key",)
+    ),
+    "lora-dropout": low_rank(LoRA(rank=2, alpha=3, targets="ffn", dropout=0.3), targets=("ffn",)),
+    "lora-patterns": low_rank(
+        LoRA(
+            rank=2,
+            alpha=3,
+            targets="attention",
+            rank_pattern={"layer.0.*": 3, "query": 4},
+            alpha_pattern={"value": 7.0},
+            scaling="alpha",
+        ),
+        targets=("attention",),
+        ranks={"*.layer.0.*": 3, "*.query": 4, "*.q_lin": 4},
+    ),
+    "lora-also-train": low_rank(
+        LoRA(rank=2, alpha=3, targets=["query", "value"], also_train=["ffn", "*orm"]),
+        targets=("query", "value"),
+        # Two feed-forward layers a block, 32 -> 64 -> 32, and five norms.
+        beside=lambda base, head: 0 if head else 2 * (32 * 64 + 64 + 64 * 32 + 32) + 5 * 2 * 32,
+    ),
+    "combined": combined(
+        {
+            "norms": Row(Full(targets="*orm"), lambda base, head: 0 if head else 5 * 2 * 32),
+            "dora": low_rank(DoRA(rank=2, alpha=3, targets="attention"), targets=("attention",)),
+            "lora": low_rank(LoRA(rank=2, alpha=3, targets="ffn"), targets=("ffn",)),
+        }
+    ),
+    "dora-adapted-head": low_rank(
+        DoRA(rank=2, alpha=3, targets="attention", head="adapt"), targets=("attention",)
+    ),
+    "dora-first-1": low_rank(
+        DoRA(rank=2, alpha=3, targets="ffn", layers="first 1"),
+        targets=("*layer.0.*intermediate.*", "*layer.0.output.*", "*layer.0.ffn.*"),
+    ),
+    "dora-per-input": low_rank(
+        DoRA(rank=2, alpha=3, targets="query", magnitude="per_input"), targets=("query",)
+    ),
 }
 
 
@@ -100,8 +126,12 @@ class Case:
     strategy_name: str
 
     @property
+    def row(self) -> Row:
+        return ROWS[self.strategy_name]
+
+    @property
     def strategy(self) -> Strategy:
-        return CASES[self.strategy_name]
+        return self.row.strategy
 
     def base(self, *, dtype: torch.dtype = torch.float32) -> TransformerClassifier:
         return copy.deepcopy(_encoder_for_laws(self.architecture, dtype))

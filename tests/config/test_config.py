@@ -45,7 +45,12 @@ MISTAKES = {
     ),
     "option removed": ("~epochs", "epochs is missing"),
     "option that a name is made of removed": ("~adapter.rank", "rank"),
-    "unknown strategy": ("adapter=adalora", "adapter=adalora", "bitfit, dora", "mean lora?"),
+    "unknown strategy": (
+        "adapter=adalora",
+        "adapter=adalora",
+        "bitfit, combined, dora",
+        "mean lora?",
+    ),
     "unknown model": ("model=mpl", "model=mpl", "mlp"),
     "unknown data set": ("dataset=cifar", "dataset=cifar", "cifar10, digits", "mean cifar10?"),
     "unknown experiment": ("experiment=dmeo", "experiment=dmeo", "did you mean demo?"),
@@ -101,6 +106,51 @@ MISTAKES = {
     "limit of nothing": ("limit={}", "limit={}", "at least 1 item"),
     "limit below 1": ("limit=0", "limit=0", "greater than or equal to 1"),
     "text for a limit": ("limit=few", "limit='few'", "integer"),
+    "misspelt option of a part": (
+        "adapter=combined adapter.parts.lora.rnak=4",
+        "adapter.parts.lora.rnak is not an option",
+        "did you mean rank?",
+    ),
+    "rank of a part below 1": (
+        "adapter=combined adapter.parts.lora.rank=0",
+        "adapter.parts.lora.rank=0 must be 1 or more",
+    ),
+    "text for a rank of a part": (
+        "adapter=combined adapter.parts.lora.rank=two",
+        "adapter.parts.lora.rank='two'",
+        "integer",
+    ),
+    "part that is no node": (
+        "adapter=combined adapter.parts.lora=5",
+        "adapter.parts.lora=5 should be a node with _target_, or null",
+    ),
+    "parts that are none": (
+        "adapter=combined adapter.parts.lora=null adapter.dial_of=null",
+        "adapter.parts is empty",
+    ),
+    "unknown strategy of a part": (
+        "adapter=combined adapter@adapter.parts.lora=dorra",
+        "dorra does not exist",
+        "did you mean dora?",
+    ),
+    "code of a part that is not trusted": (
+        "adapter=combined adapter.parts.lora._target_=os.system",
+        "adapter.parts.lora._target_=os.system is not run: a strategy is named from",
+        "allow_targets",
+    ),
+    "head of a part": (
+        "adapter=combined adapter.parts.lora.head=freeze",
+        "adapter.parts.lora.head=freeze and adapter.head=train: it is said once, for the whole",
+    ),
+    "parts that meet": (
+        "adapter=combined adapter@adapter.parts.full=full",
+        "adapter.parts: layers.0 is in full and in lora; leave it out of one of them",
+    ),
+    "budget of nobody's": (
+        "adapter=combined adapter.dial_of=null budget=3000",
+        "adapter.dial_of names no part",
+        "allowed: lora",
+    ),
     "also trained, one pattern that is no list": ("adapter.also_train=layers", "also_train"),
     "also trained, but matches nothing": (
         "adapter.also_train=[query]",

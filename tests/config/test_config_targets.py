@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapterlab.adapters import Strategy
+from adapterlab.adapters import LoRA, Strategy
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.targets import prepared
 from adapterlab.data.splits import ImageSplits
@@ -54,6 +54,28 @@ def test_defaults_are_the_targets_own() -> None:
 
 def test_an_integer_is_a_number() -> None:
     assert build(size=1, share=1).share == 1.0
+
+
+def test_parts_are_checked_as_what_stands_alone() -> None:
+    def combined(node: object, allow: list[str]) -> Any:
+        nodes = {"own": node, "lora": {"_target_": "adapterlab.adapters.LoRA", "head": "freeze"}}
+        whole = {"_target_": "adapterlab.adapters.Combined", "head": "freeze", "parts": nodes}
+        return prepared(whole, "adapter", allow=allow)()
+
+    own = {"_target_": f"{HERE}.Layer", "name": "own", "size": 3}
+    assert combined(own, [HERE]).parts == {"own": Layer(size=3), "lora": LoRA()}
+    with pytest.raises(ConfigError, match=r"adapter\.parts\.own\._target_=.* is not run: a strat"):
+        combined(own, [])
+    for change, message in {
+        "size": r"adapter\.parts\.own\.size='3' should be a valid integer",
+        "depht": r"adapter\.parts\.own\.depht is not an option; .*mean depth",
+        "head": r"adapter\.parts\.own\.head=3 and adapter\.head=freeze: it is said once",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            combined(own | {change: "3"}, [HERE])
+    for node in (3, ["own"], {"size": 3}):
+        with pytest.raises(ConfigError, match=r"adapter\.parts\.own=.* should be a node"):
+            combined(node, [HERE])
 
 
 def test_name_and_label_are_for_people() -> None:

@@ -41,6 +41,10 @@ def test_the_order_of_the_options_does_not_count(config: Config, seed: int) -> N
 
 
 DEEP = "model.widths=[32,32,32]"
+TWO_PARTS = (
+    f"{DEEP} adapter=combined adapter.parts.lora.targets=[layers.0] "
+    "adapter@adapter.parts.full=full adapter.parts.full.targets=[layers.1,layers.2]"
+)
 
 # (overrides of one, overrides of the other)
 SAME = {
@@ -93,6 +97,23 @@ SAME = {
     ),
     "patience of no plateau": ("", "optimizer.plateau_patience=7"),
     "spread of what is not drawn so": ("", "adapter.init_std=0.5"),
+    "everything is trained": ("adapter=full", "adapter=full adapter.targets='*'"),
+    "the part of a dial": (TWO_PARTS, f"{TWO_PARTS} adapter.dial_of=null"),
+    "labels of parts": (TWO_PARTS, f"{TWO_PARTS} adapter.parts.lora.label=mine"),
+    "a part that is none": (TWO_PARTS, f"{TWO_PARTS} +adapter.parts.more=null"),
+    "spread of what a part does not draw so": (
+        TWO_PARTS,
+        f"{TWO_PARTS} adapter.parts.lora.init_std=0.5",
+    ),
+    "targets of parts": (
+        TWO_PARTS,
+        f"{TWO_PARTS} adapter.parts.lora.layers='first 1' adapter.parts.lora.targets=all-linear "
+        "adapter.parts.full.targets=[layers.2,layers.1]",
+    ),
+    "rank of a part by pattern": (
+        f"{TWO_PARTS} adapter.parts.lora.rank=4",
+        f"{TWO_PARTS} adapter.parts.lora.rank_pattern={{layers.0:4}}",
+    ),
     "accelerator": ("hardware=cpu", "hardware=auto"),
 }
 
@@ -131,6 +152,11 @@ DIFFERENT = {
         f"{DEEP} adapter.rank_pattern={{layers.0:4,layers.*:2}}",
         f"{DEEP} adapter.rank_pattern={{layers.*:2,layers.0:4}}",
     ),
+    "parts": (TWO_PARTS, f"{TWO_PARTS} adapter.parts.full.targets=[layers.1]"),
+    "rank of a part": (TWO_PARTS, f"{TWO_PARTS} adapter.parts.lora.rank=4"),
+    "strategy of a part": (TWO_PARTS, f"{TWO_PARTS} adapter@adapter.parts.lora=dora"),
+    "head of all parts": (TWO_PARTS, f"{TWO_PARTS} adapter.head=freeze"),
+    "less than everything": ("adapter=full", "adapter=full adapter.targets=layers.0"),
     "patience": (
         "optimizer.schedule=plateau optimizer.plateau_patience=7",
         "optimizer.schedule=plateau optimizer.plateau_patience=6",
@@ -189,10 +215,13 @@ def test_a_run_that_was_named_by_how_its_options_were_written_is_found(tmp_path:
     assert home_of(config, "other") == RunFolder.of(config)
 
 
-def test_an_option_that_came_later_changes_no_hash_where_it_is_off(config: Config) -> None:
-    older = {key: value for key, value in config.adapter.items() if key != "also_train"}
-    assert len(older) < len(config.adapter)
-    assert config_hash(replace(config, adapter=older)) == config_hash(config)
+def test_an_option_that_came_later_changes_no_hash_where_it_is_off(
+    config: Config, tmp_path: Path
+) -> None:
+    for option, one in (("also_train", config), ("targets", compose(tmp_path, "adapter=full"))):
+        older = {key: value for key, value in one.adapter.items() if key != option}
+        assert len(older) < len(one.adapter)
+        assert config_hash(replace(one, adapter=older)) == config_hash(one)
 
 
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
@@ -208,6 +237,9 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     )
     write_config(tmp_path / "config.yaml", config)
     assert read_config(tmp_path / "config.yaml") == config
+    combined = compose(tmp_path, *shlex.split(TWO_PARTS))
+    write_config(tmp_path / "config.yaml", combined)
+    assert read_config(tmp_path / "config.yaml") == combined
 
 
 def test_a_shortened_run_survives_its_file(tmp_path: Path) -> None:

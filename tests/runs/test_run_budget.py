@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
+from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import read_config
 from adapterlab.runs.identity import config_hash
 from adapterlab.tracking.stores.uris import default_uri
@@ -56,6 +57,21 @@ def test_the_solved_rank_names_the_run(tmp_path: Path, run_cli: Callable[..., Ou
     assert config_hash(config) == config_hash(written)
     metrics = json.loads((folder / "result.json").read_text())["metrics"]
     assert (metrics["budget/asked"], metrics["params/trainable"]) == (2402, 2250)
+
+
+def test_the_solved_rank_of_a_part_names_the_run(tmp_path: Path) -> None:
+    parts = (
+        *("model.widths=[64,64]", "adapter=combined", "adapter.parts.lora.targets=[layers.0]"),
+        *("adapter@adapter.parts.full=full", "adapter.parts.full.targets=[layers.1]"),
+    )
+    # 4,160 of the layer, 650 of the head, 128 a rank: alpha/rank stays 2.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.parse", parse_solved)
+        solved = tiny(tmp_path, *parts, "budget=5600")
+    lora = solved.adapter["parts"]["lora"]
+    assert (lora["rank"], lora["alpha"], solved.adapter["label"]) == (6, 12, "lora-r6-a12-full")
+    written = tiny(tmp_path, *parts, "adapter.parts.lora.rank=6", "adapter.parts.lora.alpha=12")
+    assert config_hash(solved) == config_hash(written)
 
 
 def test_a_plan_says_it(run_cli: Callable[..., Outcome]) -> None:

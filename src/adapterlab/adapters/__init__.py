@@ -2,6 +2,7 @@
 
 from adapterlab.adapters.bitfit import BitFit
 from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metadata, save_adapter
+from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.dora import DoRA, DoRALinear
 from adapterlab.adapters.full import Full
 from adapterlab.adapters.head import Head
@@ -15,6 +16,7 @@ __all__ = [
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
+    "Combined",
     "DoRA",
     "DoRALinear",
     "Full",

@@ -18,11 +18,13 @@ class Fitted:
         strategy: with its dial set; as it was where it has none.
         asked: parameters of the budget.
         trained: adapter and head parameters that the strategy trains.
+        dial: the place of its dial below `adapter`; None where it has none.
     """
 
     strategy: Strategy
     asked: int
     trained: int
+    dial: str | None
 
     def __str__(self) -> str:
         share = self.trained / self.asked
@@ -31,7 +33,7 @@ class Fitted:
     @property
     def over(self) -> int:
         """Parameters above the budget, where the lowest setting of a dial has that many."""
-        return max(self.trained - self.asked, 0) if self.strategy.dial else 0
+        return max(self.trained - self.asked, 0) if self.dial else 0
 
 
 def in_parameters(budget: int | str, model: nn.Module) -> int:
@@ -72,8 +74,9 @@ def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
             warnings.simplefilter("ignore")  # they are for the run itself
             return candidate.apply(copy.deepcopy(model)).count().trainable
 
-    if strategy.dial is not None:
+    dial = strategy.budget_dial()
+    if dial is not None:
         settings = range(1, strategy.most(model) + 1)
         below = bisect_right(settings, asked, key=lambda value: trained(strategy.turned(value)))
         strategy = strategy.turned(max(below, 1))
-    return Fitted(strategy, asked, trained(strategy))
+    return Fitted(strategy, asked, trained(strategy), dial)

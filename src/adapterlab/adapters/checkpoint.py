@@ -16,6 +16,8 @@ UNREADABLE = (SafetensorError, OSError, RuntimeError)
 
 FORMAT = "adapterlab-adapter-1"
 
+_ANGLE, _ROUNDING = 2**0.5, 1e-3
+
 
 def save_adapter(adapted: AdaptedModel, path: Path, *, extra: dict[str, Any] | None = None) -> None:
     """Write what was trained, with the hash of the base weights it belongs to.
@@ -30,10 +32,12 @@ def save_adapter(adapted: AdaptedModel, path: Path, *, extra: dict[str, Any] | N
     metadata = {
         "format": FORMAT,
         "strategy": type(adapted.strategy).__name__,
-        "options": json.dumps(adapted.strategy.options(), sort_keys=True),
+        "options": json.dumps(adapted.strategy.flat_options(), sort_keys=True),
         "base_sha256": adapted.base_hash,
         "extra": json.dumps(extra or {}, sort_keys=True),
     }
+    if frozen := fingerprints(adapted):
+        metadata["frozen"] = json.dumps(frozen, sort_keys=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in adapted.state().items()}
     write_tensors(path, tensors, metadata)
 
@@ -71,8 +75,9 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
     """Load a checkpoint into a model under the same strategy over the same base weights.
 
     Raises:
-        CheckpointError: the file is damaged, was trained over other base weights or under
-            another strategy, or its parameters do not fit; nothing has been loaded then.
+        CheckpointError: the file is damaged, was trained over other base weights, beside other
+            frozen state or under another strategy, or its parameters do not fit; nothing has been
+            loaded then.
     """
     metadata = read_metadata(path)
     if metadata["base_sha256"] != adapted.base_hash:
@@ -84,7 +89,7 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
     saved = {"strategy": metadata["strategy"], **_mapping(metadata["options"], path)}
     present = {
         "strategy": type(adapted.strategy).__name__,
-        **json.loads(json.dumps(adapted.strategy.options())),
+        **json.loads(json.dumps(adapted.strategy.flat_options())),
     }
     for option in present | saved:
         if saved.get(option) != present.get(option):
@@ -93,6 +98,7 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
                 f"{present['strategy']}: {option} is {saved.get(option)} in the file and "
                 f"{present.get(option)} in the model"
             )
+    _require_same_frozen(_mapping(metadata.get("frozen", "{}"), path), adapted, path)
     expected = adapted.state()
     try:
         with safe_open(path, framework="pt") as file:
@@ -105,6 +111,42 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
     with torch.no_grad():
         for name, own in expected.items():
             own.copy_(tensors[name])
+
+
+def fingerprints(adapted: AdaptedModel) -> dict[str, list[float]]:
+    """Return three numbers that tell each frozen tensor from any other, by its name in the model.
+
+    Its norm, and its products with a cosine and a sine over its numbers: to rounding they are the
+    same wherever it is made, which its bits are not (singular vectors, say).
+    """
+    found = {}
+    for name, tensor in adapted.frozen_state(saved=False).items():
+        flat = tensor.detach().flatten().to("cpu", torch.float64)
+        angles = torch.arange(1, len(flat) + 1, dtype=torch.float64) * _ANGLE
+        norm, waves = torch.linalg.vector_norm(flat), (angles.cos(), angles.sin())
+        found[name] = [float(norm), *(float(flat @ wave) for wave in waves)]
+    return found
+
+
+def _require_same_frozen(saved: dict[str, Any], adapted: AdaptedModel, path: Path) -> None:
+    present = fingerprints(adapted)
+    for name in sorted(present.keys() | saved.keys()):
+        there, here = saved.get(name), present.get(name)
+        if there is None or here is None:
+            side = "file" if here is None else "model"
+            raise CheckpointError(f"{path} does not fit: only the {side} has frozen {name}")
+        if not _close(there, here):
+            raise CheckpointError(
+                f"{path} was trained beside another frozen {name} than this model has; it is made "
+                "from the strategy's seed or from the base"
+            )
+
+
+def _close(there: Any, here: list[float]) -> bool:
+    if not isinstance(there, list) or len(there) != len(here):
+        return False
+    pairs = zip(there, here, strict=True)
+    return all(isinstance(a, int | float) and abs(a - b) <= _ROUNDING * here[0] for a, b in pairs)
 
 
 def _require_fit(shapes: dict[str, list[int]], adapted: AdaptedModel, path: Path) -> None:

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.one_way import pattern_of, targets_of
+from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import (
     AdapterLayer,
     HeadMode,
-    SeededDropout,
     Strategy,
     linear_layers,
     replace_module,
@@ -71,6 +71,8 @@ class LoRALinear(AdapterLayer):
     Raises:
         ConfigError: an argument is outside its domain.
     """
+
+    base: nn.Linear
 
     def __init__(
         self,
@@ -216,7 +218,7 @@ class LoRA(Strategy):
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer, and unfreeze what is trained beside them."""
         layers = self._layers(model)
-        also = select_parameters(model, self.also_train) if self.also_train else {}
+        also = select_parameters(model, self.also_train, "also_train") if self.also_train else {}
         for name in also:
             if within(name, tuple(layers)):
                 raise ConfigError(

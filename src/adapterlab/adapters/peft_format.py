@@ -10,7 +10,7 @@ PEFT (https://github.com/huggingface/peft) keeps a folder of two files: `adapter
     base_model.model.classifier.weight                                        ours: the same
 
 Names are relative to the model that PEFT is given. A model that wraps it says where it is by an
-attribute `peft_root`.
+`peft_root`, see `adapterlab.models.protocol`.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.models.protocol import adaptable
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -165,8 +166,7 @@ def _adapted_layers(adapted: AdaptedModel) -> dict[str, LoRALinear]:
 
 def _relative(adapted: AdaptedModel, name: str) -> str:
     """Return a module's or tensor's name in the model that PEFT is given."""
-    root: str = getattr(adapted.model, "peft_root", "")
-    return name.removeprefix(f"{root}.")
+    return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
 def _names(adapted: AdaptedModel) -> dict[str, str]:
@@ -214,7 +214,7 @@ def _config(adapted: AdaptedModel, strategy: LoRA, base_name: str | None) -> dic
     return {
         "peft_type": "LORA",
         # For PEFT, a classifier of sequences is one of transformers whose head is saved whole.
-        "task_type": "SEQ_CLS" if whole_head and hasattr(adapted.model, "peft_root") else None,
+        "task_type": "SEQ_CLS" if whole_head and adaptable(adapted.model).input_names else None,
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "r": rank,

@@ -1,5 +1,6 @@
 """What a strategy would train, layer by layer, before anything is trained."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,7 +14,8 @@ class PlannedLayer:
 
     Attributes:
         name: the layer's name in the model.
-        shape: of its weight, [d_out, d_in] for a linear layer.
+        shape: of its weight, [d_out, d_in] for a linear layer; of the largest one in a module of
+            several.
         method: what is trained in it.
         adapter: adapter parameters.
         head: head parameters.
@@ -30,10 +32,17 @@ class PlannedLayer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every trained layer in forward order, and the sums."""
+    """Every trained layer in forward order, and the sums.
+
+    Attributes:
+        layers: with trained parameters.
+        count: of parameters.
+        mergeable: whether the trained model can become an ordinary one, for export.
+    """
 
     layers: tuple[PlannedLayer, ...]
     count: ParameterCount
+    mergeable: bool
 
     @property
     def size(self) -> int:
@@ -67,13 +76,16 @@ def plan(adapted: AdaptedModel) -> Plan:
                 size=sum(p.numel() * p.element_size() for p in trained),
             )
         )
-    return Plan(tuple(layers), adapted.count())
+    return Plan(tuple(layers), adapted.count(), adapted.strategy.mergeable)
 
 
 def _shape(module: nn.Module) -> tuple[int, ...]:
     owner = module.base if isinstance(module, AdapterLayer) else module
-    shapes = [tuple(p.shape) for p in owner.parameters(recurse=False)]
-    return max(shapes, key=lambda shape: len(shape))
+    own = [tuple(p.shape) for p in owner.parameters(recurse=False)]
+    inside = [tuple(p.shape) for p in owner.parameters()]
+    if own:
+        return max(own, key=len)
+    return max(inside, key=lambda shape: (len(shape), math.prod(shape)), default=())
 
 
 def _method(module: nn.Module) -> str:

@@ -1,24 +1,22 @@
 """Which layers a strategy adapts: strict matching of target patterns to layer names.
 
-A model may give its linear layers short names, through an attribute `target_aliases` that maps
-each short name to the layers' names; a short name then comes before a pattern of the same text.
+A model may give its layers short names (`target_aliases`, see `adapterlab.models.protocol`), which
+then come before patterns of the same text.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import adaptable, body_parameters, linear_layers, within
+from adapterlab.adapters.strategy import body_parameters, linear_layers, within
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.protocol import Aliases, adaptable
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""
-
-Aliases = Mapping[str, tuple[str, ...]]
-"""Names of linear layers by short name."""
 
 Layers = str | Sequence[int]
 """Which of a model's blocks: `all`, `first N`, `last N`, or a list of indices from 0."""
@@ -38,8 +36,8 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def aliases_of(model: nn.Module) -> Aliases:
-    """Return the short names that a model declares; none if it has no `target_aliases`."""
-    return cast(Aliases, getattr(model, "target_aliases", {}))
+    """Return the short names that a model declares, if any."""
+    return adaptable(model).target_aliases
 
 
 def names_matching(pattern: str, names: Iterable[str], aliases: Aliases) -> set[str]:
@@ -107,7 +105,9 @@ def select_layers(
     return selected
 
 
-def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Parameter]:
+def select_parameters(
+    model: nn.Module, patterns: Sequence[str], option: str
+) -> dict[str, nn.Parameter]:
     """Return the parameters outside the head that patterns name, by name in the model's order.
 
     A pattern names a parameter, or a module and so all parameters in it; one that begins with
@@ -117,11 +117,14 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
     Args:
         model: the model before injection.
         patterns: patterns or short names.
+        option: the option's name, for the error.
 
     Raises:
         ConfigError: a pattern matches no parameter, or names the head; or nothing is left.
     """
     body, aliases = dict(body_parameters(model)), aliases_of(model)
+    if not patterns:
+        raise ConfigError(f"adapter.{option} is empty; {_existing(body, aliases, 'parameters')}")
     chosen, left_out = set[str](), set[str]()
     for pattern in patterns:
         named = pattern.removeprefix("!")
@@ -129,15 +132,15 @@ def select_parameters(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn
         if found.isdisjoint(body):
             if found:
                 raise ConfigError(
-                    f"adapter.also_train: {pattern!r} is the head; adapter.head=train trains it"
+                    f"adapter.{option}: {pattern!r} is the head; adapter.head=train trains it"
                 )
             raise ConfigError(
-                f"adapter.also_train: {pattern!r} matches no parameter; "
+                f"adapter.{option}: {pattern!r} matches no parameter; "
                 f"{_existing(body, aliases, 'parameters')}"
             )
         (left_out if pattern.startswith("!") else chosen).update(found.intersection(body))
     if not chosen - left_out:
-        raise ConfigError(f"adapter.also_train={list(patterns)} leaves no parameter to train")
+        raise ConfigError(f"adapter.{option}={list(patterns)} leaves no parameter to train")
     return {name: p for name, p in body.items() if name in chosen - left_out}
 
 

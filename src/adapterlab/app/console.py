@@ -73,6 +73,8 @@ def print_plan(plan: "Plan", title: str) -> None:
     console.print(table)
     trained, total = number(plan.count.trainable), number(plan.count.total)
     _print_text(f"{trained} of {total} parameters are trained")
+    if not plan.mergeable:
+        _print_text("they cannot be merged into the base, so the run cannot be exported")
 
 
 def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:

@@ -1,6 +1,8 @@
 """The folder conf/, and the functions that its files call."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -32,10 +34,21 @@ def run_options() -> str:
     return options.replace("$", "$$")
 
 
+def parts_label(parts: Any) -> str:
+    """Return what the parts of a combination are called, one after the other.
+
+    What is no part has no name here; whoever makes the strategy says so.
+    """
+    nodes = parts.values() if isinstance(parts, Mapping) else ()
+    named = (part for part in nodes if isinstance(part, Mapping) and "name" in part)
+    return "-".join(str(part.get("label", part["name"])) for part in named) or "combined"
+
+
 def register_resolvers() -> None:
     """Make known the functions that conf/ calls, as in ``${default_root:}``."""
     OmegaConf.register_new_resolver("default_root", default_root, replace=True)
     OmegaConf.register_new_resolver("run_options", run_options, replace=True)
+    OmegaConf.register_new_resolver("parts_label", parts_label, replace=True)
     OmegaConf.register_new_resolver(
         "source_dataset", lambda name: source_dataset(CONF, name), replace=True
     )

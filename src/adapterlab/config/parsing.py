@@ -61,6 +61,7 @@ def from_container(values: Any) -> Config:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
     config = checked(TypeAdapter(Config), values)
+    config = replace(config, adapter=_with_parts_that_are(config.adapter))
     for where, node in (("model", config.model), ("adapter", config.adapter)):
         _require_target(where, node)
     _require_target("dataset.loader", {"name": config.dataset.name, **config.dataset.loader})
@@ -122,6 +123,18 @@ def _require_target(where: str, node: Mapping[str, Any]) -> None:
     for key in ("name", "label"):  # they name folders
         if key in node:
             checked(TypeAdapter(FileName), node[key], f"{where}.{key}")
+
+
+def _with_parts_that_are(node: Target) -> Target:
+    """Leave out parts of a combination that are null, or say no more than what the whole says."""
+    parts = node.get("parts")
+    if not isinstance(parts, dict):
+        return node
+
+    def is_one(part: Any) -> bool:
+        return part is not None and not (isinstance(part, dict) and part.keys() <= {"head"})
+
+    return {**node, "parts": {name: part for name, part in parts.items() if is_one(part)}}
 
 
 def absolute(path: str) -> str:

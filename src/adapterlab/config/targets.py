@@ -2,13 +2,16 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.config.trust import is_of_kind
 from adapterlab.config.trust import target as trusted_target
 from adapterlab.config.validation import describe
 
@@ -24,8 +27,12 @@ def prepared(
     supplied: Collection[str] = (),
     perhaps: Collection[str] = (),
     allow: Sequence[str] = (),
+    kind: str | None = None,
 ) -> Callable[..., Any]:
     """Return the target of `node` with its arguments checked and bound.
+
+    An argument that is a mapping to things of the target's own kind, as a combination has its
+    parts, holds a node for each, which is built as `node` is.
 
     Args:
         node: `_target_`, the dotted path of a callable; `name` and maybe `label`, which are for
@@ -34,12 +41,14 @@ def prepared(
         supplied: parameters that the caller passes later; the config may not set them.
         perhaps: likewise, where the target has them.
         allow: whose code the config may name, beside this program's; see `trust.target`.
+        kind: what the target should be, see `trust.KINDS`; by default the last part of `where`.
 
     Raises:
         ConfigError: there is no such target, the config may not name it, or an argument is
             unknown, missing or of the wrong type.
     """
-    target = trusted_target(node["_target_"], where, allow)
+    kind = kind or where.rpartition(".")[2]
+    target = trusted_target(node["_target_"], where, allow, kind=kind)
     reserved = (*RESERVED, "tokenizer") if where == "model" else RESERVED
     arguments = {key: value for key, value in node.items() if key not in reserved}
     signature = inspect.signature(target).parameters
@@ -54,21 +63,80 @@ def prepared(
         if key not in parameters:
             raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    parts = {
+        name: _parts(arguments, f"{where}.{name}", name, allow, kind)
+        for name in arguments
+        if _holds_parts(hints.get(name), kind)
+    }
     schema: dict[str, Any] = {
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in parameters.items()
-        if name in arguments or p.default is p.empty
+        if name not in parts and (name in arguments or p.default is p.empty)
     }
     config = ConfigDict(
         strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
     )
     model = create_model("Arguments", __config__=config, **schema)
+    plain = {name: value for name, value in arguments.items() if name not in parts}
     try:
         # Through JSON, strict validation still takes a list for any sequence.
-        values = model.model_validate_json(json.dumps(arguments))
+        values = model.model_validate_json(json.dumps(plain))
     except ValidationError as error:
-        raise ConfigError(describe(error, arguments, where)) from None
-    return partial(target, **{name: getattr(values, name) for name in schema})
+        raise ConfigError(describe(error, plain, where)) from None
+    return partial(target, **{name: getattr(values, name) for name in schema}, **parts)
+
+
+def _holds_parts(hint: Any, kind: str) -> bool:
+    """Say whether an argument is a mapping from names to things of a kind."""
+    if get_origin(hint) is not Mapping:
+        return False
+    return is_of_kind(get_args(hint)[1], kind)
+
+
+def _parts(
+    outer: Mapping[str, Any], where: str, name: str, allow: Sequence[str], kind: str
+) -> dict[str, Any]:
+    """Build the parts that an argument holds.
+
+    Raises:
+        ConfigError: one of them is no node, is wrong in itself, or says otherwise what the whole
+            says for all.
+    """
+    nodes, built = outer[name], {}
+    if not isinstance(nodes, Mapping):
+        raise ConfigError(f"{where}={nodes} should be a mapping from names to nodes with _target_")
+    for part, node in nodes.items():
+        place = f"{where}.{part}"
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise ConfigError(f"{place}={node} should be a node with _target_, or null")
+        for option in node.keys() & outer.keys() - {*RESERVED, name}:
+            if node[option] != outer[option]:
+                whole = f"{where.rpartition('.')[0]}.{option}={outer[option]}"
+                raise ConfigError(
+                    f"{place}.{option}={node[option]} and {whole}: it is said once, for the whole"
+                )
+        own = {key: value for key, value in node.items() if key in RESERVED or key not in outer}
+        make = prepared(own, place, allow=allow, kind=kind)
+        with options_at(place, own, of=where.partition(".")[0]):
+            built[part] = make()
+    return built
+
+
+@contextmanager
+def options_at(place: str, options: Iterable[str], *, of: str = "adapter") -> Iterator[None]:
+    """Let errors name options where they are.
+
+    Args:
+        place: of the options: ``adapter.parts.lora``.
+        options: their names.
+        of: what errors take for their place.
+    """
+    names = "|".join(sorted(options))
+    try:
+        yield
+    except ConfigError as error:
+        text = re.sub(rf"\b{of}\.(?=(?:{names})\b)", f"{place}.", str(error))
+        raise ConfigError(text) from None
 
 
 def takes(node: Mapping[str, Any], where: str, allow: Sequence[str] = ()) -> frozenset[str]:

@@ -62,7 +62,9 @@ def namespace(name: str) -> str:
     return name
 
 
-def target(path: object, where: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
+def target(
+    path: object, where: str, allow: Sequence[str] = (), *, kind: str | None = None
+) -> Callable[..., Any]:
     """Import what a config names, if the config may name it there.
 
     Args:
@@ -70,20 +72,27 @@ def target(path: object, where: str, allow: Sequence[str] = ()) -> Callable[...,
         where: the node's place in the config, such as ``dataset.loader``.
         allow: packages and modules of the user's own. It comes from the user's command line or
             conf/, never from what a run, an artifact or a folder says.
+        kind: the entry of `KINDS`; by default the last part of the place.
 
     Raises:
         ConfigError: it may not; nothing has been imported if the name alone says so.
     """
-    kind = KINDS[where.rpartition(".")[2]]
+    wanted = KINDS[kind or where.rpartition(".")[2]]
     named = f"{where}._target_={path}"
-    _require_name(path, named, kind, allow)
+    _require_name(path, named, wanted, allow)
     module_name, _, name = str(path).rpartition(".")
     try:
         found = getattr(import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{named} cannot be imported: {error}") from None
-    _require_kind(found, named, kind, allow)
+    _require_kind(found, named, wanted, allow)
     return found  # type: ignore[no-any-return]
+
+
+def is_of_kind(found: object, kind: str) -> bool:
+    """Say whether a type is one of those that targets of a kind are."""
+    classes = tuple(_located(path) for path in KINDS[kind].classes)
+    return inspect.isclass(found) and issubclass(found, classes)
 
 
 def _require_name(path: object, named: str, kind: Kind, allow: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Batched counterparts of the layers that strategies train: K of them over one frozen base."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -16,7 +16,8 @@ from adapterlab.adapters.dora import (
     root,
 )
 from adapterlab.adapters.lora import LoRALinear
-from adapterlab.adapters.strategy import SeededDropout
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Joined, Padded, Stack
 
@@ -26,23 +27,38 @@ def own_trained(module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, p in module.named_parameters(recurse=False) if p.requires_grad)
 
 
-class LaneModule(nn.Module):
-    """K modules as one: their trained parameters stacked, all that is frozen shared.
+def frozen_names(module: nn.Module) -> Mapping[str, bool]:
+    """Return the names of a module's frozen state, and whether checkpoints hold it."""
+    return module.frozen if isinstance(module, AdapterLayer) else {}
 
-    Where shapes differ between lanes, as those of low-rank factors do, they are padded with zeros
-    at the end. In the layers here the gradient of padding is zero, so it stays zero under SGD,
-    Adam and AdamW, and the other entries are not touched by it.
+
+def same_numbers(a: Tensor, b: Tensor) -> bool:
+    """Say whether tensors hold the same numbers; a broken one, NaN, is as good as another."""
+    if a is b or torch.equal(a, b):
+        return True
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+class LaneModule(nn.Module):
+    """K modules as one: what is each lane's own stacked, all else shared.
+
+    A lane's own are its trained parameters, and frozen state (see `AdapterLayer.keep_frozen`) that
+    is not equal in all lanes, or that checkpoints hold. Where shapes differ between lanes, as those
+    of low-rank factors do, they are padded with zeros at the end. In the layers here the gradient
+    of padding is zero, so it stays zero under SGD, Adam and AdamW, and the other entries are not
+    touched by it.
 
     Args:
         modules: one of each lane, of one type, training parameters of the same names.
         lanes: of the pack.
 
     Attributes:
-        stacks: how each trained parameter is stacked, by its name.
+        trained: names of the trained parameters.
+        stacks: how each tensor that is stacked is, by its name.
     """
 
     joined: ClassVar[tuple[str, ...]] = ()
-    """Parameters whose rows follow each other without padding."""
+    """Tensors whose rows follow each other without padding."""
 
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
@@ -50,13 +66,23 @@ class LaneModule(nn.Module):
         self.trained = own_trained(modules[0])
         self.stacks: dict[str, Stack] = {}
         for name in self.trained:
-            tensors = [getattr(module, name).detach() for module in modules]
-            stack = Joined if name in self.joined else Padded
-            self.stacks[name] = stack([tensor.shape for tensor in tensors])
-            self.register_parameter(name, nn.Parameter(self.stacks[name].stacked(tensors)))
+            self.register_parameter(name, nn.Parameter(self._stacked(name, modules)))
         for name, parameter in modules[0]._parameters.items():
             if name not in self.trained:
                 self.register_parameter(name, parameter)
+        self._saved = []
+        for name, saved in frozen_names(modules[0]).items():
+            tensor = getattr(modules[0], name)
+            if saved or any(not same_numbers(tensor, getattr(m, name)) for m in modules[1:]):
+                tensor = self._stacked(name, modules)
+            self.register_buffer(name, tensor, persistent=False)
+            self._saved += [name] * saved
+
+    def _stacked(self, name: str, modules: Sequence[Any]) -> Tensor:
+        tensors = [getattr(module, name).detach() for module in modules]
+        stack = Joined if name in self.joined else Padded
+        self.stacks[name] = stack([tensor.shape for tensor in tensors])
+        return self.stacks[name].stacked(tensors)
 
     @classmethod
     def signature(cls, module: Any) -> tuple[object, ...]:
@@ -65,20 +91,26 @@ class LaneModule(nn.Module):
         return own_trained(module), tuple(shapes.items())
 
     def lane(self, k: int) -> dict[str, Tensor]:
-        """Return the trained parameters of a lane, by their names in its own module, as views."""
-        return {n: self.stacks[n].part(getattr(self, n).data, k) for n in self.trained}
+        """Return what checkpoints hold of a lane, by the names in its own module, as views."""
+        names = (*self.trained, *self._saved)
+        return {n: self.stacks[n].part(getattr(self, n).data, k) for n in names}
+
+    def of_lanes(self, name: str) -> Tensor:
+        """Return a tensor as ``[K, ...]`` where lanes have their own, ``[1, ...]`` if shared."""
+        tensor: Tensor = getattr(self, name)
+        return tensor if name in self.stacks else tensor[None]
 
     def for_rows(self, name: str) -> Tensor:
         """Return a vector as it is applied to ``[K, N, d]``: each lane's own, or the shared one."""
         vector: Tensor = getattr(self, name)
-        return vector[:, None] if name in self.trained else vector
+        return vector[:, None] if name in self.stacks else vector
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes; parameters stay the same objects."""
-        for name in self.trained:
-            parameter = getattr(self, name)
-            parameter.grad = None
-            parameter.data = self.stacks[name].keep(parameter.data, lanes)
+        for name, stack in self.stacks.items():
+            tensor = getattr(self, name)
+            tensor.grad = None
+            tensor.data = stack.keep(tensor.data, lanes)
 
 
 class LaneDropout(nn.Module):
@@ -163,6 +195,7 @@ class LaneLoRALinear(LaneModule):
 
     joined = ("lora_A",)
 
+    base: nn.Linear
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
     lora_B: Tensor  # noqa: N815
 

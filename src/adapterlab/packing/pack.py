@@ -3,15 +3,25 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, SeededDropout, replace_module
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
+from adapterlab.models.frozen import keeps_statistics, staying_in_evaluation
+from adapterlab.models.protocol import adaptable
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneDropout, LaneModule, own_trained
+from adapterlab.packing.layers import (
+    COUNTERPARTS,
+    LaneDropout,
+    LaneModule,
+    frozen_names,
+    own_trained,
+    same_numbers,
+)
 from adapterlab.packing.randomness import UNSUPPORTED, LaneRandomness, draws
 
 
@@ -40,11 +50,17 @@ def signature(adapted: AdaptedModel) -> Signature:
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and seen.setdefault(id(parameter), name) != name:
                 raise CannotPackError(f"{name} and {seen[id(parameter)]} share trained weights")
-        parts.append((name, type(module).__name__, *counterpart.signature(module)))
+        if inner := _trained_inside(module):
+            raise CannotPackError(
+                f"{type(module).__name__} trains {inner[0]}, a parameter of a module inside it"
+            )
+        own = (*counterpart.signature(module), *frozen_names(module))
+        parts.append((name, type(module).__name__, *own))
+    frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():
-        if isinstance(module, UNSUPPORTED):
+        if isinstance(module, UNSUPPORTED) and name not in frozen:
             raise CannotPackError(f"{name} is a {type(module).__name__}, whose draws lanes share")
-        if getattr(module, "track_running_stats", False):
+        if keeps_statistics(module) and name not in frozen:
             raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
     return tuple(parts)
 
@@ -75,6 +91,7 @@ class PackedModel(nn.Module):
             of_lanes = [model.model.get_submodule(name) for model in models]
             replace_module(self.model, name, COUNTERPARTS[type(module)](of_lanes, self.lanes))
         self._randomness = LaneRandomness(self.lanes)
+        self._said = adaptable(self.model)
         self._depth = frozen_depth(models[0])
         self._draws = draws(self.model)
 
@@ -87,10 +104,18 @@ class PackedModel(nn.Module):
             together: all lanes read the same rows, ``[B, ...]``, as they do in evaluation.
         """
         self.lanes.begin(rows, together=together)
-        random = self.training and (not self._is_chain or self._draws)
+        random = self.training and (not self._said.is_chain or self._draws)
         with self._randomness if random else nullcontext():
             logits = self.model(self._for_lanes(inputs))
         return self.lanes.split(logits)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation mode, as in `AdaptedModel`."""
+        super().train(mode)
+        if mode:
+            for _, module in staying_in_evaluation(self.model, (AdapterLayer, LaneModule)):
+                module.training = False
+        return self
 
     @property
     def count(self) -> int:
@@ -141,22 +166,19 @@ class PackedModel(nn.Module):
             if isinstance(module, LaneModule):
                 yield name, module
 
-    @property
-    def _is_chain(self) -> bool:
-        return bool(getattr(self.model, "is_chain", False))
-
     def _for_lanes(self, inputs: Any) -> Any:
         """Share the frozen layers before the first trained one, where the model allows that."""
-        if self._is_chain:
+        if self._said.is_chain:
             return inputs  # its first layer that differs gives every lane rows of its own
         if not isinstance(inputs, Mapping):
             return self.lanes.expand(inputs)
         inputs = dict(inputs)
         hidden = inputs.pop("hidden_states", None)
         depth = inputs.pop("depth", self._depth)
-        if hidden is None and depth and not (self.training and self.model.frozen_dropout):
+        states, noisy = self._said.hidden_states, self.training and self._said.frozen_dropout
+        if hidden is None and states is not None and depth and not noisy:
             with torch.no_grad():
-                hidden = self.model.hidden_states(inputs, depth)  # type: ignore[operator]
+                hidden = states(inputs, depth)
         inputs = {name: self.lanes.expand(value) for name, value in inputs.items()}
         if hidden is not None:
             inputs |= {"hidden_states": self.lanes.expand(hidden), "depth": depth}
@@ -166,18 +188,23 @@ class PackedModel(nn.Module):
 def share_frozen(models: Sequence[AdaptedModel]) -> None:
     """Let models over equal base weights hold those of the first, so that they are there once.
 
-    What they train is copied: read from a file, it would keep all of that file in memory.
+    Frozen state of adapters is shared as well where it is equal, and each lane's own where it is
+    not. What they train is copied: read from a file, it would keep all of that file in memory.
 
     Raises:
-        CannotPackError: frozen parameters or buffers differ.
+        CannotPackError: other frozen parameters or buffers differ.
     """
     first = _frozen(models[0].model)
     for model in models[1:]:
+        may_differ = model.frozen_state(saved=False).keys()
+        own_each = model.frozen_state(saved=True).keys()
         for name, own in _frozen(model.model).items():
             shared = first.get(name)
-            if own is shared:
+            if own is shared or name in own_each:
                 continue
-            if shared is None or not _equal(own, shared):
+            if shared is None or not same_numbers(own, shared):
+                if name in may_differ:
+                    continue
                 raise CannotPackError(f"{name} is frozen and differs between them")
             parent, _, child = name.rpartition(".")
             setattr(model.model.get_submodule(parent), child, shared)
@@ -186,17 +213,17 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """Say whether tensors hold the same numbers; a broken one, NaN, is as good as another."""
-    if torch.equal(a, b):
-        return True
-    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-
-
 def _frozen(model: nn.Module) -> dict[str, Tensor]:
     """Return frozen parameters and buffers by name."""
     parameters = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    return parameters | dict(model.named_buffers())
+    return parameters | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _trained_inside(module: nn.Module) -> list[str]:
+    """Return the trained parameters that are not an adapter layer's own, but of modules in it."""
+    if not isinstance(module, AdapterLayer):
+        return []
+    return [n for n, p in module.named_parameters() if p.requires_grad and "." in n]
 
 
 def _training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -1,19 +1,21 @@
 """What a run trains and on what: data, base weights, model and strategy, put together."""
 
+import copy
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, merge, plan
-from adapterlab.adapters.strategy import adaptable, replace_module
+from adapterlab.adapters import AdaptedModel, Plan, plan
+from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import BASES, Config
 from adapterlab.data.batches import SplitBatches
 from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,
@@ -162,17 +164,17 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
 
     If the base's head was kept there is one head, and the model is as it is. If a new head was
     drawn, the base's own is put back on the adapted body: what is measured is how far the
-    features still serve the old task.
+    features still serve the old task. Nothing is merged: not every adapter can be.
     """
     if assembly.head_kept:
         return assembly.adapted
     classes = assembly.base.classes
     assert classes is not None
-    body = merge(assembly.adapted)
+    body = copy.deepcopy(assembly.adapted.model)
     original = base_model(config, assembly, len(classes))
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
-    return body
+    return body.requires_grad_(False).eval()
 
 
 def source_data(config: Config, assembly: Assembly) -> SplitBatches[Any, Any]:

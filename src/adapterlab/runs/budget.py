@@ -41,9 +41,9 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
 
     data = None if says_its_shape(config) else (read or load_data)(config)
     fitted = fit_to_budget(config, data)
-    before = make_strategy(config).options()
+    before = make_strategy(config).flat_options()
     solved = copy.deepcopy(cfg)
-    for name, value in fitted.strategy.options().items():
+    for name, value in fitted.strategy.flat_options().items():
         if value != before[name]:
             OmegaConf.update(solved, f"adapter.{name}", _plain(value), merge=False, force_add=True)
     config = parse(solved)
@@ -66,7 +66,7 @@ def _say(config: Config, fitted: "Fitted", said: set[str]) -> None:
     said.add(line)
     log.info(line)
     if fitted.over:
-        dial = f"adapter.{fitted.strategy.dial}=1"
+        dial = f"adapter.{fitted.dial}=1"
         warnings.warn(
             f"budget={config.budget}: {dial} is the least, and trains {fitted.over:,} more "
             "parameters than asked",

@@ -39,16 +39,21 @@ def one_way(values: dict[str, Any], config: Config) -> None:
         if optimizer is not None and optimizer["schedule"] != "plateau":
             optimizer["plateau_patience"] = USUAL_PATIENCE
     adapter = values["adapter"]
-    if "init_std" in adapter and adapter.get("init") != "both_normal":
-        adapter["init_std"] = USUAL_STD
-    if _names_layers(adapter):
+    strategies = [adapter, *adapter.get("parts", {}).values()]
+    for strategy in strategies:
+        if "init_std" in strategy and strategy.get("init") != "both_normal":
+            strategy["init_std"] = USUAL_STD
+    if any(map(_names_layers, strategies)):
         shapes = [
             node.get("shape") for node in (values["dataset"], base, base.get("dataset") or {})
         ]
         key = json.dumps([values["model"], adapter, shapes])
         if key not in _found:
             _found[key] = _layers_in_one_way(config)
-        adapter |= _found[key]
+        changed = dict(_found[key])
+        for name, part in changed.pop("parts", {}).items():
+            adapter["parts"][name] |= part
+        adapter |= changed
 
 
 def _names_layers(adapter: dict[str, Any]) -> bool:
@@ -65,13 +70,25 @@ _found: dict[str, dict[str, Any]] = {}
 
 
 def _layers_in_one_way(config: Config) -> dict[str, Any]:
-    from adapterlab.adapters.one_way import as_written  # which loads torch
-    from adapterlab.runs.check import bare, declared_shape, make_strategy
+    from adapterlab.runs.check import bare, declared_shape, make_strategy  # which load torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
         try:
             model = bare(config, declared_shape(config), len(config.dataset.classes or ("", "")))
-            return as_written(config.adapter) | make_strategy(config).in_one_way(model)
+            found = make_strategy(config).in_one_way(model)
         except AdapterLabError:  # whoever carries it out says so
-            return as_written(config.adapter)
+            found = {}
+    written = _as_written(config.adapter)
+    for name, part in found.pop("parts", {}).items():
+        written["parts"][name] |= part
+    return written | found
+
+
+def _as_written(adapter: dict[str, Any]) -> dict[str, Any]:
+    from adapterlab.adapters.one_way import as_written
+
+    written = as_written(adapter)
+    if "parts" in adapter:
+        written["parts"] = {name: as_written(part) for name, part in adapter["parts"].items()}
+    return written

@@ -22,6 +22,12 @@ MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 OFF: dict[str, Any] = {"also_train": []}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
+OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
+"""Likewise, where a name means something else in other strategies."""
+
+OF_THE_WHOLE = ("name", "label", "head")
+"""What a part of a combination has for people, or repeats."""
+
 SEEDS = ("seed", "init_seed", "order_seed")
 
 USUAL_CUT = 0
@@ -68,7 +74,7 @@ def _as_written(config: Config) -> dict[str, Any]:
         del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
-    values["adapter"] = {k: v for k, v in values["adapter"].items() if OFF.get(k, ...) != v}
+    values["adapter"] = _strategy(values["adapter"])
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     datasets = [values["dataset"]]
@@ -81,6 +87,19 @@ def _as_written(config: Config) -> dict[str, Any]:
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values
+
+
+def _strategy(node: dict[str, Any]) -> dict[str, Any]:
+    """Return what counts of a strategy, and of its parts if it is a combination."""
+    off = OFF | OFF_OF.get(node["_target_"], {})
+    kept = {key: value for key, value in node.items() if off.get(key, ...) != value}
+    if "parts" in kept:
+        kept.pop("dial_of", None)  # where other options come from
+        kept["parts"] = {
+            name: {key: value for key, value in _strategy(part).items() if key not in OF_THE_WHOLE}
+            for name, part in kept["parts"].items()
+        }
+    return kept
 
 
 def run_name(config: Config) -> str:

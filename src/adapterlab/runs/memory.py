@@ -17,6 +17,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.config.schema import Config, Dataset, ImageDataset
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.models.protocol import adaptable
 from adapterlab.training.optimizers import moments
 
 _SMALL_BATCH = 4_096
@@ -30,6 +31,9 @@ def sizes_in(node: Mapping[str, Any], where: str) -> str:
         for key, value in node.items()
         if (_is_size(value) and key not in ("alpha", "name"))
         or (key.endswith("_pattern") and value)
+    ]
+    sizes += [
+        sizes_in(part, f"{where}.parts.{name}") for name, part in node.get("parts", {}).items()
     ]
     return ", ".join(sizes) or f"{where}={node.get('name')}"
 
@@ -65,8 +69,7 @@ def require_room_for_batch(config: Config, adapted: AdaptedModel, rows: int, tok
     Raises:
         ConfigError: they cannot.
     """
-    blocks: tuple[str, ...] = adapted.model.blocks  # type: ignore[assignment]
-    shared = blocks[: frozen_depth(adapted)]
+    shared = adaptable(adapted.model).blocks[: frozen_depth(adapted)]
     outputs: int = sum(
         module.out_features
         for name, module in adapted.model.named_modules()

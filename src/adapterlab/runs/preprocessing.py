@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, TextDataset
 from adapterlab.config.targets import prepared, takes
 from adapterlab.data.batches import SplitBatches
@@ -19,6 +20,7 @@ from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out,
 from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.data import AnySplits, RunData, Shape
 from adapterlab.training.hardware import resolve_accelerator, weights_dtype
 
@@ -133,12 +135,15 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
         train, _, _ = run_splits(config, config.source or config.dataset, texts)
         make = partial(make, texts=train.texts)
     tokenizer = make()
+    said = adaptable(model)
+    if said.vocab_size is None:
+        raise ConfigError(f"model={config.model['name']} takes no texts: it says no vocab_size")
     check_tokenizer(
         tokenizer,
         model=config.model["name"],
-        embeddings=cast(int, model.vocab_size),
+        embeddings=said.vocab_size,
         max_length=cast(TextDataset, config.dataset).max_length,
-        positions=cast(int | None, model.max_tokens),
+        positions=said.max_tokens,
     )
     return TextInputs(tokenizer, config.mlruns / "cache")
 

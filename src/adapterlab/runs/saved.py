@@ -1,7 +1,7 @@
 """Finding a saved run in its folder or in MLflow, and rebuilding the model that it trained."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,11 +62,15 @@ class Rebuilt:
     assembly: Assembly
 
 
-def rebuild(saved: SavedRun) -> Rebuilt:
+def rebuild(saved: SavedRun, require: Callable[[Config], None] = lambda config: None) -> Rebuilt:
     """Rebuild a saved run's adapted model, on the CPU.
 
     The base is taken from its own run, in its folder or in MLflow, or else trained again by the
     same configuration; the adapter refuses to load onto weights other than its own.
+
+    Args:
+        saved: which run.
+        require: refuses, by an exception, configurations that are of no use to the caller.
 
     Raises:
         AdapterLabError: there is no such finished run, its data or weights are missing, or what
@@ -75,6 +79,7 @@ def rebuild(saved: SavedRun) -> Rebuilt:
     with _found(saved) as (folder, result):
         config = _here(read_config(folder.config), saved)
         check(config)  # before a base is fetched or trained for it
+        require(config)
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
             assembly = assemble(config, train=train)

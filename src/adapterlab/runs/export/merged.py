@@ -18,6 +18,7 @@ from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import CheckpointBase, Config, Count, NotNegative
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import SplitBatches
+from adapterlab.runs.check import make_strategy
 from adapterlab.runs.export.card import model_card
 from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
 from adapterlab.runs.saved import SavedRun, rebuild
@@ -106,13 +107,13 @@ def export_saved(request: Request) -> Export:
     the logits of the adapted model.
 
     Raises:
-        AdapterLabError: there is something at `to`, there is no such finished run, or its data or
-            weights are missing.
+        AdapterLabError: there is something at `to`, there is no such finished run, its strategy
+            cannot be merged, or its data or weights are missing.
         ExportError: what was written computes something else.
     """
     to = Path(absolute(request.to))
     _require_free(to, overwrite=request.overwrite)
-    rebuilt = rebuild(request)
+    rebuilt = rebuild(request, _require_mergeable)
     _require_not_needed(to, rebuilt.config)
     kept = model_folder(rebuilt)
     adapted, data = rebuilt.assembly.adapted, rebuilt.assembly.data
@@ -167,6 +168,15 @@ def _require_same(agreement: Agreement, request: Request) -> None:
             f"{agreement.difference:.3g} from the adapted model's, over {agreement.examples} "
             f"examples; allowed: {bound:.3g} (tolerance={request.tolerance:g} of the largest "
             f"logit, {agreement.largest:.3g})"
+        )
+
+
+def _require_mergeable(config: Config) -> None:
+    """Refuse a run of which there is no merged model, before anything is loaded for it."""
+    if not make_strategy(config).mergeable:
+        raise AdapterLabError(
+            f"a run with adapter={config.adapter['name']} cannot be exported: its adapter cannot "
+            "be merged into the base, so no ordinary model computes the same"
         )
 
 

@@ -1,0 +1,214 @@
+"""A combination: several strategies at once, each over modules of its own."""
+
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from adapterlab.adapters.strategy import HeadMode, Strategy, replace_module
+from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.config.targets import options_at
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined(Strategy):
+    """Fine-tune with several strategies, no module under two of them.
+
+    Each part sees the base as it would alone. First values are drawn part by part, in the order of
+    the names.
+
+    Args:
+        parts: strategies by name.
+        dial_of: the part whose dial a budget sets; None if none is to be set.
+        head: of the whole, so no part says it. `adapt` goes to the one part that has a way to.
+    """
+
+    allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
+
+    parts: Mapping[str, Strategy]
+    dial_of: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.parts:
+            raise ConfigError("adapter.parts is empty; adapter=head trains the classifier alone")
+        for name, part in self.parts.items():
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
+                    "letter"
+                )
+            if isinstance(part, Combined):
+                raise ConfigError(
+                    f"adapter.parts.{name} is a combination itself; name its parts here"
+                )
+            if part.head not in ("train", self.head):
+                raise ConfigError(
+                    f"adapter.parts.{name}.head={part.head} and adapter.head={self.head}: the head "
+                    "is said once, for the whole"
+                )
+        if self.dial_of is not None and self.dial_of not in self._dials:
+            raise ConfigError(
+                f"adapter.dial_of={self.dial_of} names no part with an option that a budget sets; "
+                f"{allowed(self.dial_of, self._dials)}"
+            )
+        if self.head == "adapt" and len(able := self._adapting_head) != 1:
+            found = " and ".join(able) or "no part"
+            raise ConfigError(
+                f"adapter.head=adapt: {found} can adapt it, and just one part should; "
+                "allowed: train, freeze"
+            )
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether every part is."""
+        return all(part.mergeable for part in self.parts.values())
+
+    @property
+    def _dials(self) -> list[str]:
+        return [name for name, part in self.parts.items() if part.dial is not None]
+
+    @property
+    def _adapting_head(self) -> list[str]:
+        return [name for name, part in self.parts.items() if "adapt" in part.allowed_heads]
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Apply every part to the base as it is, and then all of them together."""
+        taken: dict[str, _Part] = {}
+        for name in sorted(self.parts):
+            part = self.parts[name]
+            adapts_head = self.head == "adapt" and "adapt" in part.allowed_heads
+            with _named(name, part):
+                taken[name] = _Part.of(
+                    replace(part, head="adapt") if adapts_head else part, model, generator
+                )
+            if not taken[name].modules:
+                raise ConfigError(
+                    f"adapter.parts.{name} trains nothing; adapter.head speaks for the head"
+                )
+            for other in list(taken)[:-1]:
+                if (module := taken[name].meets(taken[other])) is not None:
+                    raise ConfigError(
+                        f"adapter.parts: {module} is in {other} and in {name}; leave it out of one "
+                        "of them"
+                    )
+        for one in taken.values():
+            one.put_into(model)
+
+    def budget_dial(self) -> str:
+        """Return the place of the chosen part's dial.
+
+        Raises:
+            ConfigError: none is chosen.
+        """
+        if self.dial_of is None:
+            raise ConfigError(
+                "adapter.dial_of names no part, and a budget needs to know whose option it sets; "
+                f"{allowed('', self._dials)}"
+            )
+        return f"parts.{self.dial_of}.{self.parts[self.dial_of].dial}"
+
+    def most(self, model: nn.Module) -> int:
+        """Return the largest useful value of the chosen part's dial."""
+        assert self.dial_of is not None
+        part = self.parts[self.dial_of]
+        with _named(self.dial_of, part):
+            return part.most(model)
+
+    def turned(self, value: int) -> Self:
+        """Turn the chosen part's dial."""
+        assert self.dial_of is not None
+        part = self.parts[self.dial_of]
+        with _named(self.dial_of, part):
+            return replace(self, parts={**self.parts, self.dial_of: part.turned(value)})
+
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return what each part does, by its name in `parts`."""
+        found = {}
+        for name, part in self.parts.items():
+            with _named(name, part):
+                found[name] = part.in_one_way(model)
+        return {"parts": found}
+
+    def flat_options(self) -> dict[str, Any]:
+        """Name the options of a part as a configuration does: ``parts.lora.rank``."""
+        own: dict[str, Any] = {"dial_of": self.dial_of, "head": self.head}
+        for name, part in sorted(self.parts.items()):
+            own[f"parts.{name}"] = type(part).__name__
+            for option, value in part.flat_options().items():
+                if option != "head":
+                    own[f"parts.{name}.{option}"] = value
+        return own
+
+
+@dataclass
+class _Part:
+    """What one part does to a model, taken out of it again.
+
+    Attributes:
+        replaced: modules that it puts in, by name.
+        trained: parameters that it unfreezes, by name.
+    """
+
+    replaced: dict[str, nn.Module] = field(default_factory=dict)
+    trained: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, strategy: Strategy, model: nn.Module, generator: torch.Generator) -> "_Part":
+        """Apply a strategy to a model that is frozen, and leave that as it was."""
+        before = dict(model.named_modules())
+        one = cls()
+        try:
+            strategy.adapt(model, generator)
+        finally:
+            for name, module in list(model.named_modules()):
+                if before.get(name) is not module and not one._holds(name):
+                    one.replaced[name] = module
+            for name in one.replaced:
+                if name in before:
+                    replace_module(model, name, before[name])
+                else:
+                    owner, _, child = name.rpartition(".")
+                    delattr(model.get_submodule(owner), child)
+            one.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+            model.requires_grad_(False)
+        return one
+
+    def put_into(self, model: nn.Module) -> None:
+        """Do again what was taken out."""
+        for name, module in self.replaced.items():
+            replace_module(model, name, module)
+        for parameter in self.trained.values():
+            parameter.requires_grad_(True)
+
+    @property
+    def modules(self) -> set[str]:
+        """Names of what it replaces, and of what owns parameters that it unfreezes."""
+        return {*self.replaced, *(name.rpartition(".")[0] for name in self.trained)}
+
+    def meets(self, other: "_Part") -> str | None:
+        """Return a module that is in both parts; None if there is none."""
+        shared = {
+            *self.modules & other.modules,
+            *(name for name in self.modules if other._holds(name)),
+            *(name for name in other.modules if self._holds(name)),
+        }
+        return min(shared, default=None)
+
+    def _holds(self, name: str) -> bool:
+        """Say whether a module is, or lies in, one that is replaced."""
+        owners = accumulate(name.split("."), lambda owner, child: f"{owner}.{child}")
+        return any(owner in self.replaced for owner in owners)
+
+
+def _named(name: str, part: Strategy) -> AbstractContextManager[None]:
+    """Let what a part complains of name its options where they are: in `parts`."""
+    options = [field.name for field in fields(part) if field.name != "head"]
+    return options_at(f"adapter.parts.{name}", options)

@@ -88,10 +88,9 @@ def tried(setting: Setting, number: int, kind: str, name: str) -> Trial:
     ended = trained(root, kind, data)
     complaint = _complaint(ended, kind, data)
     shutil.rmtree(root, ignore_errors=True)
-    fault = f"{kind}: {name}"
     if complaint:
-        return Trial(fault, False, f"{done}: {complaint}")
-    return Trial(fault, True, "refused in one line" if ended.code else "trained whole")
+        return Trial(name, False, f"{kind}: {done}: {complaint}")
+    return Trial(name, True, "refused in one line" if ended.code else "trained whole")
 
 
 def write(kind: str, folder: Path, rng: random.Random) -> None:

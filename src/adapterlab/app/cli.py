@@ -29,7 +29,13 @@ from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED
 from adapterlab.base.output import set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted, shown
-from adapterlab.base.signals import GOES_ON, at_sudden_end, in_launched_process, listening
+from adapterlab.base.signals import (
+    GOES_ON,
+    as_signalled,
+    at_sudden_end,
+    in_launched_process,
+    listening,
+)
 from adapterlab.config.conf_folder import CONF, register_resolvers
 from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
@@ -232,7 +238,7 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        with said_where_full():
+        with said_where_full(), as_signalled():
             yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:

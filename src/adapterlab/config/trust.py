@@ -38,7 +38,7 @@ class Kind:
 
 KINDS = {
     "model": Kind("a model", f"{_OURS}.models", ("torch.nn.Module",)),
-    "adapter": Kind("a strategy", f"{_OURS}.adapters", (f"{_OURS}.adapters.base.Strategy",)),
+    "adapter": Kind("a strategy", f"{_OURS}.adapters", (f"{_OURS}.adapters.strategy.Strategy",)),
     "loader": Kind(
         "a data source",
         f"{_OURS}.data.sources",

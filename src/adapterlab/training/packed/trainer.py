@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.base.seeding import stream
+from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import SplitBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
@@ -93,6 +94,7 @@ class PackTrainer:
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
         since: float | None = None
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
+            end_if_signalled()
             if since is None and self._taken >= WARM_UP_STEPS:
                 since = now(self.device.torch)
             labels = batch.labels.view(len(orders), -1)

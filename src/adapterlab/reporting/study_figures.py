@@ -102,7 +102,10 @@ def narrow_figure(stem: str, findings: Findings) -> Figure | None:
         return FIGURES[stem][2](findings)
 
 
-@dataclass(frozen=True, eq=False)
+_NOTEBOOK_WIDTH = 800
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawing:
     """A figure of a report.
 
@@ -128,9 +131,9 @@ class Drawing:
         """
         save(self.figure, Path(path))
 
-    def _repr_png_(self) -> bytes:
-        """Return the figure as a notebook shows it."""
-        return as_png(self.figure)
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the figure as a notebook shows it, no wider than its text."""
+        return as_png(self.figure), {"width": _NOTEBOOK_WIDTH}
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.caption}>"

@@ -52,6 +52,7 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
                 f"{option} is several values, which adapterlab.sweep takes; a list is written [a,b]"
             )
         with composing("train"):
+            options.append("hydra.mode=RUN")
             composed = hydra.compose("train", options, return_hydra_config=True)
         HydraConfig.instance().set_config(composed)  # by which a run knows what it was told
         config = parse_solved(_own(composed))
@@ -122,7 +123,9 @@ def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | 
     try:
         with composing("train"), no_main_program():
             loader = GlobalHydra.instance().config_loader()
-            config = loader.load_configuration("train", list(options), RunMode.MULTIRUN)
+            # The mode as `-m` says it: runs ask for it to know whether they are of several.
+            options = [*options, "hydra.mode=MULTIRUN"]
+            config = loader.load_configuration("train", options, RunMode.MULTIRUN)
             require_options(config, CONF)
             _require_a_study(config)
             StudyCallback().on_multirun_start(config)

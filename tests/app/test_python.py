@@ -162,11 +162,14 @@ def test_a_study_is_read_wherever_it_is(study: adapterlab.Study, root: Path) -> 
         adapterlab.study("swept", margin=-1)
 
 
-def test_runs_that_diverge_stay_in_the_study() -> None:
+def test_runs_that_diverge_stay_in_the_study(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(UserWarning, match="not all runs of study diverging finished: "):
         study = adapterlab.sweep(
             [*OPTIONS, "adapter=full", "optimizer.lr=0.01,1e30", "seed=0,1", "study=diverging"]
         )
+    lines = capsys.readouterr().out.splitlines()
+    for seed in (0, 1):  # named by what was varied
+        assert any(line.startswith(f"full optimizer.lr=0.01 seed {seed}: ") for line in lines)
     assert sorted(study.runs["status"]) == ["diverged", "diverged", "finished", "finished"]
     assert all(study.runs.loc[study.runs["status"] == "diverged", "reason"].str.contains("nan|inf"))
     lost = study.arms[study.arms["runs"] == 0]

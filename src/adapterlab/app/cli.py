@@ -105,7 +105,7 @@ def _train(cfg: DictConfig) -> float | None:
     from adapterlab.app.console import print_line, print_result
 
     if multirun:
-        print_line(result)
+        print_line(result, config)
     else:
         print_result(result, _ui(config))
     return result.metrics[f"best/val_{config.select_on}"]

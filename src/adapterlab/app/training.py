@@ -177,7 +177,7 @@ def _job(caller: int, cfg: DictConfig) -> float:
         raise
     from adapterlab.app.console import print_line
 
-    print_line(result)
+    print_line(result, config)
     return result.metrics[f"best/val_{config.select_on}"]
 
 

@@ -104,6 +104,11 @@ class ArmFindings:
         return float("inf") if figure is None else figure.mean
 
     @property
+    def over_budget(self) -> bool:
+        """Whether a run was asked to train at most so many parameters, and trains more."""
+        return any(near > 1 for near in self.arm.values("budget/near"))
+
+    @property
     def diverged(self) -> int:
         """How many of its runs diverged."""
         return self.arm.count(Status.DIVERGED)

@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from adapterlab.app.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
-from adapterlab.app.explaining import PARSERS, explain, one_line, raised_by
-from adapterlab.base.errors import USER_ERROR, AdapterLabError, out_of_memory
+from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
+from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED
@@ -101,11 +101,11 @@ def _train(cfg: DictConfig) -> float | None:
         if multirun:
             for name in ("runs.single", "training"):
                 logging.getLogger(f"adapterlab.{name}").setLevel(logging.WARNING)
-        result = _run(config, quiet=multirun)
+        result = carry_out(config, quiet=multirun)
     from adapterlab.app.console import print_line, print_result
 
     if multirun:
-        print_line(result)
+        print_line(result, config)
     else:
         print_result(result, _ui(config))
     return result.metrics[f"best/val_{config.select_on}"]
@@ -162,7 +162,13 @@ def _selfcheck(cfg: DictConfig) -> None:
         sys.exit(1)
 
 
-def _run(config: Config, *, quiet: bool) -> RunResult:
+def carry_out(config: Config, *, quiet: bool) -> RunResult:
+    """Carry out a run, or return what is kept of one that has finished.
+
+    Args:
+        config: of the run.
+        quiet: do not say that it had finished.
+    """
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.runs.check import check
     from adapterlab.runs.data import load_data
@@ -200,11 +206,10 @@ def run_command(command: Callable[[], Any]) -> None:
             with failures_of_hydra_in_one_line():
                 command()
         except Exception as error:
-            if raised_by(("optuna",), error) and "No trials are completed" in str(error):
-                _fail("no trial has finished, so there is no best one to name", 1)
-            if isinstance(error, AdapterLabError) or not raised_by(PARSERS, error):
+            mistake = None if not raised_by(PARSERS, error) else as_mistake(error, CONF)
+            if isinstance(error, AdapterLabError) or mistake is None:
                 raise
-            _fail(explain(error, CONF), USER_ERROR)
+            _fail(str(mistake), mistake.exit_code)
 
 
 @contextmanager
@@ -241,16 +246,14 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error, CONF), USER_ERROR)
     except (MemoryError, RuntimeError) as error:
-        if sweep or (said := out_of_memory(error)) is None:
+        if sweep or (mistake := as_mistake(error, CONF)) is None:
             raise
-        _fail(said, 1)
-    except OSError as error:
-        if error.filename is None:
+        _fail(str(mistake), mistake.exit_code)
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        if (mistake := as_mistake(error, CONF)) is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
+        _fail(str(mistake), mistake.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; " + GOES_ON, INTERRUPTED)
 

@@ -7,14 +7,14 @@ shape that the model takes, its texts go through the tokenizer that the base was
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, TextDataset
 from adapterlab.config.targets import prepared, takes
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
 from adapterlab.data.text import TextBatches
@@ -35,9 +35,7 @@ class ImageInputs:
     shape: Shape
     vocabulary: None = None
 
-    def batches(
-        self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitBatches[Any, Any]:
+    def batches(self, config: Config, dataset: Dataset, splits: AnySplits) -> AnyBatches:
         """Make batches of a data set's images, brought to the shape."""
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
@@ -77,9 +75,7 @@ class TextInputs:
         """A hash of the tokenizer, without which the model's weights mean nothing."""
         return tokenizer_hash(self.tokenizer)
 
-    def batches(
-        self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitBatches[Any, Any]:
+    def batches(self, config: Config, dataset: Dataset, splits: AnySplits) -> AnyBatches:
         """Tokenise a data set and make batches of it."""
         assert isinstance(dataset, TextDataset)
         assert isinstance(splits, TextSplits)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
@@ -47,7 +47,7 @@ class PackTrainer:
         pack: PackedModel,
         tasks: Sequence[LaneTask],
         progress: Sequence[LaneProgress],
-        data: SplitBatches[Any, Any],
+        data: AnyBatches,
         *,
         num_classes: int,
         device: Device,

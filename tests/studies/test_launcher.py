@@ -251,7 +251,7 @@ def test_packs_run_side_by_side(tmp_path: Path) -> None:
 
 def test_runs_of_a_process_that_died_are_marked(lab_root: Path) -> None:
     config = tiny(lab_root, "tracking=mlflow", "study=lost", "base=scratch")
-    with tracked(config, RunFolder.of(config), name="lost") as tracker:
+    with tracked(config, RunFolder.of(config).link, name="lost") as tracker:
         mark_lost(config, tracker.run_id, RunLostError("its process ended with code -9"))
         client = MlflowClient(default_uri(lab_root / "mlruns"))
         run = client.get_run(tracker.run_id)

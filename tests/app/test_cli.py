@@ -155,8 +155,8 @@ def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: 
     assert outcome.code == 0, outcome.err
     lines = [line for line in outcome.out.splitlines() if "accuracy" in line]
     assert [line.partition(":")[0] for line in lines] == [
-        "digits_rotated-mlp-head-seed3",
-        "digits_rotated-mlp-bitfit-seed3",
+        "head seed 3",
+        "bitfit seed 3",
     ]
     folder = tmp_path / "mlruns" / "runs" / "pair"
     assert len(list(folder.iterdir())) == 2

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,14 @@ def test_the_interpreter_stays_open() -> None:
 
     with pytest.raises(KeyboardInterrupt), in_python():
         stop()
+
+    def swallow() -> None:
+        with suppress(KeyboardInterrupt):  # as a database does
+            signal.raise_signal(signal.SIGINT)
+        raise AdapterLabError("the store cannot be made")
+
+    with pytest.raises(KeyboardInterrupt), in_python():
+        swallow()
     with pytest.raises(AdapterLabError, match="code 3"), in_python():
         sys.exit(3)
     with pytest.raises(AdapterLabError, match="out of memory"), in_python():

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -46,7 +47,7 @@ def in_python() -> Iterator[None]:
     Raises:
         AdapterLabError: whatever a command would say in one line, this line.
     """
-    with _one_at_a_time, _errors(), _hydra(), _process(), warnings.catch_warnings():
+    with _one_at_a_time, _errors(), _hydra(), _process(), _ctrl_c(), warnings.catch_warnings():
         # MLflow brings tqdm, which would have progress bars that notebooks can draw.
         warnings.filterwarnings("ignore", "IProgress not found")
         yield
@@ -140,6 +141,28 @@ def _errors() -> Iterator[None]:
             raise
         mistake.args = (_line(mistake),)
         raise mistake from None
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end a call, also where a library makes another error of it."""
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    except Exception as error:
+        if heard:
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _line(error: BaseException) -> str:

@@ -10,10 +10,15 @@ from adapter_cases import CLASSES, MODELS, ROWS, build, inputs
 from torch import Tensor, nn
 from transformer_cases import encoder
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before torchvision
 from adapterlab.adapters import AdaptedModel, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.trial import try_out
+
+# isort: split
+
+from torchvision.ops import StochasticDepth
 
 STEPS = 300
 BOUND = 1e-12
@@ -202,6 +207,7 @@ def with_layer(layer: nn.Module) -> nn.Module:
         (lambda: with_layer(Doubled(8, 6)), "Doubled has no batched counterpart"),
         (lambda: with_layer(nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6))), "BatchNorm1d has"),
         (lambda: with_layer(nn.Sequential(nn.Linear(8, 6), nn.AlphaDropout())), "AlphaDropout"),
+        (lambda: with_layer(nn.Sequential(nn.Linear(8, 6), StochasticDepth(0.1, "row"))), "Stoch"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(model: Callable[[], nn.Module], why: str) -> None:

@@ -22,7 +22,7 @@ from adapterlab.packing.layers import (
     own_trained,
     same_numbers,
 )
-from adapterlab.packing.randomness import UNSUPPORTED, LaneRandomness, draws
+from adapterlab.packing.randomness import UNSUPPORTED, UNSUPPORTED_NAMES, LaneRandomness, draws
 
 
 class CannotPackError(Exception):
@@ -58,8 +58,10 @@ def signature(adapted: AdaptedModel) -> Signature:
         parts.append((name, type(module).__name__, *own))
     frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():
-        if isinstance(module, UNSUPPORTED) and name not in frozen:
-            raise CannotPackError(f"{name} is a {type(module).__name__}, whose draws lanes share")
+        kind = type(module).__name__
+        draws_together = isinstance(module, UNSUPPORTED) or kind in UNSUPPORTED_NAMES
+        if draws_together and name not in frozen:
+            raise CannotPackError(f"{name} is a {kind}, whose draws lanes share")
         if keeps_statistics(module) and name not in frozen:
             raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
     return tuple(parts)

@@ -145,12 +145,13 @@ def _composed(root: Path, kind: str, data: Path) -> Any:
     from hydra.core.global_hydra import GlobalHydra
 
     from adapterlab.config import conf_folder
+    from adapterlab.config.hydra_versions import composing
     from adapterlab.config.parsing import parse
 
     GlobalHydra.instance().clear()
     place = f"data_dir={data}" if kind == "idx" else f"dataset.loader.path={data}"
     options = [*_OPTIONS, *_OPTIONS_OF[kind], f"root={root}", place]
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(hydra.compose("train", options))
 
 

@@ -25,6 +25,7 @@ from adapterlab.app.session import in_python, no_main_program
 from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.base.interrupts import SIGNALS
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
 from adapterlab.drawing.pictures import Pictures
@@ -93,7 +94,7 @@ def test_a_run_gives_its_result_and_is_found_again(root: Path) -> None:
 
 
 def test_a_program_of_hydra_keeps_its_own_state(root: Path) -> None:
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         own = GlobalHydra.instance().hydra
         with pytest.raises(ConfigError, match="epochs=0 should be"):
             adapterlab.train([*OPTIONS, "epochs=0"])

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any, NoReturn
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -37,6 +36,7 @@ from adapterlab.base.signals import (
     listening,
 )
 from adapterlab.config.conf_folder import CONF
+from adapterlab.config.hydra_versions import program
 from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import RunResult
@@ -87,7 +87,7 @@ def selfcheck() -> None:
     run_command(_selfcheck)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@program(CONF, "train")
 def _train(cfg: DictConfig) -> float | None:
     in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
@@ -111,7 +111,7 @@ def _train(cfg: DictConfig) -> float | None:
     return result.metrics[f"best/val_{config.select_on}"]
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@program(CONF, "evaluate")
 def _evaluate(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -123,7 +123,7 @@ def _evaluate(cfg: DictConfig) -> None:
     print_evaluation(evaluation)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+@program(CONF, "export")
 def _export(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -135,7 +135,7 @@ def _export(cfg: DictConfig) -> None:
     print_export(exported)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+@program(CONF, "report")
 def _report(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -148,7 +148,7 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="selfcheck")
+@program(CONF, "selfcheck")
 def _selfcheck(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

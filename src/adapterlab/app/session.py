@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any
 
-import hydra
 from hydra import version
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +25,7 @@ from adapterlab.base.interrupts import SIGNALS
 from adapterlab.base.redaction import redact_files, shown
 from adapterlab.config.choices import require_names
 from adapterlab.config.conf_folder import CONF, register_resolvers
+from adapterlab.config.hydra_versions import composing as composing_from
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
 from adapterlab.tracking.servers.journal import is_there, left
@@ -55,7 +55,7 @@ def in_python() -> Iterator[None]:
 
 def composing(name: str) -> AbstractContextManager[Any]:
     """Return a context in which Hydra reads conf/, for a program of this name."""
-    return hydra.initialize_config_dir(str(CONF), job_name=name, version_base="1.3")
+    return composing_from(CONF, job_name=name)
 
 
 def options_of(overrides: Sequence[str]) -> list[str]:

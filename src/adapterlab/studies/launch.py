@@ -260,7 +260,7 @@ def _composed(
 ) -> Job:
     composed = compose(config, overrides)
     with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
+        composed.hydra.job.id, composed.hydra.job.num = str(number), number
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:

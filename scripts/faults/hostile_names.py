@@ -288,7 +288,7 @@ def image_with_a_program(lab: Lab, folder: Path) -> str:
 def peft_folder(lab: Lab, folder: Path) -> str:
     """Give a folder of PEFT's with a pickle, endless patterns, or a configuration that is none."""
     from adapterlab.adapters import LoRA
-    from adapterlab.adapters.peft_format import load_peft, save_peft
+    from adapterlab.adapters.formats.peft import load_peft, save_peft
     from adapterlab.models import MLP
 
     model = MLP((1, 4, 4), 3, widths=[8], generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from torch import nn
 from transformer_cases import ARCHITECTURES, ROWS, encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, LoRA, Strategy
-from adapterlab.adapters.peft_format import load_peft, save_peft
+from adapterlab.adapters.formats.peft import load_peft, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
 EXPRESSIBLE = {

@@ -67,7 +67,7 @@ def _untouched(root: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch) -
 def _state() -> list[Any]:
     handlers = [signal.getsignal(number) for number in SIGNALS]
     program = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    return [*handlers, *program, Path.cwd(), gc.get_freeze_count(), sys.excepthook]
+    return [*handlers, *program, Path.cwd(), gc.get_freeze_count() > 0, sys.excepthook]
 
 
 @pytest.fixture(scope="module")

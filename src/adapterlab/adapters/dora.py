@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.formats.low_rank import LowRank
+from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.lora import LoRA, LoRALinear, like
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.base.errors import ConfigError, allowed
@@ -113,6 +115,11 @@ class DoRA(LoRA):
             init_std=self.init_std,
             generator=generator,
         )
+
+
+METHODS[DoRA] = LowRank(
+    DoRALinear, {**METHODS[LoRA].names, "magnitude": "lora_magnitude_vector"}, dora=True
+)
 
 
 def check_magnitude(magnitude: Magnitude) -> None:

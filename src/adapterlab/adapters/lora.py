@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.formats.low_rank import LowRank
+from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.one_way import pattern_of, targets_of
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import (
@@ -262,6 +264,9 @@ class LoRA(Strategy):
             init_std=self.init_std,
             generator=generator,
         )
+
+
+METHODS[LoRA] = LowRank(LoRALinear, {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight"})
 
 
 def check_low_rank(rank: int, alpha: float, dropout: float) -> None:

@@ -4,7 +4,7 @@ import logging
 from functools import partial
 
 from adapterlab.adapters import save_adapter
-from adapterlab.adapters.peft_format import save_peft
+from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure

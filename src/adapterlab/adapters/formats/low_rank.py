@@ -1,0 +1,156 @@
+"""How PEFT writes low-rank updates: LoRA and DoRA, which are one method of several options there."""
+
+import contextlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapterlab.adapters.formats.peft import PeftMethod, relative
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.adapters.targets import aliases_of, by_pattern
+from adapterlab.base.errors import CheckpointError
+
+UNDERSTOOD = {
+    *("peft_type", "use_dora", "use_rslora", "r", "lora_alpha", "rank_pattern", "alpha_pattern"),
+    *("init_lora_weights", "bias"),
+    # What they choose shows in the names of the tensors.
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("modules_to_save", "task_type"),
+    # Without effect on the logits.
+    *("auto_mapping", "base_model_name_or_path", "revision", "peft_version", "inference_mode"),
+    *("lora_dropout", "runtime_config", "eva_config"),
+    # Beside the point for linear layers, or for features that are off.
+    *("fan_in_fan_out", "megatron_core", "qalora_group_size", "loftq_config"),
+}
+"""Options of PEFT's LoRA that are heeded or safely passed over; any other that is set is not."""
+
+_MOST_REPETITIONS = 4
+
+HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Ways to draw A and B; PEFT's others change the base weights as well."""
+
+
+@dataclass(frozen=True)
+class LowRank(PeftMethod):
+    """PEFT's LORA, of strategies and layers that have the options of `LoRA` and `LoRALinear`.
+
+    Attributes:
+        dora: whether the updates are DoRA's.
+    """
+
+    dora: bool = False
+
+    def lacking(self, strategy: Any) -> str | None:
+        """PEFT trains nothing beside, and has one axis of a magnitude."""
+        if self.dora and strategy.magnitude != "per_output":
+            return f"PEFT's DoRA has no magnitude={strategy.magnitude}"
+        if strategy.also_train:
+            return f"PEFT's format has no also_train={list(strategy.also_train)}"
+        return None
+
+    def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ranks and strengths, those of single layers by regular expressions."""
+        strategy: Any = adapted.strategy
+        rank, alpha = strategy.rank, strategy.alpha
+        ranks = {name: layer.rank for name, layer in layers.items()}
+        alphas = by_pattern(
+            "alpha_pattern", layers, alpha, strategy.alpha_pattern, aliases_of(adapted.model)
+        )
+        if strategy.scaling == "alpha":  # PEFT divides by the rank in any case
+            alpha *= rank
+            alphas = {name: value * ranks[name] for name, value in alphas.items()}
+
+        def exactly(name: str) -> str:
+            return f"^{re.escape(relative(adapted, name))}"
+
+        return {
+            "peft_type": "LORA",
+            "r": rank,
+            "lora_alpha": _plain(alpha),
+            "rank_pattern": {exactly(name): r for name, r in ranks.items() if r != rank},
+            "alpha_pattern": {exactly(name): _plain(a) for name, a in alphas.items() if a != alpha},
+            "lora_dropout": strategy.dropout,
+            "use_rslora": strategy.scaling == "alpha_over_sqrt_rank",
+            "use_dora": self.dora,
+            "init_lora_weights": True,
+            "fan_in_fan_out": False,
+            "bias": "none",
+        }
+
+    def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Refuse PEFT's adapters that compute something else than ours."""
+        folder = path.parent
+        if not isinstance(config.get("lora_alpha", 1), int | float):
+            raise CheckpointError(f"{path} is not the configuration of a PEFT adapter")
+        if not _are_patterns(config.get("alpha_pattern")):
+            most = f"at most {_MOST_REPETITIONS} repetitions in a pattern, none of them of a group"
+            raise CheckpointError(
+                f"{path}: alpha_pattern is no numbers by patterns; allowed: {most}"
+            )
+        if config.get("peft_type") != "LORA":
+            raise CheckpointError(
+                f"{folder} holds PEFT's {config.get('peft_type')}; allowed: LORA, with or without DoRA"
+            )
+        init = config.get("init_lora_weights")
+        if init not in HARMLESS_INITS:
+            raise CheckpointError(
+                f"{folder} was initialised by {init}, which changes the base weights; have PEFT "
+                "convert it to plain LoRA when saving (path_initial_model_for_weight_conversion)"
+            )
+        if config.get("bias", "none") != "none":
+            raise CheckpointError(f"{folder} trained biases (bias={config['bias']}); allowed: none")
+        unknown = sorted(option for option in config.keys() - UNDERSTOOD if config[option])
+        if unknown:
+            raise CheckpointError(
+                f"{folder} uses an option of PEFT that has no counterpart here: "
+                f"{unknown[0]}={config[unknown[0]]}"
+            )
+        if bool(config.get("use_dora")) != self.dora:
+            kinds = ("DoRA", "LoRA") if config.get("use_dora") else ("LoRA", "DoRA")
+            raise CheckpointError(f"{folder} holds {kinds[0]}, this model is under {kinds[1]}")
+        return {"lora_alpha": 8, **config}  # PEFT's default
+
+    def require_same(
+        self, adapted: AdaptedModel, layers: Mapping[str, Any], config: dict[str, Any], folder: Path
+    ) -> None:
+        """Refuse factors that PEFT multiplies with another s than this model's layers."""
+        for name, layer in layers.items():
+            alpha = _by_regex(config["lora_alpha"], config.get("alpha_pattern"), adapted, name)
+            root = math.sqrt(layer.rank) if config.get("use_rslora") else layer.rank
+            if not math.isclose(alpha / root, layer.scale, rel_tol=1e-9):
+                raise CheckpointError(
+                    f"{folder}: the update of {name} is scaled by {alpha / root:g} in the file "
+                    f"(lora_alpha={alpha:g}, rank {layer.rank}) and by {layer.scale:g} in the model"
+                )
+
+
+def _by_regex(
+    default: float, patterns: dict[str, float] | None, adapted: AdaptedModel, name: str
+) -> float:
+    """Return a layer's value as PEFT does: of the first pattern that matches the name's end."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", relative(adapted, name)):
+            return value
+    return default
+
+
+def _are_patterns(patterns: Any) -> bool:
+    """Say whether these are numbers by patterns that no name takes years to be matched with."""
+    if not isinstance(patterns, dict):
+        return patterns is None
+    for pattern, value in patterns.items():
+        with contextlib.suppress(re.error, RecursionError, OverflowError):
+            re.compile(pattern)
+            many = len(re.findall(r"[*+{]", pattern)) > _MOST_REPETITIONS
+            if isinstance(value, int | float) and not many and not re.search(r"\)[*+{]", pattern):
+                continue
+        return False
+    return True
+
+
+def _plain(value: float) -> float:
+    """Return a whole number as an integer, as PEFT's configurations have it."""
+    return int(value) if float(value).is_integer() else value

@@ -1,0 +1,265 @@
+"""PEFT's adapter format: what is trained here loads there, and the other way round.
+
+PEFT (https://github.com/huggingface/peft) keeps a folder of two files: `adapter_config.json`, and
+`adapter_model.safetensors`, where a layer `encoder.query` under LoRA or DoRA and a head
+`classifier` that is trained in full are
+
+    base_model.model.encoder.query.lora_A.weight             [rank, d_in]     ours: lora_A
+    base_model.model.encoder.query.lora_B.weight             [d_out, rank]    ours: lora_B
+    base_model.model.encoder.query.lora_magnitude_vector     [d_out]          ours: magnitude
+    base_model.model.classifier.weight                                        ours: the same
+
+Names are relative to the model that PEFT is given. A model that wraps it says where it is by an
+`peft_root`, see `adapterlab.models.protocol`. How a method is written is said in the method's own file, by its entry in
+`METHODS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from adapterlab.adapters.checkpoint import UNREADABLE
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
+from adapterlab.base.errors import CheckpointError, ConfigError
+from adapterlab.base.files import write_json, write_tensors
+from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.models.protocol import adaptable
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class PeftMethod(ABC):
+    """How PEFT writes a strategy.
+
+    Attributes:
+        layer: the strategy's adapter layers.
+        names: PEFT's names of a layer's parameters, by ours.
+    """
+
+    layer: type[AdapterLayer]
+    names: Mapping[str, str]
+
+    @abstractmethod
+    def lacking(self, strategy: Any) -> str | None:
+        """Say in words what PEFT lacks of a strategy of this kind; None if nothing."""
+
+    @abstractmethod
+    def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the method's own part of `adapter_config.json`, for adapted layers by name."""
+
+    @abstractmethod
+    def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Return PEFT's options with its defaults for those that are missing.
+
+        Args:
+            config: content of `adapter_config.json`.
+            path: of that file.
+
+        Raises:
+            CheckpointError: it is damaged, of another method, or asks for what there is no
+                counterpart for here.
+        """
+
+    @abstractmethod
+    def require_same(
+        self, adapted: AdaptedModel, layers: Mapping[str, Any], config: dict[str, Any], folder: Path
+    ) -> None:
+        """Refuse options with which equal tensors compute something else here.
+
+        Raises:
+            CheckpointError: there are such.
+        """
+
+
+METHODS: dict[type[Strategy], PeftMethod] = {}
+"""How each strategy is written that PEFT has; a subclass needs an entry of its own."""
+
+
+def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = None) -> None:
+    """Write an adapter as `PeftModel.from_pretrained(base, folder)` reads it.
+
+    A head that is trained or frozen goes along whole, for the base that it is loaded over may
+    have another. One that is adapted cannot: it needs a base with this model's head.
+
+    Args:
+        adapted: under a strategy that PEFT has.
+        folder: created if need be; files of the same names in it are replaced.
+        base_name: name or folder of the base model, for PEFT to record.
+
+    Raises:
+        ConfigError: PEFT cannot express the strategy.
+    """
+    config = _config(adapted, method_of(adapted.strategy), base_name)
+    own = adapted.model.state_dict()
+    tensors = {
+        theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    write_json(folder / CONFIG, config, sort_keys=True)
+
+
+def load_peft(adapted: AdaptedModel, folder: Path) -> None:
+    """Load PEFT's adapter into a model under the same strategy over the same base weights.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the adapter is of another kind, scale or
+            shape, for other layers, or over another base; nothing has been loaded then.
+        ConfigError: PEFT cannot express the model's strategy.
+    """
+    method = method_of(adapted.strategy)
+    config = method.understood(_read_config(folder / CONFIG), folder / CONFIG)
+    tensors, base_hash = _read_weights(folder / WEIGHTS)
+    if base_hash not in (None, adapted.base_hash):
+        raise CheckpointError(
+            f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
+            f"model has {adapted.base_hash[:12]}"
+        )
+    names, own = _names(adapted), adapted.model.state_dict()
+    odd = sorted(tensors.keys() ^ names.keys())
+    if odd:
+        raise CheckpointError(
+            f"{folder} does not fit {type(adapted.model).__name__}: {odd[0]} is only in the "
+            f"{'file' if odd[0] in tensors else 'model'}"
+        )
+    frozen = own.keys() - adapted.state().keys()
+    for theirs, ours in names.items():
+        if own[ours].shape != tensors[theirs].shape:
+            raise CheckpointError(
+                f"{folder}: {theirs} is {list(tensors[theirs].shape)} in the file and "
+                f"{list(own[ours].shape)} in the model"
+            )
+        if ours in frozen and not torch.equal(own[ours], tensors[theirs].to(own[ours])):
+            raise CheckpointError(
+                f"{folder} has a head of its own ({theirs} differs), and this model's is frozen; "
+                "to take it over: adapter.head=train"
+            )
+    method.require_same(adapted, _layers(adapted, method), config, folder)
+    with torch.no_grad():
+        for theirs, ours in names.items():
+            own[ours].copy_(tensors[theirs])
+
+
+def method_of(strategy: Strategy) -> PeftMethod:
+    """Return how PEFT writes a strategy.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    method = METHODS.get(type(strategy))
+    lacking = f"PEFT's format has no {type(strategy).__name__}"
+    if method is not None:
+        lacking = method.lacking(strategy) or ""
+        if not lacking:
+            return method
+    instead = "; export the merged model instead" if strategy.mergeable else ""
+    raise ConfigError(f"{lacking}{instead}")
+
+
+def relative(adapted: AdaptedModel, name: str) -> str:
+    """Return a module's or tensor's name in the model that PEFT is given."""
+    return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
+
+
+def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
+    """Return the adapted layers by their name in the model."""
+    modules = adapted.model.named_modules()
+    return {name: module for name, module in modules if isinstance(module, method.layer)}
+
+
+def _names(adapted: AdaptedModel) -> dict[str, str]:
+    """Return our name of every tensor that PEFT's file has, by PEFT's.
+
+    Raises:
+        ConfigError: something is trained, or kept frozen, that has no place in the file.
+    """
+    method = method_of(adapted.strategy)
+    layers = _layers(adapted, method)
+    head = set[str]()
+    if adapted.strategy.head != "adapt":
+        head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
+    names = {}
+    placeless = sorted(adapted.frozen_state(saved=False))
+    for ours in sorted(adapted.state().keys() | head):
+        module, _, parameter = ours.rpartition(".")
+        if module in layers and parameter in method.names:
+            theirs = f"{module}.{method.names[parameter]}"
+        elif ours in head:
+            theirs = ours
+        else:
+            placeless.append(ours)
+            continue
+        names[f"base_model.model.{relative(adapted, theirs)}"] = ours
+    if placeless:
+        raise ConfigError(f"PEFT's format has no place for {placeless[0]}, which the model needs")
+    return names
+
+
+def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) -> dict[str, Any]:
+    """Return the content of `adapter_config.json`."""
+    layers = _layers(adapted, method)
+    targets = [relative(adapted, name) for name in layers]
+    whole_head = adapted.strategy.head != "adapt"
+    heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
+    _require_unmistakable(adapted, layers, targets, heads)
+    return {
+        # For PEFT, a classifier of sequences is one of transformers whose head is saved whole.
+        "task_type": "SEQ_CLS" if whole_head and adaptable(adapted.model).input_names else None,
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+        "target_modules": targets,
+        "modules_to_save": heads or None,
+        **method.config(adapted, layers),
+    }
+
+
+def _require_unmistakable(
+    adapted: AdaptedModel, layers: Mapping[str, object], targets: list[str], heads: list[str]
+) -> None:
+    """Refuse names that PEFT, which looks for them at the ends of names, would find elsewhere.
+
+    Raises:
+        ConfigError: PEFT would adapt a layer that is not adapted, or pass over one that is.
+    """
+    for name, module in adapted.model.named_modules():
+        layer = name.removesuffix(".base")
+        if not isinstance(module, nn.Linear) or layer in layers:
+            continue
+        for target in targets:
+            if relative(adapted, layer).endswith(f".{target}"):
+                raise ConfigError(f"PEFT cannot adapt {target} without adapting {layer} as well")
+    for target in targets:
+        for head in heads:
+            if f".{head}." in f".{target}.":
+                raise ConfigError(f"PEFT would take {target} for a part of the head, {head}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return parse_mapping(read_text(path))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; a PEFT adapter has one") from None
+    except (OSError, UnreadableError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Return the tensors by name, and the hash of the base if this program wrote the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, (file.metadata() or {}).get("base_sha256")
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: no such file; have PEFT save with safe_serialization=True"
+        ) from None
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None

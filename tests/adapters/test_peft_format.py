@@ -25,7 +25,7 @@ EXPRESSIBLE = {
     and getattr(row.strategy, "magnitude", "per_output") == "per_output"
     and not row.strategy.also_train
 }
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+CLOSE = {"rtol": 1e-9, "atol": 1e-10}
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,16 @@ def strategy(request: pytest.FixtureRequest) -> LoRA:
 
 
 def trained(architecture: str, strategy: Strategy) -> AdaptedModel:
-    adapted = strategy.apply(encoder(architecture))
+    adapted = strategy.apply(encoder(architecture).double())
     perturb(adapted)
     return adapted.eval()
 
 
 def base_for_peft(architecture: str, *, new_head: bool) -> nn.Module:
     """Return the base as transformers has it, with another head where the file should bring one."""
-    base = encoder(architecture)
+    base = encoder(architecture).double()
     if new_head:
-        other = encoder(architecture, seed=9)
+        other = encoder(architecture, seed=9).double()
         for name in base.head_modules:
             base.get_submodule(name).load_state_dict(other.get_submodule(name).state_dict())
     return base.model
@@ -76,11 +76,15 @@ class TestToPeft:
         torch.testing.assert_close(theirs(**batch).logits, ours(batch), **CLOSE)
 
     def test_the_plain_networks_load_as_well(self, peft: ModuleType, tmp_path: Path) -> None:
-        ours = DoRA(rank=2, alpha=3, rank_pattern={"layers.1": 3}).apply(build(MODELS["mlp"]))
+        ours = DoRA(rank=2, alpha=3, rank_pattern={"layers.1": 3}).apply(
+            build(MODELS["mlp"]).double()
+        )
         perturb(ours)
         save_peft(ours, tmp_path)
-        theirs = load_in_peft(peft, build(MODELS["mlp"]), tmp_path)
-        torch.testing.assert_close(theirs(inputs()), ours.eval()(inputs()), **CLOSE)
+        theirs = load_in_peft(peft, build(MODELS["mlp"]).double(), tmp_path)
+        torch.testing.assert_close(
+            theirs(inputs().double()), ours.eval()(inputs().double()), **CLOSE
+        )
 
     def test_the_files_are_the_ones_that_peft_writes(self, tmp_path: Path) -> None:
         adapted = DoRA(
@@ -92,7 +96,7 @@ class TestToPeft:
             alpha_pattern={"value": 7.5},
             scaling="alpha",
             dropout=0.25,
-        ).apply(encoder("distilbert"))
+        ).apply(encoder("distilbert").double())
         save_peft(adapted, tmp_path / "new" / "folder", base_name="distilbert-base-uncased")
         config = json.loads((tmp_path / "new" / "folder" / "adapter_config.json").read_text())
         attention = "distilbert.transformer.layer.1.attention"
@@ -163,7 +167,7 @@ def from_peft(
     peft: ModuleType, architecture: str, folder: Path, **options: Any
 ) -> tuple[nn.Module, nn.Module]:
     """Let PEFT adapt, perturb and save; return its model and the base it started from."""
-    base = encoder(architecture)
+    base = encoder(architecture).double()
     model = peft.get_peft_model(copy.deepcopy(base.model), peft.LoraConfig(**options))
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -240,7 +244,7 @@ class TestFromPeft:
     ) -> None:
         ours = trained(architecture, strategy)
         save_peft(ours, tmp_path)
-        fresh = strategy.apply(encoder(architecture), seed=5)
+        fresh = strategy.apply(encoder(architecture).double(), seed=5)
         load_peft(fresh, tmp_path)
         assert_same(fresh.state(), ours.state())
 
@@ -267,7 +271,7 @@ class TestFromPeft:
     )
     def test_another_strategy_is_refused(self, tmp_path: Path, present: LoRA, message: str) -> None:
         save_peft(trained("bert", LoRA(rank=2, alpha=3)), tmp_path)
-        self.refuses(present.apply(encoder("bert")), tmp_path, message)
+        self.refuses(present.apply(encoder("bert").double()), tmp_path, message)
 
     def test_another_base_is_refused(self, tmp_path: Path) -> None:
         save_peft(trained("bert", LoRA(rank=2)), tmp_path)

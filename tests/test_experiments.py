@@ -4,6 +4,7 @@ import itertools
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from adapterlab.runs.check import check
 from adapterlab.runs.identity import arm_hash, run_name
 from adapterlab.studies.tuning import Design
 from adapterlab.studies.union import jobs_of
-from lab import compose
+from lab import compose as compose_anew
 
 EXPERIMENT = conf_folder.CONF / "experiment"
 NAMES = [str(p.relative_to(EXPERIMENT).with_suffix("")) for p in sorted(EXPERIMENT.rglob("*.yaml"))]
@@ -58,21 +59,33 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return places
 
 
-@pytest.fixture
-def counted(tmp_path: Path, folders: dict[str, Path]) -> Checked:
+@cache
+def compose(*overrides: str) -> Config:
+    """Compose a configuration, once for all tests that ask for it."""
+    return compose_anew(Path("nowhere"), *overrides)
+
+
+@cache
+def trained_by(*overrides: str) -> ParameterCount:
     """Check a configuration as a run does before it reads data, and count what it would train."""
+    plan = check(compose(*overrides))
+    assert plan is not None
+    return plan.count
+
+
+@pytest.fixture
+def counted(folders: dict[str, Path]) -> Checked:
+    """Return what counts the parameters of a configuration, models of the hub in folders here."""
 
     def count(*overrides: str) -> ParameterCount:
-        config = compose(tmp_path, *overrides)
-        if (name := config.model.get("name_or_path")) in folders:
-            config = compose(tmp_path, *overrides, f"model.name_or_path={folders[name]}")
-        plan = check(config)
-        assert plan is not None
-        return plan.count
+        if (name := compose(*overrides).model.get("name_or_path")) in folders:
+            overrides += (f"model.name_or_path={folders[name]}",)
+        return trained_by(*overrides)
 
     return count
 
 
+@cache
 def sweeper(name: str) -> DictConfig:
     """Return the options of the sweeper of `-m experiment=NAME`."""
     with composing(conf_folder.CONF):
@@ -81,6 +94,7 @@ def sweeper(name: str) -> DictConfig:
     return options
 
 
+@cache
 def sweep(name: str) -> list[tuple[str, ...]]:
     """Return the overrides of each job that `-m experiment=NAME` starts, without tuned values."""
     options = sweeper(name)
@@ -121,24 +135,26 @@ class TestEachPreset:
             assert 22_700_000 < total < 24_000_000, job
 
     @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/controlled")])
-    def test_controls_and_seeds_come_along(self, name: str, tmp_path: Path) -> None:
-        arms: dict[str, list[Config]] = {}
+    def test_controls_and_seeds_come_along(self, name: str) -> None:
+        seeds: dict[tuple[str, ...], list[str]] = {}
         for job in sweep(name):
-            config = compose(tmp_path, f"experiment={name}", *job)
-            arms.setdefault(arm_hash(config), []).append(config)
-        assert all([run.seed for run in runs] == [0, 1, 2, 3, 4] for runs in arms.values())
-        kinds = {(runs[0].adapter["name"], runs[0].base.kind) for runs in arms.values()}
+            (seed,) = (o for o in job if o.startswith("seed="))
+            seeds.setdefault(tuple(o for o in job if o != seed), []).append(seed)
+        assert all(own == [f"seed={n}" for n in range(5)] for own in seeds.values())
+        runs = [compose(f"experiment={name}", *arm) for arm in seeds]
+        assert len({arm_hash(run) for run in runs}) == len(runs)
+        kinds = {(run.adapter["name"], run.base.kind) for run in runs}
         base = "pretrained" if name in ON_THE_HUB else "trained"
         assert kinds >= {("full", base), ("head", base), ("lora", base), ("full", "scratch")}
-        labels = [run_name(runs[0]) for runs in arms.values()]
+        labels = [run_name(run) for run in runs]
         assert len(labels) == len(set(labels)), "names of runs tell the arms apart"
 
     @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/tuned")])
-    def test_tuned_is_controlled_but_for_the_rates(self, name: str, tmp_path: Path) -> None:
+    def test_tuned_is_controlled_but_for_the_rates(self, name: str) -> None:
         controlled = name.replace("/tuned", "/controlled")
 
         def trained(experiment: str, arm: str) -> dict[str, Any]:
-            config = asdict(compose(tmp_path, f"experiment={experiment}", arm))
+            config = asdict(compose(f"experiment={experiment}", arm))
             return {**config, "study": None, "optimizer": {**config["optimizer"], "lr": None}}
 
         arms = list(dict.fromkeys(job[0] for job in sweep(controlled)))
@@ -148,7 +164,7 @@ class TestEachPreset:
             assert trained(name, arm) == trained(controlled, arm)
 
     @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("/tuned")])
-    def test_the_rates_lie_around_those_of_controlled(self, name: str, tmp_path: Path) -> None:
+    def test_the_rates_lie_around_those_of_controlled(self, name: str) -> None:
         options = sweeper(name)
         design = Design.of(options.arms, options.tune, options.tuning_seeds, options.seeds)
         assert design.seeds == (0, 1, 2, 3, 4)
@@ -158,18 +174,18 @@ class TestEachPreset:
         assert 4 <= len(rates) == len(set(rates))
         for (arm,) in design.arms:
             controlled = name.replace("/tuned", "/controlled")
-            own = compose(tmp_path, f"experiment={controlled}", arm).optimizer.lr
+            own = compose(f"experiment={controlled}", arm).optimizer.lr
             assert rates[0] <= own <= rates[-1], arm
 
     @pytest.mark.parametrize("name", [n for n in NAMES if "/" in n])
-    def test_the_study_has_its_name(self, name: str, tmp_path: Path) -> None:
-        config = compose(tmp_path, f"experiment={name}")
+    def test_the_study_has_its_name(self, name: str) -> None:
+        config = compose(f"experiment={name}")
         assert (config.study, config.resume) == (name.replace("/", "-"), True)
         assert f"-m experiment={name}\n" in (EXPERIMENT / f"{name}.yaml").read_text()
 
 
-def test_variance_draws_one_thing_at_a_time(tmp_path: Path) -> None:
-    configs = [compose(tmp_path, "experiment=variance", *job) for job in sweep("variance")]
+def test_variance_draws_one_thing_at_a_time() -> None:
+    configs = [compose("experiment=variance", *job) for job in sweep("variance")]
     drawn = []
     for config in configs:
         assert isinstance(config.base, TrainedBase)
@@ -204,10 +220,9 @@ def test_trained_as_published(
     schedule: str,
     batch: int,
     epochs: int,
-    tmp_path: Path,
 ) -> None:
     """Of an arm's options and its experiment's, each comes through."""
-    config = compose(tmp_path, f"experiment={experiment}/as_published", f"arm={experiment}/{arm}")
+    config = compose(f"experiment={experiment}/as_published", f"arm={experiment}/{arm}")
     used = config.optimizer
     assert (used.name, used.lr, used.schedule) == (optimizer, rate, schedule)
     assert (config.batch_size, config.epochs) == (batch, epochs)

@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ROOT := $(or $(ADAPTERLAB_ROOT),$(CURDIR))
 VENV := .venv
 BIN := $(VENV)/bin
+NEXT := .venv-hydra-next
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm demo report results notebooks test lint format ui clean constraints
+.PHONY: help install minilm demo report results notebooks test hydra-next lint format ui clean constraints
 
 help:  ## Show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,14 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 
 test: install  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+hydra-next: install  ## Run the tests of command line and launchers on the next Hydra, in an environment of its own
+	$(PYTHON) -m venv --without-pip $(NEXT)
+	$(BIN)/python -m pip --python $(NEXT)/bin/python install --quiet --pre --no-deps --upgrade \
+	  'hydra-core>=1.4.0rc1' 'omegaconf>=2.4.0rc1' 'hydra-joblib-launcher>=1.4.0rc1' 'hydra-optuna-sweeper>=1.4.0rc1' 'optuna>=4'
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > "$$($(NEXT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/the_rest.pth"
+	$(NEXT)/bin/python -m pytest $(or $(TESTS),tests/app tests/config tests/studies)
 
 lint: install  ## Check style, types, and which room imports from which
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.data.scrutiny import Scrutiny
@@ -32,7 +33,7 @@ COLUMNS = ("test_in_train", "validation_in_train", "duplicates", "conflicting")
 def composed(name: str, overrides: list[str]) -> Config:
     """Return the configuration of a run on a data set, over a base without a source."""
     options = [f"dataset={name}", *overrides]
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         chosen = hydra.compose("train", options)
         model = [] if chosen.dataset.kind == "image" else ["model=bert_tiny"]
         return parse(hydra.compose("train", [*options, *model, "base=scratch"]))

@@ -24,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config, Hardware
 
@@ -75,7 +76,7 @@ class Outcome:
 def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
     """Compose a configuration as the command line does, and check it."""
     conf_folder.register_resolvers()
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(hydra.compose(config_name, [f"root={root}", *overrides]))
 
 

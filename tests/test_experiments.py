@@ -21,6 +21,7 @@ from transformers import DistilBertConfig, PretrainedConfig, RobertaConfig
 
 from adapterlab.adapters import ParameterCount
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.schema import Config, TrainedBase
 from adapterlab.models.hub import MINILM_PACKAGE
 from adapterlab.runs.check import check
@@ -74,7 +75,7 @@ def counted(tmp_path: Path, folders: dict[str, Path]) -> Checked:
 
 def sweeper(name: str) -> DictConfig:
     """Return the options of the sweeper of `-m experiment=NAME`."""
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         cfg = hydra.compose("train", [f"experiment={name}"], return_hydra_config=True)
     options: DictConfig = cfg.hydra.sweeper
     return options

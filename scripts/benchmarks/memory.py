@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
@@ -180,7 +181,7 @@ def configs(lanes: int, *overrides: str) -> list[Config]:
     """Return runs that differ in their learning rate."""
     conf_folder.register_resolvers()
     kept = {o.partition("=")[0]: o for o in overrides}  # the last one counts
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         config = parse(hydra.compose("train", list(kept.values())))
     optimizer = config.optimizer
     return [replace(config, optimizer=replace(optimizer, lr=1e-5 * (k + 1))) for k in range(lanes)]

@@ -31,6 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.data.batches import SplitName
 from adapterlab.runs.assembly import assemble
@@ -234,7 +235,7 @@ SECTIONS = ["mlp", "peft", "lightning", "cifar", "texts", "presets"]
 
 def task_of(root: Path, overrides: tuple[str, ...]) -> rivals.Task:
     """Return a study's base and images as rivals take them."""
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         config = parse(hydra.compose("train", [f"root={root}", "adapter=head", *overrides]))
     assembly = assemble(config, run)
 

@@ -24,6 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 
@@ -123,7 +124,7 @@ def prefixes(arguments: argparse.Namespace, root: Path) -> None:
 def composed(arguments: argparse.Namespace, root: Path, *overrides: str) -> Config:
     """Return a run's configuration, as the command line composes it."""
     conf_folder.register_resolvers()
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         options = [
             f"root={root}",
             f"model={arguments.model}",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -88,10 +88,9 @@ def tried(setting: Setting, number: int, kind: str, name: str) -> Trial:
     ended = trained(root, kind, data)
     complaint = _complaint(ended, kind, data)
     shutil.rmtree(root, ignore_errors=True)
-    fault = f"{kind}: {name}"
     if complaint:
-        return Trial(fault, False, f"{done}: {complaint}")
-    return Trial(fault, True, "refused in one line" if ended.code else "trained whole")
+        return Trial(name, False, f"{kind}: {done}: {complaint}")
+    return Trial(name, True, "refused in one line" if ended.code else "trained whole")
 
 
 def write(kind: str, folder: Path, rng: random.Random) -> None:
@@ -146,12 +145,13 @@ def _composed(root: Path, kind: str, data: Path) -> Any:
     from hydra.core.global_hydra import GlobalHydra
 
     from adapterlab.config import conf_folder
+    from adapterlab.config.hydra_versions import composing
     from adapterlab.config.parsing import parse
 
     GlobalHydra.instance().clear()
     place = f"data_dir={data}" if kind == "idx" else f"dataset.loader.path={data}"
     options = [*_OPTIONS, *_OPTIONS_OF[kind], f"root={root}", place]
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(hydra.compose("train", options))
 
 

@@ -47,7 +47,7 @@ def _tried(
     """Run on a disk of a size, make room, resume; say whether all that must hold held."""
     where = f"with {size:,} bytes, python src/train.py {' '.join(arguments)}"
     ended = warm.command(root, *arguments)
-    if ended.code == 0 and results.metrics(root) == whole:
+    if ended.code == 0 and results.same(results.metrics(root), whole):
         return True, "one line names the file and the disk, FAILED, exit 1; it resumes"
     wrong = ended.complaint or (f"exit {ended.code}" if ended.code != 1 else None)
     if wrong is None and " is full" not in ended.err:
@@ -62,7 +62,7 @@ def _tried(
     again = warm.command(root, *arguments)
     if wrong is None and again.code:
         wrong = f"resuming ended with {again.code}: {again.err.strip().splitlines()[-1:]}"
-    if wrong is None and results.metrics(root) != whole:
+    if wrong is None and not results.same(results.metrics(root), whole):
         wrong = "the resumed run ends elsewhere"
     if wrong is None:
         return True, "one line names the file and the disk, FAILED, exit 1; it resumes"

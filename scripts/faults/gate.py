@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-WAYS = ("refuses", "hangs", "answers 500")
-"""How a server can be away."""
+WAYS = ("refuses", "hangs", "is late", "answers 500")
+"""How a server can be away; one that is late does in the end what nobody waits for any longer."""
 
 
 class Gate:
@@ -109,7 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             gate._open.wait()
             self.close_connection = True
             return
-        if gate.way is not None:
+        if gate.way == "is late":
+            gate._open.wait()
+        elif gate.way is not None:
             self._answer(500, b"{}")
             return
         asked = self.path.encode() + body

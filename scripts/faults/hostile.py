@@ -14,6 +14,7 @@ import yaml
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.redaction import shown
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from faults.trying import Setting
@@ -107,7 +108,7 @@ def trained(root: Path, *options: str) -> Any:
 def composed(root: Path, *options: str) -> Config:
     """Compose a configuration as the command line does."""
     conf_folder.register_resolvers()
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(hydra.compose("train", [f"root={root}", *options]))
 
 

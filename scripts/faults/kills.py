@@ -92,7 +92,7 @@ def _killed(
     ended = warm.command(root, *arguments)
     wrong = ended.complaint or (f"exit {ended.code}" if ended.code else None)
     found = results.metrics(root)
-    if wrong is None and found != whole:
+    if wrong is None and not results.same(found, whole):
         lost, more = whole.keys() - found.keys(), found.keys() - whole.keys()
         wrong = f"lost {lost}, doubled {more}" if lost or more else "it ends elsewhere"
     if wrong is None and (doubled := results.doubled(root)):

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Adam, Config
 from adapterlab.drawing import pictures
@@ -329,5 +330,5 @@ def _composed(strategy: str, optimizer: str, base: str) -> Config:
 def _compose(*overrides: str) -> Config:
     conf_folder.register_resolvers()
     kept = [o for o in overrides if not o.startswith("base.epochs")]  # no base is trained here
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(hydra.compose("train", kept))

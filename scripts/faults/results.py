@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from math import isclose
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,6 +21,18 @@ def metrics(root: Path) -> Metrics:
         values = json.loads(path.read_text())["metrics"]
         found[path.parent.name] = {k: v for k, v in values.items() if not k.startswith("cost/")}
     return found
+
+
+def same(one: Metrics, other: Metrics) -> bool:
+    """Say whether the same runs measured the same, up to rounding.
+
+    What is left of a pack trains in another one, whose sums are rounded otherwise.
+    """
+    return one.keys() == other.keys() and all(
+        one[run].keys() == other[run].keys()
+        and all(isclose(v, other[run][name], rel_tol=1e-5) for name, v in one[run].items())
+        for run in one
+    )
 
 
 def left_running(root: Path) -> int:

@@ -115,7 +115,7 @@ def _load() -> None:
 
     torch.set_num_threads(1)
     modules: Any = adapterlab
-    for module in (modules.pipeline, modules.packs):
+    for module in (modules.runs.single, modules.runs.pack):
         module.open_run = _accept
     launch: Any = modules.studies.launch
     launch._Study._helpers = lambda *_: 0  # a helper would know nothing of this

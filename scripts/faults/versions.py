@@ -27,6 +27,7 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 from transformers import BertConfig, BertForSequenceClassification
 
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.data.tokenizer import train_wordpiece
@@ -126,7 +127,7 @@ def _watched(root: Path) -> Iterator[tuple[list[int], list[str]]]:
 def _config() -> Config:
     conf_folder.register_resolvers()
     options = [option for option in TINY if not option.startswith(("dataset", "limit", "base"))]
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         return parse(
             hydra.compose(
                 "train",

@@ -1,10 +1,11 @@
-"""The one table of strategies that every law is tested on, two small models, and shared helpers."""
+"""The one table of strategies that every law is tested on, three small models, and helpers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from convolutional import CHANNELS, convolutional
 from rows import (
     BIASES,
     EVERYTHING,
@@ -119,7 +120,8 @@ ROWS: dict[str, Row] = {
 
 
 def _bottlenecks(base: nn.Module, size: int) -> int:
-    widths = {"MLP": (8, 6, 6), "Encoder": (6, 6, 6)}.get(type(base).__name__, (32, 32))
+    of_models = {"MLP": (8, 6, 6), "Encoder": (6, 6, 6), "WrappedModel": (CHANNELS,) * 3}
+    widths = of_models.get(type(base).__name__, (32, 32))
     return sum(2 * size * width for width in widths)
 
 
@@ -158,6 +160,7 @@ class Encoder(nn.Module):
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "mlp": lambda: MLP((FEATURES,), CLASSES, widths=(8, 6, 6)),
     "encoder": Encoder,
+    "convolutional": lambda: convolutional(CLASSES),
 }
 
 
@@ -189,18 +192,21 @@ class Case:
 def build(
     model: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> nn.Module:
-    """Build a model and shift all its parameters, so that biases and norms are not trivial."""
+    """Build a model and shift all its numbers, so that biases and norms are not trivial."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         built = model()
         with torch.no_grad():
             for parameter in built.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape)
+            for buffer in built.buffers():
+                if buffer.is_floating_point():
+                    buffer += 0.1 * torch.rand(buffer.shape)
     return built.to(dtype)
 
 
 def inputs(batch: int = 16, *, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
-    """Return a batch of random examples for either model."""
+    """Return a batch of random examples for any of the models."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, FEATURES, generator=generator, dtype=dtype)
 

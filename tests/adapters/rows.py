@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from adapterlab.adapters import Combined, LoRA, Strategy
-from adapterlab.adapters.strategy import HeadMode, adaptable, linear_layers, within
+from adapterlab.adapters.strategy import HeadMode, linear_layers, within
+from adapterlab.models.protocol import adaptable
 
 Count = Callable[[nn.Module, bool], int]
 """Trained parameters of a base in closed form: outside the head, or (True) adapted ones inside."""
@@ -35,13 +36,18 @@ class Row:
     anywhere: bool = False
 
 
+def unwrapped(name: str) -> str:
+    """Return the name of a module or parameter in what `wrapped` has wrapped."""
+    return name.removeprefix("model.")
+
+
 def of_names(chosen: Callable[[str], bool]) -> Count:
     """Count the base's own parameters of these names."""
 
     def count(base: nn.Module, head: bool) -> int:
         heads = adaptable(base).head_modules
         named = base.named_parameters()
-        return sum(p.numel() for n, p in named if chosen(n) and within(n, heads) == head)
+        return sum(p.numel() for n, p in named if chosen(unwrapped(n)) and within(n, heads) == head)
 
     return count
 
@@ -58,7 +64,7 @@ def of_linear(
         return sum(
             per_layer(name, layer.in_features, layer.out_features)
             for name, layer in layers.items()
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
+            if any(fnmatchcase(n, pattern) for pattern in patterns for n in (name, unwrapped(name)))
         )
 
     return count
@@ -112,7 +118,8 @@ def low_rank(
     magnitude = getattr(strategy, "magnitude", None)
 
     def per_layer(name: str, d_in: int, d_out: int) -> int:
-        found = [rank for pattern, rank in (ranks or {}).items() if fnmatchcase(name, pattern)]
+        own = unwrapped(name)
+        found = [rank for pattern, rank in (ranks or {}).items() if fnmatchcase(own, pattern)]
         more = {None: 0, "per_output": d_out, "per_input": d_in}[magnitude]
         return (found or [2])[0] * (d_in + d_out) + more
 

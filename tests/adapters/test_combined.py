@@ -65,15 +65,15 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
 OVERLAPS: dict[str, tuple[Combined, str]] = {
     "an adapted layer that is trained": (
         of(lora=FIRST, full=Full(targets="*")),
-        r"adapter\.parts: layers\.0(\.output)? is in full and in lora; leave it out of one of them",
+        r"adapter\.parts: (model\.)?layers\.0(\.output)? is in full and in lora; leave it out",
     ),
     "two adapters on a layer": (
         of(lora=FIRST, dora=DoRA(rank=1)),
-        r"adapter\.parts: layers\.0(\.output)? is in dora and in lora",
+        r"adapter\.parts: (model\.)?layers\.0(\.output)? is in dora and in lora",
     ),
     "an adapter in what another wraps": (
         of(deep=LoRA(rank=1, targets="layers.1*"), neck=Bottleneck(whole_blocks=True)),
-        r"adapter\.parts: layers\.1(\.output)? is in deep and in neck",
+        r"adapter\.parts: (model\.)?layers\.1(\.output)? is in deep and in neck",
     ),
     "weight and bias of a module": (
         of(bias=BitFit(), last=LastLayers(n=1)),

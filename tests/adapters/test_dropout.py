@@ -8,7 +8,7 @@ import torch
 from adapter_cases import MODELS, assert_same, build, inputs, perturb, snapshot, train
 
 from adapterlab.adapters import DoRA, LoRA
-from adapterlab.adapters.strategy import SeededDropout
+from adapterlab.adapters.seeded_dropout import SeededDropout
 
 
 class TestDropout:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters import DoRALinear, LoRALinear
 from adapterlab.adapters.lora import scale_factor
-from adapterlab.adapters.strategy import SeededDropout
+from adapterlab.adapters.seeded_dropout import SeededDropout
 
 MAGNITUDES = ["per_output", "per_input"]
 

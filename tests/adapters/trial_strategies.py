@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear, Strategy
 from adapterlab.adapters.lora import like
-from adapterlab.adapters.strategy import HeadMode, adaptable, linear_layers, replace_module
+from adapterlab.adapters.strategy import HeadMode, linear_layers, replace_module
+from adapterlab.models.protocol import adaptable
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneLoRALinear, LaneModule
 

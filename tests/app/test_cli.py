@@ -83,7 +83,7 @@ def test_help_says_what_can_be_set(tmp_path: Path) -> None:
     result = process(tmp_path, "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert "python src/train.py adapter=dora model=mlp dataset=cifar10" in result.stdout
-    assert "adapter: bitfit, dora, full, head, last_layers, lora" in result.stdout
+    assert "adapter: bitfit, combined, dora, full, head, last_layers, lora" in result.stdout
     assert "early_stopping: null       # stop after" in result.stdout
     assert "${oc.env:ADAPTERLAB_ROOT," in result.stdout
     assert result.stderr == ""
@@ -155,8 +155,8 @@ def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: 
     assert outcome.code == 0, outcome.err
     lines = [line for line in outcome.out.splitlines() if "accuracy" in line]
     assert [line.partition(":")[0] for line in lines] == [
-        "digits_rotated-mlp-head-seed3",
-        "digits_rotated-mlp-bitfit-seed3",
+        "head seed 3",
+        "bitfit seed 3",
     ]
     folder = tmp_path / "mlruns" / "runs" / "pair"
     assert len(list(folder.iterdir())) == 2

@@ -1,14 +1,17 @@
 """A command line as people write it, and what is said of one that cannot be understood."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra._internal.utils import get_args_parser
 
-from adapterlab.app.command_line import in_order
+from adapterlab.app.command_line import in_order, parser_of_flags
 from adapterlab.app.explaining import not_an_override, one_line
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import BEFORE_1_4
 from faults.command_lines import MUTATIONS, lines, made, mutated
 from faults.commands import complaint, judged
 from faults.trying import Ended, Setting
@@ -18,6 +21,23 @@ from lab import Outcome
 RunCli = Callable[..., Outcome]
 
 TRIED = 11
+
+NO_TARGET = "Error locating target 'nope.x'" if BEFORE_1_4 else "Target 'nope.x' is not in the"
+
+
+def test_flags_are_those_of_the_installed_hydra() -> None:
+    def told(parser: argparse.ArgumentParser) -> set[object]:
+        return {
+            (
+                *sorted(action.option_strings),
+                action.dest,
+                action.nargs,
+                *sorted(action.choices or ()),
+            )
+            for action in parser._actions
+        }
+
+    assert told(parser_of_flags()) == told(get_args_parser())
 
 
 def test_flags_may_stand_anywhere() -> None:
@@ -68,7 +88,7 @@ def test_a_group_may_be_left_out_where_none_is_needed() -> None:
         ("optimizer.lr='${'", "optimizer.lr=${ is not of the form option=value: not understood"),
         ("hydra.job.env_set.x=1", "hydra.job.env_set.x is not an option; hydra.job.env_set has no"),
         ("hydra.job.chdir=x", "hydra.job.chdir=x: "),
-        ("+hydra.callbacks.x._target_=nope.x", "Error locating target 'nope.x'"),
+        ("+hydra.callbacks.x._target_=nope.x", NO_TARGET),
     ],
 )
 def test_what_hydra_objects_to_names_the_option(option: str, said: str, run_cli: RunCli) -> None:

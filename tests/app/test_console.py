@@ -1,12 +1,15 @@
 """What the terminal says of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adapterlab.app.console import print_line
 from adapterlab.base.amounts import duration
+from adapterlab.config.schema import Told
 from adapterlab.runs.folder import RunResult
+from lab import tiny
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,23 @@ def result(**costs: float) -> RunResult:
     ],
 )
 def test_the_line_of_a_run(
-    costs: dict[str, float], line: str, capsys: pytest.CaptureFixture[str]
+    costs: dict[str, float], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_line(result(**costs))
-    assert capsys.readouterr().out == f"lora: accuracy 50.00% on the test split, {line}\n"
+    print_line(result(**costs), tiny(tmp_path))
+    name = "digits_rotated-mlp-lora-r8-a16-seed0"
+    assert capsys.readouterr().out == f"{name}: accuracy 50.00% on the test split, {line}\n"
+
+
+def test_the_line_of_a_run_of_many_names_what_is_varied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its label leaves the rate out, and two lines would be the same."""
+    for rate in ("1e-3", "3e-3"):
+        naming = [f"optimizer.lr={rate}", "adapter.rank=4"]
+        config = tiny(tmp_path, f"optimizer.lr={rate}", "adapter.rank=4", "order_seed=2")
+        print_line(
+            result(lane_seconds=1.0), replace(config, told=Told(options=naming, naming=naming))
+        )
+    one, other = capsys.readouterr().out.splitlines()
+    assert one.startswith("lora rank=4 optimizer.lr=1e-3 init 0, order 2: accuracy 50.00%")
+    assert other.startswith("lora rank=4 optimizer.lr=3e-3 init 0, order 2: accuracy 50.00%")

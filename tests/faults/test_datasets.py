@@ -47,4 +47,4 @@ def test_a_traceback_would_be_noticed(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("adapterlab.runs.data.load_data", fail)
     trial = datasets.tried(Setting(random.Random(0), tmp_path, 1), 0, "images", "whole")
-    assert trial.what == "nothing: a traceback: ZeroDivisionError: so it goes"
+    assert trial.what == "images: nothing: a traceback: ZeroDivisionError: so it goes"

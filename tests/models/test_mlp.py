@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adapterlab.adapters.strategy import Adaptable
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 from adapterlab.models.mlp import ACTIVATIONS
+from adapterlab.models.protocol import Adaptable
 
 
 def seeded(seed: int, **options: object) -> MLP:

@@ -291,7 +291,8 @@ class TestFrozenDropout:
         adapted = strategy.apply(model).train()
         layers = [m for m in adapted.model.modules() if isinstance(m, AdapterLayer)]
         assert len(layers) == 2 * 6 + 2
-        assert all(module.training for layer in layers for module in layer.modules())
+        for layer in layers:
+            assert all(module.training is not (module is layer.base) for module in layer.modules())
         inputs = {"input_ids": torch.arange(5, 25).view(2, 10)}
         assert not torch.equal(adapted(inputs), adapted(inputs))
         adapted.eval()

@@ -12,6 +12,7 @@ from synthetic import Made, study
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting import formatting
 from adapterlab.reporting.findings import estimate
+from adapterlab.reporting.notes import facts, notes
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.tables import (
     Table,
@@ -19,6 +20,7 @@ from adapterlab.reporting.tables import (
     costs_table,
     matched_tables,
 )
+from adapterlab.training.hardware import fingerprint
 
 NASTY = "<script>alert('x')</script> *a* | b_c $5"
 
@@ -109,6 +111,44 @@ def test_equal_ranks_and_equal_budgets_stand_side_by_side() -> None:
         ("budget 1%", "lora rank=7", "99.0%"), ("budget 1%", "dora rank=6", "97.0%"),
     }  # fmt: skip
     assert matched_tables(study(Made("lora", params={"adapter.rank": "4"}), Made("head"))) == []
+
+
+def test_an_arm_over_its_budget_has_no_verdict_among_those_within_it() -> None:
+    findings = study(
+        *(
+            Made(name, 0.5 + near / 10, tags={"budget": "3000"}, metrics={"budget/near": near})
+            for name, near in (("full", 3.2), ("lora", 0.9), ("head", 0.4))
+        ),
+    )
+    (table,) = matched_tables(findings)
+    assert [row[1] for row in table.rows] == ["lora", "head", "full"]  # the best comes last
+    full = dict(zip(table.header, table.rows[-1], strict=True))
+    assert (full["verdict"], full["letters"]) == ("not within the budget", "")
+    assert full["of the budget"] == "320.0%"
+    within = [row[table.header.index("verdict")] for row in table.rows[:-1]]
+    assert not any("within" in verdict for verdict in within)
+    (best, *_) = arms_table(findings).rows
+    assert best[:2] == ("full", "reference; not within the budget")
+    (said,) = [note for note in notes(findings) if "budget" in note]
+    assert said.startswith("not within the budget that was asked for: full trains 320% of it")
+    assert not [note for note in notes(study(Made("lora"))) if "budget" in note]
+
+
+def test_the_report_says_which_accelerator_it_was_computed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its facts are read by the names under which a run writes its machine."""
+
+    def read(accelerator: str) -> dict[str, str]:
+        machine = {f"hardware.{key}": value for key, value in fingerprint(accelerator).items()}
+        return dict(facts(study(Made("lora", tags=machine))))
+
+    on_cpu = read("cpu")
+    assert {"processor", "instructions", "threads", "torch", "Lightning", "Python"} <= set(on_cpu)
+    assert "GPU" not in on_cpu
+    monkeypatch.setattr("adapterlab.training.hardware.resolve_accelerator", lambda _: "gpu")
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a large one")
+    assert read("gpu")["GPU"] == "a large one"
 
 
 @pytest.fixture

@@ -80,8 +80,22 @@ def test_a_plan_says_it(run_cli: Callable[..., Outcome]) -> None:
     assert outcome.err.splitlines() == [
         "budget: 1,000 asked, 1,482 trained (148.2%) by lora-r1-a2",
         "warning: budget=1000: adapter.rank=1 is the least, and trains 482 more parameters than "
-        "asked",
+        "asked: it is not within the budget",
     ]
+
+
+def test_an_arm_without_a_dial_is_not_within_the_budget(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    """Full trains all 9,610; that is said as loudly as of a dial that cannot go lower."""
+    options = [option for option in TINY if not option.startswith("base.")]
+    outcome = run_cli(*options, "base=scratch", "adapter=full", "budget=3000")
+    assert outcome.code == 0, outcome
+    assert (
+        "warning: budget=3000: full has nothing to turn down, and trains 6,610 more parameters "
+        "than asked: it is not within the budget"
+    ) in outcome.err
+    assert "note: not within budget=3000: 6,610 more parameters are trained" in outcome.out
 
 
 def test_what_only_files_tell_is_read(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:

@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 from typing import Any
 
-import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.config import conf_folder
+from adapterlab.config.hydra_versions import composing
 from adapterlab.studies.composing import SweepComposer
 
+SCRATCH = "mnist_to_fashion/scratch"
 COMMON = ("dataset=fashion_mnist", "hydra/launcher=packed", "study=s")
 
 
 @pytest.fixture
 def loader() -> Iterator[Any]:
-    with hydra.initialize_config_dir(str(conf_folder.CONF), version_base="1.3"):
+    with composing(conf_folder.CONF):
         yield GlobalHydra.instance().hydra.config_loader  # type: ignore[union-attr]
 
 
@@ -32,7 +33,7 @@ def master(loader: Any) -> DictConfig:
     [
         ([("adapter.rank=1", "seed=0"), ("adapter.rank=16", "seed=3")], 1),
         ([("adapter=lora", "seed=0"), ("adapter=dora", "seed=0"), ("adapter=dora", "seed=1")], 2),
-        ([("experiment=rank_alpha", "epochs=1"), ("experiment=rank_alpha", "epochs=2")], 1),
+        ([(f"arm={SCRATCH}", "epochs=1"), (f"arm={SCRATCH}", "epochs=2")], 1),
         ([("optimizer.lr=1e-3", "study=a b"), ("optimizer.lr=0.01", "study='a, b'")], 1),
         ([("dataset.mean=[0.5]", "limit=5"), ("dataset.mean=[0.1,0.2]", "limit=null")], 1),
         # Hydra merges a mapping into what is there: another job's would stay.

@@ -1,6 +1,8 @@
 """An MLflow server that goes away while runs are trained: nothing is lost, and nothing waits."""
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ from mlflow import MlflowClient
 
 from adapterlab.app import cli
 from adapterlab.app.sync_command import sync
+from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.schema import Config
 from adapterlab.runs import single, undelivered
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.pack import run_pack
 from adapterlab.tracking.servers import journal
+from adapterlab.tracking.servers.patience import PatientClient
 from adapterlab.tracking.stores.uris import default_uri
 from faults.gate import Gate, gate_before
 from lab import Outcome, mlflow_process, tiny
@@ -288,3 +292,21 @@ def test_no_run_without_its_server_or_experiment(
     away = "tracking.experiment=thrown-away"
     error = run_cli(*options(gate, "none", "hardware=cpu", away)).error
     assert error.startswith(f"{away} has been deleted in MLflow; choose another")
+
+
+def test_a_run_is_made_once_however_late_the_answer_is(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    monkeypatch.setattr("adapterlab.tracking.servers.patience.PATIENCE", 30.0)
+    raw = MlflowClient(gate.uri)
+    experiment = raw.create_experiment("late")
+    tags = {PROCESS_TAG: "this", "config_hash": "1"}
+    gate.shut("is late")
+    with ThreadPoolExecutor() as threads:
+        made = threads.submit(PatientClient(raw, gate.uri).create_run, experiment, tags=tags)
+        time.sleep(2)  # the first request has been given up, and waits before the gate all the same
+        gate.open()
+    time.sleep(0.5)
+    assert [run.info.run_id for run in raw.search_runs([experiment])] == [made.result().info.run_id]

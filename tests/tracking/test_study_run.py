@@ -45,7 +45,7 @@ def carry_out(root: Path, study: str, seed: int = 0, error: Exception | None = N
     """Open and end a run of a study, as training one does."""
     config = tiny(root, "tracking=mlflow", f"study={study}", f"seed={seed}")
     tags = {"study": study, "kind": "run"}
-    with tracked(config, RunFolder.of(config), name=f"seed {seed}", tags=tags):
+    with tracked(config, RunFolder.of(config).link, name=f"seed {seed}", tags=tags):
         assert study_run(root, study).info.status == "RUNNING"
         if error is not None:
             raise error
@@ -139,7 +139,7 @@ def test_a_multirun_makes_no_call_more_for_every_run(
         monkeypatch.setattr(MlflowClient, name, counted)
     config = tiny(lab_root, "tracking=mlflow", "study=cheap", "seed=1")
     tags = {"study": "cheap", "kind": "run"}
-    with tracked(config, RunFolder.of(config), name="seed 1", tags=tags):
+    with tracked(config, RunFolder.of(config).link, name="seed 1", tags=tags):
         pass
     # Parameters, of which MLflow takes a hundred at once, then the end.
     assert [name for name in calls if name != "log_batch"] == ["create_run", "set_terminated"]

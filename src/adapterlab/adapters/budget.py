@@ -32,8 +32,8 @@ class Fitted:
 
     @property
     def over(self) -> int:
-        """Parameters above the budget, where the lowest setting of a dial has that many."""
-        return max(self.trained - self.asked, 0) if self.dial else 0
+        """Parameters above the budget, of which no setting has fewer."""
+        return max(self.trained - self.asked, 0)
 
 
 def in_parameters(budget: int | str, model: nn.Module) -> int:

@@ -1,9 +1,9 @@
 """How much of a model is frozen from its beginning, and so computes the same in every step."""
 
 from itertools import takewhile
-from typing import Any, cast
 
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.models.protocol import adaptable
 
 
 def frozen_depth(adapted: AdaptedModel) -> int:
@@ -11,12 +11,12 @@ def frozen_depth(adapted: AdaptedModel) -> int:
 
     0 if the embeddings before them are, or if the model gives no hidden states.
     """
-    if not hasattr(adapted.model, "hidden_states"):
+    model = adaptable(adapted.model)
+    if model.hidden_states is None:
         return 0
-    model = cast(Any, adapted.model)
 
     def frozen(name: str) -> bool:
-        module = model.get_submodule(name)
+        module = adapted.model.get_submodule(name)
         adapters = any(isinstance(part, AdapterLayer) for part in module.modules())
         return not adapters and not any(p.requires_grad for p in module.parameters())
 

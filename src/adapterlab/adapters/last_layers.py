@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from adapterlab.adapters.strategy import Strategy, adaptable
+from adapterlab.adapters.strategy import Strategy
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.protocol import adaptable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.one_way import pattern_of, targets_of
+from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import (
     AdapterLayer,
     HeadMode,
-    SeededDropout,
     Strategy,
     linear_layers,
     replace_module,

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import adaptable, linear_layers, within
+from adapterlab.adapters.strategy import linear_layers, within
 from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, select_blocks
+from adapterlab.models.protocol import adaptable
 
 Value = TypeVar("Value", int, float)
 

@@ -1,8 +1,7 @@
 """What a fine-tuning strategy is, and what comes out when one is applied to a model.
 
-A model takes part by naming two things: `head_modules`, the modules that map features to the
-task's classes, and `blocks`, its layers in the order of the forward pass. Nothing else about it
-is assumed, so that the same strategies adapt an MLP and a transformer.
+A model takes part by naming its head and its blocks, see `adapterlab.models.protocol`. Nothing else
+about it is assumed, so that the same strategies adapt an MLP and a transformer.
 """
 
 import hashlib
@@ -10,23 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.frozen import staying_in_evaluation
+from adapterlab.models.protocol import adaptable
 
 HeadMode = Literal["train", "adapt", "freeze"]
 """What happens to the task's classifier: trained in full, adapted like a body layer, or frozen."""
-
-
-@runtime_checkable
-class Adaptable(Protocol):
-    """A classifier that says where its head is and how its layers follow each other."""
-
-    head_modules: tuple[str, ...]
-    blocks: tuple[str, ...]
 
 
 class AdapterLayer(nn.Module, ABC):
@@ -78,41 +73,6 @@ class AdapterLayer(nn.Module, ABC):
         """Say in a few words what the adapter is, for the plan: ``LoRA rank 8, scale 2``."""
 
 
-class SeededDropout(nn.Module):
-    """Dropout that draws from a generator of its own.
-
-    A layer's mask then depends on its own seed only, not on what else in the process draws random
-    numbers; training anew, resuming, and training beside other runs give the same masks.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self._seed = 0
-        self._generator: torch.Generator | None = None
-
-    def reseed(self, seed: int) -> None:
-        """Start the stream of masks anew from `seed`."""
-        self._seed, self._generator = seed, None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each element with probability p and rescale the rest by 1/(1-p); shape kept."""
-        if not self.training or self.p == 0.0:
-            return x
-        if self._generator is None or self._generator.device != x.device:
-            self._generator = torch.Generator(x.device).manual_seed(self._seed)
-        keep = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self._generator)
-        return x * keep / (1.0 - self.p)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the generator out, which cannot be copied: a copy starts from the seed."""
-        return {**self.__dict__, "_generator": None}
-
-    def extra_repr(self) -> str:
-        """Show the probability where the module is printed."""
-        return f"p={self.p}"
-
-
 @dataclass(frozen=True)
 class ParameterCount:
     """Parameters by what they are for.
@@ -149,18 +109,36 @@ class AdaptedModel(nn.Module):
         self.strategy = strategy
         self.base_hash = base_hash
         self.head_modules = adaptable(model).head_modules
+        self.train(model.training)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the logits, [batch, classes]."""
         return cast(Tensor, self.model(*args, **kwargs))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation mode, see `models.frozen`."""
+        super().train(mode)
+        if mode:
+            for _, module in self.frozen_modules():
+                module.training = False  # not `.eval()`, which would reach adapters inside
+        return self
+
+    def frozen_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the model's own modules that stay in evaluation mode, by name in `model`."""
+        return staying_in_evaluation(self.model, AdapterLayer)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that the strategy trains, by their name in `model`."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def state(self) -> dict[str, Tensor]:
-        """Return what training can change: trainable parameters and persistent buffers."""
+        """Return what training can change: trainable parameters, and persistent buffers beside.
+
+        Those of frozen modules, such as the statistics of a frozen batch norm, do not change.
+        """
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        for name, module in self.frozen_modules():
+            frozen |= {f"{name}.{own}".lstrip(".") for own, _ in module.named_buffers("", False)}
         return {name: t for name, t in self.model.state_dict().items() if name not in frozen}
 
     def frozen_state(self, *, saved: bool) -> dict[str, Tensor]:
@@ -269,7 +247,7 @@ class Strategy(ABC):
         """Adapt `model` in place and return it with its parameters told apart by role.
 
         Args:
-            model: names its head and blocks, see `Adaptable`.
+            model: names its head and blocks, see `adapterlab.models.protocol`.
             seed: of the first values and of the adapter dropout's masks.
 
         Raises:
@@ -311,31 +289,24 @@ class Strategy(ABC):
         return self.options()
 
 
-def adaptable(model: nn.Module) -> Adaptable:
-    """Return `model` as one that names its head and blocks.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    if not isinstance(model, Adaptable):
-        raise ConfigError(
-            f"{type(model).__name__} cannot be adapted: it names no head_modules and blocks"
-        )
-    return model
-
-
 def within(name: str, modules: tuple[str, ...]) -> bool:
     """Say whether `name` is one of `modules` or lies inside one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def linear_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Linear]:
-    """Return the linear layers of the head, or those outside it, by name in forward order."""
+    """Return the linear layers of the head, or those outside it, by name in forward order.
+
+    The last layer of torch's own attention is left out: attention reads its weight and never calls
+    it, so that nothing around it would be computed.
+    """
     heads = adaptable(model).head_modules
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and within(name, heads) == head
+        if isinstance(module, nn.Linear)
+        and not isinstance(module, NonDynamicallyQuantizableLinear)
+        and within(name, heads) == head
     }
 
 

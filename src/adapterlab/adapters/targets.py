@@ -1,24 +1,22 @@
 """Which layers a strategy adapts: strict matching of target patterns to layer names.
 
-A model may give its linear layers short names, through an attribute `target_aliases` that maps
-each short name to the layers' names; a short name then comes before a pattern of the same text.
+A model may give its layers short names (`target_aliases`, see `adapterlab.models.protocol`), which
+then come before patterns of the same text.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import adaptable, body_parameters, linear_layers, within
+from adapterlab.adapters.strategy import body_parameters, linear_layers, within
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.protocol import Aliases, adaptable
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""
-
-Aliases = Mapping[str, tuple[str, ...]]
-"""Names of linear layers by short name."""
 
 Layers = str | Sequence[int]
 """Which of a model's blocks: `all`, `first N`, `last N`, or a list of indices from 0."""
@@ -38,8 +36,8 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def aliases_of(model: nn.Module) -> Aliases:
-    """Return the short names that a model declares; none if it has no `target_aliases`."""
-    return cast(Aliases, getattr(model, "target_aliases", {}))
+    """Return the short names that a model declares, if any."""
+    return adaptable(model).target_aliases
 
 
 def names_matching(pattern: str, names: Iterable[str], aliases: Aliases) -> set[str]:

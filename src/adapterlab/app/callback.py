@@ -14,6 +14,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.base.signals import start_trackers
 from adapterlab.config.multirun import STUDY_VARIABLE, begin_multirun
 from adapterlab.config.overrides import remember_varied
@@ -29,6 +30,10 @@ _NO_IDENTITY = (
     "tracking",
     "hardware",
     "hydra",
+)
+_NEEDED = (
+    *("root", "tracking", "tracking.enabled", "tracking.uri", "tracking.experiment"),
+    *("study", "plan", "report"),
 )
 _LONGEST = 60
 
@@ -69,6 +74,7 @@ class StudyCallback(Callback):
         from adapterlab.studies.options import require_options
 
         with mistakes_in_one_line():
+            _require_all(config)
             require_options(config, CONF)
         remember_varied(config)
         if "joblib" in str(OmegaConf.select(config, "hydra.launcher._target_")):
@@ -101,6 +107,18 @@ class StudyCallback(Callback):
                     report=config.report,
                 )
             )
+
+
+def _require_all(config: DictConfig) -> None:
+    """Refuse a command that removes what a study is found by.
+
+    Raises:
+        ConfigError: it does, as in ``~tracking``.
+    """
+    for option in _NEEDED:
+        group, _, name = option.rpartition(".")
+        if name not in (OmegaConf.select(config, group) or {} if group else config):
+            raise ConfigError(f"{option} is missing")
 
 
 def study_name(overrides: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any, NoReturn
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -22,15 +21,22 @@ from omegaconf.errors import OmegaConfBaseException
 from adapterlab.app.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
-from adapterlab.app.explaining import PARSERS, explain, one_line, raised_by
-from adapterlab.base.errors import USER_ERROR, AdapterLabError, out_of_memory
+from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
+from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED
 from adapterlab.base.output import set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted, shown
-from adapterlab.base.signals import GOES_ON, at_sudden_end, in_launched_process, listening
-from adapterlab.config.conf_folder import CONF, register_resolvers
+from adapterlab.base.signals import (
+    GOES_ON,
+    as_signalled,
+    at_sudden_end,
+    in_launched_process,
+    listening,
+)
+from adapterlab.config.conf_folder import CONF
+from adapterlab.config.hydra_versions import program
 from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import RunResult
@@ -81,7 +87,7 @@ def selfcheck() -> None:
     run_command(_selfcheck)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@program(CONF, "train")
 def _train(cfg: DictConfig) -> float | None:
     in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
@@ -95,17 +101,17 @@ def _train(cfg: DictConfig) -> float | None:
         if multirun:
             for name in ("runs.single", "training"):
                 logging.getLogger(f"adapterlab.{name}").setLevel(logging.WARNING)
-        result = _run(config, quiet=multirun)
+        result = carry_out(config, quiet=multirun)
     from adapterlab.app.console import print_line, print_result
 
     if multirun:
-        print_line(result)
+        print_line(result, config)
     else:
         print_result(result, _ui(config))
     return result.metrics[f"best/val_{config.select_on}"]
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@program(CONF, "evaluate")
 def _evaluate(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -117,7 +123,7 @@ def _evaluate(cfg: DictConfig) -> None:
     print_evaluation(evaluation)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+@program(CONF, "export")
 def _export(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -129,7 +135,7 @@ def _export(cfg: DictConfig) -> None:
     print_export(exported)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+@program(CONF, "report")
 def _report(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -142,7 +148,7 @@ def _report(cfg: DictConfig) -> None:
     print_report(study)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="selfcheck")
+@program(CONF, "selfcheck")
 def _selfcheck(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -156,7 +162,13 @@ def _selfcheck(cfg: DictConfig) -> None:
         sys.exit(1)
 
 
-def _run(config: Config, *, quiet: bool) -> RunResult:
+def carry_out(config: Config, *, quiet: bool) -> RunResult:
+    """Carry out a run, or return what is kept of one that has finished.
+
+    Args:
+        config: of the run.
+        quiet: do not say that it had finished.
+    """
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.runs.check import check
     from adapterlab.runs.data import load_data
@@ -194,11 +206,10 @@ def run_command(command: Callable[[], Any]) -> None:
             with failures_of_hydra_in_one_line():
                 command()
         except Exception as error:
-            if raised_by(("optuna",), error) and "No trials are completed" in str(error):
-                _fail("no trial has finished, so there is no best one to name", 1)
-            if isinstance(error, AdapterLabError) or not raised_by(PARSERS, error):
+            mistake = None if not raised_by(PARSERS, error) else as_mistake(error, CONF)
+            if isinstance(error, AdapterLabError) or mistake is None:
                 raise
-            _fail(explain(error, CONF), USER_ERROR)
+            _fail(str(mistake), mistake.exit_code)
 
 
 @contextmanager
@@ -227,7 +238,7 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     and left to Hydra, which goes on with the other runs and raises it at the end.
     """
     try:
-        with said_where_full():
+        with said_where_full(), as_signalled():
             yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
@@ -235,16 +246,14 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error, CONF), USER_ERROR)
     except (MemoryError, RuntimeError) as error:
-        if sweep or (said := out_of_memory(error)) is None:
+        if sweep or (mistake := as_mistake(error, CONF)) is None:
             raise
-        _fail(said, 1)
-    except OSError as error:
-        if error.filename is None:
+        _fail(str(mistake), mistake.exit_code)
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        if (mistake := as_mistake(error, CONF)) is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}", USER_ERROR)
+        _fail(str(mistake), mistake.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; " + GOES_ON, INTERRUPTED)
 
@@ -254,6 +263,5 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-# At import, so that the processes of a launcher know them as well.
-register_resolvers()
+# At import, so that the processes of a launcher do so as well.
 redact_files()

@@ -5,10 +5,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
-
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.choices import require_names
+from adapterlab.config.hydra_versions import BEFORE_1_4
+
+INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What Hydra tells about itself by ``--info``."""
+
+
+class _Refusing(argparse.ArgumentParser):
+    """Raises where its parent class would print how it is used, and end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --hydra-help lists the flags, an option is option=value")
+
+
+def parser_of_flags() -> argparse.ArgumentParser:
+    """Return a parser of Hydra's flags: its own is no part of what it offers to programs."""
+    parser = _Refusing(add_help=False)
+    for names in (
+        *(("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",)),
+        *(("--run", "-r"), ("--multirun", "-m"), ("--shell-completion", "-sc")),
+    ):
+        parser.add_argument(*names, action="store_true")
+    for names in (
+        *(("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn")),
+        *(("--config-dir", "-cd"), ("--experimental-rerun",)),
+    ):
+        parser.add_argument(*names)
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    told = INFORMATION if BEFORE_1_4 else (*INFORMATION, "aliases")
+    parser.add_argument("--info", "-i", const="all", nargs="?", choices=told)
+    parser.add_argument("overrides", nargs="*")
+    return parser
 
 
 def in_order(arguments: Sequence[str], conf: Path) -> list[str]:
@@ -23,9 +52,7 @@ def in_order(arguments: Sequence[str], conf: Path) -> list[str]:
     Raises:
         ConfigError: a flag is unknown or misused, or a group is given something else than a name.
     """
-    parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]
-    given = parser.parse_intermixed_args(list(arguments))
+    given = parser_of_flags().parse_intermixed_args(list(arguments))
     _require_flags_that_go_together(given)
     options = list(given.overrides)
     flags, left = [], list(options)
@@ -37,10 +64,6 @@ def in_order(arguments: Sequence[str], conf: Path) -> list[str]:
     for option in options:
         require_names(option, conf)
     return [*flags, *options]
-
-
-def _refuse(message: str) -> NoReturn:
-    raise ConfigError(f"{message}; --hydra-help lists the flags, an option is option=value")
 
 
 def _require_flags_that_go_together(given: argparse.Namespace) -> None:

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from adapterlab.base.amounts import duration, memory
 from adapterlab.base.redaction import printable
+from adapterlab.config.schema import Config
 from adapterlab.runs.folder import RunResult
+from adapterlab.runs.identity import run_name
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
     from adapterlab.adapters.plan import Plan, PlannedLayer
@@ -112,10 +114,26 @@ def print_result(result: RunResult, ui: str) -> None:
     print_paths(paths)
 
 
-def print_line(result: RunResult) -> None:
-    """Print the one line that a run gets among many."""
+def print_line(result: RunResult, config: Config) -> None:
+    """Print the one line that a run gets among many, by the name that its arm has in the study.
+
+    Args:
+        result: of the run.
+        config: by which it was asked for.
+    """
     accuracy = _share(result.metrics.get("test/accuracy"))
-    _print_text(f"{result.name}: accuracy {accuracy} on the test split, {_cost(result)}")
+    _print_text(f"{_among_many(config)}: accuracy {accuracy} on the test split, {_cost(result)}")
+
+
+def _among_many(config: Config) -> str:
+    """Return the name of a run's arm, and its seed: what is varied is in it, and no more."""
+    from adapterlab.reporting.naming import told_name
+    from adapterlab.reporting.stored import Replicate
+
+    if config.told is None:
+        return run_name(config)
+    replicate = Replicate(config.init_seed, config.order_seed, config.dataset.validation_seed)
+    return f"{told_name(config.adapter['name'], config.told.naming)} {replicate}"
 
 
 def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:

@@ -30,19 +30,14 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
         Of what MLflow has still not got, a line; None if it has all.
     """
     # After a refusal nothing follows: its line is the last.
-    refused = isinstance(ended_by, SystemExit) and ended_by.code == USER_ERROR
-    if refused and (not study.tracked or not has_store(study)):
-        return None
+    refused = _is_refusal(ended_by)
+    if study.tracked or refused:
+        kept = close_study(study, ended_by)
+        if kept is not None or refused:
+            return kept
     if not study.tracked:
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
-        return None
-    kept = _deliver(study)
-    if kept is not None:
-        log.debug("no table: %s", kept)
-        return kept
-    end_run(study, ended_by, quiet=refused)
-    if refused:
         return None
     from adapterlab.app.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
@@ -66,6 +61,34 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
     return None
+
+
+def close_study(study: StartedStudy, ended_by: BaseException | None) -> str | None:
+    """End a study's MLflow run; what a server that was away has not got is delivered before.
+
+    Args:
+        study: of a multirun that has ended.
+        ended_by: what has ended it before its time, if anything has.
+
+    Returns:
+        Of what MLflow has still not got, a line; None if it has all.
+    """
+    refused = _is_refusal(ended_by)
+    if not study.tracked or (refused and not has_store(study)):
+        return None
+    kept = _deliver(study)
+    if kept is not None:
+        log.debug("no table: %s", kept)
+        return kept
+    end_run(study, ended_by, quiet=refused)
+    return None
+
+
+def _is_refusal(ended_by: BaseException | None) -> bool:
+    """Say whether a mistake has ended a multirun; one that was explained is an exit code."""
+    if isinstance(ended_by, SystemExit):
+        return ended_by.code == USER_ERROR
+    return isinstance(ended_by, AdapterLabError) and ended_by.exit_code == USER_ERROR
 
 
 def _deliver(study: StartedStudy) -> str | None:

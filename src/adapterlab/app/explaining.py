@@ -14,7 +14,16 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adapterlab.base.errors import AdapterLabError, allowed, first_line
+from adapterlab.base.errors import (
+    AdapterLabError,
+    ConfigError,
+    DataError,
+    MemoryLackError,
+    NothingFinishedError,
+    allowed,
+    first_line,
+    out_of_memory,
+)
 
 PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 """Packages that read command lines and conf/; what they raise is about what was written there."""
@@ -24,6 +33,24 @@ _LONG_WORD = 300
 _FULL_ERROR = re.compile(r",? ?set env(ironment)? var(iable)? HYDRA_FULL_ERROR=1.*", re.IGNORECASE)
 _BEFORE = re.compile(r"^Error merging override ")
 _FULL_KEY = re.compile(r"full_key: *(\S+)")
+
+
+def as_mistake(error: Exception, conf: Path) -> AdapterLabError | None:
+    """Return an error as one that a person can mend, None if it means something else.
+
+    Args:
+        error: of Hydra, of the system, or of memory that has run out.
+        conf: the folder whose choices can be named.
+    """
+    if raised_by(("optuna",), error) and "No trials are completed" in str(error):
+        return NothingFinishedError("no trial has finished, so there is no best one to name")
+    if isinstance(error, HydraException | OmegaConfBaseException) or raised_by(PARSERS, error):
+        return ConfigError(explain(error, conf))
+    if isinstance(error, MemoryError | RuntimeError) and (said := out_of_memory(error)) is not None:
+        return MemoryLackError(said)
+    if isinstance(error, OSError) and error.filename is not None:
+        return DataError(f"{error.filename}: {error.strerror}")
+    return None
 
 
 def explain(error: BaseException, conf: Path) -> str:

@@ -3,13 +3,13 @@
 import sys
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.app.cli import mistakes_in_one_line, run_command
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.signals import listening
 from adapterlab.config.conf_folder import CONF
+from adapterlab.config.hydra_versions import program
 
 
 @listening()
@@ -19,7 +19,7 @@ def sync() -> None:
     run_command(_sync)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="sync")
+@program(CONF, "sync")
 def _sync(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

@@ -42,6 +42,12 @@ class NothingFinishedError(AdapterLabError):
     exit_code = 1
 
 
+class MemoryLackError(AdapterLabError):
+    """Memory has run out; something smaller needs less."""
+
+    exit_code = 1
+
+
 def allowed(value: object, options: Iterable[object]) -> str:
     """Say what is allowed, and what was probably meant: ``allowed: a, b (did you mean a?)``."""
     names = [str(option) for option in options]

@@ -35,12 +35,12 @@ _LAST_SECONDS = 3.0
 _POLL_SECONDS = 0.5
 
 _at_sudden_end: dict[object, tuple[Callable[[], object], bool]] = {}
-_state = {"listening": False, "ending": False}
+_state: dict[str, int] = {"listening": False, "ending": False, "code": 0}
 
 
 def is_ending() -> bool:
     """Say whether a signal has begun to end this process: whatever fails now, fails by that."""
-    return _state["ending"]
+    return bool(_state["ending"])
 
 
 @contextmanager
@@ -75,22 +75,49 @@ def listening() -> Iterator[None]:
     watcher = threading.Thread(target=_watch, args=(heard,), name="signals", daemon=True)
     watcher.start()
     _state.update(listening=True, ending=False)
+    unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN or number == signal.SIGTERM:
                 signal.signal(number, partial(_end, quiet=False))
-        yield
+        with as_signalled():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if _state["ending"]:  # Python is on its way out, which a second Ctrl-C need not wait for
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+            _let_children_die()
+        sys.unraisablehook = unraisable
         signal.set_wakeup_fd(wakeup)
         _state.update(listening=False, ending=False)
         os.write(told, b"\0")
         watcher.join(1)
         os.close(told)
         os.close(heard)
+
+
+@contextmanager
+def as_signalled() -> Iterator[None]:
+    """End by the signal that has been heard, whatever library stumbles over its exception."""
+    try:
+        yield
+    except Exception:
+        end_if_signalled()
+        raise
+
+
+def end_if_signalled() -> None:
+    """End by the signal that has been heard, where its exception was lost.
+
+    Python raises it wherever the main thread is, and drops it where nobody can take it: in a
+    destructor, or in what is called around a fork.
+
+    Raises:
+        SystemExit: a signal has been heard.
+    """
+    if _state["ending"] and threading.current_thread() is threading.main_thread():
+        sys.exit(_state["code"])
 
 
 def in_launched_process() -> None:
@@ -108,7 +135,14 @@ def in_helping_process(*_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in SIGNALS[1:]:
         signal.signal(number, signal.SIG_DFL)
+    sys.excepthook = _without_parent
     end_with_parent()
+
+
+def _without_parent(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Say nothing of a parent that has left while it was talked to; it has said why."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager
@@ -161,9 +195,23 @@ def _end(number: int, _: FrameType | None, *, quiet: bool) -> None:
     if _state["ending"]:  # it is on its way; a second Ctrl-C is the other thread's
         return
     _state["ending"] = True
+    _let_children_die()
     if not quiet:
         print(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}", file=sys.stderr)
-    sys.exit(_CODES[signal.Signals(number)])
+    _state["code"] = _CODES[signal.Signals(number)]
+    sys.exit(_state["code"])
+
+
+def _unraisable(dropped: Any) -> None:
+    """Say nothing of an exception by a signal that is raised where it is dropped."""
+    if not (_state["ending"] and issubclass(dropped.exc_type, SystemExit)):
+        sys.__unraisablehook__(dropped)
+
+
+def _let_children_die() -> None:
+    """Have nothing raised by the end of a process that cuts batches, as torch does."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _watch(heard: int) -> None:
@@ -239,6 +287,9 @@ def _forget() -> None:
         _at_sudden_end.clear()
         with contextlib.suppress(ValueError):
             signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's as well
+            for number in SIGNALS[1:]:
+                signal.signal(number, signal.SIG_DFL)
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from adapterlab.config.hydra_versions import register_resolver
 from adapterlab.config.parsing import source_dataset
 
 PACKAGE = Path(__file__).parents[1]
@@ -46,9 +45,11 @@ def parts_label(parts: Any) -> str:
 
 def register_resolvers() -> None:
     """Make known the functions that conf/ calls, as in ``${default_root:}``."""
-    OmegaConf.register_new_resolver("default_root", default_root, replace=True)
-    OmegaConf.register_new_resolver("run_options", run_options, replace=True)
-    OmegaConf.register_new_resolver("parts_label", parts_label, replace=True)
-    OmegaConf.register_new_resolver(
-        "source_dataset", lambda name: source_dataset(CONF, name), replace=True
-    )
+    register_resolver("default_root", default_root)
+    register_resolver("run_options", run_options)
+    register_resolver("parts_label", parts_label)
+    register_resolver("source_dataset", lambda name: source_dataset(CONF, name))
+
+
+# At import, so that whoever composes from the folder knows them.
+register_resolvers()

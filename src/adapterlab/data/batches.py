@@ -191,3 +191,7 @@ def _joined(batches: Sequence[Any]) -> Any:
     assert not isinstance(inputs[0], Mapping), "texts of two orders differ in their lengths"
     labels = torch.cat([batch.labels for batch in batches])
     return batches[0]._replace(inputs=torch.cat(inputs), labels=labels)
+
+
+AnyBatches = SplitBatches[Any, Any]
+"""Batches of images or of texts, for what takes either as it comes."""

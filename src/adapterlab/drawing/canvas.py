@@ -34,11 +34,16 @@ VERBATIM: dict[str, Any] = {"parse_math": False}
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG at 150 dpi, its empty margins cut; same figure, same bytes.
+    """Write a figure as `as_png` returns it.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    write_bytes(path, as_png(figure))
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a figure as PNG at 150 dpi, its empty margins cut; same figure, same bytes."""
     figure.dpi = DPI
     renderer = _Renderer(*figure.bbox.size, DPI)
     # A layout, if the figure has one, asks the canvas for whoever measures its texts.
@@ -47,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
     picture = renderer.picture()
     # To look for ink is cheaper than to ask every artist for its extent, as "tight" does.
     box = ImageChops.invert(picture).getbbox() or (0, 0, *picture.size)
-    write_bytes(path, _png(np.asarray(picture), box))
+    return _png(np.asarray(picture), box)
 
 
 def framed(

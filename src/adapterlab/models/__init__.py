@@ -1,5 +1,7 @@
-"""Networks as plain torch modules, input to logits; each names its head and its blocks."""
+"""Networks as plain torch modules, input to logits; each says what it is, see `protocol`."""
 
 from adapterlab.models.mlp import MLP
+from adapterlab.models.protocol import Adaptable, ClassifierModel
+from adapterlab.models.wrapped import wrapped
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "Adaptable", "ClassifierModel", "wrapped"]

@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
 from adapterlab.base.memory_limits import require_bytes
+from adapterlab.models.drawn import drawing_from
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
@@ -84,12 +85,12 @@ def hf(
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
     config.label2id = {label: index for index, label in config.id2label.items()}
     if weights == "random" or torch.empty(0).is_meta:
-        with _drawing_from(generator):
+        with drawing_from(generator):
             model = _from_config(config)
     else:
-        with _drawing_from(generator), quiet():
+        with drawing_from(generator), quiet():
             model = _from_checkpoint(source, config, name_or_path)
-        with _drawing_from(generator):
+        with drawing_from(generator):
             for head in head_names(model, body_name(model)):
                 _redraw(model, head)
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
@@ -218,7 +219,7 @@ def bert_tiny(
         pad_token_id=pad_token_id,
     )
     config.num_labels = num_classes
-    with _drawing_from(generator):
+    with drawing_from(generator):
         model = _from_config(config)
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
 
@@ -306,18 +307,6 @@ def _redraw(model: PreTrainedModel, name: str) -> None:
             # transformers passes over whatever bears this mark.
             setattr(marked, "_is_hf_initialized", False)  # noqa: B010
         model._init_weights(module)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Let `transformers`, which takes no generator, draw from one; leave the global one alone."""
-    if generator is None:
-        yield
-        return
-    seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.protocol import ClassifierModel
 
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
@@ -20,7 +21,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-class MLP(nn.Module):
+class MLP(ClassifierModel):
     """A multilayer perceptron over flattened inputs: `layers.0`, `layers.1`, ..., then `head`.
 
     Shapes: x [batch, *input_shape] -> logits [batch, classes].
@@ -39,9 +40,11 @@ class MLP(nn.Module):
     Attributes:
         is_chain: each layer takes only what the one before it gives, so lanes of a pack may share
             rows up to any of them.
+        frozen_dropout: dropout stands between layers, so it acts on what comes after frozen ones.
     """
 
     is_chain = True
+    frozen_dropout = True
 
     def __init__(
         self,

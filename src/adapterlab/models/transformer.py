@@ -8,12 +8,13 @@ the body's one list of layers.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.protocol import ClassifierModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +37,8 @@ LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 )
 """Short names of the linear layers inside a block, by the ways that blocks are laid out."""
 
+_OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
+
 ATTENTION = ("query", "key", "value", "out")
 
 
@@ -44,7 +47,7 @@ class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass tha
         self.output = output
 
 
-class TransformerClassifier(nn.Module):
+class TransformerClassifier(ClassifierModel):
     """A sequence classifier of `transformers` as a function of its inputs to logits.
 
     Shapes: inputs, as the tokenizer names them, [batch, tokens] each -> logits [batch, classes].
@@ -55,11 +58,8 @@ class TransformerClassifier(nn.Module):
 
     Args:
         model: an `AutoModelForSequenceClassification`.
-        frozen_dropout: leave dropout on inside modules that are not trained in full. Off, as by
-            default, `train()` keeps every module with a frozen weight in evaluation mode: noise
-            in front of weights that cannot answer it costs time (attention loses its fast kernel)
-            and makes frozen features random. Which modules those are is looked up by `train()`,
-            so call it after a strategy was applied.
+        frozen_dropout: leave dropout on inside modules that are not trained in full, which
+            otherwise stay in evaluation mode; see `adapterlab.models.frozen`.
 
     Attributes:
         head_modules: everything outside the base model that has weights. BERT's pooler belongs
@@ -69,12 +69,16 @@ class TransformerClassifier(nn.Module):
         target_aliases: names of linear layers by short name: query, key, value, out, ffn, and
             attention for the first four; empty if the blocks are laid out in no known way.
         peft_root: the submodule that PEFT and `save_pretrained` know.
+        max_tokens: tokens of the longest input that has a position; None without learned positions.
+        vocab_size: token ids that the model has an embedding for, counted from 0.
+        architecture: transformers' configuration, without what it says of the task.
 
     Raises:
         ConfigError: head or blocks cannot be told from the module tree.
     """
 
     peft_root = "model"
+    input_names = ("input_ids", "attention_mask")
 
     def __init__(self, model: "PreTrainedModel", *, frozen_dropout: bool = False) -> None:
         super().__init__()
@@ -85,12 +89,13 @@ class TransformerClassifier(nn.Module):
         self.blocks = tuple(f"model.{name}" for name in block_names(model, body))
         self.embedding_modules = tuple(f"model.{name}" for name in embedding_names(model, body))
         self.target_aliases = target_aliases(self, self.blocks)
+        self.max_tokens = longest_input(model)
+        self.vocab_size = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
+        self.architecture = architecture(model)
+        self.attention_heads = int(getattr(model.config, "num_attention_heads", 0))
+        self.name_or_path = model.name_or_path
         self._block_outputs: int | None = None
-        # Adapters take the place of linear layers; all other modules stay the model's own.
-        self._own = tuple(
-            name for name, module in model.named_modules() if not isinstance(module, nn.Linear)
-        )
-        self.train()
+        self.train()  # `from_pretrained` returns models in evaluation mode
 
     def forward(self, inputs: Mapping[str, Any]) -> Tensor:
         """Return the logits.
@@ -137,7 +142,7 @@ class TransformerClassifier(nn.Module):
         hidden, *others = output if isinstance(output, tuple) else (output,)
         if (
             not isinstance(hidden, Tensor)
-            or hidden.shape[:-1] != inputs["input_ids"].shape
+            or hidden.shape[:-1] != inputs[self.input_names[0]].shape
             or any(other is not None for other in others)
         ):
             raise ConfigError(
@@ -146,31 +151,6 @@ class TransformerClassifier(nn.Module):
             )
         self._block_outputs = len(output) if isinstance(output, tuple) else 0
         return hidden
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode, with dropout of frozen modules off unless `frozen_dropout`."""
-        super().train(mode)
-        if mode and not self.frozen_dropout:
-            for name in self._own:
-                if not all(weight.requires_grad for weight in self._weights_beside(name)):
-                    # Not `.eval()`, which would reach the adapters inside.
-                    self.model.get_submodule(name).training = False
-        return self
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Tokens of the longest input that has a position; None without learned positions."""
-        for name, module in self.model.named_modules():
-            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-                # RoBERTa counts positions from the one after padding's.
-                reserved = 0 if module.padding_idx is None else module.padding_idx + 1
-                return module.num_embeddings - reserved
-        return None
-
-    @property
-    def vocab_size(self) -> int:
-        """Token ids that the model has an embedding for, counted from 0."""
-        return cast(nn.Embedding, self.model.get_input_embeddings()).num_embeddings
 
     def _blocks(self, depth: int) -> list[nn.Module]:
         if not 1 <= depth <= len(self.blocks):
@@ -200,18 +180,6 @@ class TransformerClassifier(nn.Module):
                 del vars(module)["forward"]
             for module, forward in before.items():
                 vars(module)["forward"] = forward
-
-    def _weights_beside(self, name: str) -> list[nn.Parameter]:
-        """Return the weights that a module's dropout belongs to: its own, or else its parent's.
-
-        A dropout beside the base model is the head's, as the whole model's own is.
-        """
-        while name and not (own := list(self.model.get_submodule(name).parameters())):
-            name = name.rpartition(".")[0]
-        if name:
-            return own
-        heads = (self.get_submodule(head) for head in self.head_modules)
-        return list(chain.from_iterable(head.parameters() for head in heads))
 
 
 def body_name(model: "PreTrainedModel") -> str:
@@ -277,6 +245,22 @@ def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
         for name, module in takewhile(lambda child: child[0] != holder, children)
         if any(True for _ in module.parameters())
     )
+
+
+def longest_input(model: "PreTrainedModel") -> int | None:
+    """Return the tokens of the longest input; None where positions are not learned."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from the one after padding's.
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - reserved
+    return None
+
+
+def architecture(model: "PreTrainedModel") -> dict[str, Any]:
+    """Return the model's configuration without what it says of the task, or of where it is from."""
+    config: dict[str, Any] = model.config.to_dict()
+    return {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")}
 
 
 def target_aliases(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,8 @@ from adapterlab.adapters.dora import (
     root,
 )
 from adapterlab.adapters.lora import LoRALinear
-from adapterlab.adapters.strategy import AdapterLayer, SeededDropout
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Joined, Padded, Stack
 

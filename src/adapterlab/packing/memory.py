@@ -5,13 +5,17 @@ it comes is measured by scripts/benchmarks/memory.py. It counts what is there at
 three: while lanes are trained, while they are evaluated, and while a run's files are written.
 """
 
+import math
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.base.errors import first_line
+from adapterlab.models.protocol import adaptable
 
 MARGIN = 1.2
 """What an allocator keeps between tensors, and libraries for their products."""
@@ -30,6 +34,9 @@ _SCORES = 3
 """Copies of attention's scores where it drops some: as they are, which ones, and the rest."""
 
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
 @dataclass(frozen=True)
 class Load:
     """What a pack works on, besides its model.
@@ -45,6 +52,7 @@ class Load:
         mixed: products are computed in half as many bytes.
         kept_models: whole sets of weights that are kept beside the model while it trains.
         spare_models: whole models that are there for a moment, before or after the training.
+        shape: of an image; empty for texts.
     """
 
     batch: int
@@ -57,6 +65,7 @@ class Load:
     mixed: bool
     kept_models: int
     spare_models: int
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class PackMemory:
         own_weights: trained parameters of one lane that are the model's own, outside adapters.
         depth: frozen blocks before the first that is trained or adapted.
         blocks: of the model; both are 0 where lanes share rows whatever the blocks are.
+        unknown: why there is no estimate; empty where there is one.
     """
 
     model: int
@@ -90,6 +100,7 @@ class PackMemory:
     own_weights: int
     depth: int
     blocks: int
+    unknown: str = ""
 
     def gib(self, lanes: int, streams: int) -> float:
         """Return the estimate for so many lanes that read so many streams of data, in GiB."""
@@ -133,9 +144,14 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     """
     count, size = adapted.count(), load.bytes_per_number
     depth = frozen_depth(adapted)
-    is_chain = getattr(adapted.model, "is_chain", False)
-    blocks: tuple[str, ...] = () if is_chain else adapted.model.blocks  # type: ignore[assignment]
-    row = _row(adapted, blocks[:depth], is_chain=is_chain)
+    said = adaptable(adapted.model)
+    is_chain, blocks = said.is_chain, () if said.is_chain else said.blocks
+    row, unknown = _row(adapted, blocks[:depth], is_chain=is_chain), ""
+    if load.shape and any(isinstance(m, CONVOLUTIONS) for m in adapted.modules()):
+        try:
+            row = _row_of_outputs(adapted, load.shape)
+        except Exception as error:  # whatever somebody's model does without weights
+            unknown = f"its memory cannot be told ({first_line(error)})"
     kept = row.kept + _scores(adapted, blocks[depth:], load.tokens)
     own = sum(
         p.numel()
@@ -169,6 +185,7 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         own_weights=own,
         depth=depth,
         blocks=len(blocks),
+        unknown=unknown,
     )
 
 
@@ -197,14 +214,41 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
     return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)
 
 
+def _row_of_outputs(adapted: AdaptedModel, shape: tuple[int, ...]) -> _Row:
+    """Count what the layers give for one image: convolutions have as many outputs as places.
+
+    Lanes share none of it, and from the first trained layer on, gradients need all of it.
+    """
+    outputs: list[int] = []
+    kept: list[int] = []
+
+    def note(layer: nn.Module, arguments: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            outputs.append(output.numel())
+            if kept or any(p.requires_grad for p in layer.parameters()):
+                kept.append(output.numel())
+
+    leaves = [m for m in adapted.modules() if isinstance(m, AdapterLayer) or not list(m.children())]
+    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+    weight, training = next(adapted.parameters()), adapted.training
+    try:
+        with torch.no_grad():
+            adapted.eval()(weight.new_empty(1, *shape))
+    finally:
+        adapted.train(training)
+        for hook in hooks:
+            hook.remove()
+    widest = max(math.prod(shape), *outputs)
+    return _Row(kept=2 * sum(kept), widest=widest, shared=1, in_flight=_IN_FLIGHT)
+
+
 def _scores(adapted: AdaptedModel, blocks: tuple[str, ...], tokens: int) -> int:
     """Return the numbers that attention keeps of a token where its dropout is on."""
-    inner = getattr(adapted.model, "model", None)
-    heads = int(getattr(getattr(inner, "config", None), "num_attention_heads", 0))
-    noisy = bool(getattr(adapted.model, "frozen_dropout", False))
+    said = adaptable(adapted.model)
+    parts = map(adapted.model.get_submodule, blocks)
     dropping = [
-        name
-        for name in blocks
-        if noisy or all(p.requires_grad for p in adapted.model.get_submodule(name).parameters())
+        part
+        for part in parts
+        if said.frozen_dropout or all(p.requires_grad for p in part.parameters())
     ]
-    return _SCORES * heads * tokens * len(dropping)
+    return _SCORES * said.attention_heads * tokens * len(dropping)

@@ -3,13 +3,16 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, SeededDropout, replace_module
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
+from adapterlab.models.frozen import keeps_statistics, staying_in_evaluation
+from adapterlab.models.protocol import adaptable
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import (
     COUNTERPARTS,
@@ -19,7 +22,7 @@ from adapterlab.packing.layers import (
     own_trained,
     same_numbers,
 )
-from adapterlab.packing.randomness import UNSUPPORTED, LaneRandomness, draws
+from adapterlab.packing.randomness import UNSUPPORTED, UNSUPPORTED_NAMES, LaneRandomness, draws
 
 
 class CannotPackError(Exception):
@@ -53,10 +56,13 @@ def signature(adapted: AdaptedModel) -> Signature:
             )
         own = (*counterpart.signature(module), *frozen_names(module))
         parts.append((name, type(module).__name__, *own))
+    frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():
-        if isinstance(module, UNSUPPORTED):
-            raise CannotPackError(f"{name} is a {type(module).__name__}, whose draws lanes share")
-        if getattr(module, "track_running_stats", False):
+        kind = type(module).__name__
+        draws_together = isinstance(module, UNSUPPORTED) or kind in UNSUPPORTED_NAMES
+        if draws_together and name not in frozen:
+            raise CannotPackError(f"{name} is a {kind}, whose draws lanes share")
+        if keeps_statistics(module) and name not in frozen:
             raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
     return tuple(parts)
 
@@ -87,6 +93,7 @@ class PackedModel(nn.Module):
             of_lanes = [model.model.get_submodule(name) for model in models]
             replace_module(self.model, name, COUNTERPARTS[type(module)](of_lanes, self.lanes))
         self._randomness = LaneRandomness(self.lanes)
+        self._said = adaptable(self.model)
         self._depth = frozen_depth(models[0])
         self._draws = draws(self.model)
 
@@ -99,10 +106,18 @@ class PackedModel(nn.Module):
             together: all lanes read the same rows, ``[B, ...]``, as they do in evaluation.
         """
         self.lanes.begin(rows, together=together)
-        random = self.training and (not self._is_chain or self._draws)
+        random = self.training and (not self._said.is_chain or self._draws)
         with self._randomness if random else nullcontext():
             logits = self.model(self._for_lanes(inputs))
         return self.lanes.split(logits)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation mode, as in `AdaptedModel`."""
+        super().train(mode)
+        if mode:
+            for _, module in staying_in_evaluation(self.model, (AdapterLayer, LaneModule)):
+                module.training = False
+        return self
 
     @property
     def count(self) -> int:
@@ -153,22 +168,19 @@ class PackedModel(nn.Module):
             if isinstance(module, LaneModule):
                 yield name, module
 
-    @property
-    def _is_chain(self) -> bool:
-        return bool(getattr(self.model, "is_chain", False))
-
     def _for_lanes(self, inputs: Any) -> Any:
         """Share the frozen layers before the first trained one, where the model allows that."""
-        if self._is_chain:
+        if self._said.is_chain:
             return inputs  # its first layer that differs gives every lane rows of its own
         if not isinstance(inputs, Mapping):
             return self.lanes.expand(inputs)
         inputs = dict(inputs)
         hidden = inputs.pop("hidden_states", None)
         depth = inputs.pop("depth", self._depth)
-        if hidden is None and depth and not (self.training and self.model.frozen_dropout):
+        states, noisy = self._said.hidden_states, self.training and self._said.frozen_dropout
+        if hidden is None and states is not None and depth and not noisy:
             with torch.no_grad():
-                hidden = self.model.hidden_states(inputs, depth)  # type: ignore[operator]
+                hidden = states(inputs, depth)
         inputs = {name: self.lanes.expand(value) for name, value in inputs.items()}
         if hidden is not None:
             inputs |= {"hidden_states": self.lanes.expand(hidden), "depth": depth}

@@ -21,6 +21,9 @@ UNSUPPORTED = (
 )
 """Modules whose draws are not told apart by lane."""
 
+UNSUPPORTED_NAMES = ("StochasticDepth", "DropPath")
+"""Likewise, of libraries that are not imported here."""
+
 
 class LaneRandomness(TorchFunctionMode):
     """Lets what draws random numbers inside a pack's forward pass draw them lane by lane.

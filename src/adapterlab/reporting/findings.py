@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
@@ -103,6 +104,11 @@ class ArmFindings:
         return float("inf") if figure is None else figure.mean
 
     @property
+    def over_budget(self) -> bool:
+        """Whether a run was asked to train at most so many parameters, and trains more."""
+        return any(near > 1 for near in self.arm.values("budget/near"))
+
+    @property
     def diverged(self) -> int:
         """How many of its runs diverged."""
         return self.arm.count(Status.DIVERGED)
@@ -182,6 +188,17 @@ class Findings:
     def best(self) -> tuple[ArmFindings, ...]:
         """The arms that may be best."""
         return tuple(arm for arm in self.arms if arm.may_be_best)
+
+    def arm(self, name: str) -> ArmFindings:
+        """Return what was found on an arm of which a run has finished.
+
+        Raises:
+            ConfigError: there is no arm of this name.
+        """
+        arms = {arm.name: arm for arm in self.arms}
+        if name not in arms:
+            raise ConfigError(f"{name} is no arm; {allowed(name, arms)}")
+        return arms[name]
 
     def verdict(self, a: ArmFindings, b: ArmFindings) -> Verdict | None:
         """Return the verdict on an arm against another; None if they were not in one family."""

@@ -3,7 +3,7 @@
 A name is made of what a run itself was told: the file of its arm or its strategy, the strategy's
 options, and the options that its multirun varies (see `config.overrides`). Where that leaves two
 arms equal, the one that was there first keeps the name, and the later one says in what it differs.
-Runs of before, and of the Python API, were told nothing that is known: among themselves, they are
+Runs of before were told nothing that is known: among themselves, they are
 named by the strategy and by the options in which its arms differ.
 """
 
@@ -118,24 +118,25 @@ def _first(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: (not run.params, run.started, run.run_id))
 
 
-def _options(run: Run) -> dict[str, str]:
-    """Return the options that a run was told to name its arm by, as they were written."""
-    told = run.tags[NAMING]
-    pairs = [] if told == "none" else [o.partition("=") for o in shlex.split(told)]
-    return {key.lstrip("+"): value for key, _, value in pairs}
-
-
 def _told_name(run: Run, *, in_full: bool = False) -> Name:
+    """Return the name that a run was told; see `told_name`."""
+    told = run.tags[NAMING]
+    return told_name(run.strategy, [] if told == "none" else shlex.split(told), in_full=in_full)
+
+
+def told_name(strategy: str, told: Sequence[str], *, in_full: bool = False) -> Name:
     """Return the name that a run was told.
 
     Args:
-        run: any of the arm's.
+        strategy: its way of fine-tuning.
+        told: options to name its arm by, as they were written.
         in_full: name the arm's file with its folder.
     """
-    options = _options(run)
-    head = options.pop("adapter", run.strategy)
+    pairs = (option.partition("=") for option in told)
+    options = {key.lstrip("+"): value for key, _, value in pairs}
+    head = options.pop("adapter", strategy)
     if (file := options.pop("arm", "null")) not in ("null", ""):
-        if head != run.strategy:
+        if head != strategy:
             options["adapter"] = head
         head = file if in_full else file.rpartition("/")[2]
     texts = {key: f"{key.removeprefix('adapter.')}={tidy(text)}" for key, text in options.items()}

@@ -51,6 +51,7 @@ def notes(findings: Findings) -> list[str]:
             "otherwise"
         )
     said += on_versions(findings.all_arms)
+    said += _over_budget(findings)
     said += _uneven(findings)
     said += _fixed(findings)
     said += _reasons(findings)
@@ -117,6 +118,18 @@ def _reasons(findings: Findings) -> list[str]:
     told = [f"{name}: {status}: {reason}" for (name, status), reason in sorted(first.items())]
     more = len(told) - _REASONS
     return [*told[:_REASONS], *([f"{more} more arms have reasons in runs.csv"] if more > 0 else [])]
+
+
+def _over_budget(findings: Findings) -> list[str]:
+    """Say which arms train more than they were asked to."""
+    over = [arm for arm in findings.arms if arm.over_budget]
+    shares = [f"{arm.name} trains {max(arm.arm.values('budget/near')):.0%} of it" for arm in over]
+    if not over:
+        return []
+    return [
+        f"not within the budget that was asked for: {listed(shares)}; what is gained over arms "
+        "within it is no gain at an equal budget"
+    ]
 
 
 def _uneven(findings: Findings) -> list[str]:

@@ -16,7 +16,7 @@ from adapterlab.config.schema import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
-from adapterlab.reporting.findings import ArmFindings, Findings, Question
+from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
@@ -82,17 +82,6 @@ class Report:
         if found.task in self.overall.luck and only_luck(found):
             return variance_table(self.overall.luck[found.task])
         return short_table(found)
-
-    def arm(self, name: str) -> ArmFindings:
-        """Return what was found on one arm.
-
-        Raises:
-            ConfigError: there is no arm of this name.
-        """
-        arms = {arm.name: arm for arm in self.findings.arms}
-        if name not in arms:
-            raise ConfigError(f"{name} is no arm; {allowed(name, arms)}")
-        return arms[name]
 
     def picture(self, stem: str) -> Path:
         """Return a figure's file, such as that of ``accuracy``.

@@ -31,9 +31,9 @@ class Request:
 
     study: str
     arm: str | None = None
-    arms: Annotated[int, Field(ge=2)] = 5
-    runs: Annotated[int, Field(ge=MIN_SEEDS)] = 5
-    studies: Annotated[int, Field(ge=1)] = 200
+    arms: Annotated[int, Field(ge=2, le=1_000)] = 5
+    runs: Annotated[int, Field(ge=MIN_SEEDS, le=10_000)] = 5
+    studies: Annotated[int, Field(ge=1, le=100_000)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
     compare_on: str = "accuracy"
     experiment: str

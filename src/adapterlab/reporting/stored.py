@@ -22,7 +22,7 @@ DIVERGED = "TrainingDivergedError"
 OWN_ERRORS = (
     *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
     *("StoreError", "RunRefusedError", "StoreAwayError", "FullDiskError"),
-    *("NothingFinishedError", "ExportError", DIVERGED),
+    *("NothingFinishedError", "ExportError", "MemoryLackError", DIVERGED),
 )
 """Errors whose text says all; of others the kind is part of the reason."""
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from adapterlab.drawing.canvas import as_png, save
 from adapterlab.reporting.arm_figures import accuracy_figure, curves_figure, forgetting_figure
 from adapterlab.reporting.class_figures import (
     calibration_figure,
@@ -100,7 +102,10 @@ def narrow_figure(stem: str, findings: Findings) -> Figure | None:
         return FIGURES[stem][2](findings)
 
 
-@dataclass(frozen=True, eq=False)
+_NOTEBOOK_WIDTH = 800
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawing:
     """A figure of a report.
 
@@ -117,6 +122,21 @@ class Drawing:
     caption: str
     figure: Figure
     narrow: Figure | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure as PNG.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        save(self.figure, Path(path))
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the figure as a notebook shows it, no wider than its text."""
+        return as_png(self.figure), {"width": _NOTEBOOK_WIDTH}
+
+    def __repr__(self) -> str:
+        return f"<{self.title}: {self.caption}>"
 
 
 def _in_runs_of(arm: str | None) -> str:

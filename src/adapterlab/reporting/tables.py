@@ -22,6 +22,8 @@ from adapterlab.reporting.study import Arm, Status
 ZERO_SHOT = "target/accuracy_before"
 """The accuracy of the base as it is on the target's test split."""
 
+OVER = "not within the budget"
+
 Cell = Callable[[ArmFindings], str]
 
 
@@ -129,6 +131,7 @@ def matched_tables(findings: Findings) -> list[Table]:
     """Return the arms of like rank and the arms of like budget, side by side.
 
     A rank costs one strategy more parameters than another, so the two answer different questions.
+    An arm that is over its budget stands below those that are within it, without a verdict.
     """
     tables = []
     metric = findings.compared_on
@@ -144,7 +147,7 @@ def matched_tables(findings: Findings) -> list[Table]:
             (f"{title.split()[1]} {value}", *_matched(arm, metric))
             for value, arms in groups.items()
             if len({arm.strategy for arm in arms}) > 1
-            for arm in arms
+            for arm in sorted(arms, key=lambda arm: arm.over_budget)
         ]
         if rows:
             header: tuple[str, ...] = ("", "arm", f"test {metric}", "verdict", "letters")
@@ -156,10 +159,12 @@ def matched_tables(findings: Findings) -> list[Table]:
 
 
 def verdict_of(arm: ArmFindings) -> str:
-    """Return an arm's verdict, and whether it diverges; the reference is called that."""
+    """Return an arm's verdict, and what to know of it; the reference is called that."""
     said = "reference" if arm.comparison is None else str(arm.comparison.verdict)
     if arm.diverged:
         said += f"; diverged in {arm.diverged} of {arm.arm.tried}"
+    if arm.over_budget:
+        said += f"; {OVER}"
     return said
 
 
@@ -243,11 +248,12 @@ def _rank(arm: ArmFindings) -> str | None:
 
 def _matched(arm: ArmFindings, metric: str) -> tuple[str, ...]:
     near = arm.figure("budget/near")
+    within = not arm.over_budget
     return (
         arm.name,
         with_interval(arm.score, metric),
-        verdict_of(arm),
-        arm.letters,
+        verdict_of(arm) if within else OVER,
+        arm.letters if within else "",
         _whole(arm, "params/trainable"),
         "" if near is None else f"{near.mean:.1%}",
     )

@@ -9,6 +9,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.drawing.pictures import Pictures
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.identity import run_name
@@ -45,8 +46,7 @@ def write_files(
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
-        transformer = getattr(adapted.model, "model", None)
-        name = getattr(transformer, "name_or_path", None)
+        name = adaptable(adapted.model).name_or_path
         save_peft(adapted, folder.peft, base_name=name or None)
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)

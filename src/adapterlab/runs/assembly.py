@@ -3,18 +3,18 @@
 import copy
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Plan, plan
-from adapterlab.adapters.strategy import adaptable, replace_module
+from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import BASES, Config
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,
@@ -47,7 +47,7 @@ class Assembly:
 
     read: RunData
     inputs: Inputs
-    data: SplitBatches[Any, Any]
+    data: AnyBatches
     examples: ImageSplit | TextSplit
     base: BaseWeights
     adapted: AdaptedModel
@@ -129,7 +129,7 @@ def _notes(
     config: Config,
     read: RunData,
     inputs: Inputs,
-    data: SplitBatches[Any, Any],
+    data: AnyBatches,
     base: BaseWeights,
 ) -> tuple[str, ...]:
     """Return what a reader of the figures should know, each thing once."""
@@ -176,7 +176,7 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     return body.requires_grad_(False).eval()
 
 
-def source_data(config: Config, assembly: Assembly) -> SplitBatches[Any, Any]:
+def source_data(config: Config, assembly: Assembly) -> AnyBatches:
     """Return the source task's data as the model takes it."""
     dataset, splits = assembly.base.dataset, assembly.read.source
     assert dataset is not None

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapterlab.adapters import read_extra
-from adapterlab.adapters.strategy import adaptable, within
+from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
 from adapterlab.config.schema import (
@@ -29,6 +29,7 @@ from adapterlab.config.schema import (
     ScratchBase,
     TrainedBase,
 )
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.check import comes_with_weights
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folder import RunResult

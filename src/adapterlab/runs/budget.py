@@ -66,9 +66,10 @@ def _say(config: Config, fitted: "Fitted", said: set[str]) -> None:
     said.add(line)
     log.info(line)
     if fitted.over:
-        dial = f"adapter.{fitted.dial}=1"
+        dial = fitted.dial
+        least = f"adapter.{dial}=1 is the least" if dial else f"{name} has nothing to turn down"
         warnings.warn(
-            f"budget={config.budget}: {dial} is the least, and trains {fitted.over:,} more "
-            "parameters than asked",
+            f"budget={config.budget}: {least}, and trains {fitted.over:,} more parameters than "
+            "asked: it is not within the budget",
             stacklevel=2,
         )

@@ -21,6 +21,7 @@ from adapterlab.config.schema import (
     TrainedBase,
 )
 from adapterlab.config.targets import prepared, takes
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.data import RunData, Shape, as_shape, prepared_loader, shape_of
 from adapterlab.runs.memory import (
     require_crop,
@@ -136,9 +137,7 @@ def says_its_shape(config: Config) -> bool:
 
 
 def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
-    shape = declared_shape(config)
-    if shape is None and read is not None:
-        shape = (read.of_source or read).shape
+    shape = model_shape(config, read)
     classes = config.dataset.classes or (read.target.classes if read else ("", ""))
     return shape, len(classes)
 
@@ -151,7 +150,7 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     """
     with fitting(_asked(config, shape)), torch.device("meta"):
         model = make_model(config, shape, num_classes)
-    limit = getattr(model, "max_tokens", None)
+    limit = adaptable(model).max_tokens
     for where, dataset in _text_datasets(config):
         if limit is not None and dataset.max_length > limit:
             raise ConfigError(
@@ -212,6 +211,14 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     make = prepared(config.model, "model", supplied=tuple(supplied), allow=allow)
     model: nn.Module = make(**supplied)
     return model
+
+
+def model_shape(config: Config, read: RunData | None) -> Shape | None:
+    """Return the model's (channels, height, width), from its data where only they tell it."""
+    shape = declared_shape(config)
+    if shape is None and read is not None:
+        shape = (read.of_source or read).shape
+    return shape
 
 
 def declared_shape(config: Config) -> Shape | None:

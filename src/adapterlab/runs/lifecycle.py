@@ -114,7 +114,7 @@ class OpenRun:
             run_id=self.tracker.run_id,
             metrics=measured.values,
             missing=measured.missing,
-            notes=notes,
+            notes=(*notes, *measured.notes),
             shape=assembly.inputs.shape or (),
             classes=assembly.data.classes,
             data_hash=assembly.read.hash,

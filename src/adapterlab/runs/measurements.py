@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from adapterlab.adapters.budget import in_parameters
 from adapterlab.config.schema import Config
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions, predict
@@ -16,10 +15,11 @@ from adapterlab.training.predictions import Predictions, predict
 
 @dataclass
 class Measurements:
-    """Metrics by name, and the reasons for those that are missing."""
+    """Metrics by name, the reasons for those that are missing, and what to know of them."""
 
     values: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, prefix: str, values: Mapping[str, float]) -> None:
         """Add metrics under ``prefix/``."""
@@ -65,6 +65,10 @@ class Measurements:
         if config.budget is not None:
             asked = in_parameters(config.budget, assembly.adapted.model)
             self.add("budget", {"asked": asked, "near": count.trainable / asked})
+            if (over := count.trainable - asked) > 0:
+                self.notes.append(
+                    f"not within budget={config.budget}: {over:,} more parameters are trained"
+                )
 
     def add_source(
         self,
@@ -106,7 +110,7 @@ class OfTheBase:
     """
 
     accuracy_before: float | None
-    source: SplitBatches[Any, Any] | None
+    source: AnyBatches | None
 
     @classmethod
     def of(cls, config: Config, assembly: Assembly, device: torch.device) -> "OfTheBase":

@@ -17,6 +17,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.config.schema import Config, Dataset, ImageDataset
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.models.protocol import adaptable
 from adapterlab.training.optimizers import moments
 
 _SMALL_BATCH = 4_096
@@ -68,8 +69,7 @@ def require_room_for_batch(config: Config, adapted: AdaptedModel, rows: int, tok
     Raises:
         ConfigError: they cannot.
     """
-    blocks: tuple[str, ...] = adapted.model.blocks  # type: ignore[assignment]
-    shared = blocks[: frozen_depth(adapted)]
+    shared = adaptable(adapted.model).blocks[: frozen_depth(adapted)]
     outputs: int = sum(
         module.out_features
         for name, module in adapted.model.named_modules()

@@ -7,18 +7,20 @@ shape that the model takes, its texts go through the tokenizer that the base was
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, TextDataset
 from adapterlab.config.targets import prepared, takes
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
 from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.data import AnySplits, RunData, Shape
 from adapterlab.training.hardware import resolve_accelerator, weights_dtype
 
@@ -33,9 +35,7 @@ class ImageInputs:
     shape: Shape
     vocabulary: None = None
 
-    def batches(
-        self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitBatches[Any, Any]:
+    def batches(self, config: Config, dataset: Dataset, splits: AnySplits) -> AnyBatches:
         """Make batches of a data set's images, brought to the shape."""
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
@@ -75,9 +75,7 @@ class TextInputs:
         """A hash of the tokenizer, without which the model's weights mean nothing."""
         return tokenizer_hash(self.tokenizer)
 
-    def batches(
-        self, config: Config, dataset: Dataset, splits: AnySplits
-    ) -> SplitBatches[Any, Any]:
+    def batches(self, config: Config, dataset: Dataset, splits: AnySplits) -> AnyBatches:
         """Tokenise a data set and make batches of it."""
         assert isinstance(dataset, TextDataset)
         assert isinstance(splits, TextSplits)
@@ -133,12 +131,15 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
         train, _, _ = run_splits(config, config.source or config.dataset, texts)
         make = partial(make, texts=train.texts)
     tokenizer = make()
+    said = adaptable(model)
+    if said.vocab_size is None:
+        raise ConfigError(f"model={config.model['name']} takes no texts: it says no vocab_size")
     check_tokenizer(
         tokenizer,
         model=config.model["name"],
-        embeddings=cast(int, model.vocab_size),
+        embeddings=said.vocab_size,
         max_length=cast(TextDataset, config.dataset).max_length,
-        positions=cast(int | None, model.max_tokens),
+        positions=said.max_tokens,
     )
     return TextInputs(tokenizer, config.mlruns / "cache")
 

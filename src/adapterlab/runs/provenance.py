@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from adapterlab.adapters.strategy import adaptable, hash_tensors, hash_weights
+from adapterlab.adapters.strategy import hash_tensors, hash_weights
 from adapterlab.base.errors import AdapterLabError, CheckpointError
 from adapterlab.base.files import file_hash, write_json
 from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
@@ -29,6 +29,7 @@ from adapterlab.models.origin import (
     says_what_it_reads,
     state_of,
 )
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.check import make_model
 from adapterlab.runs.data import RunData

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from adapterlab.config.schema import BASES, Config
 from adapterlab.data.text import TextBatches
+from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.check import check
 from adapterlab.runs.data import RunData, load_data
@@ -106,7 +107,7 @@ def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
     """Compute what the frozen first layers make of the texts, where that is exact."""
     data, prefix = assembly.data, Prefix(0, "", seconds=0.0, gib=0.0, first_token_only=False)
     if not isinstance(data, TextBatches):
-        return replace(prefix, why="layers of an MLP are computed faster than they are read")
+        return replace(prefix, why=_of_images(config, assembly))
     if config.hardware.frozen_prefix == "never":
         prefix = replace(prefix, why="hardware.frozen_prefix=never")
     elif config.hardware.compile:
@@ -123,3 +124,10 @@ def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
         )
     log.info("%s: frozen prefix %s", run_name(config), prefix.described())
     return prefix
+
+
+def _of_images(config: Config, assembly: Assembly) -> str:
+    said = adaptable(assembly.adapted.model)
+    if said.hidden_states is None:
+        return f"model={config.model['name']} gives no hidden states"
+    return "features are kept of texts only"

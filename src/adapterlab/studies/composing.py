@@ -4,10 +4,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
+
+from adapterlab.config.hydra_versions import BEFORE_1_4
 
 
 class SweepComposer:
@@ -88,11 +89,12 @@ def _with_values(
     listed = config.hydra.overrides.task
     for place, override in enumerate(task, start=len(listed) - len(task)):
         listed[place] = override.input_line
-    dirname = config.hydra.job.config.override_dirname
-    config.hydra.job.override_dirname = get_overrides_dirname(
-        overrides=task,
-        kv_sep=dirname.kv_sep,
-        item_sep=dirname.item_sep,
-        exclude_keys=list(dirname.exclude_keys),
-    )
+    if BEFORE_1_4:  # which later has a resolver that reads the list
+        config.hydra.job.override_dirname = _dirname(task, config.hydra.job.config.override_dirname)
     return config
+
+
+def _dirname(task: Sequence[Override], form: DictConfig) -> str:
+    """Return what Hydra 1.3 names a job's folder by, where a person asks for that."""
+    kept = [str(o.input_line) for o in task if o.key_or_group not in form.exclude_keys]
+    return str(form.item_sep).join(sorted(kept)).replace("=", str(form.kv_sep))

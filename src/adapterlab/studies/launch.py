@@ -46,8 +46,8 @@ class Output(Protocol):
     def print_packs(self, packs: Sequence[PlannedPack], differences: Sequence[str]) -> None:
         """Show a plan: its packs, and what the jobs differ in."""
 
-    def print_line(self, result: RunResult) -> None:
-        """Show what came of a run."""
+    def print_line(self, result: RunResult, config: Config) -> None:
+        """Show what came of a run that was asked for by a configuration."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class _Study:
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     self.outcomes[job] = outcome
                     if isinstance(outcome, RunResult):
-                        self.output.print_line(outcome)
+                        self.output.print_line(outcome, self.jobs[job].config)
                     else:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
@@ -260,7 +260,7 @@ def _composed(
 ) -> Job:
     composed = compose(config, overrides)
     with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
+        composed.hydra.job.id, composed.hydra.job.num = str(number), number
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:

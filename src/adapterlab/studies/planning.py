@@ -8,6 +8,7 @@ from typing import Any, cast
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
+from adapterlab.models.protocol import adaptable
 from adapterlab.packing import CannotPackError, Signature, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
 from adapterlab.runs.check import sketch
@@ -100,12 +101,17 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "hardware.compile=true compiles one model"
     if resolve_precision(config.hardware.precision, accelerator) == "16-mixed":
         return "precision=16-mixed scales one loss for all lanes"
+    if memory.unknown:
+        return memory.unknown
     if config.pack == "always" or accelerator == "gpu":
         return None
     if memory.blocks and not memory.depth:
+        what = f"all {memory.blocks} layers are trained or adapted"
+        if adaptable(adapted.model).hidden_states is None:
+            what = f"model={config.model['name']} gives no hidden states"
         return (
-            f"all {memory.blocks} layers are trained or adapted, so runs share nothing that is "
-            "computed, and a CPU multiplies for several no faster than for one"
+            f"{what}, so runs share nothing that is computed, and a CPU multiplies for several no "
+            "faster than for one"
         )
     if memory.own_weights > OWN_WEIGHTS:
         return f"{memory.own_weights:,} weights of the model itself are trained in each run"

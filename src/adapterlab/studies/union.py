@@ -1,11 +1,12 @@
 """Several sweeps as one study: each varies something of its own, from a point they share."""
 
+import itertools
 import shlex
 from collections.abc import Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
 from adapterlab.base.errors import ConfigError
 
@@ -46,6 +47,23 @@ def jobs_of(
                     f"{override.input_line}: {override.key_or_group} comes from "
                     f"hydra.sweeper.sweeps, in {sweep}"
                 )
-        (batch,) = BasicSweeper.split_arguments([*given, *own], None)
-        jobs += batch
+        jobs += _product([*given, *own])
     return jobs
+
+
+def _product(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return all combinations of what is swept, the last of an option's overrides alone counting.
+
+    Raises:
+        ConfigError: an override is no list of values, as ``interval(0, 1)`` is none.
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            values[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise ConfigError(f"{override.input_line} is no list of values, as 0.1,0.2 is one")
+    return [list(job) for job in itertools.product(*values.values())]

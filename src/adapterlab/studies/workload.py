@@ -4,6 +4,7 @@ import math
 
 from adapterlab.config.schema import CheckpointBase, Config, SplitName, TrainedBase
 from adapterlab.packing.memory import Load
+from adapterlab.runs.check import model_shape
 from adapterlab.runs.data import RunData
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 from adapterlab.training.optimizers import moments
@@ -38,6 +39,7 @@ def load_of(config: Config, read: RunData | None) -> Load:
         kept_models=int(isinstance(config.base, TrainedBase | CheckpointBase)),
         # What is left of the source task is measured by a merged model under the base's head.
         spare_models=2 if isinstance(config.base, TrainedBase) else 1,
+        shape=model_shape(config, read) or (),
     )
 
 

@@ -1,4 +1,6 @@
-"""The MLflow client for a tracking URI: of a store that this process writes, or of a server.
+"""The MLflow client for a tracking URI: of a file that this process writes, or of a server.
+
+A database that others serve may go away as an MLflow server may, and is called as one is.
 
 The default store is sqlite under the project's mlruns/, because MLflow 3.13 and later refuse the
 plain file store.
@@ -16,7 +18,7 @@ from adapterlab.base.workers import cores, submit
 from adapterlab.config.schema import Config
 from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.patience import PatientClient, set_request_limits
-from adapterlab.tracking.stores.databases import ready, unusable
+from adapterlab.tracking.stores.databases import is_served, ready, unusable
 from adapterlab.tracking.stores.uris import (
     artifact_location,
     default_uri,
@@ -38,12 +40,13 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     remember(uri)
     if uri is not None and not is_local(uri):
         return _reach(uri)
-    return _open_store(uri or default_uri(mlruns))
+    client = _open_store(uri or default_uri(mlruns))
+    return client if uri is None or not is_served(uri) else _reach(uri)
 
 
 @lru_cache(maxsize=8)
 def _open_store(uri: str) -> Any:
-    """Return a client for a store that this process writes, the same for all of its runs."""
+    """Return a client for a store that is ready for MLflow, the same for all runs of a process."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

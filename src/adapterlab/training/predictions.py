@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.files import writing
-from adapterlab.data.batches import SplitBatches, SplitName
+from adapterlab.data.batches import AnyBatches, SplitName
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
 from adapterlab.packing import PackedModel
 from adapterlab.training.outcome import TrainingDivergedError
@@ -73,7 +73,7 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
+    model: nn.Module, data: AnyBatches, split: SplitName, device: torch.device
 ) -> Predictions:
     """Run a model over a split, in evaluation mode; the result is in the split's order.
 
@@ -86,7 +86,7 @@ def predict(
 
 @torch.inference_mode()
 def predict_pack(
-    pack: PackedModel, data: SplitBatches[Any, Any], split: SplitName, device: torch.device
+    pack: PackedModel, data: AnyBatches, split: SplitName, device: torch.device
 ) -> list[Predictions]:
     """Do as `predict` for every lane of a pack; frozen layers that lanes share run once."""
 
@@ -99,7 +99,7 @@ def predict_pack(
 def _predict(
     model: nn.Module,
     call: Callable[[Any], Tensor],
-    data: SplitBatches[Any, Any],
+    data: AnyBatches,
     split: SplitName,
     device: torch.device,
 ) -> list[Predictions]:

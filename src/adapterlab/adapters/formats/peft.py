@@ -10,7 +10,7 @@ PEFT (https://github.com/huggingface/peft) keeps a folder of two files: `adapter
     base_model.model.classifier.weight                                        ours: the same
 
 Names are relative to the model that PEFT is given. A model that wraps it says where it is by an
-attribute `peft_root`. How a method is written is said in the method's own file, by its entry in
+`peft_root`, see `adapterlab.models.protocol`. How a method is written is said in the method's own file, by its entry in
 `METHODS`.
 """
 
@@ -29,6 +29,7 @@ from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.models.protocol import adaptable
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -165,8 +166,7 @@ def method_of(strategy: Strategy) -> PeftMethod:
 
 def relative(adapted: AdaptedModel, name: str) -> str:
     """Return a module's or tensor's name in the model that PEFT is given."""
-    root: str = getattr(adapted.model, "peft_root", "")
-    return name.removeprefix(f"{root}.")
+    return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
 def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
@@ -212,7 +212,7 @@ def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) ->
     _require_unmistakable(adapted, layers, targets, heads)
     return {
         # For PEFT, a classifier of sequences is one of transformers whose head is saved whole.
-        "task_type": "SEQ_CLS" if whole_head and hasattr(adapted.model, "peft_root") else None,
+        "task_type": "SEQ_CLS" if whole_head and adaptable(adapted.model).input_names else None,
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "target_modules": targets,

@@ -14,7 +14,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.config.schema import Config, ImageDataset, ScratchBase, TextDataset
 from adapterlab.config.targets import RESERVED
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
@@ -46,7 +46,7 @@ class ModelFolder(ABC):
 
     config: Config
     target: AnySplits
-    data: SplitBatches[Any, Any]
+    data: AnyBatches
 
     @abstractmethod
     def write(self, merged: nn.Module, folder: Path) -> None:
@@ -65,7 +65,7 @@ class ModelFolder(ABC):
         """
 
     @abstractmethod
-    def first(self, rows: int) -> SplitBatches[Any, Any]:
+    def first(self, rows: int) -> AnyBatches:
         """Return the batches with no more than the first rows of the validation split."""
 
     @abstractmethod
@@ -153,7 +153,7 @@ class TextModelFolder(ModelFolder):
                 f"{len(texts)} texts, such as {wrong[0][:40]!r}"
             )
 
-    def first(self, rows: int) -> SplitBatches[Any, Any]:
+    def first(self, rows: int) -> AnyBatches:
         """Cut the tokens off after the last row."""
         split: TokenizedSplit = self.data.splits["validation"]
         offsets = split.offsets[: rows + 1]
@@ -206,7 +206,7 @@ class ImageModelFolder(ModelFolder):
     def check_inputs(self, folder: Path, rows: int) -> None:
         """Do nothing: how images are normalised is a handful of numbers in `config.json`."""
 
-    def first(self, rows: int) -> SplitBatches[Any, Any]:
+    def first(self, rows: int) -> AnyBatches:
         """Take the first images."""
         split: ImageSplit = self.data.splits["validation"]
         return _with_validation(self.data, split.select(torch.arange(rows)))
@@ -229,7 +229,7 @@ class ImageModelFolder(ModelFolder):
         return weights_dtype(self.config.hardware.precision)
 
 
-def _with_validation(data: SplitBatches[Any, Any], split: Any) -> SplitBatches[Any, Any]:
+def _with_validation(data: AnyBatches, split: Any) -> AnyBatches:
     """Return the same batches over another validation split, and over no other."""
     changed = copy.copy(data)
     changed.splits = {"validation": split}

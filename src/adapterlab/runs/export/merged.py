@@ -17,7 +17,7 @@ from adapterlab.base.files import flush, write_text
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import CheckpointBase, Config, Count, NotNegative
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.runs.check import make_strategy
 from adapterlab.runs.export.card import model_card
 from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
@@ -152,7 +152,7 @@ def export_saved(request: Request) -> Export:
 
 
 def compare(
-    adapted: nn.Module, written: nn.Module, data: SplitBatches[Any, Any], device: torch.device
+    adapted: nn.Module, written: nn.Module, data: AnyBatches, device: torch.device
 ) -> Agreement:
     """Compare the logits of two models on a validation split, in evaluation mode."""
     wanted = predict(adapted, data, "validation", device).logits

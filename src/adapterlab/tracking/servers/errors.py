@@ -59,6 +59,8 @@ def trouble(error: Exception) -> Trouble:
         if status in (401, 403):
             return Trouble.BARRED
         return Trouble.REFUSED if isinstance(error, FileNotFoundError) else Trouble.AWAY
+    if getattr(error.__cause__, "connection_invalidated", False):  # of SQLAlchemy, for a database
+        return Trouble.AWAY
     code = str(error.error_code)
     if code in _BARRED:
         return Trouble.BARRED

@@ -3,8 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
@@ -33,7 +33,7 @@ REQUEST = {
 ANSWERED = "ADAPTERLAB_SERVER"
 """The environment variable that tells processes of a command which server has answered it."""
 
-_UNIQUE = (PROCESS_TAG, "multirun", "config_hash", "kind", "study")
+_UNIQUE = (PROCESS_TAG, "multirun", "config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found whose creation was not answered."""
 
 
@@ -68,11 +68,22 @@ class PatientClient:
         )
 
     def create_run(self, experiment_id: str, **how: Any) -> Any:
-        """Make a run; once, also where the first answer was lost."""
+        """Make a run; once, also where the first answer was lost, or came late."""
+        tags = how.get("tags") or {}
 
         def attempt(number: int) -> Any:
-            found = self._created(experiment_id, how.get("tags") or {}) if number else None
-            return found or self._client.create_run(experiment_id, **how)
+            if number and (found := self._created(experiment_id, tags)):
+                return found[0]
+            # MLflow's own repetition would make a second run unseen.
+            with _environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):
+                made = self._client.create_run(experiment_id, **how)
+            if not number:
+                return made
+            # What was given up for lost may have been made in the meantime.
+            first, *others = self._created(experiment_id, tags) or [made]
+            for other in others:
+                self._client.delete_run(other.info.run_id)
+            return first
 
         return self._patiently("create_run", attempt)
 
@@ -86,25 +97,16 @@ class PatientClient:
         """
         if self._answered and not self._given_up:
             return
-        # MLflow reads these at every request.
-        shorter = {
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(FIRST_SECONDS),
-        }
-        before = {name: os.environ.get(name) for name in shorter}
-        os.environ.update(shorter)
         try:
-            self._client.search_experiments(max_results=1)
+            with _environment(
+                MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+                MLFLOW_HTTP_REQUEST_TIMEOUT=str(FIRST_SECONDS),
+            ):
+                self._client.search_experiments(max_results=1)
         except Exception as error:
             if not _is_mlflows(error):
                 raise
             raise (self._said(error) if self._answered else self._wrong(error)) from None
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
         self._answered, self._given_up = True, False
         os.environ[ANSWERED] = self._uri
 
@@ -146,13 +148,15 @@ class PatientClient:
                 return None
             raise
 
-    def _created(self, experiment_id: str, tags: dict[str, str]) -> Any | None:
+    def _created(self, experiment_id: str, tags: dict[str, str]) -> list[Any]:
+        """Return the runs of these tags that there are, the first that was begun first."""
         known = [f"tags.`{name}` = '{tags[name]}'" for name in _UNIQUE if name in tags]
         if PROCESS_TAG not in tags and "multirun" not in tags:
-            return None
+            return []
         query = " and ".join([*known, "attributes.status = 'RUNNING'"])
-        found = self._client.search_runs([experiment_id], query, max_results=1)
-        return found[0] if found else None
+        return list(
+            self._client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
+        )
 
     def _said(self, error: Exception) -> AdapterLabError:
         if trouble(error) is not Trouble.AWAY:
@@ -175,6 +179,21 @@ def set_request_limits() -> None:
     """Have requests to a server end, unless the environment says otherwise."""
     for name, value in REQUEST.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Have variables that MLflow reads at every request."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _is_mlflows(error: Exception) -> bool:

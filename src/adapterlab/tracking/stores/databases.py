@@ -42,9 +42,14 @@ def ready(uri: str) -> Iterator[None]:
         if file is not None:
             stack.enter_context(whole(file))
             stack.enter_context(without_stray_folders(uri))
-        elif _backend(uri) in EXTRAS:
+        elif is_served(uri):
             stack.enter_context(_served(uri))
         yield
+
+
+def is_served(uri: str) -> bool:
+    """Say whether a store is a database that is served, as PostgreSQL is, and no file."""
+    return _backend(uri) in EXTRAS
 
 
 def _backend(uri: str) -> str:

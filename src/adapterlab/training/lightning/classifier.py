@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
+from adapterlab.base.signals import end_if_signalled
 from adapterlab.config.schema import SGD, Adam
 from adapterlab.training.lightning.imported import pl
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
@@ -84,6 +85,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
+        end_if_signalled()
         logits = self(batch.inputs)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         self.train_tally.add(logits, batch.labels, loss)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.training.lightning.imported import pl
 
 
@@ -15,7 +15,7 @@ class LightningData(pl.LightningDataModule):
         data: the same batches for plain loops.
     """
 
-    def __init__(self, data: SplitBatches[Any, Any]) -> None:
+    def __init__(self, data: AnyBatches) -> None:
         super().__init__()
         self.data = data
 

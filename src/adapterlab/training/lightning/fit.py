@@ -12,7 +12,7 @@ from typing import Any
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.training.checkpoints import loaded, require_same, restoring, whole
 from adapterlab.training.hardware import Device
 from adapterlab.training.lightning.callbacks import Checkpoints, Progress, Stopping, Throughput
@@ -26,7 +26,7 @@ from adapterlab.training.outcome import Report, Training, last_checkpoint
 def fit(
     config: Config,
     model: AdaptedModel,
-    data: SplitBatches[Any, Any],
+    data: AnyBatches,
     *,
     num_classes: int,
     title: str,

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from adapterlab.data.batches import SplitBatches
+from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.checkpoints import restoring
 from adapterlab.training.hardware import Device
@@ -44,7 +43,7 @@ class PackTraining:
 
 def fit_pack(
     tasks: Sequence[LaneTask],
-    data: SplitBatches[Any, Any],
+    data: AnyBatches,
     *,
     saved: Sequence[SavedLane | None],
     num_classes: int,

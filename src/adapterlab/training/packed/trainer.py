@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import SplitBatches
+from adapterlab.base.signals import end_if_signalled
+from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
@@ -46,7 +47,7 @@ class PackTrainer:
         pack: PackedModel,
         tasks: Sequence[LaneTask],
         progress: Sequence[LaneProgress],
-        data: SplitBatches[Any, Any],
+        data: AnyBatches,
         *,
         num_classes: int,
         device: Device,
@@ -93,6 +94,7 @@ class PackTrainer:
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
         since: float | None = None
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
+            end_if_signalled()
             if since is None and self._taken >= WARM_UP_STEPS:
                 since = now(self.device.torch)
             labels = batch.labels.view(len(orders), -1)

@@ -9,17 +9,16 @@ from importlib.metadata import version
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.data.batches import on_device
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.models.protocol import adaptable
 from adapterlab.training.hardware import autocast
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
-_OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class FrozenLayers:
         precision: the Trainer's; the mixed ones autocast.
     """
 
-    model: TransformerClassifier
+    model: nn.Module
     depth: int
     device: torch.device
     precision: str
@@ -41,7 +40,12 @@ class FrozenLayers:
     def __call__(self, batch: TextBatch) -> Tensor:
         """Return their output, [batch, tokens, hidden]."""
         with autocast(self.device, self.precision):
-            return self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
+            return self._hidden_states(batch)
+
+    def _hidden_states(self, batch: TextBatch) -> Tensor:
+        states = adaptable(self.model).hidden_states
+        assert states is not None
+        return states(on_device(batch.inputs, self.device), self.depth)
 
     @torch.inference_mode()
     def fill(
@@ -78,7 +82,7 @@ class FrozenLayers:
         try:
             self.model.requires_grad_(True)
             with torch.enable_grad():
-                output = self.model.hidden_states(on_device(batch.inputs, self.device), self.depth)
+                output = self._hidden_states(batch)
         finally:
             for name, parameter in parameters.items():
                 parameter.requires_grad_(asked[name])
@@ -95,11 +99,10 @@ class FrozenLayers:
 
     def key(self, weights: str, split: TokenizedSplit, first_only: bool) -> str:
         """Return a digest of all that the features of a split depend on."""
-        config = self.model.model.config.to_dict()
         parts = [
             _FORMAT,
             weights,
-            {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")},
+            adaptable(self.model).architecture,
             self.depth,
             first_only,
             hashlib.sha256(split.tokens.numpy().data).hexdigest(),

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from adapterlab.base.full_disk import FullDiskError
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.models.protocol import adaptable
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
 
@@ -116,14 +115,16 @@ def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> Froz
         _OffError: it has none, or they are random.
     """
     depth = frozen_depth(adapted)
-    model = cast(TransformerClassifier, adapted.model)
-    if not hasattr(model, "hidden_states"):
-        raise _OffError(f"{type(model).__name__} gives no hidden states")
+    model, kind = adaptable(adapted.model), type(adapted.model).__name__
+    if model.hidden_states is None:
+        raise _OffError(f"{kind} gives no hidden states")
+    if model.architecture is None:
+        raise _OffError(f"{kind} does not say what its hidden states depend on (architecture)")
     if not depth:
         raise _OffError("the strategy trains or adapts the first layer")
     if model.frozen_dropout:
         raise _OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
-    return FrozenLayers(model, depth, device, precision)
+    return FrozenLayers(adapted.model, depth, device, precision)
 
 
 def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
@@ -164,7 +165,8 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
             f"{apart:.0e}, rounding allows {tolerance:.0e}"
         )
-    first_only = depth == len(layers.model.blocks) and difference(first_only=True) <= tolerance
+    blocks = adaptable(adapted.model).blocks
+    first_only = depth == len(blocks) and difference(first_only=True) <= tolerance
     if epochs == 1 and not first_only:
         raise _OffError("one epoch reads each text once")
     return first_only

@@ -1,0 +1,43 @@
+"""Dropout of adapters, whose masks hang on a seed of each layer alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class SeededDropout(nn.Module):
+    """Dropout that draws from a generator of its own.
+
+    A layer's mask then depends on its own seed only, not on what else in the process draws random
+    numbers; training anew, resuming, and training beside other runs give the same masks.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._seed = 0
+        self._generator: torch.Generator | None = None
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of masks anew from `seed`."""
+        self._seed, self._generator = seed, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and rescale the rest by 1/(1-p); shape kept."""
+        if not self.training or self.p == 0.0:
+            return x
+        if self._generator is None or self._generator.device != x.device:
+            self._generator = torch.Generator(x.device).manual_seed(self._seed)
+        # Draws fill memory in order, and the layout of x may be another one in a pack.
+        keep = torch.empty_like(x, memory_format=torch.contiguous_format)
+        keep.bernoulli_(1.0 - self.p, generator=self._generator)
+        return x * keep / (1.0 - self.p)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the generator out, which cannot be copied: a copy starts from the seed."""
+        return {**self.__dict__, "_generator": None}
+
+    def extra_repr(self) -> str:
+        """Show the probability where the module is printed."""
+        return f"p={self.p}"

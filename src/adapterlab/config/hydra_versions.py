@@ -1,0 +1,38 @@
+"""What Hydra 1.3 and 1.4 are told in two ways; all else of the project is the same on both.
+
+Hydra 1.4 has one behaviour, and deprecates `version_base`, by which 1.3 chooses among several; it
+makes only what is trusted by name, where 1.3 makes whatever a configuration names. OmegaConf 2.4,
+which comes with it, gave the function that registers resolvers another name.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import OmegaConf
+
+BEFORE_1_4 = hydra.__version__.startswith("1.3.")
+
+CALLBACKS = ["adapterlab.app.callback.StudyCallback"]
+"""What conf/ has Hydra make beside launchers and sweepers, which it trusts as plugins."""
+
+_BASE: dict[str, Any] = {"version_base": "1.3"} if BEFORE_1_4 else {}
+
+
+def program(conf: Path, name: str) -> Callable[[Callable[[Any], Any]], Any]:
+    """Return a decorator as `hydra.main`, for a program with the options of ``conf/NAME.yaml``."""
+    trusted: dict[str, Any] = {} if BEFORE_1_4 else {"execution_whitelist": CALLBACKS}
+    return hydra.main(config_path=str(conf), config_name=name, **_BASE, **trusted)
+
+
+def composing(conf: Path, **options: Any) -> AbstractContextManager[Any]:
+    """Return a context in which `hydra.compose` reads the folder `conf`; options are Hydra's."""
+    return hydra.initialize_config_dir(str(conf), **options, **_BASE)
+
+
+def register_resolver(name: str, function: Callable[..., Any]) -> None:
+    """Make known a function that conf/ calls, as in ``${name:}``; over one of the same name."""
+    register: Any = OmegaConf.register_new_resolver if BEFORE_1_4 else OmegaConf.register_resolver
+    register(name, function, replace=True)

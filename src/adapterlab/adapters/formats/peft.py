@@ -10,8 +10,8 @@ PEFT (https://github.com/huggingface/peft) keeps a folder of two files: `adapter
     base_model.model.classifier.weight                                        ours: the same
 
 Names are relative to the model that PEFT is given. A model that wraps it says where it is by an
-`peft_root`, see `adapterlab.models.protocol`. How a method is written is said in the method's own file, by its entry in
-`METHODS`.
+`peft_root`, see `adapterlab.models.protocol`. How a method is written is said in the method's own
+file, by its entry in `METHODS`.
 """
 
 from abc import ABC, abstractmethod

@@ -26,6 +26,7 @@ class Row:
         exact: whether it starts as the base bit for bit, rather than to rounding.
         lane: returns the strategy of lane i, as different as lanes of a pack may be.
         anywhere: whether it names no layer of these models, and so fits a transformer too.
+        alone: whether its layers have no batched counterpart, so that its runs are never packed.
     """
 
     strategy: Strategy
@@ -34,6 +35,7 @@ class Row:
     exact: bool = True
     lane: Callable[[Any, int], Strategy] = lambda strategy, i: strategy
     anywhere: bool = False
+    alone: bool = False
 
 
 def unwrapped(name: str) -> str:

@@ -1,4 +1,4 @@
-"""How PEFT writes low-rank updates: LoRA and DoRA are one method there, of several options."""
+"""How PEFT writes low-rank updates: LoRA and DoRA, which are one method there."""
 
 import contextlib
 import math
@@ -92,8 +92,8 @@ class LowRank(PeftMethod):
             )
         if config.get("peft_type") != "LORA":
             raise CheckpointError(
-                f"{folder} holds PEFT's {config.get('peft_type')}; "
-                "allowed: LORA, with or without DoRA"
+                f"{folder} holds PEFT's {config.get('peft_type')}; allowed: LORA, with or without "
+                "DoRA"
             )
         init = config.get("init_lora_weights")
         if init not in HARMLESS_INITS:

@@ -9,7 +9,7 @@ PEFT (https://github.com/huggingface/peft) keeps a folder of two files: `adapter
     base_model.model.encoder.query.lora_magnitude_vector     [d_out]          ours: magnitude
     base_model.model.classifier.weight                                        ours: the same
 
-Names are relative to the model that PEFT is given. A model that wraps it says where it is by its
+Names are relative to the model that PEFT is given. A model that wraps it says where it is by an
 `peft_root`, see `adapterlab.models.protocol`. How a method is written is said in the method's own
 file, by its entry in `METHODS`.
 """

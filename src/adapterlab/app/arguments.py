@@ -1,6 +1,9 @@
 """What people write on a command line, as Hydra's grammar takes it."""
 
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 REPORT_EXPERIMENT, DEALT_ARM = "tracking_experiment", "arm_name"
 """Options of the report and the self-check: Hydra takes `experiment` and `arm` for folders in
@@ -27,6 +30,23 @@ def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = Fa
     if equals and of_selfcheck and option == "arm":
         return f"{DEALT_ARM}={quoted(value)}"
     return expand_home(argument)
+
+
+def values_of(composed: DictConfig, *, whole: bool = True) -> dict[str, Any]:
+    """Return what Hydra composed as plain values, by the names that people write.
+
+    Args:
+        composed: options of a program.
+        whole: refuse options that are still to be given.
+
+    Raises:
+        OmegaConfBaseException: one cannot be looked up, or is missing.
+    """
+    values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=whole)
+    for taken, written in ((REPORT_EXPERIMENT, "experiment"), (DEALT_ARM, "arm")):
+        if taken in values:
+            values[written] = values.pop(taken)
+    return dict(values)
 
 
 def expand_home(argument: str) -> str:

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from adapterlab.app.arguments import DEALT_ARM, REPORT_EXPERIMENT, for_hydra
+from adapterlab.app.arguments import for_hydra, values_of
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
@@ -26,7 +26,7 @@ from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED
-from adapterlab.base.output import set_up_output
+from adapterlab.base.output import OF_ONE_RUN, set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted, shown
 from adapterlab.base.signals import (
     GOES_ON,
@@ -99,8 +99,8 @@ def _train(cfg: DictConfig) -> float | None:
             show_plan(config)
             return None
         if multirun:
-            for name in ("runs.single", "training"):
-                logging.getLogger(f"adapterlab.{name}").setLevel(logging.WARNING)
+            for name in OF_ONE_RUN:
+                logging.getLogger(name).setLevel(logging.WARNING)
         result = carry_out(config, quiet=multirun)
     from adapterlab.app.console import print_line, print_result
 
@@ -114,7 +114,7 @@ def _train(cfg: DictConfig) -> float | None:
 @program(CONF, "evaluate")
 def _evaluate(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values = values_of(cfg)
         from adapterlab.runs.evaluation import evaluate_saved, parse_request
 
         evaluation = evaluate_saved(parse_request(values))
@@ -126,7 +126,7 @@ def _evaluate(cfg: DictConfig) -> None:
 @program(CONF, "export")
 def _export(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values = values_of(cfg)
         from adapterlab.runs.export.merged import export_saved, parse_request
 
         exported = export_saved(parse_request(values))
@@ -138,10 +138,9 @@ def _export(cfg: DictConfig) -> None:
 @program(CONF, "report")
 def _report(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values = values_of(cfg)
         from adapterlab.reporting.report import make_report, parse_request
 
-        values["experiment"] = values.pop(REPORT_EXPERIMENT)
         study = make_report(parse_request(values))
     from adapterlab.app.console import print_report
 
@@ -151,11 +150,9 @@ def _report(cfg: DictConfig) -> None:
 @program(CONF, "selfcheck")
 def _selfcheck(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values = values_of(cfg)
         from adapterlab.reporting.selfcheck import parse_request, self_check
 
-        values["experiment"] = values.pop(REPORT_EXPERIMENT)
-        values["arm"] = values.pop(DEALT_ARM)
         checked = self_check(parse_request(values))
     print(printable("\n".join(checked.lines)))
     if checked.broken:

@@ -14,7 +14,7 @@ from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
 from adapterlab.studies.foreseen import foresee
-from adapterlab.tracking.servers.journal import is_there, left
+from adapterlab.tracking.servers.journal import take_left
 from adapterlab.tracking.servers.patience import ANSWERED
 
 UNDELIVERED = 1
@@ -41,8 +41,7 @@ def end_command(ended_by: BaseException | None) -> None:
         study = started.pop()
         with at_sudden_end(partial(end_at_once, [study]), last=True):
             why = end_study(study, ended_by) or why
-    kept = [path for path in left if is_there(path)]
-    left.clear()
+    kept = take_left()
     os.environ.pop(ANSWERED, None)
     if kept and why is None:
         from adapterlab.runs.undelivered import explained

@@ -24,11 +24,11 @@ from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.interrupts import SIGNALS
 from adapterlab.base.redaction import redact_files, shown
 from adapterlab.config.choices import require_names
-from adapterlab.config.conf_folder import CONF, register_resolvers
+from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import composing as composing_from
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
-from adapterlab.tracking.servers.journal import is_there, left
+from adapterlab.tracking.servers.journal import take_left
 from adapterlab.tracking.servers.patience import ANSWERED
 
 _VARIABLES = (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE, ANSWERED, "MPLCONFIGDIR")
@@ -116,9 +116,7 @@ def no_main_program() -> Iterator[None]:
 
 def warn_of_undelivered() -> None:
     """Warn of what a server that is away has not got."""
-    kept = [path for path in left if is_there(path)]
-    left.clear()
-    if kept:
+    if kept := take_left():
         from adapterlab.runs.undelivered import explained
 
         warnings.warn(explained(kept, "its server does not answer"), stacklevel=4)
@@ -204,6 +202,5 @@ def _process() -> Iterator[None]:
             gc.unfreeze()  # a study freezes what it has loaded
 
 
-# At import, so that the processes of a launcher know them as well.
-register_resolvers()
+# At import, so that the processes of a launcher do so as well.
 redact_files()

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import OmegaConf
 
-from adapterlab.app.arguments import REPORT_EXPERIMENT
+from adapterlab.app.arguments import values_of
 from adapterlab.app.session import composing, in_python
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.verdicts import Comparison
@@ -55,8 +54,7 @@ def study(
     with in_python():
         with composing("report"):
             composed = hydra.compose("report")
-        values: Any = OmegaConf.to_container(composed, resolve=True)
-        values["experiment"] = values.pop(REPORT_EXPERIMENT)
+        values = values_of(composed, whole=False)
         given = {
             "study": name,
             "reference": reference,

@@ -1,10 +1,10 @@
 """The command that delivers what an MLflow server has not got."""
 
 import sys
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from adapterlab.app.arguments import values_of
 from adapterlab.app.cli import mistakes_in_one_line, run_command
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.signals import listening
@@ -22,7 +22,7 @@ def sync() -> None:
 @program(CONF, "sync")
 def _sync(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
-        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values = values_of(cfg)
         from adapterlab.runs.undelivered import parse_request, run_sync
 
         synced = run_sync(parse_request(values))

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adapterlab.app.callback import StartedStudy, StudyCallback, started
 from adapterlab.app.cli import carry_out
@@ -29,6 +29,7 @@ from adapterlab.base.signals import in_launched_process
 from adapterlab.config.conf_folder import CONF
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import RunResult
+from adapterlab.studies.composing import own_part
 
 LAUNCHER = "hydra/launcher"
 
@@ -55,7 +56,7 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
             options.append("hydra.mode=RUN")
             composed = hydra.compose("train", options, return_hydra_config=True)
         HydraConfig.instance().set_config(composed)  # by which a run knows what it was told
-        config = parse_solved(_own(composed))
+        config = parse_solved(own_part(composed))
         if config.plan:
             raise ConfigError("plan=true is the command line's: python src/train.py plan=true ...")
         with threads_of_torch():
@@ -169,7 +170,7 @@ def _job(caller: int, cfg: DictConfig) -> float:
     if os.getpid() != caller:
         in_launched_process()
     try:
-        config = parse_solved(_own(cfg))
+        config = parse_solved(own_part(cfg))
         result = carry_out(config, quiet=True)
     except AdapterLabError as error:
         if error.exit_code == USER_ERROR and os.getpid() == caller:
@@ -179,8 +180,3 @@ def _job(caller: int, cfg: DictConfig) -> float:
 
     print_line(result, config)
     return result.metrics[f"best/val_{config.select_on}"]
-
-
-def _own(composed: DictConfig) -> DictConfig:
-    """Return the part of a configuration that is not Hydra's."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])

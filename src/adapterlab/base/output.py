@@ -8,6 +8,9 @@ from typing import Any
 
 from adapterlab.base.redaction import printable, redacted, shown
 
+OF_ONE_RUN = ("adapterlab.runs.single", "adapterlab.training")
+"""Loggers that tell how a single run goes, which is too much where there are many."""
+
 
 class Lines(logging.Formatter):
     """Log lines without secrets."""

@@ -132,11 +132,16 @@ def in_launched_process() -> None:
 
 def in_helping_process(*_: object) -> None:
     """In a process that cuts batches or draws: leave Ctrl-C to the parent, and end after it."""
+    _leave_ctrl_c()
+    sys.excepthook = _without_parent
+    end_with_parent()
+
+
+def _leave_ctrl_c() -> None:
+    """Leave Ctrl-C to the parent, and end by the other signals at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in SIGNALS[1:]:
         signal.signal(number, signal.SIG_DFL)
-    sys.excepthook = _without_parent
-    end_with_parent()
 
 
 def _without_parent(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -287,9 +292,7 @@ def _forget() -> None:
         _at_sudden_end.clear()
         with contextlib.suppress(ValueError):
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's as well
-            for number in SIGNALS[1:]:
-                signal.signal(number, signal.SIG_DFL)
+            _leave_ctrl_c()
 
 
 if hasattr(os, "register_at_fork"):

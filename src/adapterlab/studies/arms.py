@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.parsing import parse
 from adapterlab.runs.identity import config_hash
+from adapterlab.studies.composing import own_part
 from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")
@@ -89,8 +90,7 @@ class Arms:
         seen: dict[tuple[str, str], str] = {}
         for arm, label in enumerate(self.labels):
             composed = self._loader.load_sweep_config(self._config, self.job(arm, *fixed))
-            own = [str(key) for key in composed if key != "hydra"]
-            config = parse(OmegaConf.masked_copy(composed, own))
+            config = parse(own_part(composed))
             same = (config_hash(config), str(config.budget))
             if same in seen:
                 raise ConfigError(f"{seen[same]} and {label} are the same runs; leave one out")

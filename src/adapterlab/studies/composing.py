@@ -11,6 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from adapterlab.config.hydra_versions import BEFORE_1_4
 
 
+def own_part(composed: DictConfig) -> DictConfig:
+    """Return the part of what Hydra composed that is not Hydra's."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
 class SweepComposer:
     """Hydra's config loader, for a sweep whose jobs are composed to be checked, then to be run.
 

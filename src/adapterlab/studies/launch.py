@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, first_line, with_type
+from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.workers import cores
 from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.state import finished_run
+from adapterlab.studies.composing import own_part
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out
@@ -264,7 +266,7 @@ def _composed(
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:
-        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        own = own_part(composed)
         return Job(tuple(overrides), composed, own, parse_solved(own, data, said))
     finally:
         HydraConfig.instance().cfg = before
@@ -292,7 +294,7 @@ def _explained(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave the story of single runs out; what goes wrong is still said."""
-    loggers = [logging.getLogger(f"adapterlab.{name}") for name in ("runs.single", "training")]
+    loggers = [logging.getLogger(name) for name in OF_ONE_RUN]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)

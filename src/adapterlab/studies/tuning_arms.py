@@ -7,7 +7,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.base.errors import AdapterLabError, ConfigError
@@ -15,6 +15,7 @@ from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import config_hash
+from adapterlab.studies.composing import own_part
 from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 
@@ -139,5 +140,4 @@ class Arms:
             ConfigError: an option has the wrong type or lies outside its domain.
         """
         composed = self.loader.load_sweep_config(self.config, list(overrides))
-        own = [str(key) for key in composed if key != "hydra"]
-        return parse(OmegaConf.masked_copy(composed, own))
+        return parse(own_part(composed))

@@ -155,6 +155,13 @@ def is_there(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
+def take_left() -> list[Path]:
+    """Return the folders of `left` of which MLflow has still not taken all, and forget them."""
+    kept = [path for path in left if is_there(path)]
+    left.clear()
+    return kept
+
+
 def remove(folder: Path) -> None:
     """Forget what lies undelivered in a run's folder."""
     (folder / NAME).unlink(missing_ok=True)

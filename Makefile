@@ -40,7 +40,7 @@ test: install  ## Run the tests
 hydra-next: install  ## Run the tests of command line and launchers on the next Hydra, in an environment of its own
 	$(PYTHON) -m venv --without-pip $(NEXT)
 	$(BIN)/python -m pip --python $(NEXT)/bin/python install --quiet --pre --no-deps --upgrade \
-	  'hydra-core>=1.4.0rc1' 'omegaconf>=2.4.0rc1' 'hydra-joblib-launcher>=1.4.0rc1' 'hydra-optuna-sweeper>=1.4.0rc1' 'optuna>=4'
+	  'hydra-core>=1.4.0rc1' 'omegaconf>=2.4.0rc1' 'hydra-joblib-launcher>=1.4.0rc1' 'hydra-optuna-sweeper>=1.4.0rc1' 'optuna>=4.9,<6'
 	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > "$$($(NEXT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/the_rest.pth"
 	$(NEXT)/bin/python -m pytest $(or $(TESTS),tests/app tests/config tests/studies)

@@ -17,6 +17,7 @@ from typing import Any
 import hydra
 import pandas as pd
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -67,7 +68,8 @@ def _untouched(root: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch) -
 def _state() -> list[Any]:
     handlers = [signal.getsignal(number) for number in SIGNALS]
     program = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    return [*handlers, *program, Path.cwd(), gc.get_freeze_count() > 0, sys.excepthook]
+    drawn = torch.get_rng_state().tolist(), torch.get_num_threads()
+    return [*handlers, *program, Path.cwd(), gc.get_freeze_count() > 0, sys.excepthook, *drawn]
 
 
 @pytest.fixture(scope="module")

@@ -86,13 +86,17 @@ def is_swept(option: str) -> bool:
 
 
 @contextmanager
-def threads_of_torch() -> Iterator[None]:
-    """Put back the number of threads that torch computes with, which runs may be told."""
+def torch_as_it_was() -> Iterator[None]:
+    """Put back torch's random numbers, which runs seed, and the threads that they may be told."""
     import torch
 
     before = torch.get_num_threads()
+    # A GPU that nobody has used has no state to keep, and asking for it would start it up.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if used else ()
     try:
-        yield
+        with torch.random.fork_rng(devices):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -20,7 +20,7 @@ from adapterlab.app.session import (
     is_swept,
     no_main_program,
     options_of,
-    threads_of_torch,
+    torch_as_it_was,
     warn_of_undelivered,
 )
 from adapterlab.app.study import Study, study
@@ -59,7 +59,7 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
         config = parse_solved(own_part(composed))
         if config.plan:
             raise ConfigError("plan=true is the command line's: python src/train.py plan=true ...")
-        with threads_of_torch():
+        with torch_as_it_was():
             result = carry_out(config, quiet=False)
         warn_of_undelivered()
         return result
@@ -131,7 +131,7 @@ def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | 
             _require_a_study(config)
             StudyCallback().on_multirun_start(config)
             done = started.pop()
-            with threads_of_torch():
+            with torch_as_it_was():
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config,
                     hydra_context=HydraContext(loader, _NoCallbacks()),  # type: ignore[arg-type]

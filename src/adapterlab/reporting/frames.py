@@ -22,7 +22,8 @@ def arms_frame(tasks: Sequence[Findings]) -> pd.DataFrame:
     """
     frame = _joined(tasks, arms_sheet)
     # With a word for what is not known, so that it can select rows.
-    return frame.astype({"may_be_best": "boolean"})
+    frame["may_be_best"] = frame["may_be_best"].astype("boolean")
+    return frame
 
 
 def runs_frame(tasks: Sequence[Findings]) -> pd.DataFrame:
@@ -59,11 +60,12 @@ def _joined(tasks: Sequence[Findings], sheet: Callable[[Findings], Sheet]) -> pd
         options |= one.options
         frame = pd.DataFrame(list(one.rows), columns=list(one.header))
         frame.insert(frame.columns.get_loc("arm") + 1, "dataset", task.task)
-        frames.append(frame)
+        # Where no value is there, pandas cannot know that they would be numbers.
+        frames.append(frame.astype(dict.fromkeys(one.numbers, float)))
     joined = pd.concat(frames, ignore_index=True)
     for name in options:
         joined[name] = _numbers(joined[name])
-    return joined
+    return joined.copy()  # in one piece: pandas warns who adds a column to many
 
 
 def _numbers(column: "pd.Series[str]") -> "pd.Series":

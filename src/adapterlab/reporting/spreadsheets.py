@@ -28,11 +28,13 @@ class Sheet:
         header: names of the columns.
         rows: a value or None, which is not there, of every column.
         options: columns that are options of runs, as they were logged: as text.
+        numbers: columns that hold numbers only, also where none of them was measured.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     options: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
 
     def as_table(self, title: str) -> Table:
         """Return the values as text, all digits of them; what is not there is empty."""
@@ -82,7 +84,7 @@ def _runs(findings: Findings, varied: Sequence[str], shared: Sequence[str]) -> S
     ]
     header: tuple[str, ...] = ("run_id", "arm", "strategy", "replicate", "status", "reason")
     header += (*varied, *metrics, *shared)
-    return Sheet(header, tuple(rows), frozenset([*varied, *shared]))
+    return Sheet(header, tuple(rows), frozenset([*varied, *shared]), frozenset(metrics))
 
 
 def arms_csv(findings: Findings) -> Table:
@@ -128,7 +130,8 @@ def arms_sheet(findings: Findings) -> Sheet:
         *figures,
         *shared,
     )
-    return Sheet(header, tuple(rows), frozenset([*varied, *shared]))
+    options, numbers = frozenset([*varied, *shared]), frozenset([*COMPARED, *figures])
+    return Sheet(header, tuple(rows), options, numbers)
 
 
 def _options(runs: Sequence[Run], left_out: Sequence[str]) -> tuple[list[str], list[str]]:

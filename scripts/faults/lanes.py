@@ -25,7 +25,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
-from adapterlab.config.schema import Adam, Config
+from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
 from adapterlab.runs import lifecycle, single
 from adapterlab.runs.folder import RunFolder, RunResult
@@ -89,9 +89,12 @@ def _overflowing(config: Config, rng: random.Random) -> Config:
 
 def _beyond(config: Config, rng: random.Random) -> Config:
     values = {"lr": 1e300, "weight_decay": 1e39, "clip_norm": 1e300}
-    if isinstance(config.optimizer, Adam):
+    if "eps" in config.optimizer.own:
         values |= {"eps": 1e-300}
     name = rng.choice(list(values))
+    if name == "eps":
+        own = {**config.optimizer.own, "eps": values["eps"]}
+        return _optimizer(own=own)(config, rng)
     return _optimizer(**{name: values[name]})(config, rng)
 
 

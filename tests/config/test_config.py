@@ -82,7 +82,48 @@ MISTAKES = {
     "one beta": ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]", "at least 2 items"),
     "beta of 1": ("optimizer.betas=[0.9,1]", "optimizer.betas.1=1", "less than 1"),
     "unknown schedule": ("optimizer.schedule=step", "'step'", "'cosine'", "'plateau'"),
-    "unknown optimizer": ("optimizer.name=lion", "optimizer.name='lion'", "'sgd'", "'adamw'"),
+    "unknown optimizer": ("optimizer._target_=torch.optim.Lion", "Lion cannot be imported"),
+    "schedule for an optimizer": (
+        "optimizer._target_=torch.optim.lr_scheduler.StepLR",
+        "optimizer._target_=torch.optim.lr_scheduler.StepLR is not an optimizer",
+    ),
+    "optimizer of no class": (
+        "~optimizer._target_ optimizer.name=lion",
+        "optimizer._target_ is missing",
+    ),
+    "option of a class that is not there": (
+        "optimizer._target_=torch.optim.RMSprop",
+        "optimizer.betas is not an option",
+        "alpha",
+    ),
+    "way of computing": ("+optimizer.fused=true", "optimizer.fused is not an option", "betas"),
+    "decay that a class has not": (
+        "optimizer=sgd optimizer._target_=torch.optim.Rprop ~optimizer.momentum "
+        "~optimizer.nesterov optimizer.weight_decay=0.1",
+        "optimizer.weight_decay=0.1: torch.optim.Rprop has none; 0 is allowed",
+    ),
+    "parameters that a class does not take": (
+        "optimizer=sgd optimizer._target_=torch.optim.Muon optimizer.momentum=0.9",
+        "optimizer._target_=torch.optim.Muon cannot train this",
+        "only supports 2D parameters",
+    ),
+    "gradients that a class does not take": (
+        "optimizer=sgd optimizer._target_=torch.optim.SparseAdam ~optimizer.momentum "
+        "~optimizer.nesterov",
+        "optimizer._target_=torch.optim.SparseAdam cannot train this",
+        "does not support dense gradients",
+    ),
+    "unknown role": (
+        "+optimizer.roles.heads.lr=0.1",
+        "optimizer.roles.heads: no parameter that is trained has this role",
+        "adapter, A, B, head (did you mean head?)",
+    ),
+    "role of the base's training": ("+base.optimizer.roles.B.lr=0.1", "allowed: head, adapter"),
+    "option of a role": (
+        "+optimizer.roles.head.rate=0.1",
+        "optimizer.roles.head.rate is not an option",
+    ),
+    "rate of a role": ("+optimizer.roles.head.lr=0", "optimizer.roles.head.lr=0", "than 0"),
     "unknown kind of base": ("base.kind=own", "base.kind='own'", "'checkpoint'", "'scratch'"),
     "unknown metric": ("select_on=f1", "select_on='f1'", "'macro_f1'"),
     "text for yes or no": ("resume=maybe", "resume='maybe'", "boolean"),

@@ -45,8 +45,8 @@ class LaneModule(nn.Module):
     A lane's own are its trained parameters, and frozen state (see `AdapterLayer.keep_frozen`) that
     is not equal in all lanes, or that checkpoints hold. Where shapes differ between lanes, as those
     of low-rank factors do, they are padded with zeros at the end. In the layers here the gradient
-    of padding is zero, so it stays zero under SGD, Adam and AdamW, and the other entries are not
-    touched by it.
+    of padding is zero, so it stays zero under SGD, Adam and their kin, and the other entries are
+    not touched by it.
 
     Args:
         modules: one of each lane, of one type, training parameters of the same names.

@@ -25,6 +25,7 @@ from adapterlab.training.hardware import PeakMemory, choose_device
 from adapterlab.training.outcome import Training, last_checkpoint
 from adapterlab.training.packed.fit import fit_pack
 from adapterlab.training.packed.lane import LaneTask, SavedLane, load_lane
+from adapterlab.training.packed.trial import require_packable
 from adapterlab.training.predictions import Predictions, predict_pack
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.representable import require_representable
@@ -225,6 +226,8 @@ class _Pack:
         models = [lane.assembly.adapted.to(self.device.torch) for lane in self.lanes]
         batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
         try:
+            for lane in self.lanes:
+                require_packable(lane.config.optimizer, lane.config.allow_targets)
             inputs, labels = take_rows(batch.inputs, _TRIAL_ROWS), batch.labels[_TRIAL_ROWS]
             self._sound = self.lanes[try_out(models, inputs, labels)[0]]
         except CannotPackError as error:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.config.optimizers import Optimizer
 
 WARM_UP_STEPS = 10
 """Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""
@@ -57,7 +57,7 @@ class TrainingDivergedError(AdapterLabError):
     exit_code = 1
 
 
-def require_finite(metrics: Mapping[str, float], epoch: int, options: SGD | Adam) -> None:
+def require_finite(metrics: Mapping[str, float], epoch: int, options: Optimizer) -> None:
     """Refuse to go on from an epoch whose losses are no numbers.
 
     Raises:

@@ -1,18 +1,23 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.training.lightning.imported import pl
-from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
+from adapterlab.training.optimizers import (
+    make_optimizer,
+    make_plateau,
+    make_schedule,
+    settings_of,
+)
 from adapterlab.training.outcome import LabelledBatch, Report, require_finite
 from adapterlab.training.tally import Tally
 
@@ -32,6 +37,7 @@ class Classifier(pl.LightningModule):
         seed: of everything drawn while training.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
         compile: run the model through torch.compile.
+        allow: whose code may be the optimizer's, see `config.trust.target`.
 
     Attributes:
         history: metrics by epoch, from 1; kept in checkpoints.
@@ -43,12 +49,13 @@ class Classifier(pl.LightningModule):
         self,
         model: AdaptedModel,
         num_classes: int,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         *,
         label_smoothing: float = 0.0,
         seed: int = 0,
         report: Report | None = None,
         compile: bool = False,
+        allow: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -56,6 +63,7 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.report = report
+        self.allow = allow
         self.history: dict[int, dict[str, float]] = {}
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
@@ -67,7 +75,11 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Set up the optimizer over what the strategy trains, and the schedule."""
-        self.optimizer = make_optimizer(self._trained(), self.options)
+        settings = settings_of(self.model, self.options)
+        self.optimizer = make_optimizer(
+            self.model.trainable(), self.options, settings, allow=self.allow
+        )
+        self._first_rate = float(self.optimizer.param_groups[0]["lr"])
         self.plateau = make_plateau(self.optimizer, self.options)
         if self.plateau is not None:
             if self._plateau_state is not None:
@@ -109,7 +121,7 @@ class Classifier(pl.LightningModule):
         epoch = self.current_epoch + 1
         metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
         metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
-        metrics["train/lr"] = self.optimizer.param_groups[0]["lr"]
+        metrics["train/lr"] = self._rate()
         require_finite(metrics, epoch, self.options)
         self.log_dict(metrics)
         self.history[epoch] = metrics
@@ -133,5 +145,7 @@ class Classifier(pl.LightningModule):
         self.history = checkpoint["history"]
         self._plateau_state = checkpoint["plateau"]
 
-    def _trained(self) -> Iterator[nn.Parameter]:
-        return iter(self.model.trainable().values())
+    def _rate(self) -> float:
+        """Return the learning rate of parameters whose role has none of its own."""
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return rate * (self.options.lr / self._first_rate)

@@ -65,6 +65,7 @@ def fit(
         seed=stream(config.init_seed, "training"),
         report=report_all,
         compile=config.hardware.compile,
+        allow=config.allow_targets,
     )
     monitor, mode = f"val/{config.select_on}", "min" if config.select_on == "loss" else "max"
     checkpoints = Checkpoints(

@@ -13,6 +13,7 @@ from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
+from adapterlab.training.optimizers import settings_of
 from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
@@ -63,6 +64,8 @@ class PackTrainer:
         self._optimizer = LaneOptimizer(
             pack,
             options,
+            [settings_of(task.model, task.config.optimizer) for task in tasks],
+            allow=tasks[0].config.allow_targets,
             total=data.steps * tasks[0].config.epochs,
             steps=data.steps * self._epoch,
             states=optimizer_states,

@@ -8,6 +8,7 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
+from adapterlab.config.optimizers import OfRole
 from adapterlab.runs.identity import config_hash
 from lab import Outcome, compose
 
@@ -341,6 +342,15 @@ def test_a_run_that_does_not_exist(run_cli: RunCli, tmp_path: Path) -> None:
 def test_patterns_are_set_on_the_command_line(tmp_path: Path) -> None:
     config = compose(tmp_path, "adapter.rank_pattern={layers.*: 4}", "adapter=dora")
     assert config.adapter["rank_pattern"] == {"layers.*": 4}
+
+
+def test_roles_are_set_on_the_command_line(tmp_path: Path) -> None:
+    expected = {"head": OfRole(lr=0.1), "B": OfRole(weight_decay=0.0)}
+    for overrides in (
+        ["optimizer.roles={head:{lr:0.1},B:{weight_decay:0}}"],
+        ["+optimizer.roles.head.lr=0.1", "+optimizer.roles.B.weight_decay=0"],
+    ):
+        assert compose(tmp_path, *overrides).optimizer.roles == expected
 
 
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,9 +32,28 @@ def missing() -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL; called, it makes an empty database and returns its URI.
+
+    Attributes:
+        port: that it listens at.
+        stop: ends it at once, as a crash does.
+        start: starts it again.
+    """
+
+    port: int
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+    def __call__(self) -> str:
+        """Make an empty database, and return its URI."""
+        return _database(self.port)
+
+
 @contextmanager
-def cluster() -> Iterator[Callable[[], str]]:
-    """Run a PostgreSQL; yields what makes an empty database in it, and returns its URI."""
+def cluster() -> Iterator[Cluster]:
+    """Run a PostgreSQL for as long as a block takes."""
     binaries = _binaries()
     assert binaries is not None, missing()
     with socket.socket() as free:
@@ -58,11 +78,19 @@ def cluster() -> Iterator[Callable[[], str]]:
         login = ("-A", "scram-sha-256", "-U", "lab", f"--pwfile={folder / 'password'}")
         call("initdb", "-D", data, *login, "-E", "UTF8", "--locale=C", "--no-sync")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-        call("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
-        try:
-            yield lambda: _database(port)
-        finally:
+
+        def start() -> None:
+            call("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
+
+        def stop() -> None:
             call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+        start()
+        try:
+            yield Cluster(port, stop, start)
+        finally:
+            with suppress(subprocess.CalledProcessError):  # it may be stopped
+                stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -117,6 +117,8 @@ def test_a_sweep_gives_the_study_with_every_run(study: adapterlab.Study) -> None
     for ask in (lambda: study.figures["none"], lambda: study.compare("full", "lora")):
         with pytest.raises(ConfigError, match="allowed: "):
             ask()
+    with pytest.raises(ConfigError, match="a=0 should be the name of an arm"):
+        study.compare(0, 1)  # type: ignore[arg-type]
 
 
 def test_frames_and_files_are_of_one_source(study: adapterlab.Study) -> None:

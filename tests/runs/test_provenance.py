@@ -26,7 +26,7 @@ from adapterlab.runs.data import load_data
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.homes import home_of, homes, latest_home
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
-from adapterlab.runs.resuming import finished_run
+from adapterlab.runs.state import finished_run
 from adapterlab.runs.wholeness import seal
 from adapterlab.training.lightning.fit import fit
 from lab import TINY, Outcome, compose, tiny, write_idx

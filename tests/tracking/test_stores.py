@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.stored import read_runs
 from adapterlab.runs import single
 from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked
 from adapterlab.tracking.stores.uris import default_uri
 from faults.old_stores import revisions
-from faults.postgresql import PASSWORD, cluster, missing
+from faults.postgresql import PASSWORD, Cluster, cluster, missing
 from lab import Outcome, compose, mlflow_process, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -36,11 +37,12 @@ def _log_in_child(config: Config, number: int) -> None:
         for epoch in range(1, 6):
             tracker.log(metrics={"val/loss": 1 / epoch, "train/loss": 2 / epoch}, step=epoch)
         tracker.log(tags={"number": str(number)})
-        tracker.artifact(Path(__file__), "code")
+        (folder.path / "kept.txt").write_text(str(number))
+        tracker.artifact(folder.path / "kept.txt", "code")
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Callable[[], str]]:
+def database() -> Iterator[Cluster]:
     """Makes empty databases in a PostgreSQL of Debian's packages, and returns their addresses."""
     if (why := missing()) is not None:
         pytest.skip(why)
@@ -246,3 +248,26 @@ def test_a_store_that_cannot_be_used_is_one_line(uri: str, run_cli: Callable[...
         "hardware.threads=1",
     )  # fmt: skip
     assert f"tracking.uri={uri} cannot be used: " in outcome.error
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_and_comes_back_has_all(
+    database: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = OpenRun.report
+
+    def report(run: OpenRun, epoch: int, metrics: Mapping[str, float]) -> None:
+        if epoch == 2:
+            database.stop()
+        real(run, epoch, metrics)
+        if epoch == 4:
+            database.start()
+
+    monkeypatch.setattr(OpenRun, "report", report)
+    uri = database()
+    options = ("base=scratch", "adapter=head", "epochs=6", "study=away", f"tracking.uri='{uri}'")
+    result = single.run(tiny(tmp_path, "tracking=mlflow", *options))
+    client = MlflowClient(uri)
+    run = client.get_run(str(result.run_id))
+    points = client.get_metric_history(run.info.run_id, "train/loss")
+    assert (run.info.status, [point.step for point in points]) == ("FINISHED", list(range(1, 7)))

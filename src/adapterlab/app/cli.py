@@ -172,7 +172,7 @@ def carry_out(config: Config, *, quiet: bool) -> RunResult:
     # What can be said without Lightning, which takes seconds to load, is said before.
     from adapterlab.runs.check import check
     from adapterlab.runs.data import load_data
-    from adapterlab.runs.resuming import finished_run
+    from adapterlab.runs.state import finished_run
 
     check(config)
     require_store(config)

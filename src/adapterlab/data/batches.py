@@ -16,6 +16,9 @@ from adapterlab.data.tokens import TokenizedSplit
 
 SplitName = Literal["train", "validation", "test"]
 
+EVALUATED = {"image": 1024, "text": 64}
+"""Rows of a batch in evaluation, by the kind of a data set, unless it is told otherwise."""
+
 Split = TypeVar("Split", ImageSplit, TokenizedSplit)
 Batch = TypeVar("Batch")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import SplitBatches, SplitName
+from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 
@@ -134,7 +134,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: Sequence[float],
         crop: int = 0,
         flip: bool = False,
-        eval_batch_size: int = 1024,
+        eval_batch_size: int = EVALUATED["image"],
         dtype: torch.dtype = torch.float32,
         **arguments: Any,
     ) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import SplitBatches, SplitName
+from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
 from adapterlab.data.tokens import TokenizedSplit
 
 _GROUP = 50  # batches that are sorted together: fewer pad more, more shuffle less
@@ -187,7 +187,7 @@ class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
         pad_token_id: int,
         length_bucketing: bool = True,
         pad_to_max: bool = False,
-        eval_batch_size: int = 64,
+        eval_batch_size: int = EVALUATED["text"],
         **arguments: Any,
     ) -> None:
         super().__init__(eval_batch_size=eval_batch_size, **arguments)

@@ -34,6 +34,8 @@ def compare(findings: Findings, a: str, b: str) -> Comparison:
 
 
 def _find(findings: Findings, name: str, option: str) -> ArmFindings:
+    if not isinstance(name, str):
+        raise ConfigError(f"{option}={name!r} should be the name of an arm, as in .arms['arm']")
     arm = find_arm(findings.all_arms, name, option)
     for found in findings.arms:
         if found.arm is arm:

@@ -15,12 +15,12 @@ from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.going_on import found, goes_on
 from adapterlab.runs.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
 from adapterlab.runs.measurements import OfTheBase
 from adapterlab.runs.single import frozen_prefix, run
+from adapterlab.runs.state import goes_on, taken_up
 from adapterlab.training.hardware import PeakMemory, choose_device
 from adapterlab.training.outcome import Training, last_checkpoint
 from adapterlab.training.packed.fit import fit_pack
@@ -142,7 +142,7 @@ class _Pack:
                     require_representable(config)
                     folder = home_of(config, self.read.hash)
                     stack.enter_context(folder.lock(wait=False))
-                    keep, finished = found(config, folder, self.read)
+                    keep, finished = taken_up(config, folder, self.read)
                     if finished is not None:
                         self.outcomes[number] = finished
                     elif keep and last_checkpoint(folder.checkpoints).is_file():

@@ -11,10 +11,10 @@ from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.check import check
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.folder import RunResult
-from adapterlab.runs.going_on import found, goes_on
 from adapterlab.runs.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
+from adapterlab.runs.state import goes_on, taken_up
 from adapterlab.training.hardware import Device, PeakMemory, choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import fit_pack
@@ -43,7 +43,7 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
     read = read or load_data(config)
     folder = home_of(config, read.hash)
     with folder.lock(wait=config.study == BASES):
-        keep, finished = found(config, folder, read)
+        keep, finished = taken_up(config, folder, read)
         if finished is not None:
             return finished
         assembly = assemble(config, train=run, read=read)

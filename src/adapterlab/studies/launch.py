@@ -21,7 +21,7 @@ from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.resuming import finished_run
+from adapterlab.runs.state import finished_run
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.processes import ReadOnce, Work, carry_out

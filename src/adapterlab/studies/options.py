@@ -53,6 +53,7 @@ class Joblib:
     temp_folder: Text | None
     max_nbytes: Text | None
     mmap_mode: Literal["r", "r+", "w+", "c"] | None
+    inner_max_num_threads: Count | None = None  # since 1.4
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -94,7 +95,7 @@ class Optuna:
     n_trials: Count
     n_jobs: Annotated[int, Field(ge=1, le=1024)]
     max_failure_rate: Annotated[float, Field(ge=0, le=1)]
-    search_space: dict[str, Any] | None
+    search_space: dict[str, Any] | None = None  # until 1.3
     params: Params
     custom_search_space: Text | None
 

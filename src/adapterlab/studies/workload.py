@@ -3,14 +3,12 @@
 import math
 
 from adapterlab.config.schema import CheckpointBase, Config, SplitName, TrainedBase
+from adapterlab.data.batches import EVALUATED
 from adapterlab.packing.memory import Load
 from adapterlab.runs.check import model_shape
 from adapterlab.runs.data import RunData
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 from adapterlab.training.optimizers import moments
-
-_ROWS = {"image": 1024, "text": 64}
-"""Rows of a batch in evaluation, by default; see `adapterlab.data`."""
 
 _UNREAD = 10_000
 """Examples of a split that has not been read."""
@@ -29,7 +27,7 @@ def load_of(config: Config, read: RunData | None) -> Load:
     precision = resolve_precision(config.hardware.precision, accelerator)
     return Load(
         batch=config.batch_size,
-        evaluated=min(_ROWS[config.dataset.kind], max(sizes.values())),
+        evaluated=min(EVALUATED[config.dataset.kind], max(sizes.values())),
         tested=sizes["test"],
         tokens=config.dataset.max_length if config.dataset.kind == "text" else 1,
         classes=max(len(classes), 2),

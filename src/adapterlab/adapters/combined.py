@@ -46,6 +46,11 @@ class Combined(Strategy):
                     f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
                     "letter"
                 )
+            if any(map(part.uses, ("first_batches", "extra_loss", "after_backward"))):
+                raise ConfigError(
+                    f"adapter.parts.{name} has a way of training of its own, which would see the "
+                    "other parts as well; it can be an adapter by itself only"
+                )
             if isinstance(part, Combined):
                 raise ConfigError(
                     f"adapter.parts.{name} is a combination itself; name its parts here"

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
@@ -63,6 +64,8 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.report = report
+        self._adds = model.strategy.uses("extra_loss")
+        self._looks = model.strategy.uses("after_backward")
         self.allow = allow
         self.history: dict[int, dict[str, float]] = {}
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
@@ -80,13 +83,13 @@ class Classifier(pl.LightningModule):
             self.model.trainable(), self.options, settings, allow=self.allow
         )
         self._first_rate = float(self.optimizer.param_groups[0]["lr"])
+        self._total = int(self.trainer.estimated_stepping_batches)
         self.plateau = make_plateau(self.optimizer, self.options)
         if self.plateau is not None:
             if self._plateau_state is not None:
                 self.plateau.load_state_dict(self._plateau_state)
             return self.optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = make_schedule(self.optimizer, total, self.options)
+        schedule = make_schedule(self.optimizer, self._total, self.options)
         return [self.optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_epoch_start(self) -> None:
@@ -101,7 +104,18 @@ class Classifier(pl.LightningModule):
         logits = self(batch.inputs)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         self.train_tally.add(logits, batch.labels, loss)
+        if self._adds:
+            # In the parameters' own precision, as in a pack.
+            with torch.autocast(logits.device.type, enabled=False):
+                extra = self.model.strategy.extra_loss(self._moment())
+            loss = loss if extra is None else loss + extra
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the method look at the gradients, which no scaling is left in and no clipping."""
+        if self._looks:
+            with torch.no_grad():
+                self.model.strategy.after_backward(self._moment(with_gradients=True))
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -144,6 +158,20 @@ class Classifier(pl.LightningModule):
         """Take up history and plateau where they were."""
         self.history = checkpoint["history"]
         self._plateau_state = checkpoint["plateau"]
+
+    def _moment(self, *, with_gradients: bool = False) -> Moment:
+        parameters = self.model.trainable()
+        return Moment(
+            step=self.trainer.global_step,
+            total=self._total,
+            parameters=parameters,
+            gradients={
+                name: parameter.grad
+                for name, parameter in parameters.items()
+                if with_gradients and parameter.grad is not None
+            },
+            frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
+        )
 
     def _rate(self) -> float:
         """Return the learning rate of parameters whose role has none of its own."""

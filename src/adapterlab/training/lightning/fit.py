@@ -14,6 +14,7 @@ from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
 from adapterlab.training.checkpoints import loaded, require_same, restoring, whole
+from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
 from adapterlab.training.lightning.callbacks import Checkpoints, Progress, Stopping, Throughput
 from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
@@ -96,6 +97,8 @@ def fit(
     )
     last = whole(last_checkpoint(folder), module.saved_state())
     start = time.perf_counter()
+    if last is None:
+        set_first_values(config, model, data, device)
     with interrupts(), restoring(last, lambda: progress.began):
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
     seconds = time.perf_counter() - start

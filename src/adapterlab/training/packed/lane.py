@@ -1,6 +1,7 @@
 """What becomes of a lane while its pack trains: its history, its best epoch, its end."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,15 @@ class LaneProgress:
             yield
         except Exception as error:
             self.error = error
+
+    @contextmanager
+    def taking_time(self) -> Iterator[None]:
+        """Count the time of what is done for this lane only."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def end_epoch(
         self, task: LaneTask, metrics: dict[str, float], state: Mapping[str, Tensor]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapterlab.adapters.hooks import Moment
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import AnyBatches
@@ -60,6 +61,7 @@ class PackTrainer:
         self._samples, self._sampling_seconds = 0, 0.0
         self._taken = 0
         self._epoch = progress[0].epochs
+        self._find_hooks()
         options = [task.config.optimizer for task in tasks]
         self._optimizer = LaneOptimizer(
             pack,
@@ -116,8 +118,31 @@ class PackTrainer:
             logits = self.pack(inputs, labels.shape[1])
             losses = _losses(logits, labels, self.tasks[0].config.label_smoothing)
         tally.add(logits, labels, losses)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        loss = losses.sum()
+        for lane, strategy in self._adding:
+            if (extra := strategy.extra_loss(self._moment(lane))) is not None:
+                loss = loss + extra
+        loss.backward()  # type: ignore[no-untyped-call]
+        for lane, strategy in self._looking:
+            with torch.no_grad():
+                strategy.after_backward(self._moment(lane, with_gradients=True))
         self._optimizer.step()
+
+    def _find_hooks(self) -> None:
+        """Remember which lanes have a way of training of their own; most packs have none."""
+        strategies = [(lane, task.model.strategy) for lane, task in enumerate(self.tasks)]
+        self._adding = [one for one in strategies if one[1].uses("extra_loss")]
+        self._looking = [one for one in strategies if one[1].uses("after_backward")]
+
+    def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
+        """Return a lane's step, as a run alone has it."""
+        return Moment(
+            step=self._optimizer.steps,
+            total=self._optimizer.total,
+            parameters=self.pack.lane_parameters(lane),
+            gradients=self.pack.lane_gradients(lane) if with_gradients else {},
+            frozen=self.pack.lane_frozen(lane),
+        )
 
     @torch.inference_mode()
     def _validate(self) -> list[dict[str, float]]:
@@ -164,6 +189,7 @@ class PackTrainer:
             self._optimizer.keep(going_on)
         self.tasks = [self.tasks[lane] for lane in going_on]
         self.progress = [self.progress[lane] for lane in going_on]
+        self._find_hooks()
 
     def _tally(self) -> LaneTally:
         return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)

@@ -109,7 +109,7 @@ FAULTS = (
     Fault("an epoch that cannot be reported", patches=[(lifecycle.OpenRun, "report")]),
     Fault(
         "a checkpoint that cannot be written",
-        patches=[(trainer, "save_lane"), (callbacks.Checkpoints, "on_train_epoch_end")],
+        patches=[(trainer, "save_lane"), (callbacks.Keeping, "on_train_epoch_end")],
     ),
     Fault("files that cannot be written at the end", patches=[(lifecycle, "write_files")]),
     Fault("none: everybody finishes"),

@@ -13,9 +13,6 @@ from torch import Tensor
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.optimizers import Optimizer
 
-WARM_UP_STEPS = 10
-"""Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""
-
 Report = Callable[[int, Mapping[str, float]], None]
 """Takes the number of an epoch, from 1, and its metrics."""
 
@@ -74,6 +71,11 @@ def require_finite(metrics: Mapping[str, float], epoch: int, options: Optimizer)
 def last_checkpoint(folder: Path) -> Path:
     """Return the checkpoint in `folder` that a training alone goes on from."""
     return folder / "last.ckpt"
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in `folder` of the best epoch of a training alone."""
+    return folder / "best.ckpt"
 
 
 def now(device: torch.device) -> float:

@@ -19,7 +19,8 @@ from adapterlab.training.optimizers import (
     make_schedule,
     settings_of,
 )
-from adapterlab.training.outcome import LabelledBatch, Report, require_finite
+from adapterlab.training.outcome import LabelledBatch, Report
+from adapterlab.training.standing import Standing, metrics_of
 from adapterlab.training.tally import Tally
 
 
@@ -36,12 +37,14 @@ class Classifier(pl.LightningModule):
         optimizer: its options.
         label_smoothing: share of the target spread over all classes; in training only.
         seed: of everything drawn while training.
+        select_on: the metric on validation that the best epoch is the best in.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
         compile: run the model through torch.compile.
         allow: whose code may be the optimizer's, see `config.trust.target`.
 
     Attributes:
-        history: metrics by epoch, from 1; kept in checkpoints.
+        standing: how far the training has come; its history is kept in checkpoints.
+        is_best: whether the last epoch is the best so far.
     """
 
     strict_loading = False
@@ -54,6 +57,7 @@ class Classifier(pl.LightningModule):
         *,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        select_on: str = "accuracy",
         report: Report | None = None,
         compile: bool = False,
         allow: Sequence[str] = (),
@@ -67,7 +71,8 @@ class Classifier(pl.LightningModule):
         self._adds = model.strategy.uses("extra_loss")
         self._looks = model.strategy.uses("after_backward")
         self.allow = allow
-        self.history: dict[int, dict[str, float]] = {}
+        self.select_on = select_on
+        self.standing, self.is_best = Standing(), False
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
         self._plateau_state: dict[str, Any] | None = None
@@ -132,22 +137,17 @@ class Classifier(pl.LightningModule):
         This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
         Lightning would step a plateau schedule after, and a resumed run would miss that step.
         """
-        epoch = self.current_epoch + 1
-        metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
-        metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
-        metrics["train/lr"] = self._rate()
-        require_finite(metrics, epoch, self.options)
-        self.log_dict(metrics)
-        self.history[epoch] = metrics
+        metrics = metrics_of(self.train_tally.compute(), self.val_tally.compute(), self._rate())
+        self.is_best = self.standing.take(metrics, self.select_on, self.options)
         if self.plateau is not None:
             self.plateau.step(metrics["val/loss"])
         if self.report is not None:
-            self.report(epoch, metrics)
+            self.report(self.standing.epochs, metrics)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, the history and the plateau's state."""
         checkpoint["state_dict"] = self.saved_state()
-        checkpoint["history"] = self.history
+        checkpoint["history"] = self.standing.history
         checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
 
     def saved_state(self) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ class Classifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up history and plateau where they were."""
-        self.history = checkpoint["history"]
+        self.standing = Standing.after(checkpoint["history"], self.select_on)
         self._plateau_state = checkpoint["plateau"]
 
     def _moment(self, *, with_gradients: bool = False) -> Moment:

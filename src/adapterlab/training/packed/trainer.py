@@ -15,10 +15,12 @@ from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.optimizers import settings_of
-from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
+from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
+from adapterlab.training.standing import metrics_of
 from adapterlab.training.tally import LaneTally
+from adapterlab.training.throughput import Throughput
 
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
@@ -58,8 +60,7 @@ class PackTrainer:
     ) -> None:
         self.pack, self.tasks, self.progress, self.data = pack, list(tasks), list(progress), data
         self.num_classes, self.device, self.on_step = num_classes, device, on_step
-        self._samples, self._sampling_seconds = 0, 0.0
-        self._taken = 0
+        self._throughput = Throughput()
         self._epoch = progress[0].epochs
         self._find_hooks()
         options = [task.config.optimizer for task in tasks]
@@ -76,7 +77,7 @@ class PackTrainer:
     @property
     def samples_per_second(self) -> float | None:
         """Of all lanes together, without warm-up and validation; None where it was not measured."""
-        return self._samples / self._sampling_seconds if self._samples else None
+        return self._throughput.samples_per_second
 
     def train(self) -> None:
         """Train until all lanes have ended."""
@@ -97,19 +98,14 @@ class PackTrainer:
         tally = self._tally()
         orders = sorted({task.config.order_seed for task in self.tasks})
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
-        since: float | None = None
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
             end_if_signalled()
-            if since is None and self._taken >= WARM_UP_STEPS:
-                since = now(self.device.torch)
+            self._throughput.begin_step(self.device.torch)
             labels = batch.labels.view(len(orders), -1)
             self._step(batch.inputs, labels[of_lanes], tally)
-            self._taken += 1
-            if since is not None:
-                self._samples += labels.shape[1] * self.pack.count
+            self._throughput.end_step(labels.shape[1] * self.pack.count)
             self.on_step(self.pack.count)
-        if since is not None:
-            self._sampling_seconds += now(self.device.torch) - since
+        self._throughput.pause(self.device.torch)
         return tally.compute()
 
     def _step(self, inputs: Any, labels: Tensor, tally: LaneTally) -> None:
@@ -169,9 +165,7 @@ class PackTrainer:
         """Tell every lane how its epoch went, save it, and go on with those that have not ended."""
         lanes = range(self.pack.count)
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
-            metrics = {f"train/{name}": value for name, value in train[lane].items()}
-            metrics |= {f"val/{name}": value for name, value in validation[lane].items()}
-            metrics["train/lr"] = self._optimizer.rate(lane)
+            metrics = metrics_of(train[lane], validation[lane], self._optimizer.rate(lane))
             progress.seconds += seconds / self.pack.count
             with progress.alone():
                 progress.end_epoch(task, metrics, self.pack.lane_state(lane))

@@ -8,6 +8,7 @@ import torch
 from test_roles import OPTIONS
 from torch import Tensor
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.studies.planning import plan_packs
 from adapterlab.training.optimizers import moments
 from adapterlab.training.packed.trial import why_not_packed
@@ -65,11 +66,12 @@ def test_others_train_alone(name: str) -> None:
     assert ALONE[name] in why
 
 
-def test_one_that_mixes_lanes_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.optim, "Mixing", Mixing, raising=False)
-    monkeypatch.setattr(Mixing, "__module__", "torch.optim")
-    mixing = replace(OPTIONS, name="mixing", target="torch.optim.Mixing")
-    assert "optimizer=mixing: lanes would change each other (by " in str(why_not_packed(mixing))
+def test_one_that_mixes_lanes_is_found_out() -> None:
+    mixing = replace(OPTIONS, name="mixing", target=f"{__name__}.Mixing")
+    why = why_not_packed(mixing, [__name__])
+    assert "optimizer=mixing: lanes would change each other (by " in str(why)
+    with pytest.raises(ConfigError, match=r"an optimizer is named from torch\.optim, or from a"):
+        moments(mixing)
 
 
 def test_the_plan_says_so_and_two_classes_are_two_packs(tmp_path: Path) -> None:

@@ -202,7 +202,8 @@ def _options(optimizer: str, rng: random.Random) -> dict[str, Any]:
     }
     if optimizer == "sgd":
         momentum = rng.choice([0.0, 0.9])
-        return drawn | {"momentum": momentum, "nesterov": momentum > 0 and rng.random() < 0.5}
+        own = {"momentum": momentum, "nesterov": momentum > 0 and rng.random() < 0.5}
+        return drawn | {"own": own}
     return drawn | {"betas": rng.choice([[0.9, 0.999], [0.0, 0.9], [0.5, 0.99999]])}
 
 

@@ -1,5 +1,6 @@
 """The law of packs for rates by role and for any optimizer, and how packs with them go on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.folder import RunResult
+from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.pack import run_pack
 from lab import tiny
 
@@ -56,6 +58,50 @@ def test_a_lane_is_its_run_alone(lanes: str, lab_root: Path) -> None:
     packed = run_pack(configs(lab_root, f"packed-{lanes}", lanes))
     for expected, lane in zip(alone, packed, strict=True):
         assert_same(expected, lane)
+
+
+CROSSING = {
+    "adamw": ["optimizer.schedule=cosine optimizer.clip_norm=0.5", "seed=1 adapter.rank=2"],
+    "sgd": ["optimizer=sgd optimizer.momentum=0.9", "optimizer=sgd seed=1"],
+    "plateau": LANES["plateau"],
+    "roles": LANES["roles"],
+    "nadam": LANES["nadam"],
+}
+
+
+@pytest.mark.parametrize("lanes", CROSSING)
+def test_runs_that_began_alone_go_on_in_a_pack(
+    lanes: str, lab_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both what was read in and what is then computed are those of a run that never stopped."""
+
+    def made(study: str, *more: str) -> list[Config]:
+        fixed = (f"study={study}-{lanes}", *SHARED, "epochs=5", *more)
+        return [tiny(lab_root, *fixed, *lane.split()) for lane in CROSSING[lanes]]
+
+    class StopHere(BaseException):
+        """Nothing that is caught on the way."""
+
+    whole = [single.run(config) for config in made("never-stopped")]
+    going_on = made("crossing", "resume=true")
+    report = OpenRun.report
+
+    def stop(run: OpenRun, epoch: int, metrics: Mapping[str, float]) -> None:
+        report(run, epoch, metrics)
+        if epoch == 3:
+            raise StopHere
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenRun, "report", stop)
+        for config in going_on:
+            with pytest.raises(StopHere):
+                single.run(config)
+    shares: list[float] = []
+    packed = run_pack(going_on, on_step=shares.append)
+    for expected, lane in zip(whole, packed, strict=True):
+        assert_same(expected, lane)
+    left = sum(len(run.history) - 2 for run in whole)  # the last checkpoints are of epoch 2
+    assert sum(shares) == pytest.approx(left / 5)
 
 
 def test_lanes_with_roles_go_on_where_they_stopped(lab_root: Path) -> None:

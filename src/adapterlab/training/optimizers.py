@@ -78,15 +78,24 @@ def make_optimizer(
         settings: of each parameter; None for the run's own.
         allow: see `trust.target`.
     """
-    groups: dict[Setting, list[nn.Parameter]] = {}
     usual = Setting(options.lr, options.weight_decay)
-    for name, parameter in parameters.items():
-        groups.setdefault(settings[name] if settings else usual, []).append(parameter)
+    groups = grouped(parameters, settings or dict.fromkeys(parameters, usual))
     make = optimizer_class(options, allow)
     return make(
-        [{"params": p, **arguments(options, one, allow)} for one, p in groups.items()],
+        [
+            {"params": [parameters[name] for name in names], **arguments(options, one, allow)}
+            for one, names in groups.items()
+        ],
         **arguments(options, usual, allow),  # which the class looks at, unlike those of groups
     )
+
+
+def grouped(names: Iterable[str], settings: Mapping[str, Setting]) -> dict[Setting, list[str]]:
+    """Return parameters by what they are trained with, in the order of an optimizer's groups."""
+    groups: dict[Setting, list[str]] = {}
+    for name in names:
+        groups.setdefault(settings[name], []).append(name)
+    return groups
 
 
 def require_optimizer(

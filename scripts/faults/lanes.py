@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
@@ -155,7 +156,7 @@ def _study(rng: random.Random, fault: Fault, base: Path) -> tuple[list[Config], 
             hardware=replace(config.hardware, precision=precision),
             base=replace(config.base, head=head),
             adapter={**config.adapter, **_adapter(config, rng, frozen)},
-            optimizer=replace(config.optimizer, **_options(optimizer, rng)),
+            optimizer=_drawn(config.optimizer, rng),
             select_on=rng.choice(["accuracy", "macro_f1", "loss"]),
             early_stopping=rng.choice([None, None, 1]),
             init_seed=rng.randrange(2),
@@ -191,7 +192,7 @@ def _adapter(config: Config, rng: random.Random, frozen: bool) -> dict[str, Any]
     return drawn
 
 
-def _options(optimizer: str, rng: random.Random) -> dict[str, Any]:
+def _drawn(optimizer: Optimizer, rng: random.Random) -> Optimizer:
     drawn: dict[str, Any] = {
         "lr": rng.choice([1e-3, 5e-3, 2e-2]),
         "weight_decay": rng.choice([0.0, 0.1]),
@@ -200,11 +201,13 @@ def _options(optimizer: str, rng: random.Random) -> dict[str, Any]:
         "plateau_patience": rng.choice([0, 1]),
         "warmup": rng.choice([0.0, 0.3]),
     }
-    if optimizer == "sgd":
+    own: dict[str, Any] = {}
+    if optimizer.name == "sgd":
         momentum = rng.choice([0.0, 0.9])
         own = {"momentum": momentum, "nesterov": momentum > 0 and rng.random() < 0.5}
-        return drawn | {"own": own}
-    return drawn | {"betas": rng.choice([[0.9, 0.999], [0.0, 0.9], [0.5, 0.99999]])}
+    else:
+        own = {"betas": rng.choice([[0.9, 0.999], [0.0, 0.9], [0.5, 0.99999]])}
+    return replace(optimizer, **drawn, own={**optimizer.own, **own})
 
 
 def _gap(lanes: Sequence[Config], wrong: int, fault: Fault, root: Path) -> tuple[str | None, bool]:
@@ -297,7 +300,7 @@ def _seed_of(value: Any) -> int | None:
     config = value if isinstance(value, Config) else getattr(value, "config", None)
     if isinstance(config, Config):
         return config.seed
-    folder = getattr(value, "dirpath", value)
+    folder = getattr(value, "folder", value)
     found = re.search(r"-seed(\d+)-", str(folder)) if isinstance(folder, str | Path) else None
     return int(found[1]) if found else None
 

@@ -11,7 +11,7 @@ from adapterlab.config.schema import Config
 from adapterlab.training.checkpoints import damaged, loaded, require_same, whole
 from adapterlab.training.optimizers import Setting, grouped, settings_of
 from adapterlab.training.outcome import best_checkpoint, last_checkpoint
-from adapterlab.training.packed.lane import LaneProgress, SavedLane, load_lane
+from adapterlab.training.packed.lane import LaneProgress, SavedLane, lane_checkpoint, load_lane
 from adapterlab.training.standing import Standing
 
 PREFIX = "model.model."
@@ -31,6 +31,12 @@ def saved_lane(config: Config, folder: Path, model: AdaptedModel) -> SavedLane |
     """
     lane = load_lane(folder, model.state())
     return _begun_alone(config, folder, model) if lane is None else lane
+
+
+def gone_on_from(folder: Path) -> Path:
+    """Return the file that `saved_lane` reads, to name it in errors."""
+    lane = lane_checkpoint(folder)
+    return lane if lane.is_file() else last_checkpoint(folder)
 
 
 def _begun_alone(config: Config, folder: Path, model: AdaptedModel) -> SavedLane | None:

@@ -10,7 +10,8 @@ from adapterlab.training.checkpoints import restoring
 from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
 from adapterlab.training.outcome import Training
-from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane, lane_checkpoint
+from adapterlab.training.packed.begun_alone import gone_on_from
+from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane
 from adapterlab.training.packed.trainer import OnStep, PackTrainer
 
 
@@ -80,7 +81,7 @@ def fit_pack(
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
-        checkpoint = lane_checkpoint(tasks[active[0]].folder) if going_on else None
+        checkpoint = gone_on_from(tasks[active[0]].folder) if going_on else None
         with restoring(checkpoint, lambda: False):
             trainer = PackTrainer(
                 pack.to(device.torch).train(),

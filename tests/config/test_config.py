@@ -8,7 +8,6 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
-from adapterlab.config.optimizers import OfRole
 from adapterlab.runs.identity import config_hash
 from lab import Outcome, compose
 
@@ -84,47 +83,6 @@ MISTAKES = {
     "beta of 1": ("optimizer.betas=[0.9,1]", "optimizer.betas.1=1", "less than 1"),
     "unknown schedule": ("optimizer.schedule=step", "'step'", "'cosine'", "'plateau'"),
     "unknown optimizer": ("optimizer._target_=torch.optim.Lion", "Lion cannot be imported"),
-    "schedule for an optimizer": (
-        "optimizer._target_=torch.optim.lr_scheduler.StepLR",
-        "optimizer._target_=torch.optim.lr_scheduler.StepLR is not an optimizer",
-    ),
-    "optimizer of no class": (
-        "~optimizer._target_ optimizer.name=lion",
-        "optimizer._target_ is missing",
-    ),
-    "option of a class that is not there": (
-        "optimizer._target_=torch.optim.RMSprop",
-        "optimizer.betas is not an option",
-        "alpha",
-    ),
-    "way of computing": ("+optimizer.fused=true", "optimizer.fused is not an option", "betas"),
-    "decay that a class has not": (
-        "optimizer=sgd optimizer._target_=torch.optim.Rprop ~optimizer.momentum "
-        "~optimizer.nesterov optimizer.weight_decay=0.1",
-        "optimizer.weight_decay=0.1: torch.optim.Rprop has none; 0 is allowed",
-    ),
-    "parameters that a class does not take": (
-        "optimizer=sgd optimizer._target_=torch.optim.Muon optimizer.momentum=0.9",
-        "optimizer._target_=torch.optim.Muon cannot train this",
-        "only supports 2D parameters",
-    ),
-    "gradients that a class does not take": (
-        "optimizer=sgd optimizer._target_=torch.optim.SparseAdam ~optimizer.momentum "
-        "~optimizer.nesterov",
-        "optimizer._target_=torch.optim.SparseAdam cannot train this",
-        "does not support dense gradients",
-    ),
-    "unknown role": (
-        "+optimizer.roles.heads.lr=0.1",
-        "optimizer.roles.heads: no parameter that is trained has this role",
-        "adapter, A, B, head (did you mean head?)",
-    ),
-    "role of the base's training": ("+base.optimizer.roles.B.lr=0.1", "allowed: head, adapter"),
-    "option of a role": (
-        "+optimizer.roles.head.rate=0.1",
-        "optimizer.roles.head.rate is not an option",
-    ),
-    "rate of a role": ("+optimizer.roles.head.lr=0", "optimizer.roles.head.lr=0", "than 0"),
     "unknown kind of base": ("base.kind=own", "base.kind='own'", "'checkpoint'", "'scratch'"),
     "unknown metric": ("select_on=f1", "select_on='f1'", "'macro_f1'"),
     "text for yes or no": ("resume=maybe", "resume='maybe'", "boolean"),
@@ -342,15 +300,6 @@ def test_a_run_that_does_not_exist(run_cli: RunCli, tmp_path: Path) -> None:
 def test_patterns_are_set_on_the_command_line(tmp_path: Path) -> None:
     config = compose(tmp_path, "adapter.rank_pattern={layers.*: 4}", "adapter=dora")
     assert config.adapter["rank_pattern"] == {"layers.*": 4}
-
-
-def test_roles_are_set_on_the_command_line(tmp_path: Path) -> None:
-    expected = {"head": OfRole(lr=0.1), "B": OfRole(weight_decay=0.0)}
-    for overrides in (
-        ["optimizer.roles={head:{lr:0.1},B:{weight_decay:0}}"],
-        ["+optimizer.roles.head.lr=0.1", "+optimizer.roles.B.weight_decay=0"],
-    ):
-        assert compose(tmp_path, *overrides).optimizer.roles == expected
 
 
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

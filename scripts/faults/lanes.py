@@ -24,8 +24,9 @@ from safetensors.torch import load_file
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.parsing import parse
-from adapterlab.config.schema import Adam, Config
+from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
 from adapterlab.runs import lifecycle, single
 from adapterlab.runs.folder import RunFolder, RunResult
@@ -89,9 +90,12 @@ def _overflowing(config: Config, rng: random.Random) -> Config:
 
 def _beyond(config: Config, rng: random.Random) -> Config:
     values = {"lr": 1e300, "weight_decay": 1e39, "clip_norm": 1e300}
-    if isinstance(config.optimizer, Adam):
+    if "eps" in config.optimizer.own:
         values |= {"eps": 1e-300}
     name = rng.choice(list(values))
+    if name == "eps":
+        own = {**config.optimizer.own, "eps": values["eps"]}
+        return _optimizer(own=own)(config, rng)
     return _optimizer(**{name: values[name]})(config, rng)
 
 
@@ -106,7 +110,7 @@ FAULTS = (
     Fault("an epoch that cannot be reported", patches=[(lifecycle.OpenRun, "report")]),
     Fault(
         "a checkpoint that cannot be written",
-        patches=[(trainer, "save_lane"), (callbacks.Checkpoints, "on_train_epoch_end")],
+        patches=[(trainer, "save_lane"), (callbacks.Keeping, "on_train_epoch_end")],
     ),
     Fault("files that cannot be written at the end", patches=[(lifecycle, "write_files")]),
     Fault("none: everybody finishes"),
@@ -152,7 +156,7 @@ def _study(rng: random.Random, fault: Fault, base: Path) -> tuple[list[Config], 
             hardware=replace(config.hardware, precision=precision),
             base=replace(config.base, head=head),
             adapter={**config.adapter, **_adapter(config, rng, frozen)},
-            optimizer=replace(config.optimizer, **_options(optimizer, rng)),
+            optimizer=_drawn(config.optimizer, rng),
             select_on=rng.choice(["accuracy", "macro_f1", "loss"]),
             early_stopping=rng.choice([None, None, 1]),
             init_seed=rng.randrange(2),
@@ -188,7 +192,7 @@ def _adapter(config: Config, rng: random.Random, frozen: bool) -> dict[str, Any]
     return drawn
 
 
-def _options(optimizer: str, rng: random.Random) -> dict[str, Any]:
+def _drawn(optimizer: Optimizer, rng: random.Random) -> Optimizer:
     drawn: dict[str, Any] = {
         "lr": rng.choice([1e-3, 5e-3, 2e-2]),
         "weight_decay": rng.choice([0.0, 0.1]),
@@ -197,10 +201,13 @@ def _options(optimizer: str, rng: random.Random) -> dict[str, Any]:
         "plateau_patience": rng.choice([0, 1]),
         "warmup": rng.choice([0.0, 0.3]),
     }
-    if optimizer == "sgd":
+    own: dict[str, Any] = {}
+    if optimizer.name == "sgd":
         momentum = rng.choice([0.0, 0.9])
-        return drawn | {"momentum": momentum, "nesterov": momentum > 0 and rng.random() < 0.5}
-    return drawn | {"betas": rng.choice([[0.9, 0.999], [0.0, 0.9], [0.5, 0.99999]])}
+        own = {"momentum": momentum, "nesterov": momentum > 0 and rng.random() < 0.5}
+    else:
+        own = {"betas": rng.choice([[0.9, 0.999], [0.0, 0.9], [0.5, 0.99999]])}
+    return replace(optimizer, **drawn, own={**optimizer.own, **own})
 
 
 def _gap(lanes: Sequence[Config], wrong: int, fault: Fault, root: Path) -> tuple[str | None, bool]:
@@ -293,7 +300,7 @@ def _seed_of(value: Any) -> int | None:
     config = value if isinstance(value, Config) else getattr(value, "config", None)
     if isinstance(config, Config):
         return config.seed
-    folder = getattr(value, "dirpath", value)
+    folder = getattr(value, "folder", value)
     found = re.search(r"-seed(\d+)-", str(folder)) if isinstance(folder, str | Path) else None
     return int(found[1]) if found else None
 

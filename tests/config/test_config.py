@@ -82,7 +82,7 @@ MISTAKES = {
     "one beta": ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]", "at least 2 items"),
     "beta of 1": ("optimizer.betas=[0.9,1]", "optimizer.betas.1=1", "less than 1"),
     "unknown schedule": ("optimizer.schedule=step", "'step'", "'cosine'", "'plateau'"),
-    "unknown optimizer": ("optimizer.name=lion", "optimizer.name='lion'", "'sgd'", "'adamw'"),
+    "unknown optimizer": ("optimizer._target_=torch.optim.Lion", "Lion cannot be imported"),
     "unknown kind of base": ("base.kind=own", "base.kind='own'", "'checkpoint'", "'scratch'"),
     "unknown metric": ("select_on=f1", "select_on='f1'", "'macro_f1'"),
     "text for yes or no": ("resume=maybe", "resume='maybe'", "boolean"),

@@ -80,6 +80,33 @@ def test_in_a_trusted_package_only_the_kind_that_the_place_takes(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch.optim.NAdam", None),
+        ("torch.optim.nadam.NAdam", None),
+        ("torch.optim.nadam.nadam", "is not an optimizer"),  # a function that takes a step
+        ("torch.optim.lr_scheduler.LambdaLR", "is not an optimizer"),
+        ("torch.optim.optimizer.deepcopy", "is not run: it is defined in copy"),
+        ("torch.optim.Optimizer", "is abstract"),
+        ("torch.optim.nadam.torch.load", "cannot be imported"),
+        ("torch.load", r"is not run: an optimizer is named from torch\.optim, or from a package"),
+        ("torch.hub.load", "is not run"),
+        ("torch.nn.Linear", "is not run"),
+        ("torch.optimizers.Mine", "is not run"),
+    ],
+)
+def test_of_torch_only_optimizers(name: str, message: str | None) -> None:
+    if message is None:
+        assert target(name, "base.optimizer").__name__ == "NAdam"
+        for where in ("model", "adapter", "dataset.loader"):
+            with pytest.raises(ConfigError, match="is not run"):
+                target(name, where)
+        return
+    with pytest.raises(ConfigError, match=message):
+        target(name, "optimizer")
+
+
 @pytest.mark.parametrize("entry", ["", "a b", "a..b", "../x", "a.", "os;x"])
 def test_an_entry_is_a_package(entry: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="should be the dotted name of a package or module"):

@@ -80,3 +80,28 @@ def test_a_layer_without_a_counterpart_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(COUNTERPARTS, BottleneckLayer)
     with pytest.raises(CannotPackError, match="BottleneckLayer has no batched counterpart"):
         signature(Bottleneck().apply(build(MODELS["mlp"])))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_hooks_see_a_lane_as_its_model_alone(saved: bool) -> None:
+    strategies = (FirstUpdate(rank=3, saved=saved), FirstUpdate(rank=1, saved=saved))
+    pack, models = packed(*strategies, seeds=(0, 1))
+    pack(inputs(4, dtype=torch.float64), rows=4, together=True).square().sum().backward()
+    for lane, model in enumerate(models):
+        model(inputs(4, dtype=torch.float64)).square().sum().backward()
+        frozen = {**model.frozen_state(saved=True), **model.frozen_state(saved=False)}
+        gradients = {name: p.grad for name, p in model.trainable().items()}
+        for seen, expected in (
+            (pack.lane_parameters(lane), model.trainable()),
+            (pack.lane_gradients(lane), gradients),
+            (pack.lane_frozen(lane), frozen),
+        ):
+            assert seen.keys() == expected.keys()
+            for name, tensor in expected.items():
+                torch.testing.assert_close(seen[name], tensor, rtol=1e-12, atol=1e-12)
+    for tensor in (*pack.lane_frozen(1).values(), *pack.lane_gradients(1).values()):
+        tensor.zero_()
+    for seen in (pack.lane_frozen(0), pack.lane_gradients(0)):
+        assert all(tensor.any() for tensor in seen.values())
+    for seen in (pack.lane_frozen(1), pack.lane_gradients(1)):
+        assert not any(tensor.any() for tensor in seen.values())

@@ -95,6 +95,7 @@ SAME = {
         "dataset=cifar10 base=scratch dataset.mean=[0.5]",
         "dataset=cifar10 base=scratch dataset.mean=[0.5,0.5,0.5]",
     ),
+    "roles with nothing of their own": ("", "+optimizer.roles={head:{lr:null},B:{}}"),
     "patience of no plateau": ("", "optimizer.plateau_patience=7"),
     "spread of what is not drawn so": ("", "adapter.init_std=0.5"),
     "everything is trained": ("adapter=full", "adapter=full adapter.targets='*'"),
@@ -123,6 +124,10 @@ OTHER = {
     "order seed": "order_seed=1",
     "rate": "optimizer.lr=0.002",
     "schedule": "optimizer.schedule=cosine",
+    "optimizer": "optimizer._target_=torch.optim.NAdam",
+    "rate of a role": "+optimizer.roles.head.lr=0.1",
+    "decay of a role": "+optimizer.roles.B.weight_decay=0",
+    "rate of a role in the base's training": "+base.optimizer.roles.head.lr=0.1",
     "rank": "adapter.rank=4",
     "rank by pattern": "adapter.rank_pattern={layers.0:4}",
     "strategy": "adapter=dora",
@@ -224,6 +229,17 @@ def test_an_option_that_came_later_changes_no_hash_where_it_is_off(
         assert config_hash(replace(one, adapter=older)) == config_hash(one)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_optimizers_of_before_had_a_name_only(optimizer: str, tmp_path: Path) -> None:
+    config = compose(tmp_path, f"optimizer={optimizer}")
+    values = to_container(config)
+    for node in (values["optimizer"], values["base"]["optimizer"]):
+        del node["_target_"], node["roles"]
+    assert from_container(values) == config
+    expected = {"adamw": "cd65f30fb5e9", "adam": "bad9ee934059", "sgd": "949c4256e464"}
+    assert config_hash(config) == expected[optimizer]
+
+
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     config = compose(
         tmp_path,
@@ -232,6 +248,8 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
         "adapter.rank_pattern={layers.*: 2}",
         "study=test",
         "optimizer=sgd",
+        "+optimizer.roles.head.lr=1e-2",
+        "+optimizer.dampening=0.1",
         "optimizer.lr=1e-5",
         "limit={train: 400, test: 80}",
     )

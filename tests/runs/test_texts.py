@@ -380,6 +380,9 @@ def test_a_high_rate_for_pretrained_weights_is_said(lab_root: Path, reviews: Pat
 
     pretrained, scratch = PretrainedBase(kind="pretrained"), ScratchBase(kind="scratch")
     assert "optimizer.lr=0.01 is high" in str(said(pretrained, "adapter=full"))
+    assert said(pretrained, "adapter=full", "+optimizer.roles.adapter.lr=1e-5") is None
+    of_role = said(pretrained, "adapter=full", "optimizer.lr=1e-5", "+optimizer.roles.adapter.lr=1")
+    assert "optimizer.roles.adapter.lr=1 is high" in str(of_role)
     assert said(pretrained, "adapter=full", "optimizer.lr=5e-5") is None
     assert said(pretrained, "adapter=head") is None
     assert said(pretrained, "adapter=lora") is None

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from adapterlab.training.lightning.callbacks import WARM_UP_STEPS, Progress, Throughput
+from adapterlab.training.lightning import callbacks
+from adapterlab.training.lightning.callbacks import Progress
+from adapterlab.training.throughput import WARM_UP_STEPS, Throughput
 
 
 class Clock:
@@ -23,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("adapterlab.training.lightning.callbacks.now", clock)
+    monkeypatch.setattr("adapterlab.training.throughput.now", clock)
     return clock
 
 
@@ -32,9 +34,9 @@ def epoch(throughput: Throughput, clock: Clock, batches: int, seconds: float, si
     for index in range(batches):
         trainer: Any = SimpleNamespace(is_last_batch=index == batches - 1)
         batch: Any = SimpleNamespace(labels=torch.zeros(size))
-        throughput.on_train_batch_start(trainer, module, batch, index)
+        callbacks.Clock(throughput).on_train_batch_start(trainer, module, batch, index)
         clock.now += seconds
-        throughput.on_train_batch_end(trainer, module, None, batch, index)
+        callbacks.Clock(throughput).on_train_batch_end(trainer, module, None, batch, index)
 
 
 def test_the_warm_up_is_left_out(clock: Clock) -> None:

@@ -9,38 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule, rate_at
 
 
-def sgd(**options: Any) -> SGD:
-    defaults: dict[str, Any] = {
-        "name": "sgd",
+def sgd(**options: Any) -> Optimizer:
+    return of_class("sgd", "torch.optim.SGD", {"momentum": 0.0, "nesterov": False}, options)
+
+
+def adam(name: str, **options: Any) -> Optimizer:
+    own = {"betas": [0.8, 0.9], "eps": 1e-6}
+    target = {"adam": "torch.optim.Adam", "adamw": "torch.optim.AdamW"}[name]
+    return of_class(name, target, own, {"lr": 0.01, "weight_decay": 0.1, **options})
+
+
+def of_class(name: str, target: str, own: dict[str, Any], options: dict[str, Any]) -> Optimizer:
+    shared: dict[str, Any] = {
         "lr": 0.1,
         "weight_decay": 0.0,
         "schedule": "constant",
         "plateau_patience": 1,
         "warmup": 0.0,
         "clip_norm": None,
-        "momentum": 0.0,
-        "nesterov": False,
     }
-    return SGD(**(defaults | options))
-
-
-def adam(name: str, **options: Any) -> Adam:
-    defaults: dict[str, Any] = {
-        "name": name,
-        "lr": 0.01,
-        "weight_decay": 0.1,
-        "schedule": "constant",
-        "plateau_patience": 1,
-        "warmup": 0.0,
-        "clip_norm": None,
-        "betas": [0.8, 0.9],
-        "eps": 1e-6,
-    }
-    return Adam(**(defaults | options))
+    own = {key: options.pop(key, value) for key, value in own.items()}
+    return Optimizer(name=name, target=target, own=own, **(shared | options))
 
 
 HALF = math.sqrt(0.5)
@@ -68,7 +61,7 @@ SCHEDULES = {
 def test_rates_over_eight_steps(schedule: str, warmup: float) -> None:
     parameter = nn.Parameter(torch.zeros(()))
     options = sgd(schedule=schedule, warmup=warmup)
-    optimizer = make_optimizer([parameter], options)
+    optimizer = make_optimizer({"w": parameter}, options)
     stepper = make_schedule(optimizer, 8, options)
     rates = []
     for _ in range(8):
@@ -99,7 +92,7 @@ def test_a_rate_past_the_end_is_the_last_one() -> None:
 
 def test_plateau_divides_by_ten_after_its_patience() -> None:
     options = sgd(schedule="plateau", plateau_patience=1)
-    optimizer = make_optimizer([nn.Parameter(torch.zeros(()))], options)
+    optimizer = make_optimizer({"w": nn.Parameter(torch.zeros(()))}, options)
     plateau = make_plateau(optimizer, options)
     assert plateau is not None
     rates = []
@@ -112,7 +105,7 @@ def test_plateau_divides_by_ten_after_its_patience() -> None:
 
 def test_sgd_steps_as_by_hand() -> None:
     parameter = nn.Parameter(torch.tensor(1.0))
-    optimizer = make_optimizer([parameter], sgd(momentum=0.5, weight_decay=0.2))
+    optimizer = make_optimizer({"w": parameter}, sgd(momentum=0.5, weight_decay=0.2))
     for _ in range(2):
         parameter.grad = torch.tensor(1.0)
         optimizer.step()
@@ -129,7 +122,7 @@ def test_sgd_steps_as_by_hand() -> None:
 )
 def test_the_first_step_of_adam_and_adamw(name: str, expected: float) -> None:
     parameter = nn.Parameter(torch.tensor(2.0))
-    optimizer = make_optimizer([parameter], adam(name))
+    optimizer = make_optimizer({"w": parameter}, adam(name))
     parameter.grad = torch.tensor(3.0)
     optimizer.step()
     assert float(parameter.detach()) == pytest.approx(expected, abs=1e-5)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
-from adapterlab.config.schema import Adam
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models import MLP
 from adapterlab.models.hub import bert_tiny
@@ -147,16 +147,16 @@ class TestTraining:
     def test_is_the_same_under_lightning(
         self, strategy: str, precision: Any, close: float, tmp_path: Path
     ) -> None:
-        optimizer = Adam(
+        optimizer = Optimizer(
             name="adamw",
+            target="torch.optim.AdamW",
             lr=0.003,
             weight_decay=0.1,
             schedule="constant",
             plateau_patience=1,
             warmup=0.0,
             clip_norm=None,
-            betas=[0.9, 0.999],
-            eps=1e-6,
+            own={"betas": [0.9, 0.999], "eps": 1e-6},
         )
         histories = []
         for use in (False, True):
@@ -175,7 +175,7 @@ class TestTraining:
                 enable_checkpointing=False,
                 num_sanity_val_steps=0,
             ).fit(classifier, LightningData(module))
-            histories.append(classifier.history)
+            histories.append(classifier.standing.history)
         for epoch in (1, 2):
             for name in ("train/loss", "val/loss"):
                 one, other = (history[epoch][name] for history in histories)

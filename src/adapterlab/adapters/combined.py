@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from adapterlab.adapters.hooks import ByRole
 from adapterlab.adapters.strategy import HeadMode, Strategy, replace_module
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.targets import options_at
@@ -44,6 +45,11 @@ class Combined(Strategy):
                 raise ConfigError(
                     f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
                     "letter"
+                )
+            if any(map(part.uses, ("first_batches", "extra_loss", "after_backward"))):
+                raise ConfigError(
+                    f"adapter.parts.{name} has a way of training of its own, which would see the "
+                    "other parts as well; it can be an adapter by itself only"
                 )
             if isinstance(part, Combined):
                 raise ConfigError(
@@ -101,6 +107,23 @@ class Combined(Strategy):
                     )
         for one in taken.values():
             one.put_into(model)
+
+    def by_role(self) -> Mapping[str, ByRole]:
+        """Return what the parts say of their roles.
+
+        Raises:
+            ConfigError: two say different things of one role.
+        """
+        found: dict[str, tuple[str, ByRole]] = {}
+        for name, part in self.parts.items():
+            for role, own in part.by_role().items():
+                other, said = found.setdefault(role, (name, own))
+                if said != own:
+                    raise ConfigError(
+                        f"adapter.parts: {other} and {name} train parameters of the role {role} "
+                        "at different rates or decays"
+                    )
+        return {role: own for role, (_, own) in found.items()}
 
     def budget_dial(self) -> str:
         """Return the place of the chosen part's dial.

@@ -1,8 +1,9 @@
 """DoRA: the weight split into magnitude and direction, the direction adapted by LoRA."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,8 @@ class DoRALinear(LoRALinear):
     """
 
     base_norm_sq: Tensor
+
+    roles: ClassVar[Mapping[str, str]] = {**LoRALinear.roles, "magnitude": "magnitude"}
 
     def __init__(
         self, base: nn.Linear, *, magnitude: Magnitude = "per_output", **lora: Any

@@ -74,6 +74,8 @@ class LoRALinear(AdapterLayer):
         ConfigError: an argument is outside its domain.
     """
 
+    roles: ClassVar[Mapping[str, str]] = {"lora_A": "A", "lora_B": "B"}
+
     base: nn.Linear
 
     def __init__(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from adapterlab.adapters.hooks import Hooks
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.frozen import staying_in_evaluation
@@ -34,11 +35,13 @@ class AdapterLayer(nn.Module, ABC):
         base: what is adapted, any module; frozen, and shared by the lanes of a pack.
         mergeable: whether a plain module computes the same, which `merged` then returns.
         frozen: names of the frozen state, and whether checkpoints hold it.
+        roles: a role of its own for parameters by their name here, see `adapters.roles`.
     """
 
     base: nn.Module
     mergeable: ClassVar[bool] = True
     frozen: Mapping[str, bool] = MappingProxyType({})
+    roles: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def keep_frozen(self, name: str, tensor: Tensor, *, saved: bool = False) -> None:
         """Keep a tensor that training never changes as an attribute `name`; call in `__init__`.
@@ -174,7 +177,7 @@ class AdaptedModel(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strategy(ABC):
+class Strategy(Hooks, ABC):
     """A way to fine-tune: which parameters are trained, and what is added to train.
 
     Subclasses are frozen dataclasses whose fields are the options in `conf/adapter/NAME.yaml`;

@@ -12,11 +12,10 @@ from pydantic import TypeAdapter
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
 from adapterlab.config.multirun import derived_study
+from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import told
 from adapterlab.config.schema import (
     RESERVED_STUDIES,
-    SGD,
-    Adam,
     CheckpointBase,
     Config,
     FileName,
@@ -60,7 +59,7 @@ def from_container(values: Any) -> Config:
     Raises:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
-    config = checked(TypeAdapter(Config), values)
+    config = checked(TypeAdapter(Config), _with_optimizers_gathered(values))
     config = replace(config, adapter=_with_parts_that_are(config.adapter))
     for where, node in (("model", config.model), ("adapter", config.adapter)):
         _require_target(where, node)
@@ -72,13 +71,13 @@ def from_container(values: Any) -> Config:
         _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
     _require_one_kind(config)
     _require_budget(config.budget)
-    for where, optimizer in _optimizers(config):
+    for where, optimizer in optimizers(config):
         if optimizer.schedule == "plateau" and optimizer.warmup > 0:
             raise ConfigError(
                 f"{where}.warmup={optimizer.warmup:g} does not go with schedule=plateau; "
                 f"set {where}.warmup=0 or schedule=constant, cosine or linear"
             )
-        if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
+        if optimizer.own.get("nesterov") is True and optimizer.own.get("momentum") == 0:
             raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
     if isinstance(config.base, TrainedBase) and config.base.dataset is None:
         raise ConfigError(
@@ -92,6 +91,9 @@ def from_container(values: Any) -> Config:
 def to_container(config: Config) -> dict[str, Any]:
     """Return a config as plain values, the inverse of `from_container`."""
     values: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
+    values["optimizer"] = spread(values["optimizer"])
+    if "optimizer" in values["base"]:
+        values["base"]["optimizer"] = spread(values["base"]["optimizer"])
     return values
 
 
@@ -119,7 +121,8 @@ def source_dataset(conf: Path, name: str | None) -> Any:
 def _require_target(where: str, node: Mapping[str, Any]) -> None:
     for key in ("name", "_target_"):
         if not isinstance(node.get(key), str):
-            raise ConfigError(f"{where}.{key} is missing: every {where} names itself and its class")
+            what = where.rpartition(".")[2]
+            raise ConfigError(f"{where}.{key} is missing: every {what} names itself and its class")
     for key in ("name", "label"):  # they name folders
         if key in node:
             checked(TypeAdapter(FileName), node[key], f"{where}.{key}")
@@ -222,11 +225,28 @@ def same_files(one: Target, other: Target) -> bool:
     return all(one.get(key) == other.get(key) for key in ("_target_", "path", "folder"))
 
 
-def _optimizers(config: Config) -> list[tuple[str, SGD | Adam]]:
-    optimizers: list[tuple[str, SGD | Adam]] = [("optimizer", config.optimizer)]
+def _with_optimizers_gathered(values: Any) -> Any:
+    """Put the own options of optimizers together, where there are optimizers."""
+
+    def changed(node: Any, where: str) -> Any:
+        if not (isinstance(node, Mapping) and isinstance(node.get("optimizer"), Mapping)):
+            return node
+        optimizer = node["optimizer"]
+        _require_target(where, {**optimizer, "_target_": target_of(optimizer)})
+        return {**node, "optimizer": gathered(optimizer)}
+
+    values = changed(values, "optimizer")
+    if isinstance(values, Mapping) and "base" in values:
+        values = {**values, "base": changed(values["base"], "base.optimizer")}
+    return values
+
+
+def optimizers(config: Config) -> list[tuple[str, Optimizer]]:
+    """Return the run's optimizer and that of its base's training, with their places."""
+    found = [("optimizer", config.optimizer)]
     if isinstance(config.base, TrainedBase):
-        optimizers.append(("base.optimizer", config.base.optimizer))
-    return optimizers
+        found.append(("base.optimizer", config.base.optimizer))
+    return found
 
 
 def _shortened(config: Config) -> Config:

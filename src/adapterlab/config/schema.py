@@ -1,7 +1,7 @@
 """The typed schema of conf/: every option of a run, its type and its domain.
 
 It loads no torch, so that a mistake is found in a moment. What a user can swap by `_target_`
-(model, strategy, loader) is checked against the target's own signature, by `targets`.
+(model, strategy, loader, optimizer) is checked against the target's own signature, by `targets`.
 """
 
 from dataclasses import field
@@ -12,13 +12,11 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
+from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
 Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -112,48 +110,6 @@ class TextDataset(DatasetBase):
 
 Dataset = Annotated[ImageDataset | TextDataset, Field(discriminator="kind")]
 
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class OptimizerBase:
-    """What all optimizers share.
-
-    Attributes:
-        lr: peak learning rate.
-        weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW) of trained parameters.
-        schedule: of the learning rate after the warm-up; `plateau` divides it by ten when the
-            validation loss has not fallen for `plateau_patience` epochs.
-        plateau_patience: epochs.
-        warmup: share of all steps over which the rate rises linearly from zero.
-        clip_norm: largest norm of the gradient; None leaves it alone.
-    """
-
-    lr: Positive
-    weight_decay: NotNegative
-    schedule: Literal["constant", "cosine", "linear", "plateau"]
-    plateau_patience: Annotated[int, Field(ge=0)]
-    warmup: Share
-    clip_norm: Positive | None
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SGD(OptimizerBase):
-    """Stochastic gradient descent."""
-
-    name: Literal["sgd"]
-    momentum: Share
-    nesterov: bool
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Adam(OptimizerBase):
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
-
-    name: Literal["adam", "adamw"]
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
-    eps: Positive
-
-
-Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]

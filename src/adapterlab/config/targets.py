@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -28,6 +29,7 @@ def prepared(
     perhaps: Collection[str] = (),
     allow: Sequence[str] = (),
     kind: str | None = None,
+    narrower: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[..., Any]:
     """Return the target of `node` with its arguments checked and bound.
 
@@ -42,6 +44,7 @@ def prepared(
         perhaps: likewise, where the target has them.
         allow: whose code the config may name, beside this program's; see `trust.target`.
         kind: what the target should be, see `trust.KINDS`; by default the last part of `where`.
+        narrower: types of arguments, by name, in place of the target's own.
 
     Raises:
         ConfigError: there is no such target, the config may not name it, or an argument is
@@ -63,6 +66,7 @@ def prepared(
         if key not in parameters:
             raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints |= narrower
     parts = {
         name: _parts(arguments, f"{where}.{name}", name, allow, kind)
         for name in arguments

@@ -1,5 +1,7 @@
 """Which code a config may name by `_target_`: this program's own, and what the user allows.
 
+Of torch's code that is its optimizers, and nothing else.
+
 A config is read from folders and stores that others can write to, so a name in it is a request, not
 an order. It is looked at before anything is imported, and what was imported once more: a model must
 be a model, whatever it is called. See docs/security.md.
@@ -27,7 +29,7 @@ class Kind:
 
     Attributes:
         what: in words.
-        own: the module of this program in which such targets are.
+        own: the module in which such targets are: of this program, or of torch.
         classes: dotted paths of the classes; a target is a subclass of one, or returns one.
     """
 
@@ -44,6 +46,7 @@ KINDS = {
         f"{_OURS}.data.sources",
         (f"{_OURS}.data.splits.ImageSplits", f"{_OURS}.data.splits.TextSplits"),
     ),
+    "optimizer": Kind("an optimizer", "torch.optim", ("torch.optim.Optimizer",)),
     "tokenizer": Kind(
         "a tokenizer", _OURS, ("transformers.tokenization_utils_base.PreTrainedTokenizerBase",)
     ),
@@ -112,7 +115,7 @@ def _require_kind(found: object, named: str, kind: Kind, allow: Sequence[str]) -
     if not (inspect.isclass(found) or inspect.isfunction(found)):
         raise ConfigError(f"{named} is neither a class nor a function")
     home = found.__module__
-    if not _within(home, (_OURS, *allow)):
+    if not _within(home, (_OURS, kind.own, *allow)):
         raise ConfigError(f"{named} is not run: it is defined in {home}, which is not trusted")
     made = (found,) if inspect.isclass(found) else _returned(found, named)
     classes = tuple(_located(path) for path in kind.classes)
@@ -122,7 +125,8 @@ def _require_kind(found: object, named: str, kind: Kind, allow: Sequence[str]) -
             f"{named} is not {kind.what}: it should be a subclass of {wanted}, or a function that "
             "is annotated to return one"
         )
-    if inspect.isabstract(found):
+    is_torchs_base = not _within(kind.own, (_OURS,)) and found in classes
+    if inspect.isabstract(found) or is_torchs_base:
         raise ConfigError(f"{named} is abstract; name a class that is derived from it")
 
 

@@ -45,8 +45,8 @@ class LaneModule(nn.Module):
     A lane's own are its trained parameters, and frozen state (see `AdapterLayer.keep_frozen`) that
     is not equal in all lanes, or that checkpoints hold. Where shapes differ between lanes, as those
     of low-rank factors do, they are padded with zeros at the end. In the layers here the gradient
-    of padding is zero, so it stays zero under SGD, Adam and AdamW, and the other entries are not
-    touched by it.
+    of padding is zero, so it stays zero under SGD, Adam and their kin, and the other entries are
+    not touched by it.
 
     Args:
         modules: one of each lane, of one type, training parameters of the same names.
@@ -71,7 +71,8 @@ class LaneModule(nn.Module):
             if name not in self.trained:
                 self.register_parameter(name, parameter)
         self._saved = []
-        for name, saved in frozen_names(modules[0]).items():
+        self.frozen = frozen_names(modules[0])
+        for name, saved in self.frozen.items():
             tensor = getattr(modules[0], name)
             if saved or any(not same_numbers(tensor, getattr(m, name)) for m in modules[1:]):
                 tensor = self._stacked(name, modules)
@@ -94,6 +95,14 @@ class LaneModule(nn.Module):
         """Return what checkpoints hold of a lane, by the names in its own module, as views."""
         names = (*self.trained, *self._saved)
         return {n: self.stacks[n].part(getattr(self, n).data, k) for n in names}
+
+    def frozen_of(self, k: int) -> dict[str, Tensor]:
+        """Return the frozen state of a lane, its own or shared, as views."""
+        frozen = {name: getattr(self, name) for name in self.frozen}
+        return {
+            name: self.stacks[name].part(tensor, k) if name in self.stacks else tensor
+            for name, tensor in frozen.items()
+        }
 
     def of_lanes(self, name: str) -> Tensor:
         """Return a tensor as ``[K, ...]`` where lanes have their own, ``[1, ...]`` if shared."""

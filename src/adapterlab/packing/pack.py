@@ -132,6 +132,31 @@ class PackedModel(nn.Module):
             for parameter, tensor in module.lane(lane).items()
         }
 
+    def lane_parameters(self, lane: int) -> dict[str, Tensor]:
+        """Return what of a lane is trained, as views that gradients flow through."""
+        return {
+            f"{name}.{own}": module.stacks[own].part(getattr(module, own), lane)
+            for name, module in self.lane_modules()
+            for own in module.trained
+        }
+
+    def lane_gradients(self, lane: int) -> dict[str, Tensor]:
+        """Return the gradients of a lane's parameters, as views."""
+        return {
+            f"{name}.{own}": module.stacks[own].part(gradient, lane)
+            for name, module in self.lane_modules()
+            for own in module.trained
+            if (gradient := getattr(module, own).grad) is not None
+        }
+
+    def lane_frozen(self, lane: int) -> dict[str, Tensor]:
+        """Return the frozen state of a lane's adapter layers, as views."""
+        return {
+            f"{name}.{own}": tensor
+            for name, module in self.lane_modules()
+            for own, tensor in module.frozen_of(lane).items()
+        }
+
     @torch.no_grad()
     def load_lane(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Take up what `lane_state` gave."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs.identity import USUAL_CUT
 
@@ -156,7 +157,7 @@ def _run(raw: Any, store: str) -> Run:
         run_id=raw.info.run_id,
         arm=tags["arm"],
         tags=tags,
-        params=dict(raw.data.params),
+        params=_as_of_before(raw.data.params),
         metrics=dict(raw.data.metrics),
         artifacts=raw.info.artifact_uri,
         store=store,
@@ -165,6 +166,17 @@ def _run(raw: Any, store: str) -> Run:
         replicate=_replicate(raw.data.params, tags),
         started=raw.info.start_time or 0,
     )
+
+
+def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what runs of before did not say of their optimizer, where it is usual."""
+    kept = dict(params)
+    for place in ("optimizer", "base.optimizer"):
+        if USUAL.get(kept.get(f"{place}.name", "")) == kept.get(f"{place}._target_"):
+            kept.pop(f"{place}._target_", None)
+        if kept.get(f"{place}.roles") == "{}":
+            del kept[f"{place}.roles"]
+    return kept
 
 
 def _outcome(status: str, error: str) -> tuple[Status, str]:

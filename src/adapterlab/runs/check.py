@@ -8,9 +8,11 @@ from torch import nn
 
 from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
 from adapterlab.adapters.budget import Fitted, fit
+from adapterlab.adapters.roles import WIDE
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.memory_limits import fitting
 from adapterlab.base.seeding import stream
+from adapterlab.config.parsing import optimizers
 from adapterlab.config.schema import (
     BASES,
     CheckpointBase,
@@ -31,6 +33,7 @@ from adapterlab.runs.memory import (
     sizes_in,
 )
 from adapterlab.training.hardware import require_modest
+from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
 
 OWN_WEIGHTS_LR = 1e-4
@@ -51,6 +54,10 @@ def check(config: Config) -> Plan | None:
     require_representable(config)
     make_strategy(config)
     allow = config.allow_targets
+    for where, optimizer in optimizers(config):
+        require_optimizer(optimizer, where, None, allow)
+        if where == "base.optimizer":  # a base is trained in full
+            require_roles(optimizer, where, WIDE)
     prepared_loader(config.dataset, "dataset", allow)
     if "tokenizer" in config.model:
         prepared(config.model["tokenizer"], "model.tokenizer", perhaps=("texts",), allow=allow)
@@ -72,6 +79,7 @@ def check(config: Config) -> Plan | None:
         return None
     # Whether targets and lengths fit does not hang on how many classes there are.
     adapted = sketch(config, None)
+    require_optimizer(config.optimizer, "optimizer", adapted, allow)
     require_room_for_weights(config, adapted)
     planned = plan(adapted)
     return None if classes is None else planned
@@ -94,6 +102,7 @@ def check_with(config: Config, read: RunData) -> None:
     if known and batch is None:
         return  # `check` has seen to it
     adapted = sketch(config, read)
+    require_optimizer(config.optimizer, "optimizer", adapted, config.allow_targets)
     require_room_for_weights(config, adapted)
     if batch is not None:
         require_room_for_batch(config, adapted, *batch)
@@ -233,10 +242,13 @@ def declared_shape(config: Config) -> Shape | None:
 def high_rate(config: Config, plan: Plan) -> str | None:
     """Say it where a pretrained model's own weights would be trained at an adapter's rate."""
     own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
-    where = "base.optimizer" if config.study == BASES else "optimizer"
-    if isinstance(config.base, PretrainedBase) and own and config.optimizer.lr > OWN_WEIGHTS_LR:
+    where, rate = "base.optimizer" if config.study == BASES else "optimizer", config.optimizer.lr
+    of_role = config.optimizer.roles.get("adapter")
+    if of_role is not None and of_role.lr is not None:
+        where, rate = f"{where}.roles.adapter", of_role.lr
+    if isinstance(config.base, PretrainedBase) and own and rate > OWN_WEIGHTS_LR:
         return (
-            f"{where}.lr={config.optimizer.lr:g} is high for a pretrained model's own weights; "
+            f"{where}.lr={rate:g} is high for a pretrained model's own weights; "
             "2e-5 to 5e-5 is usual"
         )
     return None

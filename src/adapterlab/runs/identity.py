@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.base.files import file_hash
+from adapterlab.config.optimizers import USUAL
 from adapterlab.config.parsing import same_files, to_container, with_folders
 from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
 from adapterlab.runs.equal_options import one_way
@@ -77,6 +78,9 @@ def _as_written(config: Config) -> dict[str, Any]:
     values["adapter"] = _strategy(values["adapter"])
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
+    for node in (values["optimizer"], values["base"].get("optimizer")):
+        if node is not None:
+            _without_what_came_later(node)
     datasets = [values["dataset"]]
     if isinstance(config.base, TrainedBase):
         datasets.append(values["base"]["dataset"])
@@ -100,6 +104,14 @@ def _strategy(node: dict[str, Any]) -> dict[str, Any]:
             for name, part in kept["parts"].items()
         }
     return kept
+
+
+def _without_what_came_later(optimizer: dict[str, Any]) -> None:
+    """Leave out of an optimizer what configurations of before did not say, where it is usual."""
+    if USUAL.get(optimizer["name"]) == optimizer["_target_"]:
+        del optimizer["_target_"]
+    if not optimizer["roles"]:
+        del optimizer["roles"]
 
 
 def run_name(config: Config) -> str:

@@ -50,7 +50,7 @@ def require_room_for_weights(config: Config, adapted: AdaptedModel) -> None:
     """
     count = adapted.count()
     # On a GPU, gradients and moments are in its own memory.
-    kept = 0 if _may_use_gpu(config) else count.trainable * (1 + moments(config.optimizer))
+    kept = 0 if _may_use_gpu(config) else count.trainable * _numbers_of_each(config)
     needed = _number_bytes(config) * (count.total + kept)
     asked = f"{sizes_in(config.adapter, 'adapter')}, {sizes_in(config.model, 'model')}"
     what = f"{count.total:,} weights, with gradients and moments of {count.trainable:,},"
@@ -117,6 +117,11 @@ def require_crop(dataset: Dataset, shape: Sequence[int] | None, where: str) -> N
             f"{where}.crop={dataset.crop}: images of {shape[1]}x{shape[2]} pixels could be moved "
             f"out of sight; allowed: 0 to {smallest - 1}"
         )
+
+
+def _numbers_of_each(config: Config) -> int:
+    """Return how many numbers there are for a trained weight, beside it: gradient and moments."""
+    return 1 + moments(config.optimizer, config.allow_targets)
 
 
 def _may_use_gpu(config: Config) -> bool:

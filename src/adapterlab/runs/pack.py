@@ -22,9 +22,11 @@ from adapterlab.runs.measurements import OfTheBase
 from adapterlab.runs.single import frozen_prefix, run
 from adapterlab.runs.state import goes_on, taken_up
 from adapterlab.training.hardware import PeakMemory, choose_device
-from adapterlab.training.outcome import Training, last_checkpoint
+from adapterlab.training.outcome import Training
+from adapterlab.training.packed.begun_alone import saved_lane
 from adapterlab.training.packed.fit import fit_pack
-from adapterlab.training.packed.lane import LaneTask, SavedLane, load_lane
+from adapterlab.training.packed.lane import LaneTask, SavedLane
+from adapterlab.training.packed.trial import require_packable
 from adapterlab.training.predictions import Predictions, predict_pack
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.representable import require_representable
@@ -67,8 +69,8 @@ def run_pack(
 ) -> list[Outcome]:
     """Carry out runs as one pack; return what came of each, in their order.
 
-    A run that fails does not end the others. One that an earlier process began alone is left to
-    `single.run`, and so are all of them if they cannot be lanes of one pack after all. Those
+    A run that fails does not end the others. One that an earlier process began alone goes on as a
+    lane. All of them are left to `single.run` if they cannot be lanes of one pack after all; those
     over another frozen base than the first are a pack of their own.
 
     Args:
@@ -144,16 +146,14 @@ class _Pack:
                     keep, finished = taken_up(config, folder, self.read)
                     if finished is not None:
                         self.outcomes[number] = finished
-                    elif keep and last_checkpoint(folder.checkpoints).is_file():
-                        self.alone.append(number)
                     else:
                         assembly = assemble(config, train=run, read=self.read, like=like)
                         like = like or assembly
                         keep = keep and goes_on(config, folder, assembly)
                         # At once, so that there are never more than two whole models.
                         share_frozen([like.adapted, assembly.adapted])
-                        own = assembly.adapted.state()
-                        saved = load_lane(folder.checkpoints, own) if keep else None
+                        own = assembly.adapted
+                        saved = saved_lane(config, folder.checkpoints, own) if keep else None
                         held = stack.pop_all()
                         self.lanes.append(
                             _Lane(number, config, folder, held, assembly, keep, saved)
@@ -225,6 +225,8 @@ class _Pack:
         models = [lane.assembly.adapted.to(self.device.torch) for lane in self.lanes]
         batch = next(self.lanes[0].assembly.data.training_batches(0, self.device.torch))
         try:
+            for lane in self.lanes:
+                require_packable(lane.config.optimizer, lane.config.allow_targets)
             inputs, labels = take_rows(batch.inputs, _TRIAL_ROWS), batch.labels[_TRIAL_ROWS]
             self._sound = self.lanes[try_out(models, inputs, labels)[0]]
         except CannotPackError as error:

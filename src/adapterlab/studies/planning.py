@@ -15,6 +15,7 @@ from adapterlab.runs.check import sketch
 from adapterlab.runs.data import AnySplits, RunData
 from adapterlab.studies.workload import load_of
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
+from adapterlab.training.packed.trial import why_not_packed
 
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
@@ -103,6 +104,8 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "precision=16-mixed scales one loss for all lanes"
     if memory.unknown:
         return memory.unknown
+    if (why := why_not_packed(config.optimizer, config.allow_targets)) is not None:
+        return why
     if config.pack == "always" or accelerator == "gpu":
         return None
     if memory.blocks and not memory.depth:
@@ -122,7 +125,7 @@ def _shared(config: Config, adapted: AdaptedModel, read: RunData | None) -> dict
     """Return what lanes of one pack must agree on, besides what they train."""
     values = to_container(config)
     shared = {name: value for name, value in values.items() if name not in OF_LANES}
-    shared["optimizer"] = config.optimizer.name
+    shared["optimizer"] = config.optimizer.target
     if config.dataset.kind == "text":
         # Batches of two orders differ in the lengths of their texts.
         shared["order_seed"] = config.order_seed

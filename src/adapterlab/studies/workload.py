@@ -31,7 +31,7 @@ def load_of(config: Config, read: RunData | None) -> Load:
         tested=sizes["test"],
         tokens=config.dataset.max_length if config.dataset.kind == "text" else 1,
         classes=max(len(classes), 2),
-        moments=moments(config.optimizer),
+        moments=moments(config.optimizer, config.allow_targets),
         bytes_per_number=8 if precision == "64-true" else 4,
         mixed=precision.endswith("-mixed"),
         kept_models=int(isinstance(config.base, TrainedBase | CheckpointBase)),

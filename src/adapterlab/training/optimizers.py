@@ -1,66 +1,208 @@
 """Optimizers and learning-rate schedules from their options."""
 
 import inspect
+import json
 import math
-from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from itertools import chain
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
-from torch import nn
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.adapters.roles import roles_of
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.errors import ConfigError, allowed, first_line
+from adapterlab.config.domains import Positive, Share
+from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.schedules import PLATEAU, SHAPES
+from adapterlab.config.targets import prepared
+from adapterlab.config.trust import target as trusted_target
 
 PLATEAU_FACTOR = 0.1
 
-_CLASSES: dict[str, type[torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
+NO_OPTIONS = ("foreach", "fused", "capturable", "differentiable", "maximize")
+"""Arguments of torch's optimizers that say how they compute, or that they climb."""
+
+_Betas = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(tuple)]
+
+_NARROWER = {"momentum": Share, "eps": Positive, "betas": _Betas}
+"""Domains of options that torch writes as plain numbers, where a class has them as such."""
+
+
+class Setting(NamedTuple):
+    """What a parameter is trained with."""
+
+    lr: float
+    weight_decay: float
+
+
+def settings_of(adapted: AdaptedModel, options: Optimizer) -> dict[str, Setting]:
+    """Return what each trained parameter is trained with, by its name in the model.
+
+    A narrower role wins over a wider one, and what the run says over what the method does: a
+    method's factor multiplies the rate that a wider role was given.
+    """
+    of_method = adapted.strategy.by_role()
+    settings = {}
+    for name, roles in roles_of(adapted).items():
+        lr, decay = options.lr, options.weight_decay
+        for role in roles:
+            if role in of_method:
+                lr *= of_method[role].rate
+                own_decay = of_method[role].weight_decay
+                decay = decay if own_decay is None else own_decay
+            if role in options.roles:
+                said = options.roles[role]
+                lr = lr if said.lr is None else said.lr
+                decay = decay if said.weight_decay is None else said.weight_decay
+        settings[name] = Setting(lr, decay)
+    return settings
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], options: SGD | Adam
+    parameters: Mapping[str, nn.Parameter],
+    options: Optimizer,
+    settings: Mapping[str, Setting] | None = None,
+    *,
+    allow: Sequence[str] = (),
 ) -> torch.optim.Optimizer:
-    """Return the optimizer; weight decay applies to every parameter it is given."""
-    return optimizer_class(options.name)(parameters, **arguments(options))
+    """Return the optimizer, with a group of parameters for each setting.
+
+    Args:
+        parameters: what is trained, by name.
+        options: of the optimizer.
+        settings: of each parameter; None for the run's own.
+        allow: see `trust.target`.
+    """
+    usual = Setting(options.lr, options.weight_decay)
+    groups = grouped(parameters, settings or dict.fromkeys(parameters, usual))
+    make = optimizer_class(options, allow)
+    return make(
+        [
+            {"params": [parameters[name] for name in names], **arguments(options, one, allow)}
+            for one, names in groups.items()
+        ],
+        **arguments(options, usual, allow),  # which the class looks at, unlike those of groups
+    )
 
 
-def moments(options: SGD | Adam) -> int:
-    """Return how many numbers the optimizer keeps for each parameter."""
-    return 2 if isinstance(options, Adam) else int(options.momentum > 0)
+def grouped(names: Iterable[str], settings: Mapping[str, Setting]) -> dict[Setting, list[str]]:
+    """Return parameters by what they are trained with, in the order of an optimizer's groups."""
+    groups: dict[Setting, list[str]] = {}
+    for name in names:
+        groups.setdefault(settings[name], []).append(name)
+    return groups
+
+
+def require_optimizer(
+    options: Optimizer, where: str, adapted: AdaptedModel | None, allow: Sequence[str] = ()
+) -> None:
+    """Refuse an optimizer that cannot train what a strategy trains.
+
+    Args:
+        options: of the optimizer.
+        where: its place in the configuration.
+        adapted: the model, on the meta device; None where it is not known.
+        allow: see `trust.target`.
+
+    Raises:
+        ConfigError: there is no such class, it is none of an optimizer, an option of it is wrong,
+            no parameter has a role, or the class does not take these parameters.
+    """
+    make = _bound(options, where, allow)
+    named = f"{where}._target_={options.target}"
+    decays = {
+        f"{where}.weight_decay": options.weight_decay,
+        **{f"{where}.roles.{r}.weight_decay": of.weight_decay for r, of in options.roles.items()},
+    }
+    for option, decay in decays.items():
+        if decay and not _takes(make.func, "weight_decay"):
+            raise ConfigError(f"{option}={decay:g}: {options.target} has none; 0 is allowed")
+    if adapted is not None:
+        require_roles(options, where, chain.from_iterable(roles_of(adapted).values()))
+    try:
+        moments(options, allow)
+        if adapted is not None:
+            make_optimizer(adapted.trainable(), options, settings_of(adapted, options), allow=allow)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"{named} cannot train this: {first_line(error)}") from None
+
+
+def require_roles(options: Optimizer, where: str, roles: Iterable[str]) -> None:
+    """Refuse roles that no trained parameter has.
+
+    Args:
+        options: of the optimizer.
+        where: its place in the configuration.
+        roles: that trained parameters have.
+
+    Raises:
+        ConfigError: the options name another one.
+    """
+    known = list(dict.fromkeys(roles))
+    for role in options.roles:
+        if role not in known:
+            raise ConfigError(
+                f"{where}.roles.{role}: no parameter that is trained has this role; "
+                f"{allowed(role, known)}"
+            )
+
+
+def moments(options: Optimizer, allow: Sequence[str] = ()) -> int:
+    """Return how many numbers the optimizer keeps for each parameter, rounded down."""
+    return _moments(options.target, json.dumps(options.own, sort_keys=True), tuple(allow))
 
 
 @cache
-def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
-    """Return torch's class of an optimizer, but for what loads torch's compiler.
+def _moments(target: str, own: str, allow: tuple[str, ...]) -> int:
+    bound = _bound_to(target, own, "optimizer", allow)
+    weight = nn.Parameter(torch.ones(4, 4))
+    optimizer = without_compiler(bound.func)([weight], lr=1e-3, **bound.keywords)
 
-    torch keeps its compiler out of these methods by loading it at the first call, which takes as
-    long as a small model trains; nothing here compiles an optimizer.
-    """
-    original = _CLASSES[name]
-    plain = {
-        "add_param_group": inspect.unwrap(original.add_param_group),
-        "step": torch.no_grad()(inspect.unwrap(original.step)),
-    }
-    return type(original.__name__, (original,), plain)
+    def loss() -> float:
+        weight.grad = torch.ones_like(weight)
+        return 1.0
 
-
-def arguments(options: SGD | Adam) -> dict[str, Any]:
-    """Return what one group of parameters is trained with, as torch names it."""
-    common = {"lr": options.lr, "weight_decay": options.weight_decay}
-    if isinstance(options, SGD):
-        return common | {"momentum": options.momentum, "nesterov": options.nesterov}
-    return common | {"betas": tuple(options.betas), "eps": options.eps}
+    loss()
+    optimizer.step(loss)
+    kept = (
+        value.numel()
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, Tensor) and value.ndim
+    )
+    return sum(kept) // weight.numel()
 
 
-def rate_at(step: int, total: int, options: SGD | Adam) -> float:
+def optimizer_class(
+    options: Optimizer, allow: Sequence[str] = ()
+) -> Callable[..., torch.optim.Optimizer]:
+    """Return the class of an optimizer."""
+    return without_compiler(_bound(options, "optimizer", allow).func)
+
+
+def arguments(options: Optimizer, setting: Setting, allow: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what one group of parameters is trained with, as its class names it."""
+    bound = _bound(options, "optimizer", allow)
+    shared = setting._asdict()
+    if not _takes(bound.func, "weight_decay"):
+        del shared["weight_decay"]
+    return shared | bound.keywords
+
+
+def takes_fused(options: Optimizer, allow: Sequence[str] = ()) -> bool:
+    """Say whether an optimizer's class has a step that is one kernel."""
+    return _takes(_bound(options, "optimizer", allow).func, "fused")
+
+
+def rate_at(step: int, total: int, options: Optimizer) -> float:
     """Return the share of the peak learning rate at a step.
 
-    A linear rise over the first `warmup` share of the steps, then constant, or a fall to zero at
-    the last step, linear or along half a cosine.
+    A linear rise over the first `warmup` share of the steps, then the schedule's shape.
 
     Args:
         step: steps done so far, from 0.
@@ -71,22 +213,74 @@ def rate_at(step: int, total: int, options: SGD | Adam) -> float:
     if step < warm:
         return (step + 1) / warm
     progress = min((step - warm) / max(total - warm, 1), 1.0)
-    match options.schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * progress))
-        case "linear":
-            return 1 - progress
-        case _:
-            return 1.0
+    return SHAPES[options.schedule](progress)
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, total: int, options: SGD | Adam) -> LambdaLR:
+def make_schedule(optimizer: torch.optim.Optimizer, total: int, options: Optimizer) -> LambdaLR:
     """Return the schedule of warm-up and fall, to be stepped after every batch."""
     return LambdaLR(optimizer, lambda step: rate_at(step, total, options))
 
 
-def make_plateau(optimizer: torch.optim.Optimizer, options: SGD | Adam) -> ReduceLROnPlateau | None:
+def make_plateau(optimizer: torch.optim.Optimizer, options: Optimizer) -> ReduceLROnPlateau | None:
     """Return the schedule that follows the validation loss, stepped after every epoch."""
-    if options.schedule != "plateau":
+    if options.schedule != PLATEAU:
         return None
     return ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=options.plateau_patience)
+
+
+def _bound(
+    options: Optimizer, where: str = "optimizer", allow: Sequence[str] = ()
+) -> partial[torch.optim.Optimizer]:
+    """Return the class of an optimizer with its own options, checked.
+
+    Raises:
+        ConfigError: there is no such class, or an option is wrong.
+    """
+    own = json.dumps(options.own, sort_keys=True)
+    return _bound_to(options.target, own, where, tuple(allow))
+
+
+@cache
+def _bound_to(
+    target: str, own: str, where: str, allow: tuple[str, ...]
+) -> partial[torch.optim.Optimizer]:
+    node = {"_target_": target, **json.loads(own)}
+    make = trusted_target(target, where, allow)
+    usual = {name: one.default for name, one in inspect.signature(make).parameters.items()}
+    bound = prepared(
+        node,
+        where,
+        supplied=("params", "lr"),
+        perhaps=("weight_decay", *NO_OPTIONS),
+        allow=allow,
+        # Adafactor's eps, for one, is two numbers.
+        narrower={
+            name: domain
+            for name, domain in _NARROWER.items()
+            if isinstance(usual.get(name), tuple) == (name == "betas")
+        },
+    )
+    return cast(partial[torch.optim.Optimizer], bound)
+
+
+@cache
+def _takes(make: Callable[..., Any], argument: str) -> bool:
+    return argument in inspect.signature(make).parameters
+
+
+@cache
+def without_compiler(original: Callable[..., Any]) -> Callable[..., torch.optim.Optimizer]:
+    """Return torch's class of an optimizer, but for what loads torch's compiler.
+
+    torch keeps its compiler out of these methods by loading it at the first call, which takes as
+    long as a small model trains; nothing here compiles an optimizer. What is not torch's is left
+    as it is.
+    """
+    if not (inspect.isclass(original) and original.__module__.startswith("torch.")):
+        return original
+    torchs = cast("type[torch.optim.Optimizer]", original)
+    plain = {
+        "add_param_group": inspect.unwrap(torchs.add_param_group),
+        "step": torch.no_grad()(inspect.unwrap(torchs.step)),
+    }
+    return type(torchs.__name__, (torchs,), plain)

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.config.schema import SGD, Adam
-
-WARM_UP_STEPS = 10
-"""Steps left out of the throughput: allocators fill, kernels are chosen, code is compiled."""
+from adapterlab.config.optimizers import Optimizer
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Takes the number of an epoch, from 1, and its metrics."""
@@ -57,7 +54,7 @@ class TrainingDivergedError(AdapterLabError):
     exit_code = 1
 
 
-def require_finite(metrics: Mapping[str, float], epoch: int, options: SGD | Adam) -> None:
+def require_finite(metrics: Mapping[str, float], epoch: int, options: Optimizer) -> None:
     """Refuse to go on from an epoch whose losses are no numbers.
 
     Raises:
@@ -74,6 +71,11 @@ def require_finite(metrics: Mapping[str, float], epoch: int, options: SGD | Adam
 def last_checkpoint(folder: Path) -> Path:
     """Return the checkpoint in `folder` that a training alone goes on from."""
     return folder / "last.ckpt"
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in `folder` of the best epoch of a training alone."""
+    return folder / "best.ckpt"
 
 
 def now(device: torch.device) -> float:

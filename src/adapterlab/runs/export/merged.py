@@ -14,8 +14,9 @@ from torch import nn
 from adapterlab.adapters import merge
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
+from adapterlab.config.domains import Count, NotNegative
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import CheckpointBase, Config, Count, NotNegative
+from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import AnyBatches
 from adapterlab.runs.check import make_strategy

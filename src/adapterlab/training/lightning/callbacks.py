@@ -1,87 +1,64 @@
-"""Callbacks: what a resumed run must not forget, throughput without warm-up, and progress."""
+"""Callbacks: the files of a training alone and its end, throughput, and progress."""
 
 import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm.auto import tqdm
 
 from adapterlab.training.lightning.imported import pl
-from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, last_checkpoint, now
+from adapterlab.training.outcome import LabelledBatch, best_checkpoint, last_checkpoint
+from adapterlab.training.standing import Standing
+from adapterlab.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
 
-class Stopping(pl.callbacks.EarlyStopping):
-    """Early stopping that stands: a run that had stopped trains no further when it is resumed."""
+class Keeping(pl.callbacks.Checkpoint):
+    """The best epoch's checkpoint, every epoch the last one to go on from, and an early end.
+
+    Args:
+        folder: for both.
+        patience: epochs without a better one after which the training ends; None for no such end.
+    """
+
+    def __init__(self, folder: Path, patience: int | None) -> None:
+        self.folder, self.patience = folder, patience
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Stop again where the patience was used up before the interruption."""
-        if self.wait_count >= self.patience:
+        """Stop again where the patience was used up before an interruption."""
+        self._stop_if_over(trainer, module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save both, the last one last: where it is from, the best is that of its history."""
+        if module.is_best:
+            trainer.save_checkpoint(best_checkpoint(self.folder))
+        trainer.save_checkpoint(last_checkpoint(self.folder))
+        self._stop_if_over(trainer, module)
+
+    def _stop_if_over(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert trainer.max_epochs is not None
+        if cast(Standing, module.standing).is_over(trainer.max_epochs, self.patience):
             trainer.should_stop = True
 
 
-class Checkpoints(pl.callbacks.ModelCheckpoint):
-    """The best epoch's checkpoint, and every epoch the last one, to go on from.
+class Clock(pl.Callback):
+    """Lets a throughput's clock run while steps are taken.
 
-    With `save_last`, Lightning 2.6 writes the last one only together with a new best. It also
-    forgets what was best when the folder has been moved while a run was interrupted.
+    Args:
+        throughput: what is measured.
     """
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Save both, the last one last: it says which is best."""
-        super().on_train_epoch_end(trainer, module)
-        trainer.save_checkpoint(last_checkpoint(Path(str(self.dirpath))))
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best so far, in the folder as it is called now."""
-        here = Path(str(self.dirpath))
-
-        def moved(path: str) -> str:
-            return str(here / Path(path).name) if path else path
-
-        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        scores = state_dict["best_k_models"]
-        super().load_state_dict(
-            state_dict
-            | {name: moved(state_dict[name]) for name in paths}
-            | {"best_k_models": {moved(path): score for path, score in scores.items()}}
-            | {"dirpath": self.dirpath}
-        )
-
-
-class Throughput(pl.Callback):
-    """Measure training samples a second, without warm-up and without validation.
-
-    Attributes:
-        samples_per_second: None where it was not measured.
-        why: the reason then.
-    """
-
-    def __init__(self) -> None:
-        self._steps = 0
-        self._samples = 0
-        self._seconds = 0.0
-        self._since: float | None = None
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Samples a second over all steps after the warm-up."""
-        return self._samples / self._seconds if self._samples else None
-
-    @property
-    def why(self) -> str:
-        """Why there is no figure."""
-        return f"the training has no more than the {WARM_UP_STEPS} steps of warm-up"
+    def __init__(self, throughput: Throughput) -> None:
+        self.throughput = throughput
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: LabelledBatch, batch_idx: int
     ) -> None:
-        """Start the clock after the warm-up, and after each pause."""
-        if self._since is None and self._steps >= WARM_UP_STEPS:
-            self._since = now(module.device)
+        """Start it after the warm-up, and after each pause."""
+        self.throughput.begin_step(module.device)
 
     def on_train_batch_end(
         self,
@@ -92,13 +69,9 @@ class Throughput(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Count the batch, and stop the clock after the epoch's last."""
-        self._steps += 1
-        if self._since is None:
-            return
-        self._samples += len(batch.labels)
+        self.throughput.end_step(len(batch.labels))
         if trainer.is_last_batch:
-            self._seconds += now(module.device) - self._since
-            self._since = None
+            self.throughput.pause(module.device)
 
 
 class Progress(pl.Callback):

@@ -1,19 +1,26 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.config.optimizers import Optimizer
 from adapterlab.training.lightning.imported import pl
-from adapterlab.training.optimizers import make_optimizer, make_plateau, make_schedule
-from adapterlab.training.outcome import LabelledBatch, Report, require_finite
+from adapterlab.training.optimizers import (
+    make_optimizer,
+    make_plateau,
+    make_schedule,
+    settings_of,
+)
+from adapterlab.training.outcome import LabelledBatch, Report
+from adapterlab.training.standing import Standing, metrics_of
 from adapterlab.training.tally import Tally
 
 
@@ -30,11 +37,14 @@ class Classifier(pl.LightningModule):
         optimizer: its options.
         label_smoothing: share of the target spread over all classes; in training only.
         seed: of everything drawn while training.
+        select_on: the metric on validation that the best epoch is the best in.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
         compile: run the model through torch.compile.
+        allow: whose code may be the optimizer's, see `config.trust.target`.
 
     Attributes:
-        history: metrics by epoch, from 1; kept in checkpoints.
+        standing: how far the training has come; its history is kept in checkpoints.
+        is_best: whether the last epoch is the best so far.
     """
 
     strict_loading = False
@@ -43,12 +53,14 @@ class Classifier(pl.LightningModule):
         self,
         model: AdaptedModel,
         num_classes: int,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         *,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        select_on: str = "accuracy",
         report: Report | None = None,
         compile: bool = False,
+        allow: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -56,7 +68,11 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.report = report
-        self.history: dict[int, dict[str, float]] = {}
+        self._adds = model.strategy.uses("extra_loss")
+        self._looks = model.strategy.uses("after_backward")
+        self.allow = allow
+        self.select_on = select_on
+        self.standing, self.is_best = Standing(), False
         self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
         self._plateau_state: dict[str, Any] | None = None
@@ -67,14 +83,18 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Set up the optimizer over what the strategy trains, and the schedule."""
-        self.optimizer = make_optimizer(self._trained(), self.options)
+        settings = settings_of(self.model, self.options)
+        self.optimizer = make_optimizer(
+            self.model.trainable(), self.options, settings, allow=self.allow
+        )
+        self._first_rate = float(self.optimizer.param_groups[0]["lr"])
+        self._total = int(self.trainer.estimated_stepping_batches)
         self.plateau = make_plateau(self.optimizer, self.options)
         if self.plateau is not None:
             if self._plateau_state is not None:
                 self.plateau.load_state_dict(self._plateau_state)
             return self.optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = make_schedule(self.optimizer, total, self.options)
+        schedule = make_schedule(self.optimizer, self._total, self.options)
         return [self.optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_epoch_start(self) -> None:
@@ -89,7 +109,18 @@ class Classifier(pl.LightningModule):
         logits = self(batch.inputs)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         self.train_tally.add(logits, batch.labels, loss)
+        if self._adds:
+            # In the parameters' own precision, as in a pack.
+            with torch.autocast(logits.device.type, enabled=False):
+                extra = self.model.strategy.extra_loss(self._moment())
+            loss = loss if extra is None else loss + extra
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the method look at the gradients, which no scaling is left in and no clipping."""
+        if self._looks:
+            with torch.no_grad():
+                self.model.strategy.after_backward(self._moment(with_gradients=True))
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -106,22 +137,17 @@ class Classifier(pl.LightningModule):
         This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
         Lightning would step a plateau schedule after, and a resumed run would miss that step.
         """
-        epoch = self.current_epoch + 1
-        metrics = {f"train/{name}": v for name, v in self.train_tally.compute().items()}
-        metrics |= {f"val/{name}": v for name, v in self.val_tally.compute().items()}
-        metrics["train/lr"] = self.optimizer.param_groups[0]["lr"]
-        require_finite(metrics, epoch, self.options)
-        self.log_dict(metrics)
-        self.history[epoch] = metrics
+        metrics = metrics_of(self.train_tally.compute(), self.val_tally.compute(), self._rate())
+        self.is_best = self.standing.take(metrics, self.select_on, self.options)
         if self.plateau is not None:
             self.plateau.step(metrics["val/loss"])
         if self.report is not None:
-            self.report(epoch, metrics)
+            self.report(self.standing.epochs, metrics)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, the history and the plateau's state."""
         checkpoint["state_dict"] = self.saved_state()
-        checkpoint["history"] = self.history
+        checkpoint["history"] = self.standing.history
         checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
 
     def saved_state(self) -> dict[str, Tensor]:
@@ -130,8 +156,24 @@ class Classifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up history and plateau where they were."""
-        self.history = checkpoint["history"]
+        self.standing = Standing.after(checkpoint["history"], self.select_on)
         self._plateau_state = checkpoint["plateau"]
 
-    def _trained(self) -> Iterator[nn.Parameter]:
-        return iter(self.model.trainable().values())
+    def _moment(self, *, with_gradients: bool = False) -> Moment:
+        parameters = self.model.trainable()
+        return Moment(
+            step=self.trainer.global_step,
+            total=self._total,
+            parameters=parameters,
+            gradients={
+                name: parameter.grad
+                for name, parameter in parameters.items()
+                if with_gradients and parameter.grad is not None
+            },
+            frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
+        )
+
+    def _rate(self) -> float:
+        """Return the learning rate of parameters whose role has none of its own."""
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return rate * (self.options.lr / self._first_rate)

@@ -14,13 +14,15 @@ from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
 from adapterlab.training.checkpoints import loaded, require_same, restoring, whole
+from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
-from adapterlab.training.lightning.callbacks import Checkpoints, Progress, Stopping, Throughput
+from adapterlab.training.lightning.callbacks import Clock, Keeping, Progress
 from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import pl
-from adapterlab.training.outcome import Report, Training, last_checkpoint
+from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
+from adapterlab.training.throughput import Throughput
 
 
 def fit(
@@ -63,47 +65,31 @@ def fit(
         config.optimizer,
         label_smoothing=config.label_smoothing,
         seed=stream(config.init_seed, "training"),
+        select_on=config.select_on,
         report=report_all,
         compile=config.hardware.compile,
+        allow=config.allow_targets,
     )
-    monitor, mode = f"val/{config.select_on}", "min" if config.select_on == "loss" else "max"
-    checkpoints = Checkpoints(
-        dirpath=folder,
-        filename="best",
-        monitor=monitor,
-        mode=mode,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    callbacks: list[pl.Callback] = [progress, throughput, checkpoints]
-    if config.early_stopping is not None:
-        stopping = Stopping(
-            monitor,
-            mode=mode,
-            patience=config.early_stopping,
-            check_on_train_epoch_end=True,
-            # It looks at a float32, in which a large loss is infinite; `require_finite` is exact.
-            check_finite=False,
-        )
-        callbacks.append(stopping)
     trainer = make_trainer(
         device,
         max_epochs=config.epochs,
         gradient_clip_val=config.optimizer.clip_norm,
-        callbacks=callbacks,
+        callbacks=[progress, Clock(throughput), Keeping(folder, config.early_stopping)],
         default_root_dir=folder,
     )
     last = whole(last_checkpoint(folder), module.saved_state())
     start = time.perf_counter()
+    if last is None:
+        set_first_values(config, model, data, device)
     with interrupts(), restoring(last, lambda: progress.began):
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
     seconds = time.perf_counter() - start
-    best_path = Path(checkpoints.best_model_path)
+    best_path = best_checkpoint(folder)
     best = loaded(best_path)
     require_same(best.get("state_dict"), module.saved_state(), best_path)
     module.load_state_dict(best["state_dict"], strict=False)
     return Training(
-        history=module.history,
+        history=module.standing.history,
         best_epoch=best["epoch"] + 1,
         seconds=seconds,
         samples_per_second=throughput.samples_per_second,
@@ -153,6 +139,7 @@ def quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*callbacks used to create the checkpoint.*",  # of before, which kept less by itself
         ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
     ):
         warnings.filterwarnings("ignore", message)

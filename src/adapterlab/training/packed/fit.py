@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.checkpoints import restoring
+from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
 from adapterlab.training.outcome import Training
-from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane, lane_checkpoint
+from adapterlab.training.packed.begun_alone import gone_on_from
+from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane
 from adapterlab.training.packed.trainer import OnStep, PackTrainer
 
 
@@ -65,17 +67,21 @@ def fit_pack(
         on_step: called after every step with the number of lanes that took it.
     """
     progress = [lane.progress if lane else LaneProgress() for lane in saved]
+    start = time.perf_counter()
+    for task, own, before in zip(tasks, progress, saved, strict=True):
+        if before is None:
+            with own.alone(), own.taking_time():
+                set_first_values(task.config, task.model, data, device)
     active = [i for i, lane in enumerate(progress) if not lane.has_ended(tasks[i].config)]
     seconds, rate = 0.0, None
     if active:
-        start = time.perf_counter()
         seeds = [tasks[i].config.order_seed for i in active]
         orders = sorted(set(seeds))
         pack = PackedModel([tasks[i].model for i in active], [orders.index(s) for s in seeds])
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
-        checkpoint = lane_checkpoint(tasks[active[0]].folder) if going_on else None
+        checkpoint = gone_on_from(tasks[active[0]].folder) if going_on else None
         with restoring(checkpoint, lambda: False):
             trainer = PackTrainer(
                 pack.to(device.torch).train(),

@@ -1,20 +1,20 @@
 """What becomes of a lane while its pack trains: its history, its best epoch, its end."""
 
-import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.files import write_torch
 from adapterlab.config.schema import Config
 from adapterlab.training.checkpoints import damaged, loaded, require_history, require_same
-from adapterlab.training.outcome import Report, TrainingDivergedError, require_finite
+from adapterlab.training.outcome import Report, TrainingDivergedError
+from adapterlab.training.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,17 @@ class LaneTask:
 
 
 @dataclass
-class LaneProgress:
+class LaneProgress(Standing):
     """How far a lane has come, and what it goes on from.
 
     Attributes:
-        epochs: that are done.
-        history: metrics by epoch, from 1.
-        best_epoch: the first of the epochs that validation likes best; 0 before there is one.
-        best_state: trained parameters after that epoch.
-        waited: epochs since.
+        best_state: trained parameters after the best epoch.
         seconds: the lane's share of its packs' time: each epoch's, divided among its lanes.
         error: why the lane was given up, None otherwise.
         resumed: whether an earlier process trained part of it.
     """
 
-    epochs: int = 0
-    history: dict[int, dict[str, float]] = field(default_factory=dict)
-    best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
-    waited: int = 0
     seconds: float = 0.0
     error: Exception | None = None
     resumed: bool = False
@@ -66,45 +58,37 @@ class LaneProgress:
         except Exception as error:
             self.error = error
 
+    @contextmanager
+    def taking_time(self) -> Iterator[None]:
+        """Count the time of what is done for this lane only."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
     def end_epoch(
         self, task: LaneTask, metrics: dict[str, float], state: Mapping[str, Tensor]
     ) -> None:
-        """Take in an epoch, as Lightning's callbacks for a run alone do.
+        """Take in an epoch; one that diverged is the lane's error.
 
         Args:
             task: of the lane.
             metrics: of the epoch.
             state: trained parameters after it; copied if they are the best.
         """
-        epoch = self.epochs + 1
         try:
-            require_finite(metrics, epoch, task.config.optimizer)
+            best = self.take(metrics, task.config.select_on, task.config.optimizer)
         except TrainingDivergedError as error:
             self.error = error
             return
-        self.epochs, self.history[epoch] = epoch, metrics
-        better = self._is_better(task.config.select_on, epoch)
-        if better or not self.best_epoch:
-            self.best_epoch = epoch
+        if best:
             self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
-        self.waited = 0 if better else self.waited + 1
-        task.report(epoch, metrics)
+        task.report(self.epochs, metrics)
 
     def has_ended(self, config: Config) -> bool:
         """Say whether there is nothing left to train."""
-        patience = math.inf if config.early_stopping is None else config.early_stopping
-        return self.error is not None or self.epochs >= config.epochs or self.waited >= patience
-
-    def _is_better(self, select_on: str, epoch: int) -> bool:
-        def score(number: int) -> np.float32:
-            # In the precision that Lightning logs and compares in, and from what it begins with:
-            # a first loss that is infinite in it is no better.
-            worst = math.inf if select_on == "loss" else -math.inf
-            with np.errstate(over="ignore"):
-                return np.float32(self.history[number][f"val/{select_on}"] if number else worst)
-
-        new, best = score(epoch), score(self.best_epoch)
-        return bool(new < best if select_on == "loss" else new > best)
+        return self.error is not None or self.is_over(config.epochs, config.early_stopping)
 
 
 def lane_checkpoint(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """One optimizer for all lanes of a pack, each with its own options, schedule and state."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -8,10 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from adapterlab.config.schema import SGD, Adam
+from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.schedules import PLATEAU
 from adapterlab.packing import PackedModel
 from adapterlab.packing.layers import LaneModule
-from adapterlab.training.optimizers import arguments, make_plateau, optimizer_class, rate_at
+from adapterlab.training.optimizers import (
+    Setting,
+    arguments,
+    make_plateau,
+    optimizer_class,
+    rate_at,
+    takes_fused,
+    without_compiler,
+)
+
+_Place = tuple[str, LaneModule, str]
+"""A stacked parameter: the name of its module, the module, and its own name there."""
 
 LaneState = dict[str, dict[str, Tensor]]
 """What an optimizer remembers of a lane: tensors by parameter's name and by torch's key."""
@@ -20,13 +33,16 @@ LaneState = dict[str, dict[str, Tensor]]
 class LaneOptimizer:
     """Torch's own optimizer over the stacked parameters of a pack.
 
-    Adjacent lanes of equal options are one group of parameters, a view of their part of each
-    stacked parameter. An update is element by element, so a lane's does not depend on the others.
+    Adjacent lanes of equal options are one group of parameters for each setting, a view of their
+    part of each stacked parameter. An update must be element by element, so that a lane's does not
+    depend on the others; `training.packed.trial` finds out whether it is.
 
     Args:
         pack: whose lanes are trained.
-        options: of each lane; all of one optimizer.
+        options: of each lane; all of one class.
+        settings: what each lane's parameters are trained with, by name.
         total: steps of the whole training, for the schedules.
+        allow: whose code may be the optimizer's, see `config.trust.target`.
         steps: steps that have been taken, when a training goes on.
         states: what a training goes on from, one of each lane; see `lane_state`.
     """
@@ -34,14 +50,17 @@ class LaneOptimizer:
     def __init__(
         self,
         pack: PackedModel,
-        options: Sequence[SGD | Adam],
+        options: Sequence[Optimizer],
+        settings: Sequence[Mapping[str, Setting]],
         total: int,
         *,
+        allow: Sequence[str] = (),
         steps: int = 0,
         states: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.pack, self.options, self.total, self.steps = pack, list(options), total, steps
-        self.plateaus = [_Plateau(one) for one in options]
+        self.settings, self.allow = list(settings), allow
+        self.plateaus = [_Plateau(*one) for one in zip(options, settings, strict=True)]
         self._named = list(_named(pack))
         self._parameters = [getattr(module, own) for _, module, own in self._named]
         self._build()
@@ -53,11 +72,10 @@ class LaneOptimizer:
     def step(self) -> None:
         """Clip each lane's gradient, set each lane's rate, and update; then drop the gradients."""
         self._clip()
-        for group, lanes, pieces in zip(
-            self.torch.param_groups, self._runs, self._pieces, strict=True
-        ):
-            group["lr"] = self.rate(lanes.start)
-            for own, parameter, rows in zip(group["params"], self._parameters, pieces, strict=True):
+        for group, ours in zip(self.torch.param_groups, self._groups, strict=True):
+            group["lr"] = self._rate(ours.lanes.start, ours.peak)
+            for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True):
+                parameter = self._parameters[index]
                 if own is not parameter:
                     own.grad = parameter.grad[rows] if parameter.grad is not None else None
         self.torch.step()
@@ -66,11 +84,8 @@ class LaneOptimizer:
         self.steps += 1
 
     def rate(self, lane: int) -> float:
-        """Return the learning rate of a lane's next step."""
-        options = self.options[lane]
-        if options.schedule == "plateau":
-            return self.plateaus[lane].rate
-        return options.lr * rate_at(self.steps, self.total, options)
+        """Return the rate of a lane's next step, where a role has none of its own."""
+        return self._rate(lane, self.options[lane].lr)
 
     def end_epoch(self, validation_losses: Sequence[float]) -> None:
         """Let the lanes whose schedule follows the validation loss do so."""
@@ -81,6 +96,7 @@ class LaneOptimizer:
         """Go on with some of the lanes, of the pack as well."""
         states = [self._tensors(lane) for lane in lanes]
         self.options = [self.options[lane] for lane in lanes]
+        self.settings = [self.settings[lane] for lane in lanes]
         self.plateaus = [self.plateaus[lane] for lane in lanes]
         self.pack.keep(lanes)
         self._build()
@@ -90,25 +106,40 @@ class LaneOptimizer:
         """Return what a lane's training goes on from."""
         return {"tensors": self._tensors(lane), "plateau": self.plateaus[lane].state()}
 
+    def _rate(self, lane: int, peak: float) -> float:
+        """Return the rate of a lane's next step for parameters of a peak rate."""
+        options = self.options[lane]
+        if options.schedule == PLATEAU:
+            return self.plateaus[lane].rate(peak)
+        return peak * rate_at(self.steps, self.total, options)
+
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
-        self._runs = list(_runs(self.options))
-        self._pieces = [
-            [module.stacks[own].rows(run) for _, module, own in self._named] for run in self._runs
-        ]
-        parameters = self._parameters
+        self._groups: list[_Group] = []
         groups = []
-        for run, pieces in zip(self._runs, self._pieces, strict=True):
-            of_run = parameters
-            if len(self._runs) > 1:
-                of_run = [
-                    nn.Parameter(p.data[rows]) for p, rows in zip(parameters, pieces, strict=True)
-                ]
-            groups.append({"params": of_run, **arguments(self.options[run.start])})
-        fused = parameters[0].device.type in ("cpu", "cuda")
-        self.torch = optimizer_class(self.options[0].name)(groups, fused=fused)
+        runs = list(_runs(self.options, self.settings))
+        for lanes in runs:
+            options, settings = self.options[lanes.start], self.settings[lanes.start]
+            members: dict[Setting, list[int]] = {}
+            for index, (name, _, own) in enumerate(self._named):
+                members.setdefault(settings[f"{name}.{own}"], []).append(index)
+            for setting, indices in members.items():
+                places = [self._named[index] for index in indices]
+                rows = [module.stacks[own].rows(lanes) for _, module, own in places]
+                of_group = [self._parameters[index] for index in indices]
+                if len(runs) > 1:
+                    of_group = [
+                        nn.Parameter(p.data[part]) for p, part in zip(of_group, rows, strict=True)
+                    ]
+                self._groups.append(_Group(lanes, setting.lr, indices, rows))
+                groups.append({"params": of_group, **arguments(options, setting, self.allow)})
+        options, first = self.options[0], self._parameters[0]
+        usual = arguments(options, Setting(options.lr, options.weight_decay), self.allow)
+        if takes_fused(options, self.allow):
+            usual["fused"] = first.device.type in ("cpu", "cuda")
+        self.torch = optimizer_class(options, self.allow)(groups, **usual)
         limits = [options.clip_norm or float("inf") for options in self.options]
-        self._limits = parameters[0].new_tensor(limits)
+        self._limits = first.new_tensor(limits)
         self._unlimited = self._limits.isinf()
 
     @torch.no_grad()
@@ -130,46 +161,71 @@ class LaneOptimizer:
 
     def _tensors(self, lane: int) -> LaneState:
         """Copy a lane's part of torch's state, without padding."""
-        (index,) = (i for i, run in enumerate(self._runs) if run.start <= lane < run.stop)
-        first = self._runs[index].start
         copied: LaneState = {}
-        for (name, module, parameter), piece in zip(
-            self._named, self.torch.param_groups[index]["params"], strict=True
-        ):
-            copied[name] = {}
-            for key, tensor in self.torch.state[piece].items():
-                if not isinstance(tensor, Tensor):
-                    continue
-                if tensor.ndim:
-                    tensor = module.stacks[parameter].part(tensor, lane, first)
-                copied[name][key] = tensor.clone()
+        for (name, module, own), lanes, piece in self._states():
+            if lanes.start <= lane < lanes.stop:
+                copied[f"{name}.{own}"] = kept = {}
+                for key, tensor in self.torch.state[piece].items():
+                    if not isinstance(tensor, Tensor):
+                        continue
+                    if tensor.ndim:
+                        if tensor.shape != piece.shape:
+                            raise ValueError(f"its {key} is not of the shape of what it trains")
+                        tensor = module.stacks[own].part(tensor, lane, lanes.start)
+                    kept[key] = tensor.clone()
         return copied
 
     def _restore(self, states: Sequence[LaneState]) -> None:
         """Set torch's state from copies of the lanes' own."""
-        for run, group in zip(self._runs, self.torch.param_groups, strict=True):
-            for (name, module, parameter), piece in zip(self._named, group["params"], strict=True):
-                for key, tensor in states[run.start][name].items():
-                    if not tensor.ndim:
-                        self.torch.state[piece][key] = tensor.clone()
-                        continue
-                    stacked = torch.zeros_like(piece.data)
-                    for lane in range(run.start, run.stop):
-                        part = module.stacks[parameter].part(stacked, lane, run.start)
-                        part.copy_(states[lane][name][key])
-                    self.torch.state[piece][key] = stacked
+        for (name, module, own), lanes, piece in self._states():
+            full = f"{name}.{own}"
+            for key, tensor in states[lanes.start][full].items():
+                if not tensor.ndim:
+                    self.torch.state[piece][key] = tensor.clone()
+                    continue
+                stacked = torch.zeros_like(piece.data)
+                for lane in range(lanes.start, lanes.stop):
+                    part = module.stacks[own].part(stacked, lane, lanes.start)
+                    part.copy_(states[lane][full][key])
+                self.torch.state[piece][key] = stacked
+
+    def _states(self) -> Iterator[tuple[_Place, slice, nn.Parameter]]:
+        """Yield every tensor that torch's optimizer updates: where it is, and of which lanes."""
+        for group, ours in zip(self.torch.param_groups, self._groups, strict=True):
+            for index, piece in zip(ours.members, group["params"], strict=True):
+                yield self._named[index], ours.lanes, piece
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One of torch's groups of parameters.
+
+    Attributes:
+        lanes: that it is of.
+        peak: their learning rate, before schedules.
+        members: its parameters, as indices into all of the pack.
+        rows: what it has of each.
+    """
+
+    lanes: slice
+    peak: float
+    members: list[int]
+    rows: list[slice]
 
 
 class _Plateau:
     """A lane's own schedule that follows its validation loss; constant where it has none."""
 
-    def __init__(self, options: SGD | Adam) -> None:
-        self._rate = optimizer_class("sgd")([nn.Parameter(torch.zeros(()))], lr=options.lr)
-        self._schedule: ReduceLROnPlateau | None = make_plateau(self._rate, options)
+    def __init__(self, options: Optimizer, settings: Mapping[str, Setting]) -> None:
+        self._peaks = list(dict.fromkeys([options.lr, *(one.lr for one in settings.values())]))
+        self._rates = without_compiler(torch.optim.SGD)(
+            [{"params": nn.Parameter(torch.zeros(())), "lr": peak} for peak in self._peaks]
+        )
+        self._schedule: ReduceLROnPlateau | None = make_plateau(self._rates, options)
 
-    @property
-    def rate(self) -> float:
-        return float(self._rate.param_groups[0]["lr"])
+    def rate(self, peak: float) -> float:
+        """Return what has become of a peak rate."""
+        return float(self._rates.param_groups[self._peaks.index(peak)]["lr"])
 
     def step(self, loss: float) -> None:
         if self._schedule is not None:
@@ -178,27 +234,36 @@ class _Plateau:
     def state(self) -> dict[str, Any] | None:
         if self._schedule is None:
             return None
-        return {"rate": self.rate, "schedule": self._schedule.state_dict()}
+        rates = [self.rate(peak) for peak in self._peaks]
+        return {"rates": rates, "schedule": self._schedule.state_dict()}
 
     def load_state(self, state: Mapping[str, Any] | None) -> None:
         if self._schedule is not None and state is not None:
-            self._rate.param_groups[0]["lr"] = state["rate"]
+            # Lanes of before had one rate.
+            rates = state["rates"] if "rates" in state else [state["rate"]]
+            for group, rate in zip(self._rates.param_groups, rates, strict=True):
+                group["lr"] = rate
             self._schedule.load_state_dict(state["schedule"])
 
 
-def _named(pack: PackedModel) -> Iterator[tuple[str, LaneModule, str]]:
-    """Yield every stacked parameter: its name in the model, its module, its name there."""
+def _named(pack: PackedModel) -> Iterator[_Place]:
+    """Yield every stacked parameter."""
     for name, module in pack.lane_modules():
         for own in module.trained:
-            yield f"{name}.{own}", module, own
+            yield name, module, own
 
 
-def _runs(options: Sequence[SGD | Adam]) -> Iterator[slice]:
+def _runs(
+    options: Sequence[Optimizer], settings: Sequence[Mapping[str, Setting]]
+) -> Iterator[slice]:
     """Yield the adjacent lanes of equal options; lanes on a plateau stand alone."""
+
+    def told_apart(lane: int) -> tuple[object, ...]:
+        alone = options[lane].schedule == PLATEAU and lane
+        return options[lane], settings[lane], alone
+
     start = 0
-    for _, group in groupby(
-        enumerate(options), lambda pair: (pair[1], pair[1].schedule == "plateau" and pair[0])
-    ):
+    for _, group in groupby(range(len(options)), told_apart):
         size = len(list(group))
         yield slice(start, start + size)
         start += size

@@ -8,15 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adapterlab.adapters.hooks import Moment
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
-from adapterlab.training.outcome import WARM_UP_STEPS, LabelledBatch, now
+from adapterlab.training.optimizers import settings_of
+from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
+from adapterlab.training.standing import metrics_of
 from adapterlab.training.tally import LaneTally
+from adapterlab.training.throughput import Throughput
 
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
@@ -56,13 +60,15 @@ class PackTrainer:
     ) -> None:
         self.pack, self.tasks, self.progress, self.data = pack, list(tasks), list(progress), data
         self.num_classes, self.device, self.on_step = num_classes, device, on_step
-        self._samples, self._sampling_seconds = 0, 0.0
-        self._taken = 0
+        self._throughput = Throughput()
         self._epoch = progress[0].epochs
+        self._find_hooks()
         options = [task.config.optimizer for task in tasks]
         self._optimizer = LaneOptimizer(
             pack,
             options,
+            [settings_of(task.model, task.config.optimizer) for task in tasks],
+            allow=tasks[0].config.allow_targets,
             total=data.steps * tasks[0].config.epochs,
             steps=data.steps * self._epoch,
             states=optimizer_states,
@@ -71,7 +77,7 @@ class PackTrainer:
     @property
     def samples_per_second(self) -> float | None:
         """Of all lanes together, without warm-up and validation; None where it was not measured."""
-        return self._samples / self._sampling_seconds if self._samples else None
+        return self._throughput.samples_per_second
 
     def train(self) -> None:
         """Train until all lanes have ended."""
@@ -92,19 +98,14 @@ class PackTrainer:
         tally = self._tally()
         orders = sorted({task.config.order_seed for task in self.tasks})
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
-        since: float | None = None
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
             end_if_signalled()
-            if since is None and self._taken >= WARM_UP_STEPS:
-                since = now(self.device.torch)
+            self._throughput.begin_step(self.device.torch)
             labels = batch.labels.view(len(orders), -1)
             self._step(batch.inputs, labels[of_lanes], tally)
-            self._taken += 1
-            if since is not None:
-                self._samples += labels.shape[1] * self.pack.count
+            self._throughput.end_step(labels.shape[1] * self.pack.count)
             self.on_step(self.pack.count)
-        if since is not None:
-            self._sampling_seconds += now(self.device.torch) - since
+        self._throughput.pause(self.device.torch)
         return tally.compute()
 
     def _step(self, inputs: Any, labels: Tensor, tally: LaneTally) -> None:
@@ -113,8 +114,31 @@ class PackTrainer:
             logits = self.pack(inputs, labels.shape[1])
             losses = _losses(logits, labels, self.tasks[0].config.label_smoothing)
         tally.add(logits, labels, losses)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        loss = losses.sum()
+        for lane, strategy in self._adding:
+            if (extra := strategy.extra_loss(self._moment(lane))) is not None:
+                loss = loss + extra
+        loss.backward()  # type: ignore[no-untyped-call]
+        for lane, strategy in self._looking:
+            with torch.no_grad():
+                strategy.after_backward(self._moment(lane, with_gradients=True))
         self._optimizer.step()
+
+    def _find_hooks(self) -> None:
+        """Remember which lanes have a way of training of their own; most packs have none."""
+        strategies = [(lane, task.model.strategy) for lane, task in enumerate(self.tasks)]
+        self._adding = [one for one in strategies if one[1].uses("extra_loss")]
+        self._looking = [one for one in strategies if one[1].uses("after_backward")]
+
+    def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
+        """Return a lane's step, as a run alone has it."""
+        return Moment(
+            step=self._optimizer.steps,
+            total=self._optimizer.total,
+            parameters=self.pack.lane_parameters(lane),
+            gradients=self.pack.lane_gradients(lane) if with_gradients else {},
+            frozen=self.pack.lane_frozen(lane),
+        )
 
     @torch.inference_mode()
     def _validate(self) -> list[dict[str, float]]:
@@ -141,9 +165,7 @@ class PackTrainer:
         """Tell every lane how its epoch went, save it, and go on with those that have not ended."""
         lanes = range(self.pack.count)
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
-            metrics = {f"train/{name}": value for name, value in train[lane].items()}
-            metrics |= {f"val/{name}": value for name, value in validation[lane].items()}
-            metrics["train/lr"] = self._optimizer.rate(lane)
+            metrics = metrics_of(train[lane], validation[lane], self._optimizer.rate(lane))
             progress.seconds += seconds / self.pack.count
             with progress.alone():
                 progress.end_epoch(task, metrics, self.pack.lane_state(lane))
@@ -161,6 +183,7 @@ class PackTrainer:
             self._optimizer.keep(going_on)
         self.tasks = [self.tasks[lane] for lane in going_on]
         self.progress = [self.progress[lane] for lane in going_on]
+        self._find_hooks()
 
     def _tally(self) -> LaneTally:
         return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)

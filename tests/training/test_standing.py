@@ -1,0 +1,68 @@
+"""Where a training stands: best epoch, patience, end; the same for both loops."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_roles import OPTIONS
+
+from adapterlab.training.outcome import TrainingDivergedError
+from adapterlab.training.standing import Standing, metrics_of
+
+
+def epochs(values: list[float], select_on: str) -> list[dict[str, float]]:
+    metrics: list[dict[str, Any]] = [
+        {"train/loss": 1.0, "val/loss": 1.0, f"val/{select_on}": value} for value in values
+    ]
+    return metrics
+
+
+# (metric, its values, the best epoch, epochs since)
+CASES: dict[str, tuple[str, list[float], int, int]] = {
+    "the highest": ("accuracy", [0.5, 0.7, 0.6], 2, 1),
+    "the lowest loss": ("loss", [0.5, 0.7, 0.4], 3, 0),
+    "the first of equal ones": ("macro_f1", [0.5, 0.7, 0.7, 0.7], 2, 2),
+    "what no float32 shows is no difference": ("accuracy", [0.5, 0.5 + 1e-9], 1, 1),
+    "a loss beyond float32 comes first and is no better": ("loss", [1e300, 1e299, 2.0], 3, 0),
+    "and nothing is": ("loss", [1e300, 1e299], 1, 2),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_best_epoch(case: str) -> None:
+    select_on, values, best, waited = CASES[case]
+    standing = Standing()
+    for metrics in epochs(values, select_on):
+        standing.take(metrics, select_on, OPTIONS)
+    assert (standing.epochs, standing.best_epoch, standing.waited) == (len(values), best, waited)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.sampled_from(["accuracy", "loss"]))
+def test_a_history_tells_all_of_it(values: list[float], select_on: str) -> None:
+    standing, bests = Standing(), []
+    for metrics in epochs(values, select_on):
+        if standing.take(metrics, select_on, OPTIONS):
+            bests.append(standing.epochs)
+    assert Standing.after(standing.history, select_on) == standing
+    assert bests == ([] if not values else sorted(set(bests)))
+    assert (bests or [0])[-1] == standing.best_epoch
+
+
+def test_the_end() -> None:
+    standing = Standing(epochs=3, waited=2)
+    assert [standing.is_over(epochs, None) for epochs in (4, 3)] == [False, True]
+    assert [standing.is_over(9, patience) for patience in (3, 2, 1)] == [False, True, True]
+
+
+def test_an_epoch_that_diverged_is_not_taken_in() -> None:
+    standing = Standing()
+    with pytest.raises(TrainingDivergedError, match="train/loss is nan in epoch 1"):
+        standing.take({"train/loss": float("nan"), "val/loss": 1.0}, "loss", OPTIONS)
+    assert standing == Standing()
+
+
+def test_names_of_metrics() -> None:
+    assert metrics_of({"loss": 1.0}, {"loss": 2.0, "accuracy": 0.5}, 0.1) == {
+        "train/loss": 1.0, "val/loss": 2.0, "val/accuracy": 0.5, "train/lr": 0.1,
+    }  # fmt: skip

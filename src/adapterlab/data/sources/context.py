@@ -1,5 +1,6 @@
 """What every loader is told besides its own options."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,21 @@ class LoadContext:
         Raises:
             DataError: it is nowhere; the text lists the places.
         """
+        return self._found(path, "folder", Path.is_dir)
+
+    def place(self, path: str | Path) -> Path:
+        """The user's file or folder ``path``, looked for as :meth:`folder` does.
+
+        Raises:
+            DataError: it is nowhere; the text lists the places.
+        """
+        return self._found(path, "file or folder", Path.exists)
+
+    def _found(self, path: str | Path, what: str, there: Callable[[Path], bool]) -> Path:
         wanted = Path(path).expanduser()
         places = [folder / wanted for folder in (*self.search, Path.cwd())]
         places = [wanted] if wanted.is_absolute() else list(dict.fromkeys(places))
         for place in places:
-            if place.is_dir():
+            if there(place):
                 return place
-        raise DataError(f"no folder {path}; looked at {', '.join(map(str, places))}")
+        raise DataError(f"no {what} {path}; looked at {', '.join(map(str, places))}")

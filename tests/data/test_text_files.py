@@ -304,7 +304,8 @@ class TestHub:
         assert str(caught.value) == (
             "sst2 is not here: download failed: Name or service not known. Wanted: "
             "sst2/{train,validation}.{parquet,csv,tsv,jsonl,json} in one of "
-            f"{context.search[0]}, {context.download}. Source: huggingface.co/datasets/nyu-mll/glue, configuration sst2"
+            f"{context.search[0]}, {context.download}. "
+            "Source: huggingface.co/datasets/nyu-mll/glue, configuration sst2"
         )
 
 

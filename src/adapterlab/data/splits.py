@@ -1,7 +1,7 @@
 """What a data set is: its official splits, whole, in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.grouping import grouped_cut
-from adapterlab.data.origin import Origin
+from adapterlab.data.origin import Origin, RowNames
 
 
 class Digest(Protocol):
@@ -162,6 +162,11 @@ class Splits(Generic[S]):
             return f"{split} row {row} (counted from 0)"
         return origin.brief(row) if brief else origin.of(row)
 
+    def called(self, split: str, rows: Sequence[int]) -> "RowNames":
+        """What the files themselves call some rows of a split."""
+        origin = self.origins.get(split)
+        return RowNames(tuple(rows)) if origin is None else origin.called(rows)
+
     def update(self, digest: Digest) -> None:
         """Feed the class names and all splits to a hash."""
         digest.update("\n".join(self.classes).encode())
@@ -297,12 +302,16 @@ def limited(split: S, n: int, seed: int) -> S:
     Raises:
         ConfigError: ``n`` below 1.
     """
+    return split if 1 <= len(split) <= n else split.select(sampled(len(split), n, seed))
+
+
+def sampled(size: int, n: int, seed: int) -> Tensor:
+    """The rows, of so many, that :func:`limited` takes, in its order; int64."""
     if n < 1:
         raise ConfigError(f"limit is {n}; allowed: at least 1")
-    if n >= len(split):
-        return split
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    return split.select(order[:n])
+    if n >= size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:n]
 
 
 def update_with_texts(digest: Digest, texts: Iterable[str]) -> None:

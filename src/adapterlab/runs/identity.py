@@ -27,17 +27,26 @@ OFF: dict[str, Any] = {"also_train": []}
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
 
+_UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
+
 OF_LOADERS: dict[str, dict[str, Any]] = {
     "text_files": {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
         **dict.fromkeys(("encoding", "delimiter", "columns")),
-        **{"test": 0.2, "test_seed": 0, "fold": 0},
+        **_UNCUT,
     },
+    "image_folder": {
+        **dict.fromkeys(("background", "labels", "image_column", "label_column")),
+        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **_UNCUT,
+    },
+    "image_parquet": {"background": None},
 }
 """Options of loaders that came later, likewise."""
 
 FOUND_FIRST: dict[str, dict[str, str]] = {
     "text_files": {"text_column": "text", "label_column": "label"},
+    "image_parquet": {"image_column": "img", "label_column": "label"},
 }
 """Columns that were named by default, and are now looked for under that name first."""
 

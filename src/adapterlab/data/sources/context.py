@@ -16,12 +16,15 @@ class LoadContext:
         download: folder that downloads go to.
         cache: folder for decoded images; what is in it may be deleted at any time.
         shape: the ``(C, H, W)`` wanted, C being 1 or 3; None takes the images as they are.
+        of_model: the shape that images of several sizes are brought to where none is wanted:
+            that of the model; None if it is not known.
     """
 
     search: tuple[Path, ...]
     download: Path
     cache: Path
     shape: tuple[int, int, int] | None = None
+    of_model: tuple[int, int, int] | None = None
 
     def folder(self, path: str | Path) -> Path:
         """The user's folder ``path``: absolute, or in a search folder, or in the working one.

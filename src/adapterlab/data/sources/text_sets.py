@@ -109,17 +109,33 @@ def _origin(table: TextTable) -> Origin:
 def _classes(
     train: TextTable, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The class names, and the class index of each label that may occur, as written."""
-    names = train.names or tuple(classes or ())
+    return classes_of(train.labels, train.integers, train.names, classes)
+
+
+def classes_of(
+    labels: Sequence[str],
+    integers: bool | None,
+    stated: Sequence[str] | None,
+    given: Sequence[str] | None,
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The class names, and the class index of each label that may occur, as written.
+
+    Args:
+        labels: of the training rows.
+        integers: whether they are integers by type; None where the file has no types.
+        stated: the names that the file itself states.
+        given: the names that the user gives.
+    """
+    names = tuple(stated or given or ())
     if not names:
-        distinct = set(train.labels)
+        distinct = set(labels)
         numeric = all(label.removeprefix("-").isdecimal() for label in distinct)
         names = tuple(sorted(distinct, key=int) if numeric else sorted(distinct))
         by_name = True
-    elif train.integers is None:
-        by_name = not set(names).isdisjoint(train.labels)
+    elif integers is None:
+        by_name = not set(names).isdisjoint(labels)
     else:
-        by_name = not train.integers
+        by_name = not integers
     return names, {name if by_name else str(i): i for i, name in enumerate(names)}
 
 

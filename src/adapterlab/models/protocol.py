@@ -41,6 +41,8 @@ class Adaptable(Protocol):
         hidden_states: returns, of inputs and a depth from 1, the output of that block, and computes
             nothing after it; the model then takes these `hidden_states` and their `depth` among
             its inputs. None by default: the model is always computed from its inputs.
+        pad_with: takes the id of the token that texts are padded with, for a classifier that finds
+            its place by it. None by default: the attention mask says where a text ends.
         embedding_modules: what stands before the blocks and has weights; counts where there are
             hidden states. Empty by default.
         architecture: what the hidden states depend on beside the weights, as JSON can hold it;
@@ -60,6 +62,7 @@ class Adaptable(Protocol):
     max_tokens: int | None = None
     vocab_size: int | None = None
     hidden_states: Callable[[Any, int], Tensor] | None = None
+    pad_with: Callable[[int], None] | None = None
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None
     attention_heads: int = 0

@@ -10,6 +10,7 @@ from adapterlab.adapters.budget import in_parameters
 from adapterlab.config.class_names import quoted
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
+from adapterlab.models.by_length import ByLength
 from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.runs.floor import Floor
 from adapterlab.training.outcome import Training
@@ -138,6 +139,7 @@ class OfTheBase:
         before = None
         if why_no_zero_shot(assembly) is None:
             base = base_model(config, assembly, len(assembly.data.classes))
+            base = ByLength(base) if assembly.adapted.by_length else base
             before = predict(base, assembly.data, "test", device).metrics()["accuracy"]
         has_source = why_no_source(config, assembly) is None
         return cls(before, source_data(config, assembly) if has_source else None)

@@ -324,6 +324,7 @@ def test_every_choice_of_every_group_composes(tmp_path: Path) -> None:
         "dataset=text_files": ["dataset.loader.path=x"],
         "model=hf": ["model.name_or_path=someone/model"],
         "model=hf_image": ["model.name_or_path=someone/model"],
+        "model=timm": ["model.name_or_path=resnet10t"],
     }
     groups = ("adapter", "model", "dataset", "base", "optimizer", "hardware", "tracking")
     for group in groups:

@@ -252,7 +252,8 @@ def _said(name: str) -> dict[str, Any]:
             f"model.name_or_path={name}: timm has no such weights; "
             f"{allowed(name, [architecture, *known])}"
         )
-    return vars(config)
+    said: dict[str, Any] = vars(config)
+    return said
 
 
 def _hub_file(name: str) -> str:

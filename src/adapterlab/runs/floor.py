@@ -14,7 +14,7 @@ from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
-from adapterlab.data.splits import ImageSplits
+from adapterlab.data.splits import ImageSplits, Splits
 from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
 from adapterlab.runs.data import RunData
 from adapterlab.runs.preprocessing import run_splits
@@ -73,7 +73,8 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
     cache = config.mlruns / "cache"
     if (entry := found(cache, _NAME, key)) is not None:
         return Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
-    train, _, test = run_splits(config, config.dataset, read.target)
+    splits: Splits[Any] = read.target
+    train, _, test = run_splits(config, config.dataset, splits)
     some = train
     if len(train) > ROWS:
         drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]

@@ -8,11 +8,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.domains import Count, NotNegative, Positive, Share
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
@@ -174,6 +174,36 @@ Base = Annotated[
 ]
 
 
+def _named(weights: Any) -> Any:
+    """Take the names of classes for texts, as 3 is one that Hydra reads as a number."""
+    if not isinstance(weights, dict):
+        return weights
+    return {
+        str(key).lower() if isinstance(key, bool) else str(key): weight
+        for key, weight in weights.items()
+    }
+
+
+ByClass = Annotated[dict[str, Positive], BeforeValidator(_named)]
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("rule")] | Annotated[ByClass, Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, dict) else "rule"),
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Loss:
+    """What training makes small; see `training.losses`.
+
+    Attributes:
+        class_weights: `balanced`, or weights by class name; None weighs all classes alike.
+        focal_gamma: how much rows that are right already count less; 0 for cross-entropy.
+    """
+
+    class_weights: ClassWeights | None = None
+    focal_gamma: NotNegative = 0.0
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Hardware:
     """Where a run computes. A run uses one device; several runs can use several.
@@ -281,6 +311,8 @@ class Config:
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     baseline: Literal["auto", "never"] = "auto"
+    loss: Loss = field(default_factory=Loss)
+    sampling: Literal["natural", "balanced"] = "natural"
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)

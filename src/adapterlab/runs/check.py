@@ -1,6 +1,7 @@
 """Model and strategy from their options, and a check of both without data or weights."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from adapterlab.runs.memory import (
     sizes_in,
 )
 from adapterlab.training.hardware import require_modest
+from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
 
@@ -73,6 +75,8 @@ def check(config: Config) -> Plan | None:
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
+    if config.dataset.classes is not None:
+        _require_weighed(config, config.dataset.classes)
     require_crop(config.dataset, shape_of(config.dataset), "dataset")
     shape, classes = declared_shape(config), config.dataset.classes
     if shape is None and config.dataset.kind == "image":
@@ -93,9 +97,10 @@ def check_with(config: Config, read: RunData) -> None:
         read: its data.
 
     Raises:
-        ConfigError: a crop is larger than the images, or this machine has no room for the model
-            or its batches.
+        ConfigError: a crop is larger than the images, a class that is weighed does not exist, or
+            this machine has no room for the model or its batches.
     """
+    _require_weighed(config, read.target.classes)
     require_crop(config.dataset, read.shape, "dataset")
     batch = rows_of_batch(config, read.target.train)
     known = says_its_shape(config)
@@ -106,6 +111,11 @@ def check_with(config: Config, read: RunData) -> None:
     require_room_for_weights(config, adapted)
     if batch is not None:
         require_room_for_batch(config, adapted, *batch)
+
+
+def _require_weighed(config: Config, classes: Sequence[str]) -> None:
+    """Refuse weights of a class that there is not."""
+    class_weights(config.loss.class_weights, torch.zeros(1, dtype=torch.long), classes)
 
 
 def sketch(config: Config, read: RunData | None) -> AdaptedModel:

@@ -50,6 +50,9 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
 }
 """Columns that were named by default, and are now looked for under that name first."""
 
+CAME_LATER = {"loss": {"class_weights": None, "focal_gamma": 0.0}, "sampling": "natural"}
+"""Options of a run that came later, and the value without which older runs keep their hash."""
+
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
 
@@ -97,6 +100,9 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    for key, usual in CAME_LATER.items():
+        if values[key] == usual:
+            del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])

@@ -50,7 +50,7 @@ class TestMarks:
         write(mail, table(mark))
         splits = load()
         assert splits.train.texts == tuple(text for text, _ in ROWS)
-        assert f"train.csv has its columns between {name}" in splits.notes
+        assert splits.notes == (f"train.csv, test.csv: columns are between {name}",)
 
     def test_the_header_counts_more_than_the_texts(self, mail: Path, load: Any) -> None:
         rows = [(f"one, two, {i}", label) for i, (_, label) in enumerate(ROWS)]
@@ -75,7 +75,7 @@ class TestMarks:
         write(mail, table("\t", rows=rows), ".tsv")
         splits = load()
         assert splits.train.texts == ('"so', "on", 'and" so', "on")
-        assert "train.tsv has quotes that do not come in pairs: they are" in splits.notes[0]
+        assert splits.notes[0].startswith("train.tsv, test.tsv: quotes do not come in pairs: they")
 
     def test_a_mark_may_be_named(self, mail: Path, load: Any) -> None:
         write(mail, table("~"))
@@ -101,8 +101,9 @@ class TestColumns:
         splits = load()
         assert splits.train.texts[:2] == ("text 0", "text 1")
         assert splits.classes == ("neg", "pos")
-        guesses = [f"text from '{text}'", *([f"label from '{label}'"] if label else [])]
-        assert any(", ".join(guesses) in note for note in splits.notes)
+        guesses = [f"the text is in '{text}'", *([f"the label is in '{label}'"] if label else [])]
+        (note,) = splits.notes
+        assert note.startswith(f"train.csv, test.csv: {' and '.join(guesses)}, by the names of")
 
     def test_a_file_of_a_sms_collection(self, mail: Path, load: Any) -> None:
         """Columns v1 and v2, three without a name, in latin-1."""

@@ -175,7 +175,7 @@ class TestLabelsInAFile:
             for image, label in zip(split.images, split.labels.tolist(), strict=True):
                 number = int(image[0, 0, 0]) // 10
                 assert splits.classes[label] == ("cat" if number % 3 else "dog")
-        assert any("label from 'breed'" in note for note in splits.notes)
+        assert any("labels.csv: the label is in 'breed', by the" in note for note in splits.notes)
 
     def test_splits_and_groups_of_the_file(self, pets: Path, load: Any) -> None:
         parts = ["train"] * 8 + ["test"] * 4

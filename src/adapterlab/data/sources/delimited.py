@@ -36,13 +36,13 @@ class Dialect:
     quoting: int = csv.QUOTE_MINIMAL
 
     def notes(self, path: Path) -> tuple[str, ...]:
-        """What of it nobody expects by the file's name, after which each note goes on."""
+        """What of it nobody expects by the file's name."""
         usual = "\t" if path.suffix.lower() in TABBED else ","
         notes = []
         if self.mark != usual:
-            notes.append(f"has its columns between {MARKS.get(self.mark, repr(self.mark))}")
+            notes.append(f"columns are between {MARKS.get(self.mark, repr(self.mark))}")
         if self.quoting == csv.QUOTE_NONE:
-            notes.append("has quotes that do not come in pairs: they are taken as they stand")
+            notes.append("quotes do not come in pairs: they are taken as they stand")
         return tuple(notes)
 
 

@@ -13,6 +13,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import AS_FOUND, Written
@@ -175,12 +176,13 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
         homes = {split: splits[split] for split in _OURS if split in splits}
     found = {name: _images_in(home) for name, home in homes.items()}
     keys: dict[str, list[str]] = {}
-    notes: list[str] = list(labels.notes)
+    found_out = list(labels.notes)
     for name, files in found.items():
         home = homes[name]
         candidates = [tuple(dict.fromkeys((*keys_of(f, root), *keys_of(f, home)))) for f in files]
-        keys[name], note = looked_up(candidates, [str(file) for file in files], labels)
-        notes += [note] if note and len(homes) == 1 else []
+        keys[name], left = looked_up(candidates, [str(file) for file in files], labels)
+        found_out += left if len(homes) == 1 else ()
+    notes = list(said(found_out))
     learnt = keys["all"] if "all" in keys else keys["train"]
     classes, index = classes_of([labels.of[key] for key in learnt], None, None, None)
     parts = {

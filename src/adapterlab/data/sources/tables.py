@@ -19,6 +19,7 @@ from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.delimited import dialect_of, require_width, rows
 from adapterlab.data.sources.encodings import encoding_of
+from adapterlab.data.sources.noting import Note, noted
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Table:
         places: what to call each row: ``line 3``.
         types: of the columns of a parquet file, by name; empty for others.
         names: the class names of columns whose file states them.
-        notes: how the file was read, a sentence each.
-        formats: ``csv``, ``json`` or ``parquet``.
+        format: ``csv``, ``json`` or ``parquet``.
+        notes: how the file was read.
     """
 
     path: Path
@@ -63,7 +64,7 @@ class Table:
     format: str
     types: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -171,8 +172,8 @@ def _read_csv(path: Path, choose: Choose, written: Written) -> Table:
         for number, column in zip(numbers, filled, strict=True):
             column.append(row[number])
         places.append(f"line {line}")
-    said = (*([encoding.note] if encoding.note else []), *dialect.notes(path))
-    return Table(path, values, places, "csv", notes=tuple(f"{path.name} {one}" for one in said))
+    notes = noted(path.name, encoding.note, *dialect.notes(path))
+    return Table(path, values, places, "csv", notes=notes)
 
 
 def _read_json(path: Path, choose: Choose, written: Written) -> Table:
@@ -187,8 +188,7 @@ def _read_json(path: Path, choose: Choose, written: Written) -> Table:
         for name in wanted:
             values[name].append(record.get(name))
         places.append(place)
-    notes = (f"{path.name} {encoding.note}",) if encoding.note else ()
-    return Table(path, values, places, "json", notes=notes)
+    return Table(path, values, places, "json", notes=noted(path.name, encoding.note))
 
 
 def _records(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:

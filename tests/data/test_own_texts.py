@@ -83,6 +83,28 @@ class TestMarks:
         with pytest.raises(DataError, match=r"it has: text~label; set dataset"):
             load()
 
+    def test_the_first_line_may_name_the_mark(self, mail: Path, load: Any) -> None:
+        write(mail, "sep=;\n" + table(";"))
+        splits = load()
+        assert splits.train.texts[0] == "text 0"
+        assert splits.place("train", 0, brief=True) == "train.csv line 3"
+
+    def test_two_marks_that_would_do_are_asked_for(self, mail: Path, load: Any) -> None:
+        rows = [(f"one, two {i}", label) for i, (_, label) in enumerate(ROWS)]
+        write(mail, table(";", header="text, as written;label", rows=rows))
+        with pytest.raises(
+            DataError, match=r"columns between commas or semicolons; set dataset.lo"
+        ):
+            load()
+        assert load(delimiter=";", text_column="text, as written").train.texts[1] == "one, two 1"
+
+    def test_what_is_no_mark_and_no_table(self, mail: Path, load: Any) -> None:
+        with pytest.raises(ConfigError, match=r"dataset.loader.delimiter=';;' should be one char"):
+            load(delimiter=";;")
+        (mail / "mail.xlsx").touch()
+        with pytest.raises(DataError, match=r"mail.xlsx is no table that can be read; allowed: .p"):
+            load(mail / "mail.xlsx")
+
 
 class TestColumns:
     @pytest.mark.parametrize(
@@ -157,6 +179,14 @@ class TestOneFile:
         assert list(splits.origins["test"].numbers) == rows
         assert splits.place("test", 0, brief=True) == f"all.csv line {rows[0] + 2}"
 
+    def test_a_share_too_small_for_each_class(self, mail: Path, load: Any) -> None:
+        (mail / "all.csv").write_text(table(rows=ROWS[:4]))
+        with pytest.raises(
+            DataError, match=r"4 rows of 2 classes, .*: set dataset.loader.test=0.5"
+        ):
+            load()
+        assert len(load(test=0.5).test) == 2
+
     def test_the_seed_decides(self, mail: Path, load: Any) -> None:
         (mail / "all.csv").write_text(table())
         assert load().test.texts == load().test.texts != load(test_seed=1).test.texts
@@ -198,7 +228,7 @@ class TestOneFile:
     def test_a_lone_label_is_named_as_it_is_written(self, mail: Path, load: Any) -> None:
         rows = [(text, 1 + i % 2) for i, (text, _) in enumerate(ROWS)] + [("odd", 3)]
         (mail / "all.csv").write_text(table(rows=rows))
-        with pytest.raises(DataError, match=r"only one row with the label '3' \(row 20"):
+        with pytest.raises(DataError, match=r"only one row with the label '3' \(line 22\)"):
             load()
         write(mail, table(rows=rows))
         (mail / "all.csv").unlink()

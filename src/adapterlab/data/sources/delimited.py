@@ -6,6 +6,7 @@ text has one unquoted comma, all without a word, and knows no line numbers.
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,15 +53,15 @@ def dialect_of(path: Path, encoding: str, mark: str | None = None) -> Dialect:
     Args:
         path: the file.
         encoding: of the file.
-        mark: what stands between its columns; None takes what gives all of the first rows as many
-            fields as the header, and more than one.
+        mark: what stands between its columns; None takes what the first line says (``sep=;``, as
+            Excel reads it), or what gives all of the first rows as many fields as the header, and
+            more than one.
+
+    Raises:
+        DataError: several marks do; the text names them.
     """
     if mark is None:
-        usual = ("\t", ",", ";", "|") if path.suffix.lower() in TABBED else tuple(MARKS)
-        widths = {one: _width(path, encoding, one) for one in usual}
-        regular = [one for one, (width, alike) in widths.items() if width > 1 and alike]
-        several = [one for one, (width, _) in widths.items() if width > 1]
-        mark = (regular or several or list(usual))[0]
+        mark = _said_first(path, encoding) or _found(path, encoding)
     return Dialect(mark, csv.QUOTE_NONE if _quotes_are_text(path, encoding, mark) else 0)
 
 
@@ -71,13 +72,16 @@ def rows(path: Path, encoding: str, dialect: Dialect) -> Iterator[tuple[int, lis
         DataError: a row is broken; the text names its line.
     """
     with _opened(path, encoding) as file, _long_fields(path.stat().st_size):
-        reader = _reader(file, dialect)
         start = 1
+        if _said_first(path, encoding):
+            file.readline()
+            start = 2
+        before, reader = start - 1, _reader(file, dialect)
         try:
             for row in reader:
                 if row:
                     yield start, row
-                start = reader.line_num + 1
+                start = before + reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path} is broken in line {start}: {error}") from error
 
@@ -92,6 +96,26 @@ def _opened(path: Path, encoding: str) -> TextIO:
         return path.open(encoding=encoding, newline="")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _said_first(path: Path, encoding: str) -> str | None:
+    """The mark that the first line names; None where it is no such line."""
+    with _opened(path, encoding) as file:
+        named = re.fullmatch(r"\ufeff?sep=(.)", file.readline(8).rstrip("\r\n"))
+    return named[1] if named else None
+
+
+def _found(path: Path, encoding: str) -> str:
+    usual = ("\t", ",", ";", "|") if path.suffix.lower() in TABBED else tuple(MARKS)
+    widths = {one: _width(path, encoding, one) for one in usual}
+    regular = [one for one, (width, alike) in widths.items() if width > 1 and alike]
+    several = [one for one, (width, _) in widths.items() if width > 1]
+    if len(regular) > 1:
+        raise DataError(
+            f"{path} may have its columns between {' or '.join(MARKS[one] for one in regular)}; "
+            "set dataset.loader.delimiter"
+        )
+    return (regular or several or list(usual))[0]
 
 
 def _width(path: Path, encoding: str, mark: str) -> tuple[int, bool]:

@@ -63,8 +63,7 @@ class Part:
 
     def origin(self) -> Origin:
         """What to call the images."""
-        names = [str(file.relative_to(self.home)) for file in self.files]
-        return Origin(self.home, names, self.numbers, self.ids)
+        return Origin(self.home, _names(self), self.numbers, self.ids)
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,9 @@ def _cut(root: Path, asked: Asked) -> Listing:
             f"{root}/<class>/<image>, of which a test split is cut; there is: {there}"
         )
     whole = _of_classes(root, classes)
-    rows, note = cut(torch.tensor(whole.labels), classes, asked.cutting, None, root.name)
+    rows, note = cut(
+        torch.tensor(whole.labels), classes, asked.cutting, None, root.name, _names(whole)
+    )
     return Listing(classes, _parts(whole, rows), (note,))
 
 
@@ -195,15 +196,18 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
     whole = parts["all"]
     if labels.splits:
         values = [labels.splits[key] for key in keys["all"]]
-        names = [str(file) for file in whole.files]
-        rows = by_column(values, names, str(path), asked.columns.split or "split")
+        rows = by_column(values, _names(whole), str(path), asked.columns.split or "split")
         notes.append(f"{path.name} names the split of each image")
     else:
-        numbers = torch.tensor(whole.labels)
-        rows, note = cut(numbers, classes, asked.cutting, groups.get("all"), root.name)
+        numbers, by = torch.tensor(whole.labels), groups.get("all")
+        rows, note = cut(numbers, classes, asked.cutting, by, root.name, _names(whole))
         notes.append(note)
     of_train = None if "all" not in groups else groups["all"][rows["train"]]
     return Listing(classes, _parts(whole, rows), tuple(notes), of_train)
+
+
+def _names(part: Part) -> list[str]:
+    return [str(file.relative_to(part.home)) for file in part.files]
 
 
 def _indices(keys: Sequence[str], labels: Labels, index: Mapping[str, int]) -> list[int]:

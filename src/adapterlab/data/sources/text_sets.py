@@ -90,7 +90,7 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
     else:
         names, index = _classes(table, asked.classes)
         labels = _indices(table, index)
-        rows, note = cut(labels, names, asked.cutting, groups, table.path.name)
+        rows, note = cut(labels, names, asked.cutting, groups, table.path.name, table.places)
     whole, origin = TextSplit(tuple(table.texts), labels), _origin(table)
     return TextSplits(
         train=whole.select(rows["train"]),

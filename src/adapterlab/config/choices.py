@@ -58,7 +58,7 @@ def require_names(option: str, conf: Path) -> None:
 
 
 def _is_place(name: str, conf: Path) -> bool:
-    if (conf / "dataset" / f"{name}.yaml").is_file():
+    if not name or (conf / "dataset" / f"{name}.yaml").is_file():
         return False
     return "/" in name or "." in name or Path(name).exists()
 

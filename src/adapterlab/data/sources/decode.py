@@ -125,7 +125,7 @@ def decode(
     Args:
         parts: the splits.
         shape: the wanted ``(C, H, W)``, C being 1 or 3.
-        title: what the progress bar calls the data.
+        title: what the progress bar calls the data; nothing is shown where it is empty.
         lost: takes what is not in the pixels, and says what transparent ones are put on.
         fallback: the shape for images of several sizes where none is wanted; None refuses them.
 
@@ -163,7 +163,7 @@ def decode(
             total=len(jobs),
             console=Console(stderr=True),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not (title and sys.stderr.isatty()),
         )
         decoded = [pixels for chunk in chunks for pixels in chunk]
 

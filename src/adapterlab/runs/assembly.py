@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, plan
+from adapterlab.adapters import AdaptedModel, plan
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
@@ -23,7 +23,6 @@ from adapterlab.runs.check import (
     high_rate,
     make_model,
     make_strategy,
-    sketch,
 )
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.preprocessing import (
@@ -188,11 +187,6 @@ def _notes(
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))
-
-
-def plan_from_files(config: Config) -> Plan:
-    """Return what a run would train, for a data set whose shape or classes are in its files."""
-    return plan(sketch(config, load_data(config)))
 
 
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:

@@ -114,7 +114,7 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         CheckpointError: the file of `base=checkpoint` is missing or damaged.
     """
     if isinstance(config.base, CheckpointBase):
-        return _from_file(config.base)
+        return from_file(config.base)
     if isinstance(config.base, PretrainedBase):
         return BaseWeights(f"pretrained ({config.model.get('name_or_path', config.model['name'])})")
     run = base_run(config)
@@ -202,7 +202,12 @@ def _require_same_outputs(
             )
 
 
-def _from_file(base: CheckpointBase) -> BaseWeights:
+def from_file(base: CheckpointBase) -> BaseWeights:
+    """Return the weights of a file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     path = Path(base.path).expanduser()
     if not path.is_file():
         raise CheckpointError(f"base.path={base.path}: no such file")

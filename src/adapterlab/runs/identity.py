@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,13 @@ def run_name(config: Config) -> str:
     """Return a name for people: ``digits_rotated-mlp-lora-r8-a16-seed0``."""
     labels = [str(node.get("label", node["name"])) for node in (config.model, config.adapter)]
     return "-".join([config.dataset.name, *labels, f"seed{config.seed}"])
+
+
+def former_name(config: Config) -> str:
+    """Return the name that earlier versions gave a run: they called own data by their loader."""
+    values: dict[str, Any] = {"name": config.dataset.name, "loader": dict(config.dataset.loader)}
+    _as_it_was_named(values)
+    return run_name(replace(config, dataset=replace(config.dataset, name=values["name"])))
 
 
 def _precision(config: Config) -> str:

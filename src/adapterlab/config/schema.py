@@ -275,6 +275,7 @@ class Config:
     resume: bool
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
+    mlflow_model: bool = False
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None

@@ -52,7 +52,12 @@ def check(config: Config) -> Plan | None:
     """
     require_modest(config.hardware)
     require_representable(config)
-    make_strategy(config)
+    strategy = make_strategy(config)
+    if config.mlflow_model and not strategy.mergeable:
+        raise ConfigError(
+            f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
+            "which an MLflow model is"
+        )
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)

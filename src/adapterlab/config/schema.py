@@ -157,9 +157,14 @@ class CheckpointBase:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainedBase:
-    """The weights that the model itself comes with, as those of the hub do; its head is new."""
+    """The weights that the model itself comes with, as those of the hub do.
+
+    Attributes:
+        head: `new`, or `keep`: the checkpoint's own, whose classes are the data set's by name.
+    """
 
     kind: Literal["pretrained"]
+    head: Literal["new", "keep"] = "new"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,8 +19,10 @@ from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_int
 from adapterlab.runs.check import (
     check_with,
     high_rate,
+    keeps_own_head,
     make_model,
     make_strategy,
+    require_own_head,
     sketch,
 )
 from adapterlab.runs.data import RunData, load_data
@@ -148,7 +150,10 @@ def _notes(
 
 def plan_from_files(config: Config) -> Plan:
     """Return what a run would train, for a data set whose shape or classes are in its files."""
-    return plan(sketch(config, load_data(config)))
+    data = load_data(config)
+    if keeps_own_head(config):
+        require_own_head(config, data.target.classes)
+    return plan(sketch(config, data))
 
 
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
@@ -89,6 +89,8 @@ def _as_written(config: Config) -> dict[str, Any]:
     for dataset in datasets:  # these name the base, which stands in full in `base`
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
+    if isinstance(config.base, PretrainedBase) and config.base.head == "new":
+        del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values

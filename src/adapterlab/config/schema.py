@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
@@ -19,7 +19,15 @@ from adapterlab.config.validation import STRICT
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
-Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+
+
+def _of_three(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError("[channels, height, width], such as [3,32,32]")
+    return value
+
+
+Shape = Annotated[list[Count], BeforeValidator(_of_three)]
 Namespace = Annotated[str, AfterValidator(namespace)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
@@ -38,8 +46,17 @@ SplitName = Literal["train", "validation", "test"]
 
 Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
 
+
+def _of_examples(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 (pydantic reports no other)
+            "a number of examples of every split, such as 100, or {train: 100}"
+        )
+    return value
+
+
 Limit = Annotated[
-    Annotated[Count, Tag("every")] | Annotated[Limits, Tag("each")],
+    Annotated[Count, BeforeValidator(_of_examples), Tag("every")] | Annotated[Limits, Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
 ]
 """At most so many examples: of every split, or of each that is named; None leaves one whole."""

@@ -30,7 +30,7 @@ from transformers.utils import logging
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
+from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter, require_plain
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 
@@ -228,6 +228,7 @@ def _source(name_or_path: str) -> str:
     """Return the folder meant, or the name as it is for the hub."""
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
+        require_no_adapter(str(folder))
         return str(folder)
     if name_or_path.startswith((".", "/", "~")):
         raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")

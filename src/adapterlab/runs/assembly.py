@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, plan
+from adapterlab.adapters import AdaptedModel, plan
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
@@ -19,11 +19,8 @@ from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_int
 from adapterlab.runs.check import (
     check_with,
     high_rate,
-    keeps_own_head,
     make_model,
     make_strategy,
-    require_own_head,
-    sketch,
 )
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.preprocessing import Inputs, make_inputs, vocabulary_is_made, within_limit
@@ -146,14 +143,6 @@ def _notes(
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))
-
-
-def plan_from_files(config: Config) -> Plan:
-    """Return what a run would train, for a data set whose shape or classes are in its files."""
-    data = load_data(config)
-    if keeps_own_head(config):
-        require_own_head(config, data.target.classes)
-    return plan(sketch(config, data))
 
 
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:

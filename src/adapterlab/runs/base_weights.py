@@ -118,7 +118,7 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         CheckpointError: the file of `base=checkpoint` is missing or damaged.
     """
     if isinstance(config.base, CheckpointBase):
-        return _from_file(config.base, data.target.classes)
+        return from_file(config.base, data.target.classes)
     if isinstance(config.base, PretrainedBase):
         return _that_comes_with(config, data)
     run = base_run(config)
@@ -220,7 +220,17 @@ def _require_same_outputs(
             )
 
 
-def _from_file(base: CheckpointBase, wanted: tuple[str, ...]) -> BaseWeights:
+def from_file(base: CheckpointBase, wanted: tuple[str, ...] | None = None) -> BaseWeights:
+    """Return the weights of a file.
+
+    Args:
+        base: says which.
+        wanted: the data set's classes, as far as they are known.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+        ConfigError: it is an exported model whose head, which should be kept, is for others.
+    """
     path = Path(base.path).expanduser()
     if not path.is_file():
         raise CheckpointError(f"base.path={base.path}: no such file")
@@ -233,7 +243,7 @@ def _from_file(base: CheckpointBase, wanted: tuple[str, ...]) -> BaseWeights:
         raise CheckpointError(
             f"base.path={base.path} cannot be read: {first_line(error)}"
         ) from None
-    if base.head == "keep" and base.classes is None:
+    if base.head == "keep" and base.classes is None and wanted:
         _require_exported_classes(path, wanted)
     return BaseWeights(
         origin=path.name,

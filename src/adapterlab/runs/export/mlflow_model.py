@@ -25,6 +25,7 @@ from adapterlab.base.errors import first_line
 from adapterlab.base.files import flush, write_json
 from adapterlab.config.schema import TextDataset
 from adapterlab.data.images import ImageBatches
+from adapterlab.data.sources.decode import background_of
 from adapterlab.data.splits import ImageSplits, TextSplits
 from adapterlab.runs.export.folder import ExportError, ImageModelFolder, ModelFolder, model_folder
 from adapterlab.runs.preprocessing import run_splits
@@ -226,6 +227,7 @@ def _write_program(
             "classes": list(data.classes),
             "decoded_shape": list(rebuilt.assembly.read.shape or kept.shape),
             "input_shape": list(kept.shape),
+            "background": background_of(rebuilt.config.dataset.loader.get("background")),
             "mean": list(data.normalize.mean),
             "std": list(data.normalize.std),
             "dtype": str(data.dtype).removeprefix("torch."),

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 BATCH = 256
 _FORMATS = ["PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF"]
+_DEEP = ("I", "I;16", "I;16B", "I;16L")
 _ORIENTATION = 0x0112
 
 
@@ -30,6 +31,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         self.classes: list[str] = inputs["classes"]
         self.decoded: list[int] = inputs["decoded_shape"]
+        self.background: list[int] | None = inputs["background"]
         self.shape: list[int] = inputs["input_shape"]
         self.dtype = getattr(torch, inputs["dtype"])
         mean, std = (torch.tensor(inputs[name], dtype=torch.float64) for name in ("mean", "std"))
@@ -76,6 +78,12 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
             if opened.getexif().get(_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(opened)
             channels, height, width = self.decoded
+            if image.mode in _DEEP:
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if self.background is not None and image.has_transparency_data:
+                ground = Image.new("RGBA", image.size, (*self.background, 255))
+                ground.alpha_composite(image.convert("RGBA"))
+                image = ground
             image = image.convert("L" if channels == 1 else "RGB")
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.BILINEAR)

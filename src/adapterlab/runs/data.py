@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from adapterlab.data.transforms import splits_to_shape
 
 Shape = tuple[int, int, int]
 AnySplits = ImageSplits | TextSplits
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RunData:
     target: AnySplits
     source: AnySplits | None = None
     _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
-    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _alike: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -56,11 +57,11 @@ class RunData:
         """The data of the run that trains the base; None without a source."""
         return None if self.source is None else RunData(self.source)
 
-    def known(self, key: str, find_out: Callable[[], str]) -> str:
+    def once(self, key: str, find_out: Callable[[], T]) -> T:
         """Return what was found out before for runs on these data, or else find it out."""
         if key not in self._known:
             self._known[key] = find_out()
-        return self._known[key]
+        return cast(T, self._known[key])
 
     def alike(self, cache: Path) -> dict[str, Tensor]:
         """Number examples so that equal ones have one number, once for all runs on these data.

@@ -14,7 +14,7 @@ from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
-    *("budget", "tuning", "report", "margin", "told", "allow_targets"),
+    *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
     "mlflow_model",
 )
 """Options that say where and how a run is kept, or where other options come from."""

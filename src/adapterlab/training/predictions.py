@@ -43,6 +43,10 @@ class Predictions:
             )
         return classification_metrics(self.logits, self.labels, self.classes)
 
+    def answered(self) -> int:
+        """Return how many of the classes the model answers at all."""
+        return len(np.unique(self.logits.argmax(1)))
+
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts [C, C], true class by predicted class."""
         return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))

@@ -93,6 +93,7 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
             _write_program(merged, kept, rebuilt, weights)
         else:
             kept.write(merged, weights)
+            write_json(weights / "inputs.json", {"by_length": adapted.by_length})
         device = choose_device(rebuilt.config.hardware).torch
         wanted = predict(adapted, kept.first(rows), "validation", device)
         with _silent():
@@ -117,18 +118,20 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep off the terminal what MLflow and transformers tell of writing and loading."""
+    """Keep off the terminal what MLflow and torch tell of writing and loading."""
     from adapterlab.models.hub import quiet  # loads transformers, which MLflow's own code does too
 
-    logger = logging.getLogger("mlflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("mlflow", "torch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _forget_this_machine(path: Path, script: str) -> None:
@@ -207,15 +210,18 @@ def _write_program(
         ExportError: torch cannot follow its forward pass.
     """
     data = cast(ImageBatches, kept.data)
-    example = torch.zeros(2, *kept.shape, dtype=data.dtype)
+    taken = data.splits["validation"].shape
+    size = list(data.pixels.size or taken[1:])
+    example = torch.zeros(2, taken[0], *size, dtype=data.dtype)
     try:
-        program = torch.export.export(
-            merged.cpu(),
-            (example,),
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-            strict=False,
-        )
-        torch.export.save(program, folder / "program.pt2")
+        with _silent():
+            program = torch.export.export(
+                merged.cpu(),
+                (example,),
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                strict=False,
+            )
+            torch.export.save(program, folder / "program.pt2")
     except Exception as error:  # torch raises nearly anything here
         raise ExportError(
             f"model={rebuilt.config.model['name']} cannot be an MLflow model: torch.export does "
@@ -226,7 +232,9 @@ def _write_program(
         {
             "classes": list(data.classes),
             "decoded_shape": list(rebuilt.assembly.read.shape or kept.shape),
-            "input_shape": list(kept.shape),
+            "kept_shape": list(taken),
+            "size": size,
+            "interpolation": data.pixels.interpolation,
             "background": background_of(rebuilt.config.dataset.loader.get("background")),
             "mean": list(data.normalize.mean),
             "std": list(data.normalize.std),

@@ -32,7 +32,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         self.classes: list[str] = inputs["classes"]
         self.decoded: list[int] = inputs["decoded_shape"]
         self.background: list[int] | None = inputs["background"]
-        self.shape: list[int] = inputs["input_shape"]
+        self.shape: list[int] = inputs["kept_shape"]
+        self.size: list[int] = inputs["size"]
+        self.interpolation: str = inputs["interpolation"]
         self.dtype = getattr(torch, inputs["dtype"])
         mean, std = (torch.tensor(inputs[name], dtype=torch.float64) for name in ("mean", "std"))
         self.scale = (1 / (255 * std)).float()[:, None, None]
@@ -63,11 +65,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         pixels = torch.stack([self._decoded(content) for content in images])
         if pixels.shape[1] == 3 and self.shape[0] == 1:
             pixels = _luminance(pixels)
-        if list(pixels.shape[2:]) != self.shape[1:]:
-            pixels = torch.nn.functional.interpolate(
-                pixels, size=self.shape[1:], mode="bilinear", antialias=True
-            )
+        pixels = _resized(pixels, self.shape[1:], "bilinear")
         pixels = pixels.expand(-1, self.shape[0], -1, -1)
+        pixels = _resized(pixels, self.size, self.interpolation)
         inputs = (pixels.float() * self.scale + self.shift).to(self.dtype)
         return torch.softmax(self.model(inputs).double(), dim=1)
 
@@ -89,6 +89,12 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
             pixels = torch.from_numpy(np.array(image))
         return pixels[None] if channels == 1 else pixels.permute(2, 0, 1)
+
+
+def _resized(images: torch.Tensor, size: list[int], mode: str) -> torch.Tensor:
+    if list(images.shape[2:]) == size:
+        return images
+    return torch.nn.functional.interpolate(images, size=size, mode=mode, antialias=True)
 
 
 def _luminance(images: torch.Tensor) -> torch.Tensor:

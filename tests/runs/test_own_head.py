@@ -8,7 +8,7 @@ import torch
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
-from adapterlab.runs.assembly import assemble, plan_from_files
+from adapterlab.runs.assembly import assemble
 from adapterlab.runs.base_weights import load_base
 from adapterlab.runs.check import check
 from adapterlab.runs.data import load_data
@@ -17,6 +17,7 @@ from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.looking import look_at
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 
@@ -107,7 +108,7 @@ def test_a_head_of_other_classes_is_one_line(lab: tuple[Path, RunResult]) -> Non
     with pytest.raises(ConfigError, match="agree by name: only the data set has 'neutral'"):
         assemble(over(root, data="other"), run)
     with pytest.raises(ConfigError, match="only the data set has 'neutral'"):
-        plan_from_files(over(root, data="other"))
+        look_at(over(root, data="other"))
     turned = over(root, "dataset.classes=[good,bad,so-so]")
     with pytest.raises(ConfigError, match=r"another order; dataset.classes=\[bad,good,so-so\]"):
         check(turned)

@@ -174,9 +174,14 @@ class CheckpointBase:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainedBase:
-    """The weights that the model itself comes with, as those of the hub do; its head is new."""
+    """The weights that the model itself comes with, as those of the hub do.
+
+    Attributes:
+        head: `new`, or `keep`: the checkpoint's own, whose classes are the data set's by name.
+    """
 
     kind: Literal["pretrained"]
+    head: Literal["new", "keep"] = "new"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -322,6 +327,7 @@ class Config:
     resume: bool
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
+    mlflow_model: bool = False
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None

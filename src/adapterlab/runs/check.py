@@ -54,7 +54,12 @@ def check(config: Config) -> Plan | None:
     """
     require_modest(config.hardware)
     require_representable(config)
-    make_strategy(config)
+    strategy = make_strategy(config)
+    if config.mlflow_model and not strategy.mergeable:
+        raise ConfigError(
+            f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
+            "which an MLflow model is"
+        )
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
@@ -68,6 +73,8 @@ def check(config: Config) -> Plan | None:
             f"base=pretrained: model={config.model['name']} comes without weights; "
             "allowed: trained, checkpoint, scratch"
         )
+    if keeps_own_head(config):
+        require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
@@ -102,6 +109,8 @@ def check_with(config: Config, read: RunData) -> None:
     """
     _require_weighed(config, read.target.classes)
     require_crop(config.dataset, read.shape, "dataset")
+    if keeps_own_head(config):
+        require_own_head(config, read.target.classes)
     batch = rows_of_batch(config, read.target.train)
     known = says_its_shape(config)
     if known and batch is None:
@@ -230,6 +239,33 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     make = prepared(config.model, "model", supplied=tuple(supplied), allow=allow)
     model: nn.Module = make(**supplied)
     return model
+
+
+def keeps_own_head(config: Config) -> bool:
+    """Say whether a run starts from the head that its pretrained model comes with."""
+    return isinstance(config.base, PretrainedBase) and config.base.head == "keep"
+
+
+def require_own_head(config: Config, classes: tuple[str, ...]) -> None:
+    """Refuse a model without a head of its own, or one for other classes.
+
+    Args:
+        config: of a run that keeps it.
+        classes: of the data set; empty where they are not known yet.
+
+    Raises:
+        ConfigError: it has none, or its classes are others by name.
+    """
+    path = config.model.get("name_or_path")
+    if path is None:
+        raise ConfigError(
+            f"base.head=keep: model={config.model['name']} comes without a head; "
+            "model=hf model.name_or_path=FOLDER names a classifier, such as export writes"
+        )
+    if classes:
+        from adapterlab.models.own_head import require_own_classes  # loads transformers
+
+        require_own_classes(path, classes)
 
 
 def model_shape(config: Config, read: RunData | None) -> Shape | None:

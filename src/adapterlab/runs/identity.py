@@ -10,12 +10,13 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
+    "mlflow_model",
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -120,6 +121,8 @@ def _as_written(config: Config) -> dict[str, Any]:
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
         _as_it_was_named(dataset)
+    if isinstance(config.base, PretrainedBase) and config.base.head == "new":
+        del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values

@@ -1,6 +1,8 @@
 """A text alone and the same text padded give the same logits, or it is mended, or refused."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.packing import CannotPackError, signature
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.export.merged import Request, export_saved
+from adapterlab.runs.identity import config_hash
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.training.few_texts import why_by_length
@@ -184,3 +187,21 @@ def test_a_decoder_with_another_padding_token_does_not() -> None:
     model.pad_with(0)
     assert why_by_length(Head().apply(model), texts, "gpt2") is None
     assert model.architecture["pad_token_id"] == 0
+
+
+def test_options_that_came_later_leave_hashes_as_they_were(tmp_path: Path) -> None:
+    config = compose(tmp_path, "model=distilbert", "dataset=imdb", "tracking=none")
+    later = ("revision", "pad_token")
+
+    def without(node: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in node.items() if key not in later}
+
+    before = without({**config.model, "tokenizer": without(config.model["tokenizer"])})
+    assert before != config.model
+    assert config_hash(replace(config, model=before)) == config_hash(config)
+    for option in later:
+        changed = compose(
+            tmp_path, "model=distilbert", "dataset=imdb", "tracking=none", f"model.{option}=one"
+        )
+        assert changed.model["tokenizer"][option] == "one"
+        assert config_hash(changed) != config_hash(config)

@@ -39,6 +39,9 @@ LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 
 _OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
 
+_POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
+"""Names of embeddings of places, counted from the first token."""
+
 ATTENTION = ("query", "key", "value", "out")
 
 
@@ -72,6 +75,7 @@ class TransformerClassifier(ClassifierModel):
         max_tokens: tokens of the longest input that has a position; None without learned positions.
         vocab_size: token ids that the model has an embedding for, counted from 0.
         architecture: transformers' configuration, without what it says of the task.
+        drawn: modules of the head that are not the checkpoint's.
 
     Raises:
         ConfigError: head or blocks cannot be told from the module tree.
@@ -79,6 +83,7 @@ class TransformerClassifier(ClassifierModel):
 
     peft_root = "model"
     input_names = ("input_ids", "attention_mask")
+    drawn: tuple[str, ...] = ()
 
     def __init__(self, model: "PreTrainedModel", *, frozen_dropout: bool = False) -> None:
         super().__init__()
@@ -255,13 +260,22 @@ def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
 
 
 def longest_input(model: "PreTrainedModel") -> int | None:
-    """Return the tokens of the longest input; None where positions are not learned."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from the one after padding's.
-            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - reserved
-    return None
+    """Return the tokens of the longest input, by embeddings and configuration; None if any."""
+    found = [
+        module.num_embeddings - _reserved(module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding)
+        and name.endswith(_POSITIONS)
+        and not hasattr(module, "make_weights")  # sines, which are made as far as they are needed
+    ]
+    # A model of relative or rotary positions names a length that it was trained for, no limit.
+    return min(found, default=None)
+
+
+def _reserved(positions: nn.Embedding) -> int:
+    """Return the rows of no token: OPT counts from 2, RoBERTa from the one after padding's."""
+    offset: int = getattr(positions, "offset", 0)
+    return offset or (0 if positions.padding_idx is None else positions.padding_idx + 1)
 
 
 def architecture(model: "PreTrainedModel") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a run trains and on what: data, base weights, model and strategy, put together."""
 
 import copy
+import logging
 import warnings
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ from adapterlab.runs.preprocessing import (
 from adapterlab.runs.scrutiny import scrutinised
 from adapterlab.training.few_texts import why_by_length
 from adapterlab.training.hardware import weights_dtype
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def assemble(
     else:
         data = like.data.in_order(config.order_seed)
     take_padding(model, inputs)
+    if like is None and (drawn := getattr(model, "drawn", ())):
+        log.info("model=%s: not in its weights, drawn: %s", config.model["name"], ", ".join(drawn))
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":

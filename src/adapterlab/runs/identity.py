@@ -26,6 +26,9 @@ OFF: dict[str, Any] = {"also_train": []}
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
 
+OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None}
+"""Likewise, of models and their tokenizers."""
+
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
 
@@ -76,6 +79,10 @@ def _as_written(config: Config) -> dict[str, Any]:
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])
+    for node in (values["model"], values["model"].get("tokenizer", {})):
+        for option, off in OFF_OF_MODELS.items():
+            if option in node and node[option] == off:
+                del node[option]
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     for node in (values["optimizer"], values["base"].get("optimizer")):

@@ -102,7 +102,7 @@ class TextModelFolder(ModelFolder):
 
     def write(self, merged: nn.Module, folder: Path) -> None:
         """Write model and tokenizer, which cuts where the run did if it is told to truncate."""
-        from adapterlab.models.hub import quiet  # loads transformers: not for images
+        from adapterlab.models.loading import quiet  # loads transformers: not for images
 
         model = cast(TransformerClassifier, merged).model
         model.config.id2label = dict(enumerate(self.data.classes))
@@ -121,7 +121,7 @@ class TextModelFolder(ModelFolder):
 
     def read(self, folder: Path) -> nn.Module:
         """Load with `transformers` alone."""
-        from adapterlab.models.hub import quiet
+        from adapterlab.models.loading import quiet
 
         # isort: split
 

@@ -27,6 +27,8 @@ class Adaptable(Protocol):
         head_modules: the modules that map features to the task's classes. Needed.
         blocks: the layers in the order of the forward pass; those before the head that
             `last_layers`, `layers` and frozen prefixes count in. Needed, and may be empty.
+        block_passes: how often the blocks are computed, one after the other, with the same weights.
+            1 by default.
         target_aliases: short names of layers (`query`), which come before patterns of the same
             text. None by default.
         is_chain: whether each layer takes only what the one before it gives, so that lanes of a
@@ -55,6 +57,7 @@ class Adaptable(Protocol):
 
     head_modules: tuple[str, ...]
     blocks: tuple[str, ...]
+    block_passes: int = 1
     target_aliases: Aliases = MappingProxyType({})
     is_chain: bool = False
     frozen_dropout: bool = False
@@ -83,6 +86,15 @@ class _WithDefaults:
     def __getattr__(self, name: str) -> Any:
         default = vars(Adaptable)
         return getattr(self._model, name, *((default[name],) if name in default else ()))
+
+
+def counted_layers(model: nn.Module) -> str:
+    """Say how many layers a model has before its head, and how often it computes shared ones."""
+    said = adaptable(model)
+    number = f"{len(said.blocks)} layer{'' if len(said.blocks) == 1 else 's'}"
+    if said.block_passes == 1:
+        return number
+    return f"{number} whose weights are shared by {said.block_passes * len(said.blocks)}"
 
 
 def adaptable(model: nn.Module) -> Adaptable:

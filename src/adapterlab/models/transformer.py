@@ -7,42 +7,23 @@ the body's one list of layers.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.layouts import target_aliases
 from adapterlab.models.protocol import ClassifierModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
-    {  # BERT, RoBERTa, and the many that share their layer
-        "query": ("attention.self.query",),
-        "key": ("attention.self.key",),
-        "value": ("attention.self.value",),
-        "out": ("attention.output.dense",),
-        "ffn": ("intermediate.dense", "output.dense"),
-    },
-    {  # DistilBERT
-        "query": ("attention.q_lin",),
-        "key": ("attention.k_lin",),
-        "value": ("attention.v_lin",),
-        "out": ("attention.out_lin",),
-        "ffn": ("ffn.lin1", "ffn.lin2"),
-    },
-)
-"""Short names of the linear layers inside a block, by the ways that blocks are laid out."""
-
 _OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
 
 _POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
 """Names of embeddings of places, counted from the first token."""
-
-ATTENTION = ("query", "key", "value", "out")
 
 
 class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass that has its result
@@ -69,8 +50,9 @@ class TransformerClassifier(ClassifierModel):
             to the base model.
         blocks: the encoder's layers in the order of the forward pass.
         embedding_modules: what stands before them in the base model and has weights.
-        target_aliases: names of linear layers by short name: query, key, value, out, ffn, and
-            attention for the first four; empty if the blocks are laid out in no known way.
+        target_aliases: names of layers by short name, see `models.layouts`; empty if the blocks are
+            laid out in no known way.
+        block_passes: how often the blocks are computed; above 1 where layers share weights.
         peft_root: the submodule that PEFT and `save_pretrained` know.
         max_tokens: tokens of the longest input that has a position; None without learned positions.
         vocab_size: token ids that the model has an embedding for, counted from 0.
@@ -94,6 +76,8 @@ class TransformerClassifier(ClassifierModel):
         self.blocks = tuple(f"model.{name}" for name in block_names(model, body))
         self.embedding_modules = tuple(f"model.{name}" for name in embedding_names(model, body))
         self.target_aliases = target_aliases(self, self.blocks)
+        layers = getattr(model.config, "num_hidden_layers", None) or len(self.blocks)
+        self.block_passes = max(1, layers // max(1, len(self.blocks)))
         self.max_tokens = longest_input(model)
         self.vocab_size = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
         self.architecture = architecture(model)
@@ -250,13 +234,15 @@ def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
     Raises:
         ConfigError: there is no single list of blocks.
     """
-    holder = block_names(model, body)[0].removeprefix(f"{body}.").partition(".")[0]
-    children = model.get_submodule(body).named_children()
-    return tuple(
-        f"{body}.{name}"
-        for name, module in takewhile(lambda child: child[0] != holder, children)
-        if any(True for _ in module.parameters())
-    )
+    path = block_names(model, body)[0].split(".")[:-1]
+    for depth in range(1, len(path)):
+        holder = ".".join(path[:depth])
+        children = model.get_submodule(holder).named_children()
+        before = takewhile(lambda child: child[0] != path[depth], children)  # noqa: B023
+        found = [name for name, module in before if any(True for _ in module.parameters())]
+        if found:
+            return tuple(f"{holder}.{name}" for name in found)
+    return ()
 
 
 def longest_input(model: "PreTrainedModel") -> int | None:
@@ -282,16 +268,3 @@ def architecture(model: "PreTrainedModel") -> dict[str, Any]:
     """Return the model's configuration without what it says of the task, or of where it is from."""
     config: dict[str, Any] = model.config.to_dict()
     return {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")}
-
-
-def target_aliases(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the names of linear layers by short name, for blocks laid out in a known way."""
-    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    for layout in LAYOUTS:
-        aliases = {
-            short: tuple(f"{block}.{part}" for block in blocks for part in parts)
-            for short, parts in layout.items()
-        }
-        if names.issuperset(chain.from_iterable(aliases.values())):
-            return {**aliases, "attention": tuple(chain(*(aliases[part] for part in ATTENTION)))}
-    return {}

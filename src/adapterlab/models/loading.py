@@ -149,14 +149,20 @@ def redraw_head(model: PreTrainedModel, lacking: set[str]) -> tuple[str, ...]:
     kept = known - (_of_the_classes(model) if known else set())
     before = {name: own[name].clone() for name in kept}
     for head in heads:
-        for module in model.get_submodule(head).modules():
-            for marked in (module, *module.parameters(recurse=False)):
-                # transformers passes over whatever bears this mark.
-                setattr(marked, "_is_hf_initialized", False)  # noqa: B010
-            model._init_weights(module)  # type: ignore[no-untyped-call]
+        redraw(model, head)
     for name, weight in before.items():
         own[name].copy_(weight)
     return tuple(dict.fromkeys(name.rpartition(".")[0] for name in own if name not in kept))
+
+
+@torch.no_grad()
+def redraw(model: PreTrainedModel, name: str) -> None:
+    """Draw a submodule's weights as the architecture does for a new model."""
+    for module in model.get_submodule(name).modules():
+        for marked in (module, *module.parameters(recurse=False)):
+            # transformers passes over whatever bears this mark.
+            setattr(marked, "_is_hf_initialized", False)  # noqa: B010
+        model._init_weights(module)  # type: ignore[no-untyped-call]
 
 
 def _of_the_classes(model: PreTrainedModel) -> set[str]:

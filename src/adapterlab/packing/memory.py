@@ -6,7 +6,7 @@ three: while lanes are trained, while they are evaluated, and while a run's file
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line
+from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.models.protocol import adaptable
 
 MARGIN = 1.2
@@ -143,6 +144,10 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         adapted: the model of a lane.
         load: what it works on.
     """
+    pixels = adaptable(adapted.model).pixels
+    if pixels is not None and load.shape:
+        rows = min(load.evaluated, EVALUATED_ROWS)
+        load = replace(load, shape=pixels.shape(load.shape), evaluated=rows)
     count, size = adapted.count(), load.bytes_per_number
     depth = frozen_depth(adapted)
     said = adaptable(adapted.model)

@@ -28,6 +28,7 @@ from adapterlab.runs.check import (
 )
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.preprocessing import (
+    ImageInputs,
     Inputs,
     TextInputs,
     make_inputs,
@@ -180,6 +181,10 @@ def _notes(
     notes = [*read.target.notes, *(f"{config.dataset.name} {note}" for note in data.notes())]
     if read.shape != inputs.shape:
         notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
+    if isinstance(inputs, ImageInputs) and (pixels := inputs.pixels) is not None:
+        height, width = pixels.shape(inputs.shape)[1:]
+        if (height, width) != inputs.shape[1:]:
+            notes.append(f"images are resized to the model's {height}x{width} pixels")
     if isinstance(config.limit, dict):
         sizes = ", ".join(f"{size} of {split}" for split, size in config.limit.items())
         notes.append(f"limited to examples: {sizes}")

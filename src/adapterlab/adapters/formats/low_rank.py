@@ -13,7 +13,11 @@ from torch import nn
 from adapterlab.adapters.formats.peft import PeftMethod, relative
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.targets import aliases_of, by_pattern
-from adapterlab.adapters.weights import is_convolution, is_transposed
+from adapterlab.adapters.weights import (
+    is_convolution,
+    is_plain_at_single_places,
+    is_transposed,
+)
 from adapterlab.base.errors import CheckpointError, ConfigError
 
 UNDERSTOOD = {
@@ -153,7 +157,7 @@ def _not_peft(layer: nn.Module) -> str | None:
         value: Any = getattr(layer, option)
         if value != 1 and set(value if isinstance(value, tuple) else (value,)) != {1}:
             return f"{option}={value}"
-    return None
+    return None if is_plain_at_single_places(layer) else "padding of its own"
 
 
 def _by_regex(

@@ -25,6 +25,7 @@ from adapterlab.runs.check import (
     make_model,
     make_strategy,
     sketch,
+    small_reach,
 )
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.preprocessing import (
@@ -121,9 +122,11 @@ def assemble(
     notes = _notes(config, read, inputs, data, base) + scrutiny.notes
     if (padding := _padding(config, adapted, data, like)) is not None:
         notes = (*notes, padding)
-    if (rate := high_rate(config, plan(adapted))) is not None:
-        warnings.warn(rate, stacklevel=2)
-        notes = (*notes, rate)
+    planned = plan(adapted)
+    for said in (high_rate(config, planned), small_reach(config, planned)):
+        if said is not None:
+            warnings.warn(said, stacklevel=2)
+            notes = (*notes, said)
     examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
 

@@ -27,6 +27,7 @@ from adapterlab.models.loading import (
     unavailable,
 )
 from adapterlab.models.origin import here, named, reads
+from adapterlab.models.pooling import PooledClassifier, Pooling, require_pooling
 from adapterlab.models.transformer import TransformerClassifier
 
 Weights = Literal["pretrained", "random"]
@@ -45,6 +46,7 @@ def hf(
     frozen_dropout: bool = False,
     revision: str | None = None,
     pad_token: str | None = None,
+    pooling: Pooling = "auto",
     generator: torch.Generator | None = None,
 ) -> TransformerClassifier:
     """Return any sequence classifier that `transformers` knows, with a head for these classes.
@@ -61,6 +63,7 @@ def hf(
         frozen_dropout: see `TransformerClassifier`.
         revision: a commit, branch or tag on the hub; None is its default branch.
         pad_token: of the tokenizer, see `hf_tokenizer`; the model takes its id from there.
+        pooling: what the head reads; with any but `auto` it is one linear layer, see `pooling`.
         generator: CPU generator of every draw; torch's default one when None.
 
     Raises:
@@ -69,6 +72,7 @@ def hf(
     """
     if weights not in get_args(Weights):
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
+    require_pooling(pooling)
     source = source_of(name_or_path, revision)
     try:
         config = cached_first(AutoConfig.from_pretrained, source, revision, **PLAIN)
@@ -87,6 +91,10 @@ def hf(
             model, lacking = from_checkpoint(source, revision, config, name_or_path)
         with drawing_from(generator):
             drawn = redraw_head(model, lacking)
+    if pooling != "auto":
+        return PooledClassifier(
+            model, pooling, num_classes, frozen_dropout=frozen_dropout, generator=generator
+        )
     classifier = TransformerClassifier(model, frozen_dropout=frozen_dropout)
     classifier.drawn = drawn
     return classifier
@@ -130,6 +138,7 @@ def minilm(
     *,
     weights: Weights = "pretrained",
     frozen_dropout: bool = False,
+    pooling: Pooling = "auto",
     generator: torch.Generator | None = None,
 ) -> TransformerClassifier:
     """Return all-MiniLM-L6-v2 (6 layers of 384, 22.7 million weights) with a new head.
@@ -143,6 +152,7 @@ def minilm(
         name_or_path=minilm_source(),
         weights=weights,
         frozen_dropout=frozen_dropout,
+        pooling=pooling,
         generator=generator,
     )
     classifier.model.config.name_or_path = MINILM_HUB  # a package's folder means nothing elsewhere

@@ -56,7 +56,7 @@ class Adaptable(Protocol):
             None by default: they are not kept from one run to the next.
         attention_heads: of a block, for an estimate of memory; 0 by default: none.
         peft_root: the submodule whose names files in PEFT's format have; the model itself by
-            default.
+            default. None: no file in that format would fit a model that others have.
         name_or_path: where others find the base, for files in PEFT's format. None by default.
     """
 
@@ -76,7 +76,7 @@ class Adaptable(Protocol):
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None
     attention_heads: int = 0
-    peft_root: str = ""
+    peft_root: str | None = ""
     name_or_path: str | None = None
 
 

@@ -63,7 +63,7 @@ class TransformerClassifier(ClassifierModel):
         ConfigError: head or blocks cannot be told from the module tree.
     """
 
-    peft_root = "model"
+    peft_root: str | None = "model"
     input_names = ("input_ids", "attention_mask")
     drawn: tuple[str, ...] = ()
 
@@ -95,14 +95,18 @@ class TransformerClassifier(ClassifierModel):
         rest = dict(inputs)
         hidden, depth = rest.pop("hidden_states", None), rest.pop("depth", 0)
         if hidden is None:
-            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+            return self.logits(rest)
         if self._block_outputs is None:
             with torch.no_grad():
                 self.hidden_states({name: value[:1] for name, value in rest.items()}, 1)
         if not torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(self.model.dtype)  # what autocast gave may be narrower
         with self._given(hidden, self._blocks(depth)):
-            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+            return self.logits(rest)
+
+    def logits(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the logits of the architecture's own head."""
+        return cast(Tensor, self.model(**inputs, return_dict=True).logits)
 
     def hidden_states(self, inputs: Mapping[str, Tensor], depth: int) -> Tensor:
         """Return the output of block number `depth`, [batch, tokens, hidden].
@@ -146,7 +150,7 @@ class TransformerClassifier(ClassifierModel):
         text_config = self.model.config.get_text_config()
         if text_config.pad_token_id != token_id:
             text_config.pad_token_id = token_id
-            self.architecture = architecture(self.model)
+            self.architecture = {**self.architecture, **architecture(self.model)}
 
     def _blocks(self, depth: int) -> list[nn.Module]:
         if not 1 <= depth <= len(self.blocks):

@@ -27,7 +27,7 @@ OFF: dict[str, Any] = {"also_train": []}
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
 
-OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None}
+OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}
 """Likewise, of models and their tokenizers."""
 
 _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}

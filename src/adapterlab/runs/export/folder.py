@@ -18,6 +18,7 @@ from adapterlab.data.batches import AnyBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
+from adapterlab.models.pooling import PooledClassifier
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.runs.check import make_model
 from adapterlab.runs.data import AnySplits, Shape
@@ -87,6 +88,11 @@ def model_folder(rebuilt: Rebuilt) -> ModelFolder:
         raise AdapterLabError(
             f"model={config.model['name']} cannot be exported: of the models that take texts, "
             "those of transformers can"
+        )
+    if isinstance(assembly.adapted.model, PooledClassifier):
+        raise AdapterLabError(
+            f"model.pooling={config.model['pooling']} cannot be exported: no classifier of "
+            "transformers reads that of this architecture; allowed: auto"
         )
     return TextModelFolder(config, assembly.read.target, assembly.data, inputs)
 

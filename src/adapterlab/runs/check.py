@@ -1,5 +1,6 @@
 """Model and strategy from their options, and a check of both without data or weights."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
+from adapterlab.adapters import AdaptedModel, AdapterLayer, Plan, Strategy, plan
 from adapterlab.adapters.budget import Fitted, fit
+from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import WIDE
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.memory_limits import fitting
@@ -37,6 +39,11 @@ from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
+
+_FEW_TOKENS = 4
+
+_SMALL_REACH = 0.5
+"""Share of a body's weights below which `all-linear` is not what its name says."""
 
 OWN_WEIGHTS_LR = 1e-4
 """The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
@@ -92,8 +99,34 @@ def check(config: Config) -> Plan | None:
     adapted = sketch(config, None)
     require_optimizer(config.optimizer, "optimizer", adapted, allow)
     require_room_for_weights(config, adapted)
+    _require_learning(adapted)
     planned = plan(adapted)
     return None if classes is None else planned
+
+
+def _require_learning(adapted: AdaptedModel) -> None:
+    """Refuse adapters that can never learn, as far as a model without weights can tell.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    said = adaptable(adapted.model)
+    if "input_ids" not in said.input_names:
+        return
+    layers = [n for n, m in adapted.model.named_modules() if isinstance(m, AdapterLayer)]
+    key = json.dumps([said.architecture, layers], default=str)
+    if key not in _idle:
+        # Without a mask, which models look into.
+        inputs = {"input_ids": torch.zeros(2, _FEW_TOKENS, dtype=torch.long, device="meta")}
+        try:
+            _idle[key] = never_learning(adapted, inputs)
+        except Exception:  # it looks at numbers that are not there; the run itself tries it
+            _idle[key] = ()
+    refuse_idle(_idle[key])
+
+
+_idle: dict[str, tuple[str, ...]] = {}
+"""What has been found out: the configurations of a sweep share few models and targets."""
 
 
 def check_with(config: Config, read: RunData) -> None:
@@ -298,6 +331,22 @@ def high_rate(config: Config, plan: Plan) -> str | None:
             "2e-5 to 5e-5 is usual"
         )
     return None
+
+
+def small_reach(config: Config, plan: Plan) -> str | None:
+    """Say it where `all-linear` reaches the smaller part of a body, which has other layers."""
+    nodes = [config.adapter, *config.adapter.get("parts", {}).values()]
+    targets = [node.get("targets") for node in nodes]
+    meant = any(t == "all-linear" or (isinstance(t, list) and "all-linear" in t) for t in targets)
+    everywhere = all(node.get("layers", "all") == "all" for node in nodes)
+    if plan.reached is None or plan.reached >= _SMALL_REACH or not (meant and everywhere):
+        return None
+    others = [kind for kind in plan.beside if kind in ("Conv1d", "Conv2d")]
+    instead = "; adapter.targets=[all-linear,all-conv] reaches these as well" if others else ""
+    return (
+        f"adapter.targets=all-linear reaches {plan.reached:.1%} of the weights of "
+        f"model={config.model['name']}'s layers, the others are {', '.join(plan.beside)}{instead}"
+    )
 
 
 def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:

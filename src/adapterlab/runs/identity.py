@@ -29,6 +29,9 @@ OFF: dict[str, Any] = {"also_train": []}
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
 
+OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}
+"""Likewise, of models and their tokenizers."""
+
 _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
 
 OF_LOADERS: dict[str, dict[str, Any]] = {
@@ -108,6 +111,10 @@ def _as_written(config: Config) -> dict[str, Any]:
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])
+    for node in (values["model"], values["model"].get("tokenizer", {})):
+        for option, off in OFF_OF_MODELS.items():
+            if option in node and node[option] == off:
+                del node[option]
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     for node in (values["optimizer"], values["base"].get("optimizer")):

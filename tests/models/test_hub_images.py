@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_vision import CLASSES, FAMILIES, SIDE, saved
 from torch import nn
 
 from adapterlab.adapters import Full, Head, LastLayers
@@ -12,6 +11,7 @@ from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.models.hub_images import hf_image
 from adapterlab.models.vision import VisionClassifier
+from small_images import CLASSES, FAMILIES, SIDE, saved
 
 SHAPE = (3, 8, 8)
 

@@ -7,7 +7,6 @@ model's name, but tried on a few texts before anything is kept.
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.amounts import duration
 from adapterlab.base.cache import filled
@@ -27,6 +25,7 @@ from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.protocol import adaptable
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
+from adapterlab.training.prefix.trial import OffError, difference, frozen_layers
 
 _GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -43,6 +42,7 @@ class Prefix:
         gib: size of the features of both splits.
         first_token_only: whether one hidden state a text is all that the model looks at.
         found: whether an earlier run had computed them.
+        what: of which layers, in words; empty for those of a text.
     """
 
     depth: int
@@ -51,19 +51,17 @@ class Prefix:
     gib: float
     first_token_only: bool
     found: bool = False
+    what: str = ""
 
     def described(self) -> str:
         """Say in a few words what is kept, or why nothing is."""
         if not self.depth:
             return f"off: {self.why}"
-        what = "of the first token" if self.first_token_only else "of all tokens"
+        tokens = "the first token" if self.first_token_only else "all tokens"
+        what = self.what or f"{self.depth} layers of {tokens}"
         origin = "found" if self.found else "computed"
         took = duration(self.seconds)
-        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {took}"
-
-
-class _OffError(Exception):
-    """There is no prefix; the text says why."""
+        return f"{what}, {self.gib:.2f} GiB, {origin} in {took}"
 
 
 def use_frozen_prefix(
@@ -96,35 +94,16 @@ def use_frozen_prefix(
     data.detach()
     training = adapted.training
     try:
-        layers = _layers(adapted, device, precision)
+        layers = frozen_layers(adapted, device, precision)
         adapted.eval().to(device)
         first_only = _try_out(adapted, layers, data, epochs)
         size, found = _attach(layers, data, first_only, cache, max_gib, batch_size)
-    except _OffError as off:
+    except OffError as off:
         return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
     finally:
         adapted.train(training)
     seconds = time.perf_counter() - start
     return Prefix(layers.depth, "", seconds, size / _GIB, first_only, found)
-
-
-def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
-    """Return the frozen layers of a model, as far as its parts tell.
-
-    Raises:
-        _OffError: it has none, or they are random.
-    """
-    depth = frozen_depth(adapted)
-    model, kind = adaptable(adapted.model), type(adapted.model).__name__
-    if model.hidden_states is None:
-        raise _OffError(f"{kind} gives no hidden states")
-    if model.architecture is None:
-        raise _OffError(f"{kind} does not say what its hidden states depend on (architecture)")
-    if not depth:
-        raise _OffError("the strategy trains or adapts the first layer")
-    if model.frozen_dropout:
-        raise _OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
-    return FrozenLayers(adapted.model, depth, device, precision)
 
 
 def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
@@ -134,41 +113,41 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         Whether the first token's features suffice.
 
     Raises:
-        _OffError: the model computes something else from the features, or it is not worth it.
+        OffError: the model computes something else from the features, or it is not worth it.
     """
     depth = layers.depth
     split = _some_texts(data.splits["train"])
     rows = torch.arange(len(split))
     batch = cut(split, rows, data.pad_token_id)
     plain = _outcome(adapted, batch, layers.device)
-    # A thousand roundings; they are relative to the largest number, see `_difference`.
+    # A thousand roundings; they are relative to the largest number, see `difference`.
     tolerance = 1000 * torch.finfo(plain[0].dtype).eps
     unmixed = replace(layers, precision="")
 
-    def difference(first_only: bool) -> float:
+    def of_features(first_only: bool) -> float:
         shape = (len(split if first_only else split.tokens), hidden.shape[-1])
         values = torch.empty(shape, dtype=hidden.dtype)
         unmixed.fill(values, split, data.pad_token_id, first_only, batch_size=1)
         features = TokenFeatures(values, depth, first_only)
         given = cut(split, rows, data.pad_token_id, features=features)
-        return _difference(plain, _outcome(adapted, given, layers.device))
+        return difference(plain, _outcome(adapted, given, layers.device))
 
     try:
         hidden = unmixed(batch)
-        apart = difference(first_only=False)
+        apart = of_features(first_only=False)
     except Exception as error:  # whatever a model does that never expected this
-        raise _OffError(f"the model cannot go on from layer {depth} ({error})") from None
+        raise OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
-        raise _OffError(f"layers beside the first {depth} are trained and part of their output")
+        raise OffError(f"layers beside the first {depth} are trained and part of their output")
     if not apart <= tolerance:  # which broken numbers are not either
-        raise _OffError(
+        raise OffError(
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
             f"{apart:.0e}, rounding allows {tolerance:.0e}"
         )
     blocks = adaptable(adapted.model).blocks
-    first_only = depth == len(blocks) and difference(first_only=True) <= tolerance
+    first_only = depth == len(blocks) and of_features(first_only=True) <= tolerance
     if epochs == 1 and not first_only:
-        raise _OffError("one epoch reads each text once")
+        raise OffError("one epoch reads each text once")
     return first_only
 
 
@@ -194,23 +173,6 @@ def _outcome(adapted: AdaptedModel, batch: TextBatch, device: torch.device) -> l
     return [logits.detach(), *gradients]
 
 
-def _difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
-    """Return how far outcomes are apart: the largest difference over the largest number.
-
-    A gradient counts by its own largest number; where that is tiny (an attention's key bias has
-    none but rounding) by a hundredth of the largest of all gradients.
-    """
-    largest = [float(tensor.abs().max()) for tensor in expected]
-    floor = max(largest[1:]) / 100
-    scales = [largest[0], *(max(one, floor) for one in largest[1:])]
-    apart = [float((a - b).abs().max()) for a, b in zip(expected, actual, strict=True)]
-    # Not a number counts as apart, and nothing over nothing does not.
-    return max(
-        0.0 if gap == 0 else gap / scale if scale and gap == gap else float("inf")
-        for gap, scale in zip(apart, scales, strict=True)
-    )
-
-
 def _attach(
     layers: FrozenLayers,
     data: TextBatches,
@@ -222,7 +184,7 @@ def _attach(
     """Find or compute the features of both splits; return their bytes, and whether all were found.
 
     Raises:
-        _OffError: there is no room for them.
+        OffError: there is no room for them.
     """
     texts = _some_texts(data.splits["train"])
     batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
@@ -236,9 +198,7 @@ def _attach(
     sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
     total = sum(sizes.values())
     if total > max_gib * _GIB:
-        raise _OffError(
-            f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}"
-        )
+        raise OffError(f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
     weights = layers.weights_hash(batch)
     paths = {
         name: cache / f"prefix-{layers.key(weights, split, first_only)}.safetensors"
@@ -249,7 +209,7 @@ def _attach(
     found = True
     lacking = make_room(cache, wanted, int(max_gib * _GIB))
     if lacking:
-        raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
+        raise OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
     for name, split in splits.items():
         fill = partial(
             layers.fill,
@@ -263,7 +223,7 @@ def _attach(
             values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
         except FullDiskError as error:
             data.detach()
-            raise _OffError(str(error)) from None
+            raise OffError(str(error)) from None
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
         found = found and kept
     return total, found

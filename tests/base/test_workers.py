@@ -1,12 +1,15 @@
 """Pictures drawn by a process beside this one are the same files."""
 
 import os
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
+from adapterlab.base.workers import Worker
 from adapterlab.drawing.figures import learning_curves_figure
 from adapterlab.drawing.pictures import Pictures, PicturesBeside, get_ready
 
@@ -55,3 +58,28 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     pictures.draw(MAKE, tmp_path / "missing" / "a.png")
     with pytest.raises(OSError, match="missing"):
         pictures.wait()
+
+
+def big() -> int:
+    global kept
+    kept = b"1" * 400_000_000
+    time.sleep(1.1)  # from then on its memory would be looked at
+    return os.getpid()
+
+
+def holds_ctrl_c() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_process_that_keeps_what_it_has_read_stays(recwarn: pytest.WarningsRecorder) -> None:
+    worker = Worker(nothing)
+    first = worker.submit(os.getpid).result(60)
+    assert worker.submit(big).result(60) == first
+    assert worker.submit(os.getpid).result(60) == first
+    assert worker.submit(holds_ctrl_c).result(60)
+    worker.kill()
+    assert not recwarn.list
+
+
+def nothing() -> None:
+    pass

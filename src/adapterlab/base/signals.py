@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -137,6 +137,26 @@ def in_helping_process(*_: object) -> None:
     end_with_parent()
 
 
+def in_training_process(parent: int) -> None:
+    """In a process that carries out runs: leave Ctrl-C to the parent, and end after it.
+
+    The other signals end it by an exception, once, so that its runs are marked on the way out.
+
+    Args:
+        parent: its process id.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS[1:]:
+        signal.signal(number, _stop)
+    end_with_parent(parent)
+
+
+def _stop(*_: object) -> None:
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(TERMINATED)
+
+
 def _leave_ctrl_c() -> None:
     """Leave Ctrl-C to the parent, and end by the other signals at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -150,17 +170,29 @@ def _without_parent(kind: type[BaseException], error: BaseException, trace: Any)
         sys.__excepthook__(kind, error, trace)
 
 
-@contextmanager
-def hangups_held() -> Iterator[None]:
+def hangups_held() -> AbstractContextManager[None]:
     """Let what is started inside never hear of a closed terminal.
 
     So are the trackers of shared memory started: they take no notice of SIGINT and SIGTERM, but
     SIGHUP would end them before the processes that they clean up after.
     """
+    return _held("SIGHUP")
+
+
+def interrupts_held() -> AbstractContextManager[None]:
+    """Let what is started inside never hear of Ctrl-C, not even before it has begun.
+
+    Its terminal would tell it before its first line leaves SIGINT to the parent.
+    """
+    return _held("SIGINT")
+
+
+@contextmanager
+def _held(name: str) -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.Signals[name]})
     try:
         yield
     finally:

@@ -1,16 +1,17 @@
-"""A process beside this one, for work that it need not wait for."""
+"""Processes beside this one, each for one thing after another: the one pool that there is."""
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from functools import lru_cache
 from typing import Any
 
 from adapterlab.base.garbage_collection import collect_seldom
-from adapterlab.base.signals import in_helping_process, start_trackers
+from adapterlab.base.interrupts import undisturbed
+from adapterlab.base.signals import in_helping_process, interrupts_held, start_trackers
 
 IDLE_SECONDS = 60
-"""After which the process ends; it is started again when there is more to do."""
+"""After which the process for small things ends; it is started again when there is more to do."""
 
 
 def cores() -> int:
@@ -20,32 +21,75 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class Worker:
+    """A process that does one thing after another; it is started at the first.
+
+    Each has an executor of its own: the death of one process breaks all of an executor's.
+
+    Args:
+        begin: called in the process before anything else, with `arguments`.
+        idle_seconds: after which the process ends, until there is more to do; None for never.
+    """
+
+    def __init__(
+        self, begin: Callable[..., None], *arguments: Any, idle_seconds: float | None = None
+    ) -> None:
+        # Not an executor of the standard library: its processes begin by importing the main program
+        # anew. Nor the one that loky and joblib reuse: a launcher may be at work with that.
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        start_trackers()
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            timeout=idle_seconds,
+            initializer=_begin,
+            initargs=(begin, *arguments),
+        )
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Have a function of a module called.
+
+        Raises:
+            BrokenExecutor: the process has died.
+        """
+        with undisturbed(), interrupts_held():
+            future: Future[Any] = self._executor.submit(function, *arguments)
+        return future
+
+    def kill(self, *, wait: bool = True) -> None:
+        """End the process, and those that it has started, whatever they are at."""
+        self._executor.shutdown(wait=wait, kill_workers=True)
+
+
+def queue_to_worker() -> Any:
+    """Return a queue that can be one of the arguments of a worker's `begin`."""
+    from joblib.externals.loky.backend import get_context
+
+    return get_context().Queue()
+
+
 def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any] | None":
-    """Have a function of a module called in the process beside; it is started if need be.
+    """Have a function of a module called in a process for small things; it is started if need be.
 
     Returns:
         What will come of it; None if the process has died, and the next call starts another.
     """
-    from concurrent.futures.process import BrokenProcessPool
-
     try:
-        future: Future[Any] = _executor().submit(function, *arguments)
-    except BrokenProcessPool:
-        _executor.cache_clear()
+        return _for_small_things().submit(function, *arguments)
+    except BrokenExecutor:
+        _for_small_things.cache_clear()
         return None
-    return future
 
 
 @lru_cache(maxsize=1)
-def _executor() -> Any:
-    # Not one of the standard library: its processes begin by importing the main program anew. Nor
-    # the one that loky and joblib reuse: a launcher may be at work with that.
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    start_trackers()
-    return ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
+def _for_small_things() -> Worker:
+    return Worker(in_helping_process, idle_seconds=IDLE_SECONDS)
 
 
-def _begin() -> None:
+def _begin(begin: Callable[..., None], *arguments: Any) -> None:
+    from joblib.externals.loky import process_executor
+
+    # It would end a process whose memory has grown by 300 MB, and what has been read is kept.
+    process_executor._USE_PSUTIL = False
     collect_seldom()
-    in_helping_process()
+    begin(*arguments)

@@ -44,6 +44,8 @@ class Adaptable(Protocol):
         hidden_states: returns, of inputs and a depth from 1, the output of that block, and computes
             nothing after it; the model then takes these `hidden_states` and their `depth` among
             its inputs. None by default: the model is always computed from its inputs.
+        pad_with: takes the id of the token that texts are padded with, for a classifier that finds
+            its place by it. None by default: the attention mask says where a text ends.
         reaches_head: whether a depth of one more than there are blocks is what the head takes, and
             nothing before it is trained then. False by default.
         embedding_modules: what stands before the blocks and has weights; counts where there are
@@ -66,6 +68,7 @@ class Adaptable(Protocol):
     max_tokens: int | None = None
     vocab_size: int | None = None
     hidden_states: Callable[[Any, int], Tensor] | None = None
+    pad_with: Callable[[int], None] | None = None
     reaches_head: bool = False
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None

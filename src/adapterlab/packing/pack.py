@@ -39,8 +39,10 @@ def signature(adapted: AdaptedModel) -> Signature:
     It works on the meta device, so that packs can be planned before anything is loaded.
 
     Raises:
-        CannotPackError: a module has no batched counterpart.
+        CannotPackError: a module has no batched counterpart, or texts are computed by length.
     """
+    if adapted.by_length:
+        raise CannotPackError("texts of each length are computed apart")
     parts = []
     seen: dict[int, str] = {}
     for name, module in _training_modules(adapted.model):

@@ -16,8 +16,18 @@ from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, T
 from adapterlab.config.targets import prepared, takes
 from adapterlab.data.batches import EVALUATED, AnyBatches
 from adapterlab.data.images import ImageBatches
+from adapterlab.data.origin import RowNames
 from adapterlab.data.pixels import EVALUATED_ROWS, Pixels
-from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
+from adapterlab.data.splits import (
+    ImageSplits,
+    S,
+    Splits,
+    TextSplits,
+    hold_out,
+    kept_cut,
+    limited,
+    sampled,
+)
 from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
@@ -167,6 +177,19 @@ def within_limit(config: Config, split: S, name: SplitName) -> S:
     """Return a sample of a split where the run is limited, else the split as it is."""
     limit = config.limit_of(name)
     return split if limit is None else limited(split, limit, seed=0)
+
+
+def rows_called(config: Config, splits: AnySplits, name: SplitName) -> RowNames:
+    """Return what the files call the rows of a split that is tested on, in the order of a run.
+
+    Args:
+        config: of the run, which may be limited.
+        splits: the data set as it was read.
+        name: of a split that is there.
+    """
+    size, limit = len(splits.named()[name]), config.limit_of(name)
+    rows = sampled(size, size if limit is None else limit, seed=0)
+    return splits.called(name, rows.tolist())
 
 
 def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +24,13 @@ from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.composing import own_part
+from adapterlab.studies.engine import Task
+from adapterlab.studies.execution import carry_out
 from adapterlab.studies.foreseen import planned
+from adapterlab.studies.local_engine import LocalEngine
 from adapterlab.studies.planning import PlannedPack, plan_packs
-from adapterlab.studies.processes import ReadOnce, Work, carry_out
 from adapterlab.studies.progress import StudyProgress
+from adapterlab.studies.read_once import ReadOnce
 from adapterlab.studies.returned import Returned
 from adapterlab.tracking.client import require_store
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
@@ -199,7 +202,7 @@ class _Study:
     def _work(self, packs: Sequence[PlannedPack]) -> None:
         order = sorted(packs, key=lambda pack: -len(pack.jobs))
         helpers = self._helpers(order)
-        works = [self._as_work(pack, helpers) for pack in order]
+        tasks = [self._as_task(pack, helpers) for pack in order]
         progress = StudyProgress(self._name, len(self.jobs))
         progress.end(0, runs=len(self.jobs) - sum(len(pack.jobs) for pack in order))
 
@@ -215,13 +218,13 @@ class _Study:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
         try:
-            with _quiet():
+            with _quiet(), closing(LocalEngine(helpers)) as engine:
                 carry_out(
-                    works,
+                    tasks,
                     self.data,
-                    helpers=helpers,
-                    begin=lambda number, _: progress.begin(len(order[number].jobs)),
-                    move=lambda _, runs: progress.move(runs),
+                    engine,
+                    begin=lambda number: progress.begin(len(order[number].jobs)),
+                    move=progress.move,
                     end=end,
                 )
         finally:
@@ -237,7 +240,7 @@ class _Study:
         fit = int(MEMORY_SHARE * psutil.virtual_memory().available / 2**30 / max(gib, 1.0))
         return max(min(processes, len(packs), fit) - 1, 0)
 
-    def _as_work(self, pack: PlannedPack, helpers: int) -> Work:
+    def _as_task(self, pack: PlannedPack, helpers: int) -> Task:
         """Return a pack's configurations; processes side by side have one thread each."""
         configs = [self.jobs[number].config for number in pack.jobs]
         if helpers:
@@ -245,7 +248,7 @@ class _Study:
                 replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
                 for c in configs
             ]
-        return Work(tuple(configs), pack.packed, core_is_free=helpers + 1 < cores())
+        return Task(tuple(configs), pack.packed, core_is_free=helpers + 1 < cores())
 
     @property
     def _name(self) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.homes import latest_home
-from adapterlab.studies.processes import ReadOnce
+from adapterlab.studies.read_once import ReadOnce
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.patience import calm

@@ -12,20 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.amounts import duration
 from adapterlab.base.cache import filled
 from adapterlab.base.full_disk import FullDiskError
-from adapterlab.data.batches import SplitName, on_device
-from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
-from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.data.batches import SplitName
+from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models.protocol import adaptable
+from adapterlab.training.few_texts import difference, outcome, some_texts, tolerance
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
-from adapterlab.training.prefix.trial import OffError, difference, frozen_layers
+from adapterlab.training.prefix.trial import OffError, frozen_layers
 
 _GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -116,61 +114,38 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         OffError: the model computes something else from the features, or it is not worth it.
     """
     depth = layers.depth
-    split = _some_texts(data.splits["train"])
+    split = some_texts(data.splits["train"])
     rows = torch.arange(len(split))
     batch = cut(split, rows, data.pad_token_id)
-    plain = _outcome(adapted, batch, layers.device)
-    # A thousand roundings; they are relative to the largest number, see `difference`.
-    tolerance = 1000 * torch.finfo(plain[0].dtype).eps
+    plain = outcome(adapted, [batch], layers.device)
+    most = tolerance(plain[0])
     unmixed = replace(layers, precision="")
 
-    def of_features(first_only: bool) -> float:
+    def apart_with(first_only: bool) -> float:
         shape = (len(split if first_only else split.tokens), hidden.shape[-1])
         values = torch.empty(shape, dtype=hidden.dtype)
         unmixed.fill(values, split, data.pad_token_id, first_only, batch_size=1)
         features = TokenFeatures(values, depth, first_only)
         given = cut(split, rows, data.pad_token_id, features=features)
-        return difference(plain, _outcome(adapted, given, layers.device))
+        return difference(plain, outcome(adapted, [given], layers.device))
 
     try:
         hidden = unmixed(batch)
-        apart = of_features(first_only=False)
+        apart = apart_with(first_only=False)
     except Exception as error:  # whatever a model does that never expected this
         raise OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
         raise OffError(f"layers beside the first {depth} are trained and part of their output")
-    if not apart <= tolerance:  # which broken numbers are not either
+    if not apart <= most:  # which broken numbers are not either
         raise OffError(
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
-            f"{apart:.0e}, rounding allows {tolerance:.0e}"
+            f"{apart:.0e}, rounding allows {most:.0e}"
         )
     blocks = adaptable(adapted.model).blocks
-    first_only = depth == len(blocks) and of_features(first_only=True) <= tolerance
+    first_only = depth == len(blocks) and apart_with(first_only=True) <= most
     if epochs == 1 and not first_only:
         raise OffError("one epoch reads each text once")
     return first_only
-
-
-def _some_texts(split: TokenizedSplit) -> TokenizedSplit:
-    """Return up to four short texts, not all of one length if there are others."""
-    order = split.lengths.argsort(stable=True)
-    last = len(order) - 1
-    rows = order[sorted({0, min(1, last), last // 4, last // 2})]
-    if split.lengths[rows[-1]] == split.lengths[rows[0]]:
-        rows = torch.cat([rows[:-1], order[-1:]])
-    texts = [split.tokens[split.offsets[row] : split.offsets[row + 1]] for row in rows]
-    offsets = F.pad(split.lengths[rows].cumsum(0), (1, 0))
-    return TokenizedSplit(torch.cat(texts), offsets, split.labels[rows], split.max_length, 0, 0)
-
-
-def _outcome(adapted: AdaptedModel, batch: TextBatch, device: torch.device) -> list[Tensor]:
-    """Return the logits of a batch, and the gradients of its loss for all that is trained."""
-    with torch.enable_grad():
-        logits = adapted(on_device(batch.inputs, device))
-        loss = F.cross_entropy(logits, batch.labels.to(device))
-        trained = list(adapted.trainable().values())
-        gradients = torch.autograd.grad(loss, trained, materialize_grads=True, allow_unused=True)
-    return [logits.detach(), *gradients]
 
 
 def _attach(
@@ -186,7 +161,7 @@ def _attach(
     Raises:
         OffError: there is no room for them.
     """
-    texts = _some_texts(data.splits["train"])
+    texts = some_texts(data.splits["train"])
     batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
     with torch.inference_mode():
         sample = layers(batch)

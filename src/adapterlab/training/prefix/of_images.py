@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
@@ -25,10 +24,11 @@ from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
 from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models.protocol import adaptable
+from adapterlab.training.few_texts import difference, outcome, tolerance
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers, with_progress
 from adapterlab.training.prefix.frozen_prefix import Prefix
-from adapterlab.training.prefix.trial import OffError, difference, frozen_layers
+from adapterlab.training.prefix.trial import OffError, frozen_layers
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
 _GIB = 2**30
@@ -88,13 +88,12 @@ def _try_out(
     if not worth_it:
         raise OffError("one epoch reads each image once")
     batch = _prepared(data, data.splits["train"], slice(_TRIED), layers.device)
-    plain = _outcome(adapted.eval(), batch)
-    # A thousand roundings; they are relative to the largest number, see `difference`.
-    tolerance = 1000 * torch.finfo(plain[0].dtype).eps
+    plain = outcome(adapted.eval(), [batch], layers.device)
+    most = tolerance(plain[0])
     try:
         hidden = layers.unmixed(batch)
         given = Batch({"hidden_states": hidden.detach(), "depth": layers.depth}, batch.labels)
-        apart = difference(plain, _outcome(adapted, given))
+        apart = difference(plain, outcome(adapted, [given], layers.device))
         with torch.no_grad():
             adapted.train()  # where what is frozen, and that alone, is as it is in evaluation
             moving = difference([hidden], [layers.unmixed(batch)])
@@ -102,23 +101,13 @@ def _try_out(
         raise OffError(f"the model cannot go on from layer {layers.depth} ({error})") from None
     if hidden.requires_grad:
         raise OffError(f"layers beside the first {layers.depth} are trained and part of them")
-    if not moving <= tolerance:
+    if not moving <= most:
         raise OffError("what the frozen layers give while training is random")
-    if not apart <= tolerance:  # which broken numbers are not either
+    if not apart <= most:  # which broken numbers are not either
         raise OffError(
             f"the model does not go on from layer {layers.depth} alone: logits or gradients "
-            f"differ by {apart:.0e}, rounding allows {tolerance:.0e}"
+            f"differ by {apart:.0e}, rounding allows {most:.0e}"
         )
-
-
-def _outcome(adapted: AdaptedModel, batch: Batch) -> list[Tensor]:
-    """Return the logits of a batch, and the gradients of its loss for all that is trained."""
-    with torch.enable_grad():
-        logits = adapted(batch.inputs)
-        trained = list(adapted.trainable().values())
-        loss = F.cross_entropy(logits, batch.labels)
-        gradients = torch.autograd.grad(loss, trained, materialize_grads=True, allow_unused=True)
-    return [logits.detach(), *gradients]
 
 
 def _attach(

@@ -1,9 +1,6 @@
-"""What prefixes of texts and of images share: what is frozen, and whether two outcomes are one."""
-
-from collections.abc import Sequence
+"""What prefixes of texts and of images share: what of a model is frozen from its beginning."""
 
 import torch
-from torch import Tensor
 
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel
@@ -21,6 +18,8 @@ def frozen_layers(adapted: AdaptedModel, device: torch.device, precision: str) -
     Raises:
         OffError: it has none, or they are random.
     """
+    if adapted.by_length:
+        raise OffError("texts of each length are computed apart")
     depth = frozen_depth(adapted)
     model, kind = adaptable(adapted.model), type(adapted.model).__name__
     if model.hidden_states is None:
@@ -32,20 +31,3 @@ def frozen_layers(adapted: AdaptedModel, device: torch.device, precision: str) -
     if model.frozen_dropout:
         raise OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
     return FrozenLayers(adapted.model, depth, device, precision)
-
-
-def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
-    """Return how far outcomes are apart: the largest difference over the largest number.
-
-    A gradient counts by its own largest number; where that is tiny (an attention's key bias has
-    none but rounding) by a hundredth of the largest of all gradients.
-    """
-    largest = [float(tensor.abs().max()) for tensor in expected]
-    floor = max(largest[1:], default=0.0) / 100
-    scales = [largest[0], *(max(one, floor) for one in largest[1:])]
-    apart = [float((a - b).abs().max()) for a, b in zip(expected, actual, strict=True)]
-    # Not a number counts as apart, and nothing over nothing does not.
-    return max(
-        0.0 if gap == 0 else gap / scale if scale and gap == gap else float("inf")
-        for gap, scale in zip(apart, scales, strict=True)
-    )

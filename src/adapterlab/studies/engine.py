@@ -1,0 +1,60 @@
+"""What carries out the packs of a study: one interface, for this machine and for others."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from adapterlab.config.schema import Config
+
+if TYPE_CHECKING:
+    from adapterlab.runs.pack import Outcome  # loads Lightning
+
+POLL_SECONDS = 0.25
+"""Between two words on how far a task is."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pack to be carried out, or a run that stays alone.
+
+    Attributes:
+        configs: of its runs.
+        packed: False for a run that is trained the ordinary way.
+        core_is_free: see `adapterlab.runs.pack.run_pack`.
+    """
+
+    configs: tuple[Config, ...]
+    packed: bool
+    core_is_free: bool = False
+
+
+class Engine(Protocol):
+    """Carries out tasks, some at a time, begun in the order in which they are submitted.
+
+    What it returns are futures of `concurrent.futures`, with their meaning: `running` says whether
+    a task has begun, `cancel` takes back one that has not. A result is what came of each run of the
+    task, in their order: its `RunResult`, or the exception that it failed with.
+    """
+
+    def submit(self, task: Task) -> "Future[list[Outcome]]":
+        """Have a task carried out.
+
+        Returns:
+            Its future, which fails with a `RunLostError` where what carried it out ended without a
+            word; the message says how.
+        """
+
+    def cancel(self, future: "Future[list[Outcome]]") -> None:
+        """End a task. Runs that have begun are marked as KILLED, and the future then fails."""
+
+    def where(self, future: "Future[list[Outcome]]") -> str | None:
+        """Say where a task is or was carried out, in words; None if it has not begun."""
+
+    def moved(self, future: "Future[list[Outcome]]") -> float:
+        """Return how many runs' worth of training a task has done since this was asked last.
+
+        As far as that is known: a sum over all calls may stay below the number of its runs.
+        """
+
+    def close(self) -> None:
+        """End all that it has started; tasks that have not ended are lost."""

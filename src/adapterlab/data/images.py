@@ -15,6 +15,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
 from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
 from adapterlab.data.pixels import Pixels
+from adapterlab.data.recipes import Recipes
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 
@@ -136,6 +137,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: likewise.
         crop: padding of the random crop in pixels, 0 for none; it follows ``order_seed``.
         flip: mirror training images with probability one half.
+        recipes: transforms of torchvision after these, see :class:`Recipes`.
         pixels: what the model takes, where it says so: a size, and figures of its own.
         eval_batch_size: rows per batch in evaluation.
         dtype: of the normalised images.
@@ -152,6 +154,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: Sequence[float],
         crop: int = 0,
         flip: bool = False,
+        recipes: Sequence[str] = (),
         pixels: Pixels | None = None,
         eval_batch_size: int = EVALUATED["image"],
         dtype: torch.dtype = torch.float32,
@@ -164,7 +167,13 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         mean, std = self.pixels.mean or mean, self.pixels.std or std
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
+        self.recipes = Recipes(recipes, self.shape[1:])
         self._features: dict[str, ImageFeatures] = {}
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are changed, and so are others in every epoch."""
+        return self.augment.active or bool(self.recipes)
 
     def attach(self, split: SplitName, features: ImageFeatures) -> None:
         """Let the batches of a split carry features, in place of images, from now on.
@@ -189,13 +198,15 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         if cut.seed is not None and self.augment.active:
             generator = torch.Generator(images.device).manual_seed(cut.seed)
             images = self.augment(images, generator)
+        if cut.seed is not None and self.recipes:
+            images = self.recipes(images, stream(cut.seed, "recipes"))
         return Batch(self.normalize(self.pixels.resized(images)).to(self.dtype), cut.labels)
 
     def side_by_side(
         self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
         """The batches of an epoch in several orders, the rows of one order after the other's."""
-        alone = self.augment.active or self.workers or self.pin_memory
+        alone = self.augments or self.workers or self.pin_memory
         if alone and not self._features:
             yield from super().side_by_side(order_seeds, epoch, device)
             return

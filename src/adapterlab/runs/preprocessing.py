@@ -71,6 +71,7 @@ class ImageInputs:
             order_seed=config.order_seed,
             crop=dataset.crop,
             flip=dataset.flip,
+            recipes=dataset.augment,
             pixels=self.pixels,
             eval_batch_size=EVALUATED["image"] if self.pixels is None else EVALUATED_ROWS,
             workers=config.hardware.workers,

@@ -83,7 +83,7 @@ def _try_out(
         OffError: the model computes something else from the features, or they are random; or it is
             not worth it.
     """
-    if data.augment.active:
+    if data.augments:
         raise OffError("images are augmented, and so are others in every epoch")
     if not worth_it:
         raise OffError("one epoch reads each image once")

@@ -150,7 +150,7 @@ class VisionClassifier(ClassifierModel):
 
 
 def from_transformers(
-    model: "PreTrainedModel", pixels: Pixels, options: Mapping[str, Any]
+    model: "PreTrainedModel", pixels: Pixels | None, options: Mapping[str, Any]
 ) -> VisionClassifier:
     """Return an image classifier of transformers as one that strategies adapt.
 

@@ -100,11 +100,8 @@ def hf_image(
             for head in head_names(model, body_name(model)):
                 _redraw(model, head)
     pixels = _pixels(config, source, image_size)
-    options = {}
-    if pixels.size is not None and pixels.size != _own_size(config):
-        options = _interpolating(model)
     model.name_or_path = name_or_path
-    classifier = from_transformers(model, pixels, options)
+    classifier = as_classifier(model, pixels)
     if image_size is not None and torch.empty(0).is_meta:
         require_size(classifier, image_size)
     return classifier
@@ -173,6 +170,16 @@ def vit_tiny(
     with drawing_from(generator):
         model = ViTForImageClassification(config)
     return from_transformers(model, None, {})
+
+
+def as_classifier(model: PreTrainedModel, pixels: Pixels) -> VisionClassifier:
+    """Return a model of transformers as strategies adapt it, for images of some kind.
+
+    Raises:
+        ConfigError: head and body cannot be told from the module tree.
+    """
+    other_size = pixels.size is not None and pixels.size != _own_size(model.config)
+    return from_transformers(model, pixels, _interpolating(model) if other_size else {})
 
 
 def class_of(config: PretrainedConfig) -> type[PreTrainedModel]:

@@ -44,6 +44,9 @@ ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apar
 
 SplitName = Literal["train", "validation", "test"]
 
+Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
+"""What torchvision does to training images, see `data.recipes`."""
+
 Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
 
 
@@ -99,6 +102,7 @@ class ImageDataset(DatasetBase):
         mean, std: normalisation in units of [0, 1] pixels, one value or one a channel.
         crop: pixels of zero padding before a random crop back to size; 0 for none.
         flip: mirror half of the training images.
+        augment: transforms of torchvision on the training images, one after the other.
     """
 
     kind: Literal["image"]
@@ -107,6 +111,7 @@ class ImageDataset(DatasetBase):
     std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=0)]
     flip: bool
+    augment: list[Recipe] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

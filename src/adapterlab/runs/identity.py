@@ -127,6 +127,8 @@ def _as_written(config: Config) -> dict[str, Any]:
     for dataset in datasets:  # these name the base, which stands in full in `base`
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
+        if not dataset.get("augment"):  # which configurations of before did not say
+            dataset.pop("augment", None)
         _as_it_was_named(dataset)
     if isinstance(config.base, PretrainedBase) and config.base.head == "new":
         del values["base"]["head"]

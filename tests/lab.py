@@ -39,6 +39,7 @@ TINY = (
     "hardware.threads=1",
     "hardware.precision=32-true",
     "tracking=none",
+    "baseline=never",
 )
 """A run of a fraction of a second."""
 

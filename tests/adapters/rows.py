@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from adapterlab.adapters import Combined, LoRA, Strategy
-from adapterlab.adapters.strategy import HeadMode, linear_layers, within
+from adapterlab.adapters.strategy import HeadMode, within
+from adapterlab.adapters.weights import is_linear, sizes, weight_layers
 from adapterlab.models.protocol import adaptable
 
 Count = Callable[[nn.Module, bool], int]
@@ -62,11 +63,14 @@ def of_linear(
     def count(base: nn.Module, in_head: bool) -> int:
         aliases: Mapping[str, tuple[str, ...]] = getattr(base, "target_aliases", {})
         patterns = [p for t in ((head,) if in_head else targets) for p in aliases.get(t, (t,))]
-        layers = linear_layers(base, head=in_head)
+        by_name = any(t in aliases for t in targets)
         return sum(
-            per_layer(name, layer.in_features, layer.out_features)
-            for name, layer in layers.items()
-            if any(fnmatchcase(n, pattern) for pattern in patterns for n in (name, unwrapped(name)))
+            per_layer(name, *sizes(layer))
+            for name, layer in weight_layers(base, head=in_head).items()
+            if (is_linear(layer) or by_name)
+            and any(
+                fnmatchcase(n, pattern) for pattern in patterns for n in (name, unwrapped(name))
+            )
         )
 
     return count

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adapterlab.adapters import DoRALinear, LoRALinear
-from adapterlab.adapters.lora import scale_factor
+from adapterlab.adapters.factors import scale_factor
 from adapterlab.adapters.seeded_dropout import SeededDropout
 
 MAGNITUDES = ["per_output", "per_input"]

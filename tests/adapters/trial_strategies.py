@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear, Strategy
-from adapterlab.adapters.lora import like
 from adapterlab.adapters.strategy import HeadMode, linear_layers, replace_module
+from adapterlab.adapters.weights import with_matrix
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneLoRALinear, LaneModule
@@ -42,8 +42,8 @@ class VeRALinear(AdapterLayer):
         return self.base(x) + self.b * F.linear(self.d * F.linear(x, self.A), self.B)
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        return like(
+    def merged(self) -> nn.Module:
+        return with_matrix(
             self.base, self.base.weight + self.b[:, None] * (self.B @ (self.d[:, None] * self.A))
         )
 

@@ -323,13 +323,15 @@ def test_every_choice_of_every_group_composes(tmp_path: Path) -> None:
         "dataset=image_parquet": ["dataset.loader.path=x", "base=scratch"],
         "dataset=text_files": ["dataset.loader.path=x"],
         "model=hf": ["model.name_or_path=someone/model"],
+        "model=hf_image": ["model.name_or_path=someone/model"],
+        "model=timm": ["model.name_or_path=resnet10t"],
     }
     groups = ("adapter", "model", "dataset", "base", "optimizer", "hardware", "tracking")
     for group in groups:
         for path in sorted((conf_folder.CONF / group).glob("*.yaml")):
             choice = f"{group}={path.stem}"
             more = needs.get(choice, [])
-            if group == "model" and path.stem != "mlp":
+            if group == "model" and "tokenizer:" in path.read_text():
                 more = [*more, "dataset=emotion"]
             if group == "dataset" and "kind: text" in path.read_text():
                 more = [*more, "model=bert_tiny"]

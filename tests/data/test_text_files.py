@@ -57,7 +57,7 @@ class TestTextFiles:
 
     def test_a_missing_file(self, context: LoadContext, folder: Path) -> None:
         (folder / "test.jsonl").unlink()
-        message = r"mail/test.{parquet,csv,jsonl} is missing; .*{train,test}.*there is: train.csv$"
+        message = r"mail/test.{parquet,csv,.*} is missing; .*there is: train.csv; .*train.csv has"
         with pytest.raises(DataError, match=message):
             text_files(context, folder)
 
@@ -66,13 +66,24 @@ class TestTextFiles:
         with pytest.raises(DataError, match=r"has train.csv, train.jsonl; which of them is the tr"):
             text_files(context, folder)
 
-    @pytest.mark.parametrize("name", ["dev.csv", "valid.parquet", "eval.jsonl"])
+    @pytest.mark.parametrize("name", ["dev.csv", "val.csv", "eval.csv"])
     def test_a_validation_split_under_another_name(
         self, name: str, context: LoadContext, folder: Path
     ) -> None:
         (folder / name).write_text("text,label\nx,ham\n")
-        message = f"{name} is not read: the validation split is .*/validation.{{parquet,csv,jsonl}}"
-        with pytest.raises(DataError, match=message):
+        splits = text_files(context, folder)
+        assert splits.validation is not None
+        assert splits.validation.texts == ("x",)
+        assert splits.notes == (f"{name} is read as the validation split",)
+        (folder / "valid.jsonl").write_text('{"text": "y", "label": "ham"}')
+        with pytest.raises(DataError, match=r"valid.jsonl.*; which of them is the validation spl"):
+            text_files(context, folder)
+
+    def test_a_split_that_cannot_be_read_is_refused(
+        self, context: LoadContext, folder: Path
+    ) -> None:
+        (folder / "dev.xlsx").touch()
+        with pytest.raises(DataError, match=r"dev.xlsx is not read: the validation split is .*csv"):
             text_files(context, folder)
 
     def test_a_link_to_nothing_is_no_missing_split(
@@ -94,7 +105,7 @@ class TestTextFiles:
         assert splits.place("test", 0, brief=True) == "test.jsonl line 1"
 
     def test_a_missing_folder(self, context: LoadContext) -> None:
-        with pytest.raises(DataError, match="no folder mial; looked at"):
+        with pytest.raises(DataError, match="no file or folder mial; looked at"):
             text_files(context, "mial")
 
 
@@ -292,8 +303,9 @@ class TestHub:
             hub_text(context, "sst2", "nyu-mll/glue", "sst2", test_split="validation")
         assert str(caught.value) == (
             "sst2 is not here: download failed: Name or service not known. Wanted: "
-            f"sst2/{{train,validation}}.{{parquet,csv,jsonl}} in one of {context.search[0]}, "
-            f"{context.download}. Source: huggingface.co/datasets/nyu-mll/glue, configuration sst2"
+            "sst2/{train,validation}.{parquet,csv,tsv,jsonl,json} in one of "
+            f"{context.search[0]}, {context.download}. "
+            "Source: huggingface.co/datasets/nyu-mll/glue, configuration sst2"
         )
 
 

@@ -141,6 +141,13 @@ class TestLabelTypes:
         write_parquet(tmp_path / "train.parquet", ["x", "y", "z"], labels)
         assert list(read(tmp_path / "train.parquet").labels) == ["b", "a", "b"]
 
+    def test_true_and_false_are_names(self, tmp_path: Path) -> None:
+        write_json_lines(tmp_path / "train.jsonl", ["x", "y"], [True, False])
+        write_parquet(tmp_path / "train.parquet", ["x", "y"], [True, False])
+        for name in ("train.jsonl", "train.parquet"):
+            table = read(tmp_path / name)
+            assert (list(table.labels), table.integers) == (["true", "false"], False)
+
     def test_class_names_in_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "train.parquet"
         names = datasets.ClassLabel(names=["neg", "pos"])
@@ -191,23 +198,14 @@ class TestErrorsOfCsv:
             ('text,label\n"a"b,1\n', "is broken in line 2: ',' expected after '\"'"),
             ("text,label,text\na,1,b\n", "has more than one column text"),
             ("", "has no column text; it has: nothing"),
-            ("text;label\na;1\n", "has its columns between semicolons; save it with commas"),
-            ("text\tlabel\na\t1\n", "has its columns between tabs; save it with commas"),
-            ("txt;label\na;1\n", "has no column text; it has: txt;label"),
+            ("txt;label\na;1\n", "has no column text; it has: txt, label"),
+            ("text;label\na;1\nb;c;0\n", "3 fields in line 3 but 2 in its header; .* semicolons"),
         ],
     )
     def test_a_broken_row_is_named(self, tmp_path: Path, content: str, message: str) -> None:
         path = tmp_path / "train.csv"
         path.write_text(content)
         refused(path, message)
-
-    def test_another_encoding(self, tmp_path: Path) -> None:
-        path = tmp_path / "train.csv"
-        path.write_bytes("text,label\na,1\nGrüße,1\n".encode("latin-1"))
-        refused(path, r"is not UTF-8 in line 3 \(it may be cp1252, .*Grüße,1'\); save it as UTF-8")
-        for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
-            path.write_bytes("text,label\na,1\n".encode(name))
-            refused(path, "is UTF-16 or UTF-32; save it as UTF-8")
 
     def test_the_limit_of_python_is_as_before(self, tmp_path: Path) -> None:
         import csv
@@ -229,7 +227,7 @@ class TestErrorsOfJsonLines:
             ('{"text": null, "label": 1}', "has no text in line 2"),
             ('{"text": 5, "label": 1}', "has 5 as text in line 2; allowed: strings$"),
             ('{"text": "b", "label": 0.5}', "has 0.5 as label in line 2; allowed: strings or int"),
-            ('{"text": "b", "label": true}', "has true as label in line 2; allowed: strings or"),
+            ('{"text": "b", "label": [1]}', r"has \[1\] as label in line 2; allowed: strings or"),
             ('{"text": "\\ud800", "label": 1}', "has half a surrogate pair as text in line 2"),
         ],
     )
@@ -256,8 +254,8 @@ class TestErrorsOfParquet:
         path = tmp_path / "train.parquet"
         write_parquet(path, [1.5], [1])
         refused(path, "has double in column text; allowed: strings")
-        write_parquet(path, ["a"], [True])
-        refused(path, "has bool in column label; allowed: integers or strings")
+        write_parquet(path, ["a"], [0.5])
+        refused(path, "has double in column label; allowed: integers or strings")
 
     @pytest.mark.parametrize("keep", [0, 10, 200])
     def test_a_truncated_file(self, tmp_path: Path, keep: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict
-from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.findings import BASELINE, MAJORITY, Findings
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.tables import arms_table, runs_of, verdict_of
 from adapterlab.reporting.verdict import verdict
@@ -158,7 +158,7 @@ def test_runs_that_did_not_finish_are_said() -> None:
         "2 runs of 12 did not finish and are in no mean: full (5 finished, 1 diverged, 1 killed)."
     )
     assert answer.startswith(
-        "The best of 2 arms is full (95% confidence). full would be good enough but diverged"
+        "The best of 2 arms is full (95% confidence). full (diverged in 1 of 7) would be good "
     )
     full = next(one for one in findings.arms if one.name == "full")
     assert verdict_of(full) == "reference; diverged in 1 of 7"
@@ -173,6 +173,42 @@ def test_an_arm_of_which_no_run_finished_stands_in_the_table() -> None:
     assert dict(zip(table.header, row, strict=True))["verdict"] == "all 3 diverged"
     assert dict(zip(table.header, row, strict=True))["runs"] == "0 of 3: 3 diverged"
     assert "sgd (all 3 diverged)" in verdict(findings)[-1]
+
+
+def test_an_arm_that_answers_one_class_is_said_and_never_taken() -> None:
+    def made(name: str, accuracy: float, answered: float) -> Made:
+        own = {"params/trainable": 10.0, "test/classes_answered": answered, MAJORITY: 0.65, **COST}
+        return arm(name, accuracy, 10, metrics=own)
+
+    findings = study(made("full", 0.65, 1.0), made("head", 0.5, 2.0))
+    assert verdict_of(findings.arm("full")) == "reference; answers one class only in 5 of 5"
+    assert verdict_of(findings.arm("head")) == "worse"
+    answer, *_, said = verdict(findings)
+    assert said == ("Runs that answer one class only, whatever they are shown: full (5 of 5).")
+    assert "Take full" not in answer
+    assert "full (answers one class only in 5 of 5) would be good enough" in answer
+
+
+def test_a_test_of_one_class_has_one_answer_that_is_right() -> None:
+    own = {"test/classes_answered": 1.0, MAJORITY: 1.0}
+    assert study(arm("full", 1.0, 10, metrics=own)).arm("full").collapsed == 0
+
+
+def test_floors_stand_in_the_table_and_under_arms_that_are_no_better() -> None:
+    own = {"params/trainable": 10.0, MAJORITY: 0.4, BASELINE: 0.7153, **COST}
+    low = study(
+        *(arm(name, mean, 10, metrics=own) for name, mean in (("full", 0.7), ("head", 0.6)))
+    )
+    rows = {
+        row[0]: dict(zip(arms_table(low).header, row, strict=True)) for row in arms_table(low).rows
+    }
+    assert rows["floor: the most frequent class"]["test accuracy"] == "40.00%"
+    assert rows["floor: a linear model"]["test accuracy"] == "71.53%"
+    assert verdict(low)[-1] == (
+        "No arm's mean accuracy is above that of a linear model on the same rows, 71.53%."
+    )
+    high = study(arm("full", 0.8, 10, metrics=own), arm("head", 0.6, 10, metrics=own))
+    assert not any("linear model" in sentence for sentence in verdict(high))
 
 
 def test_many_names_are_cut() -> None:

@@ -113,6 +113,29 @@ def test_a_shape_can_be_asked_for(tmp_path: Path, lab_root: Path) -> None:
     assert run(tiny(lab_root, *own, "dataset.shape=[1,4,4]")).shape == (1, 4, 4)
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_images_of_several_sizes_are_brought_to_the_bases_shape(
+    kind: str, tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    path = WRITERS[kind](tmp_path / "own")
+    if kind == "image_folder":
+        odd = path / "train" / CLASSES[0] / "0.png"
+        Image.fromarray(pixels(0, 0, 20, 3)[:15]).save(odd)
+    else:
+        table = pq.read_table(path / "test.parquet").to_pylist()
+        Image.fromarray(pixels(0, 0, 20, 3)[:15]).save(path / "odd.png")
+        table[0]["img"]["bytes"] = (path / "odd.png").read_bytes()
+        pq.write_table(pa.Table.from_pylist(table), path / "test.parquet")
+    own = [f"dataset={kind}", f"dataset.loader.path={path}", "tracking=none"]
+    small = ["epochs=1", "base.epochs=1", "adapter=head", "hardware.threads=1"]
+    outcome = run_cli(*own, *small, "base.source=digits")
+    note = "images of 2 sizes, 12x12 to 15x20 (height x width), are brought to the model's"
+    assert f"{note} [1, 8, 8]" in " ".join(outcome.out.split()), outcome
+    refused = run_cli(*own, "base=scratch", "epochs=1").error
+    assert "images differ in size: " in refused
+    assert "set dataset.shape, for example dataset.shape=[3,32,32]" in refused
+
+
 def test_names_of_classes_can_be_given(tmp_path: Path, lab_root: Path) -> None:
     path = write_parquet(tmp_path / "own")
     own = ["dataset=image_parquet", f"dataset.loader.path={path}", "base=scratch", "adapter=full"]

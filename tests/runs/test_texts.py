@@ -177,7 +177,7 @@ def test_truncation_is_counted_and_said(lab_root: Path, reviews: Path) -> None:
     result = run(small(lab_root, reviews, "adapter=head", "dataset.max_length=8"))
     assert result.metrics["data/truncated_texts/test"] == 16  # every third of 48
     assert any(
-        note.startswith("text_files test: 16 of 48 texts have more than 8 tokens")
+        note.startswith("reviews-") and "test: 16 of 48 texts have more than 8 tokens" in note
         for note in result.notes
     )
     whole = run(small(lab_root, reviews, "adapter=head"))

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
-from adapterlab.adapters.lora import LoRA, LoRALinear, like
+from adapterlab.adapters.lora import LoRA, LoRAConv, LoRALinear
 from adapterlab.adapters.strategy import AdapterLayer
+from adapterlab.adapters.weights import base_of, is_convolution, matrix, with_matrix
 from adapterlab.base.errors import ConfigError, allowed
 
 Magnitude = Literal["per_output", "per_input"]
@@ -46,13 +47,13 @@ class DoRALinear(LoRALinear):
     roles: ClassVar[Mapping[str, str]] = {**LoRALinear.roles, "magnitude": "magnitude"}
 
     def __init__(
-        self, base: nn.Linear, *, magnitude: Magnitude = "per_output", **lora: Any
+        self, base: nn.Module, *, magnitude: Magnitude = "per_output", **lora: Any
     ) -> None:
         super().__init__(base, **lora)
         check_magnitude(magnitude)
         self.over_output = magnitude == "per_output"
         norm_axis = 1 if self.over_output else 0
-        base_norm_sq = base.weight.detach().square().sum(norm_axis)
+        base_norm_sq = matrix(base).detach().square().sum(norm_axis)
         self.register_buffer("base_norm_sq", base_norm_sq, persistent=False)
         self.magnitude = nn.Parameter(self.weight_norm())
 
@@ -60,9 +61,8 @@ class DoRALinear(LoRALinear):
     def weight_norm(self) -> Tensor:
         """Return ‖W + s · B A‖ of each row (column), without ever forming W + s · B A."""
         norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
-        return root(
-            norm_sq(self.base.weight, self.lora_A, self.scale * self.lora_B, self.base_norm_sq)
-        )
+        A, B = self.lora_A.flatten(1), self.scale * self.lora_B.flatten(1)
+        return root(norm_sq(matrix(self.base), A, B, self.base_norm_sq))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -70,14 +70,15 @@ class DoRALinear(LoRALinear):
         if not self.over_output:
             x = rescale * x
             return cast(Tensor, self.base(x) + self.update(x))
-        y = rescale * (F.linear(x, self.base.weight) + self.update(x))
-        return y if self.base.bias is None else y + self.base.bias
+        y = rescale * (F.linear(x, matrix(self.base)) + self.update(x))
+        bias = cast(Tensor | None, self.base.bias)
+        return y if bias is None else y + bias
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """Return the linear layer with weight (m / ‖W'‖) · W'."""
-        rescale = self.magnitude / self.weight_norm()
-        return like(
+    def merged(self) -> nn.Module:
+        """Return the layer with weight (m / ‖W'‖) · W'."""
+        rescale = self.magnitude.flatten() / self.weight_norm()
+        return with_matrix(
             self.base,
             self.merged_weight() * (rescale[:, None] if self.over_output else rescale),
         )
@@ -86,6 +87,34 @@ class DoRALinear(LoRALinear):
         """Say rank and scale, and the axis when it is not the paper's."""
         axis = "" if self.over_output else ", magnitude per input"
         return f"DoRA rank {self.rank}, scale {self.scale:g}{axis}"
+
+
+class DoRAConv(LoRAConv, DoRALinear):
+    """DoRA on a convolution, as `LoRAConv` is LoRA: norms are of all that makes one output.
+
+    Shapes: as LoRAConv; m [1, d_out, 1...], ‖W'‖ [d_out].
+    """
+
+    def __init__(
+        self, base: nn.Module, *, magnitude: Magnitude = "per_output", **lora: Any
+    ) -> None:
+        if magnitude == "per_input":
+            raise ConfigError(
+                "adapter.magnitude=per_input is of linear layers, and a target is a convolution; "
+                "allowed: per_output"
+            )
+        super().__init__(base, magnitude=magnitude, **lora)
+        self.magnitude = nn.Parameter(self._of_outputs(self.magnitude.data))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, d_in, places...] to [batch, d_out, places...]."""
+        rescale = self.magnitude / self._of_outputs(self.weight_norm())
+        y = rescale * (base_of(self.base, x) + self.update(x))
+        bias = cast(Tensor | None, self.base.bias)
+        return y if bias is None else y + self._of_outputs(bias)
+
+    def _of_outputs(self, vector: Tensor) -> Tensor:
+        return vector.view(1, -1, *(1,) * (self.lora_A.ndim - 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +133,11 @@ class DoRA(LoRA):
         check_magnitude(self.magnitude)
 
     def wrap(
-        self, layer: nn.Linear, rank: int, alpha: float, generator: torch.Generator
+        self, layer: nn.Module, rank: int, alpha: float, generator: torch.Generator
     ) -> AdapterLayer:
         """Return `layer` under DoRA."""
-        return DoRALinear(
+        kind = DoRAConv if is_convolution(layer) else DoRALinear
+        return kind(
             layer,
             magnitude=self.magnitude,
             rank=rank,

@@ -9,7 +9,8 @@ from adapterlab.models.protocol import adaptable
 def frozen_depth(adapted: AdaptedModel) -> int:
     """Return how many blocks, counted from the first, are neither trained nor adapted.
 
-    0 if the embeddings before them are, or if the model gives no hidden states.
+    One more if nothing before the head is, where the model can go on from there. 0 if the
+    embeddings before the blocks are, or if the model gives no hidden states.
     """
     model = adaptable(adapted.model)
     if model.hidden_states is None:
@@ -20,6 +21,14 @@ def frozen_depth(adapted: AdaptedModel) -> int:
         adapters = any(isinstance(part, AdapterLayer) for part in module.modules())
         return not adapters and not any(p.requires_grad for p in module.parameters())
 
+    if model.reaches_head and _nothing_before_head(adapted):
+        return len(model.blocks) + 1
     if not all(frozen(name) for name in model.embedding_modules):
         return 0
     return len(list(takewhile(frozen, model.blocks)))
+
+
+def _nothing_before_head(adapted: AdaptedModel) -> bool:
+    """Say whether the head alone is trained or adapted."""
+    layers = (n for n, m in adapted.model.named_modules() if isinstance(m, AdapterLayer))
+    return all(map(adapted.in_head, (*adapted.trainable(), *layers)))

@@ -1,15 +1,22 @@
-"""LoRA: a frozen linear layer plus a trained update of low rank."""
+"""LoRA: a frozen layer plus a trained update of low rank."""
 
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.factors import (
+    Init,
+    Scaling,
+    check_low_rank,
+    initial_factors,
+    scale_factor,
+)
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.one_way import pattern_of, targets_of
@@ -18,7 +25,6 @@ from adapterlab.adapters.strategy import (
     AdapterLayer,
     HeadMode,
     Strategy,
-    linear_layers,
     replace_module,
     within,
 )
@@ -30,26 +36,17 @@ from adapterlab.adapters.targets import (
     check_layers,
     select_layers,
     select_parameters,
+    unnamed_head,
+)
+from adapterlab.adapters.weights import (
+    convolve,
+    is_convolution,
+    matrix,
+    sizes,
+    weight_layers,
+    with_matrix,
 )
 from adapterlab.base.errors import ConfigError, allowed
-
-Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
-"""The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""
-
-Init = Literal["kaiming", "gaussian", "both_normal"]
-"""First values: A Kaiming-uniform and B zero; A ~ N(0, 1/rank²) and B zero; both N(0, std²)."""
-
-
-def scale_factor(scaling: Scaling, alpha: float, rank: int) -> float:
-    """Return the factor s that the low-rank update is multiplied with."""
-    match scaling:
-        case "alpha_over_rank":
-            return alpha / rank
-        case "alpha_over_sqrt_rank":
-            return alpha / math.sqrt(rank)
-        case "alpha":
-            return alpha
-    raise ConfigError(f"adapter.scaling={scaling}; {allowed(scaling, get_args(Scaling))}")
 
 
 class LoRALinear(AdapterLayer):
@@ -60,7 +57,7 @@ class LoRALinear(AdapterLayer):
     Shapes: x [..., d_in], W [d_out, d_in], A [rank, d_in], B [d_out, rank], y [..., d_out].
 
     Args:
-        base: the layer to adapt; frozen here.
+        base: the layer to adapt, `nn.Linear` or transformers' Conv1D; frozen here.
         rank: inner dimension of the update, at least 1. Above min(d_in, d_out) it works and adds
             parameters without adding expressiveness.
         alpha: strength of the update; `scaling` says how s comes from it.
@@ -76,11 +73,9 @@ class LoRALinear(AdapterLayer):
 
     roles: ClassVar[Mapping[str, str]] = {"lora_A": "A", "lora_B": "B"}
 
-    base: nn.Linear
-
     def __init__(
         self,
-        base: nn.Linear,
+        base: nn.Module,
         *,
         rank: int,
         alpha: float,
@@ -96,13 +91,13 @@ class LoRALinear(AdapterLayer):
         self.rank = rank
         self.scale = scale_factor(scaling, alpha, rank)
         self.dropout = SeededDropout(dropout)
-        d_in, d_out = base.in_features, base.out_features
-        if base.weight.is_meta:  # no values, and no memory for them
+        (d_in, d_out), weight = sizes(base), matrix(base)
+        if weight.is_meta:  # no values, and no memory for them
             A, B = (torch.empty(*size, device="meta") for size in ((rank, d_in), (d_out, rank)))
         else:
             A, B = initial_factors(init, rank, d_in, d_out, init_std, generator)
-        self.lora_A = nn.Parameter(A.to(base.weight))
-        self.lora_B = nn.Parameter(B.to(base.weight))
+        self.lora_A = nn.Parameter(A.to(weight))
+        self.lora_B = nn.Parameter(B.to(weight))
 
     def update(self, x: Tensor) -> Tensor:
         """Return s · B A dropout(x), [..., d_out]."""
@@ -115,20 +110,43 @@ class LoRALinear(AdapterLayer):
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
         """Return W + s · B A, [d_out, d_in]."""
-        return self.base.weight + self.scale * self.lora_B @ self.lora_A
+        return matrix(self.base) + self.scale * self.lora_B.flatten(1) @ self.lora_A.flatten(1)
 
-    def merged(self) -> nn.Linear:
-        """Return the linear layer with the update added to its weight."""
-        return like(self.base, self.merged_weight())
+    def merged(self) -> nn.Module:
+        """Return the layer with the update added to its weight."""
+        return with_matrix(self.base, self.merged_weight())
 
     def describe(self) -> str:
         """Say rank and scale."""
         return f"LoRA rank {self.rank}, scale {self.scale:g}"
 
 
+class LoRAConv(LoRALinear):
+    """LoRA on a convolution: A convolves as the base does, to `rank` channels, B mixes these.
+
+    The weight as a matrix gets the update, W' = W + s · B A. Without groups, it is PEFT's. With
+    them, every group's inputs meet the same A, so that W' is a weight of the base's shape; PEFT's
+    update is none, and cannot be merged.
+
+    Shapes: x [batch, channels, places...], W [d_out, d_in / groups, kernel...],
+    A [rank, d_in / groups, kernel...], B [d_out, rank, 1...].
+    """
+
+    def __init__(self, base: nn.Module, **lora: Any) -> None:
+        super().__init__(base, **lora)
+        places = (1,) * (cast(Tensor, base.weight).ndim - 2)
+        A, B = self.lora_A.data, self.lora_B.data
+        self.lora_A = nn.Parameter(A.view(self.rank, *cast(Tensor, base.weight).shape[1:]))
+        self.lora_B = nn.Parameter(B.view(*B.shape, *places))
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return s · B A dropout(x), [batch, d_out, places...]."""
+        return self.scale * convolve(self.base, self.dropout(x), self.lora_A, self.lora_B)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoRA(Strategy):
-    """Add a trained low-rank update to frozen linear layers (Hu et al. 2021, arXiv:2106.09685).
+    """Add a trained low-rank update to frozen layers (Hu et al. 2021, arXiv:2106.09685).
 
     Args:
         head: `train` the classifier in full, `adapt` it with LoRA too, or `freeze` it. Targets
@@ -136,7 +154,7 @@ class LoRA(Strategy):
         rank: rank of the updates.
         alpha: strength of the updates; with the default scaling s = alpha / rank.
         targets: patterns of layer names, short names where the model has them (`query`, `ffn`),
-            or `all-linear` for every linear layer but the head.
+            `all-linear` for every linear layer but the head, `all-conv` for every convolution.
         layers: the blocks whose layers are adapted: `all`, `first N`, `last N`, or a list of
             indices from 0. Anything but `all` leaves out body layers that are in no block.
         rank_pattern: rank by target pattern, where it is not `rank`.
@@ -179,8 +197,7 @@ class LoRA(Strategy):
 
     def most(self, model: nn.Module) -> int:
         """Return the largest rank that still adds expressiveness in some layer."""
-        layers = self._layers(model).values()
-        return max(min(layer.in_features, layer.out_features) for layer in layers)
+        return max(min(sizes(layer)) for layer in self._layers(model).values())
 
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank, every alpha such that the factor s stays."""
@@ -197,7 +214,7 @@ class LoRA(Strategy):
         patterns = {pattern: as_strong(alpha) for pattern, alpha in self.alpha_pattern.items()}
         return replace(self, rank=value, alpha=as_strong(self.alpha), alpha_pattern=patterns)
 
-    def _layers(self, model: nn.Module) -> dict[str, nn.Linear]:
+    def _layers(self, model: nn.Module) -> dict[str, nn.Module]:
         return select_layers(
             model, self.targets, with_head=self.head == "adapt", layers=self.layers
         )
@@ -205,10 +222,10 @@ class LoRA(Strategy):
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
         """Return targets, blocks, rank, alpha and their exceptions, as the layers have them."""
         layers, aliases = self._layers(model), aliases_of(model)
-        head = linear_layers(model, head=True)
+        head = weight_layers(model, head=True)
         targets, blocks = targets_of(model, [name for name in layers if name not in head])
         of_head = sorted(head.keys() & layers.keys())
-        if of_head != sorted(head) and self.head == "adapt":
+        if self.head == "adapt" and set(of_head) != unnamed_head(head):
             targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
         ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
         alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
@@ -233,7 +250,7 @@ class LoRA(Strategy):
         ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
         alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
         for name, layer in layers.items():
-            smaller = min(layer.in_features, layer.out_features)
+            smaller = min(sizes(layer))
             if ranks[name] > smaller:
                 warnings.warn(
                     f"rank {ranks[name]} on {name} is above its smaller side, {smaller}: "
@@ -253,10 +270,11 @@ class LoRA(Strategy):
         return options
 
     def wrap(
-        self, layer: nn.Linear, rank: int, alpha: float, generator: torch.Generator
+        self, layer: nn.Module, rank: int, alpha: float, generator: torch.Generator
     ) -> AdapterLayer:
         """Return `layer` under this strategy's adapter."""
-        return LoRALinear(
+        kind = LoRAConv if is_convolution(layer) else LoRALinear
+        return kind(
             layer,
             rank=rank,
             alpha=alpha,
@@ -269,60 +287,3 @@ class LoRA(Strategy):
 
 
 METHODS[LoRA] = LowRank(LoRALinear, {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight"})
-
-
-def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
-    """Refuse a rank, alpha or dropout outside its domain.
-
-    Raises:
-        ConfigError: rank below 1, alpha not above 0, or dropout outside [0, 1).
-    """
-    if rank < 1:
-        raise ConfigError(
-            f"adapter.rank={rank} must be 1 or more; to train without an adapter: adapter=head"
-        )
-    if not (alpha > 0 and math.isfinite(alpha)):
-        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0 and finite")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"adapter.dropout={dropout:g} must be at least 0 and below 1")
-
-
-def initial_factors(
-    init: Init,
-    rank: int,
-    d_in: int,
-    d_out: int,
-    std: float,
-    generator: torch.Generator | None,
-) -> tuple[Tensor, Tensor]:
-    """Return the first A [rank, d_in] and B [d_out, rank], float32 on the CPU.
-
-    Raises:
-        ConfigError: `init` names no rule.
-    """
-    A, B = torch.empty(rank, d_in), torch.zeros(d_out, rank)
-    match init:
-        case "kaiming":
-            nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
-        case "gaussian":
-            nn.init.normal_(A, std=1 / rank, generator=generator)
-        case "both_normal":
-            nn.init.normal_(A, std=std, generator=generator)
-            nn.init.normal_(B, std=std, generator=generator)
-        case _:
-            raise ConfigError(f"adapter.init={init}; {allowed(init, get_args(Init))}")
-    return A, B
-
-
-def like(layer: nn.Linear, weight: Tensor) -> nn.Linear:
-    """Return a new linear layer with `weight` and a copy of the bias of `layer`."""
-    d_out, d_in = weight.shape
-    # By way of the meta device, for a layer's first values are drawn from the global generator.
-    merged = nn.Linear(
-        d_in, d_out, bias=layer.bias is not None, device="meta", dtype=weight.dtype
-    ).to_empty(device=weight.device)
-    with torch.no_grad():
-        merged.weight.copy_(weight)
-        if layer.bias is not None:
-            merged.bias.copy_(layer.bias)
-    return merged.requires_grad_(False)

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import linear_layers, within
-from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, select_blocks
+from adapterlab.adapters.strategy import within
+from adapterlab.adapters.targets import ALL_CONV, ALL_LINEAR, aliases_of, select_blocks
+from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
 from adapterlab.models.protocol import adaptable
 
 Value = TypeVar("Value", int, float)
@@ -22,20 +23,25 @@ def targets_of(
 
     Args:
         model: before injection.
-        chosen: names of linear layers outside the head.
+        chosen: names of layers outside the head.
     """
-    wanted, body = set(chosen), set(linear_layers(model, head=False))
+    layers = weight_layers(model, head=False)
+    wanted, body = set(chosen), set(layers)
+    kinds: dict[str, set[str]] = {
+        ALL_LINEAR: {name for name in layers if is_linear(layers[name])},
+        ALL_CONV: {name for name in layers if is_convolution(layers[name])},
+    }
     if not wanted:
         return [], "all"
-    if wanted == body:
-        return ALL_LINEAR, "all"
+    if (kind := _kind(wanted, body, kinds)) is not None:
+        return kind, "all"
     blocks = adaptable(model).blocks
     if all(within(name, blocks) for name in wanted):
         touched = [n for n, block in enumerate(blocks) if any(within(w, (block,)) for w in wanted)]
         where = _blocks_of(touched, len(blocks))
         inside = {n for n in body if within(n, select_blocks(where, blocks))}
-        if wanted == inside:
-            return ALL_LINEAR, f"last {len(blocks)}" if where == "all" else where
+        if (kind := _kind(wanted, inside, kinds)) is not None:
+            return kind, f"last {len(blocks)}" if where == "all" else where
         short = _short_names(aliases_of(model), inside, wanted)
         if short:
             return short, where
@@ -69,6 +75,16 @@ def as_written(options: Mapping[str, Any]) -> dict[str, Any]:
         if len(pattern := options.get(key) or {}) > 1:
             changed[key] = [[name, value] for name, value in pattern.items()]
     return changed
+
+
+def _kind(
+    wanted: set[str], among: set[str], kinds: Mapping[str, set[str]]
+) -> str | list[str] | None:
+    """Return the target that stands for just the wanted ones among some layers; None if none."""
+    for target, names in kinds.items():
+        if wanted == among & names:
+            return target
+    return sorted(kinds) if wanted == among else None
 
 
 def _blocks_of(touched: Sequence[int], count: int) -> str | list[int]:

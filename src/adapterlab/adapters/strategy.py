@@ -18,6 +18,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from adapterlab.adapters.hooks import Hooks
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.by_length import by_length
 from adapterlab.models.frozen import staying_in_evaluation
 from adapterlab.models.protocol import adaptable
 
@@ -102,9 +103,11 @@ class AdaptedModel(nn.Module):
     Attributes:
         model: the model itself, with adapter layers in place; input and output as before.
         strategy: the strategy that was applied.
-        base_hash: SHA-256 of the base weights that the trained parameters belong to; empty for
-            a model on the meta device, which has no weights.
+        base_hash: SHA-256 of the base weights that the parameters belong to; empty without any.
+        by_length: whether texts of each length are computed apart, see `models.by_length`.
     """
+
+    by_length = False
 
     def __init__(self, model: nn.Module, strategy: "Strategy", base_hash: str) -> None:
         super().__init__()
@@ -116,6 +119,8 @@ class AdaptedModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the logits, [batch, classes]."""
+        if self.by_length:
+            return by_length(self.model, *args)
         return cast(Tensor, self.model(*args, **kwargs))
 
     def train(self, mode: bool = True) -> Self:

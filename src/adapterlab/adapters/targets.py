@@ -5,18 +5,24 @@ then come before patterns of the same text.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import body_parameters, linear_layers, within
+from adapterlab.adapters.strategy import body_parameters, within
+from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import Aliases, adaptable
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""
+
+ALL_CONV = "all-conv"
+"""The target that stands for every convolution outside the head."""
+
+KINDS: Mapping[str, Callable[[nn.Module], bool]] = {ALL_LINEAR: is_linear, ALL_CONV: is_convolution}
 
 Layers = str | Sequence[int]
 """Which of a model's blocks: `all`, `first N`, `last N`, or a list of indices from 0."""
@@ -53,15 +59,16 @@ def select_layers(
     *,
     with_head: bool,
     layers: Layers = "all",
-) -> dict[str, nn.Linear]:
-    """Return the linear layers that the targets name, in forward order.
+) -> dict[str, nn.Module]:
+    """Return the layers that the targets name, linear ones and convolutions, in forward order.
 
     Args:
         model: the model before injection.
         targets: one pattern or several, or short names; `all-linear` is every linear layer
-            outside the head.
-        with_head: add the head's linear layers (`head: adapt`): those that targets name, or all
-            if none is named.
+            outside the head, `all-conv` every convolution. A pattern that matches linear layers
+            means these alone.
+        with_head: add the head's layers (`head: adapt`): those that targets name, or all linear
+            ones if none is named.
         layers: the blocks to look in. Anything but `all` leaves out what is in no block; the
             head is not meant.
 
@@ -69,7 +76,7 @@ def select_layers(
         ConfigError: a target matches no layer, or names the head without `with_head`; or there
             are no such blocks.
     """
-    body, head = linear_layers(model, head=False), linear_layers(model, head=True)
+    body, head = weight_layers(model, head=False), weight_layers(model, head=True)
     aliases = aliases_of(model)
     patterns = [targets] if isinstance(targets, str) else list(targets)
     if not patterns:
@@ -77,9 +84,9 @@ def select_layers(
     chosen: set[str] = set()
     chosen_in_head: set[str] = set()
     for pattern in patterns:
-        found = set(body) if pattern == ALL_LINEAR else names_matching(pattern, body, aliases)
+        found = _reached(pattern, body, aliases)
         if not found:
-            found_in_head = names_matching(pattern, head, aliases)
+            found_in_head = _reached(pattern, head, aliases) if pattern not in KINDS else set()
             if not found_in_head:
                 raise ConfigError(
                     f"adapter.targets: {pattern!r} matches no layer; {_existing(body, aliases)}"
@@ -100,9 +107,24 @@ def select_layers(
         chosen |= found
     selected = {name: layer for name, layer in body.items() if name in chosen}
     if with_head:
-        wanted = chosen_in_head or set(head)
+        wanted = chosen_in_head or unnamed_head(head)
         selected |= {name: layer for name, layer in head.items() if name in wanted}
     return selected
+
+
+def unnamed_head(head: Mapping[str, nn.Module]) -> set[str]:
+    """Return the layers of a head that is adapted as a whole: the linear ones, if there are any."""
+    return _reached(ALL_LINEAR, head, {}) or set(head)
+
+
+def _reached(pattern: str, layers: Mapping[str, nn.Module], aliases: Aliases) -> set[str]:
+    """Return the layers that a target stands for: of a pattern, linear ones if it matches any."""
+    if pattern in KINDS:
+        return {name for name, layer in layers.items() if KINDS[pattern](layer)}
+    found = names_matching(pattern, layers, aliases)
+    if pattern in aliases:
+        return found
+    return {name for name in found if is_linear(layers[name])} or found
 
 
 def select_parameters(

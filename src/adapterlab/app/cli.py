@@ -190,12 +190,17 @@ def _ui(config: Config) -> str:
     return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
-def run_command(command: Callable[[], Any]) -> None:
-    """Carry out a program of the command line, and say in one line what a user can mend."""
+def run_command(command: Callable[[], Any], *, names_arms: bool = False) -> None:
+    """Carry out a program of the command line, and say in one line what a user can mend.
+
+    Args:
+        command: the program.
+        names_arms: its `arm` is the name of one, and its `experiment` one of MLflow.
+    """
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     set_up_output()
-    of = {"of_report": command is _report, "of_selfcheck": command is _selfcheck}
+    of = {"of_report": command is _report, "of_selfcheck": names_arms or command is _selfcheck}
     with mistakes_in_one_line():
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
         sys.argv[1:] = in_order(given, CONF)

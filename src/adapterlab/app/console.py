@@ -96,6 +96,7 @@ def print_result(result: RunResult, ui: str) -> None:
     table = Table(title=result.name, title_justify="left", show_header=False)
     rows = [
         ("accuracy on the test split", _share(metrics.get("test/accuracy"))),
+        ("most frequent class, linear model", _floors(metrics)),
         ("macro-F1", _share(metrics.get("test/macro_f1"))),
         ("NLL, ECE", f"{metrics['test/nll']:.4f}, {metrics['test/ece']:.4f}"),
         ("base model", result.tags["base"]),
@@ -122,7 +123,10 @@ def print_line(result: RunResult, config: Config) -> None:
         config: by which it was asked for.
     """
     accuracy = _share(result.metrics.get("test/accuracy"))
-    _print_text(f"{_among_many(config)}: accuracy {accuracy} on the test split, {_cost(result)}")
+    only = ", one class only" if result.metrics.get("test/classes_answered") == 1 else ""
+    _print_text(
+        f"{_among_many(config)}: accuracy {accuracy} on the test split{only}, {_cost(result)}"
+    )
 
 
 def _among_many(config: Config) -> str:
@@ -298,6 +302,10 @@ def _print_notes(notes: Sequence[str]) -> None:
 
 def _share(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.2%}"
+
+
+def _floors(metrics: Mapping[str, float]) -> str:
+    return ", ".join(_share(metrics.get(f"data/{k}_accuracy")) for k in ("majority", "baseline"))
 
 
 def _source(result: RunResult) -> str:

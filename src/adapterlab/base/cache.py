@@ -54,8 +54,7 @@ def stored(folder: Path, name: str, key: object, build: Callable[[], Entry]) -> 
     Raises:
         FullDiskError: there is no room for it.
     """
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    path = folder / f"{name}-{digest}.safetensors"
+    path, digest = _place(folder, name, key)
     with _held(path):
         if (entry := _found(path, digest)) is None:
             entry = build()
@@ -63,6 +62,16 @@ def stored(folder: Path, name: str, key: object, build: Callable[[], Entry]) -> 
             checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
             write_tensors(path, tensors, _metadata(digest, entry.facts, checksums))
     return entry
+
+
+def found(folder: Path, name: str, key: object) -> Entry | None:
+    """The entry kept under ``key``; None if there is none, or it is damaged."""
+    return _found(*_place(folder, name, key))
+
+
+def _place(folder: Path, name: str, key: object) -> tuple[Path, str]:
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return folder / f"{name}-{digest}.safetensors", digest
 
 
 def filled(

@@ -14,6 +14,7 @@ from adapterlab.base.redaction import remember
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import told
+from adapterlab.config.own_data import settled
 from adapterlab.config.schema import (
     RESERVED_STUDIES,
     CheckpointBase,
@@ -35,7 +36,8 @@ def parse(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
-    config = from_container(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    config = from_container(_with_own_data_settled(values))
     remember(config.tracking.uri)
     if config.study in RESERVED_STUDIES:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
@@ -116,6 +118,19 @@ def source_dataset(conf: Path, name: str | None) -> Any:
             "conf/dataset/NAME.yaml, fill it in there, and set base.source=NAME"
         )
     return dataset
+
+
+def _with_own_data_settled(values: Any) -> Any:
+    """Give data of the user's own a name of its own, and a path that leads there from anywhere."""
+    if not isinstance(values, dict):
+        return values
+    search = [Path(values[key]).expanduser() for key in ("data_dir",) if values.get(key)]
+    search += [Path(values["root"]).expanduser() / "mlruns" / "data"] if values.get("root") else []
+    settled_ = {**values, "dataset": settled(values.get("dataset"), search)}
+    base = values.get("base")
+    if isinstance(base, dict) and "dataset" in base:
+        settled_["base"] = {**base, "dataset": settled(base["dataset"], search)}
+    return settled_
 
 
 def _require_target(where: str, node: Mapping[str, Any]) -> None:

@@ -280,6 +280,7 @@ class Config:
     data_dir: Text | None
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
+    baseline: Literal["auto", "never"] = "auto"
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)

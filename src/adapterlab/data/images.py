@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.seeding import stream
 from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
+from adapterlab.data.pixels import Pixels
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 
@@ -119,6 +120,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: likewise.
         crop: padding of the random crop in pixels, 0 for none; it follows ``order_seed``.
         flip: mirror training images with probability one half.
+        pixels: what the model takes, where it says so: a size, and figures of its own.
         eval_batch_size: rows per batch in evaluation.
         dtype: of the normalised images.
         arguments: see :class:`~adapterlab.data.batches.SplitBatches`.
@@ -134,6 +136,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: Sequence[float],
         crop: int = 0,
         flip: bool = False,
+        pixels: Pixels | None = None,
         eval_batch_size: int = EVALUATED["image"],
         dtype: torch.dtype = torch.float32,
         **arguments: Any,
@@ -141,16 +144,18 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         super().__init__(eval_batch_size=eval_batch_size, **arguments)
         self.shape = self.splits["train"].shape
         self.dtype = dtype
+        self.pixels = pixels or Pixels()
+        mean, std = self.pixels.mean or mean, self.pixels.std or std
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
 
     def prepared(self, cut: RawBatch) -> Batch:
-        """Augment (training batches only) and normalise a batch where it now lies."""
+        """Augment (training batches only), resize and normalise a batch where it now lies."""
         images = cut.images
         if cut.seed is not None and self.augment.active:
             generator = torch.Generator(images.device).manual_seed(cut.seed)
             images = self.augment(images, generator)
-        return Batch(self.normalize(images).to(self.dtype), cut.labels)
+        return Batch(self.normalize(self.pixels.resized(images)).to(self.dtype), cut.labels)
 
     def side_by_side(
         self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"

@@ -1,11 +1,11 @@
 """What a data set is: its official splits, whole, in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import ConfigError, DataError
-from adapterlab.data.origin import Origin
+from adapterlab.data.grouping import grouped_cut
+from adapterlab.data.origin import Origin, RowNames
 
 
 class Digest(Protocol):
@@ -128,6 +129,7 @@ class Splits(Generic[S]):
         validation: the official validation split, where the data set has one.
         notes: what a reader of a figure on this data must know, a sentence each.
         origins: the files that the splits' rows are from; no part of the data's hash.
+        groups: of the training rows, int64 ``[N]``: rows of one group are never parted by a cut.
 
     Raises:
         DataError: a label that names no class.
@@ -139,6 +141,7 @@ class Splits(Generic[S]):
     validation: S | None = None
     notes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
+    groups: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, split in self.named().items():
@@ -159,12 +162,19 @@ class Splits(Generic[S]):
             return f"{split} row {row} (counted from 0)"
         return origin.brief(row) if brief else origin.of(row)
 
+    def called(self, split: str, rows: Sequence[int]) -> "RowNames":
+        """What the files themselves call some rows of a split."""
+        origin = self.origins.get(split)
+        return RowNames(tuple(rows)) if origin is None else origin.called(rows)
+
     def update(self, digest: Digest) -> None:
         """Feed the class names and all splits to a hash."""
         digest.update("\n".join(self.classes).encode())
         for name, split in self.named().items():
             digest.update(name.encode())
             split.update(digest)
+        if self.groups is not None:  # they decide which rows validation gets
+            digest.update(self.groups.contiguous().numpy().data)
 
     def with_notes(self, *notes: str) -> Self:
         """The same data with ``notes`` added."""
@@ -270,8 +280,17 @@ def hold_out(
     """
     if splits.validation is not None:
         return splits.train, splits.validation
-    train, validation = cut(splits.train.labels, fraction, seed)
+    train, validation = validation_cut(splits, fraction, seed, cut)
     return splits.train.select(train), splits.train.select(validation)
+
+
+def validation_cut(
+    splits: Splits[Any], fraction: float, seed: int, cut: Cut = stratified_cut
+) -> tuple[Tensor, Tensor]:
+    """The training rows that stay and those that go to validation, see :func:`hold_out`."""
+    if splits.groups is not None:
+        return grouped_cut(splits.train.labels, splits.groups, fraction, seed)
+    return cut(splits.train.labels, fraction, seed)
 
 
 def limited(split: S, n: int, seed: int) -> S:
@@ -283,12 +302,16 @@ def limited(split: S, n: int, seed: int) -> S:
     Raises:
         ConfigError: ``n`` below 1.
     """
+    return split if 1 <= len(split) <= n else split.select(sampled(len(split), n, seed))
+
+
+def sampled(size: int, n: int, seed: int) -> Tensor:
+    """The rows, of so many, that :func:`limited` takes, in its order; int64."""
     if n < 1:
         raise ConfigError(f"limit is {n}; allowed: at least 1")
-    if n >= len(split):
-        return split
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    return split.select(order[:n])
+    if n >= size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:n]
 
 
 def update_with_texts(digest: Digest, texts: Iterable[str]) -> None:

@@ -73,7 +73,7 @@ def tokenize(
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
     *,
-    cache: Path,
+    cache: Path | None,
     name: str,
 ) -> TokenizedSplit:
     """Tokenise a split, or read its tokens from the cache.
@@ -87,12 +87,15 @@ def tokenize(
             :func:`~adapterlab.data.tokenizer.check_tokenizer`.
         max_length: the most tokens a text may have, special tokens included; the rest is cut off
             at the side where the tokenizer truncates.
-        cache: the cache folder.
-        name: begins the name of the cache file, and is what the progress bar shows.
+        cache: the cache folder; None keeps nothing.
+        name: begins the name of the cache file, and is what the progress bar shows; nothing is
+            shown where it is empty.
 
     Raises:
         DataError: a text of which no token is left, which is quoted.
     """
+    if cache is None:
+        return _split_of(split, max_length, _encode(split.texts, tokenizer, max_length, name))
     key = [
         "tokens",
         _FORMAT,
@@ -104,6 +107,10 @@ def tokenize(
     entry = stored(
         cache, f"{name}-tokens", key, lambda: _encode(split.texts, tokenizer, max_length, name)
     )
+    return _split_of(split, max_length, entry)
+
+
+def _split_of(split: TextSplit, max_length: int, entry: Entry) -> TokenizedSplit:
     return TokenizedSplit(
         tokens=entry.tensors["tokens"],
         offsets=entry.tensors["offsets"],
@@ -143,7 +150,7 @@ def _encode(
         description=f"tokenising {name}",
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not (name and sys.stderr.isatty()),
     ):
         # What is cut off comes as further pieces, each with the special tokens around it.
         pieces = tokenizer(

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.data.pixels import Pixels
 
 Aliases = Mapping[str, tuple[str, ...]]
 """Names of layers by short name."""
@@ -36,11 +37,17 @@ class Adaptable(Protocol):
             default they do not: see `adapterlab.models.frozen`.
         input_names: what a batch of inputs holds by name (`input_ids`, `attention_mask`); empty
             by default: a batch is one tensor.
+        pixels: what images the model was trained to see, which they are then brought to. None by
+            default: it takes them in the data set's size, and normalised by the data set's figures.
         max_tokens: of the longest input; None by default: there is no limit.
         vocab_size: how many token ids the model knows, from 0; None by default: it takes none.
         hidden_states: returns, of inputs and a depth from 1, the output of that block, and computes
             nothing after it; the model then takes these `hidden_states` and their `depth` among
             its inputs. None by default: the model is always computed from its inputs.
+        pad_with: takes the id of the token that texts are padded with, for a classifier that finds
+            its place by it. None by default: the attention mask says where a text ends.
+        reaches_head: whether a depth of one more than there are blocks is what the head takes, and
+            nothing before it is trained then. False by default.
         embedding_modules: what stands before the blocks and has weights; counts where there are
             hidden states. Empty by default.
         architecture: what the hidden states depend on beside the weights, as JSON can hold it;
@@ -57,9 +64,12 @@ class Adaptable(Protocol):
     is_chain: bool = False
     frozen_dropout: bool = False
     input_names: tuple[str, ...] = ()
+    pixels: Pixels | None = None
     max_tokens: int | None = None
     vocab_size: int | None = None
     hidden_states: Callable[[Any, int], Tensor] | None = None
+    pad_with: Callable[[int], None] | None = None
+    reaches_head: bool = False
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None
     attention_heads: int = 0

@@ -152,6 +152,13 @@ class TransformerClassifier(ClassifierModel):
         self._block_outputs = len(output) if isinstance(output, tuple) else 0
         return hidden
 
+    def pad_with(self, token_id: int) -> None:
+        """Take the tokenizer's padding token, by which decoders' classifiers find the last one."""
+        text_config = self.model.config.get_text_config()
+        if text_config.pad_token_id != token_id:
+            text_config.pad_token_id = token_id
+            self.architecture = architecture(self.model)
+
     def _blocks(self, depth: int) -> list[nn.Module]:
         if not 1 <= depth <= len(self.blocks):
             raise ConfigError(f"depth is {depth}; allowed: 1 to {len(self.blocks)}")

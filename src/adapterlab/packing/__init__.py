@@ -1,5 +1,6 @@
 """Packs: K adapted models over one frozen base, trained in one pass."""
 
+import adapterlab.packing.convolutions  # noqa: F401  # their counterparts stand in one table
 from adapterlab.packing.pack import (
     CannotPackError,
     PackedModel,

@@ -18,6 +18,7 @@ from adapterlab.adapters.dora import (
 from adapterlab.adapters.lora import LoRALinear
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer
+from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Joined, Padded, Stack
 
@@ -204,7 +205,7 @@ class LaneLoRALinear(LaneModule):
 
     joined = ("lora_A",)
 
-    base: nn.Linear
+    base: nn.Module
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
     lora_B: Tensor  # noqa: N815
 
@@ -221,7 +222,7 @@ class LaneLoRALinear(LaneModule):
     @classmethod
     def signature(cls, module: LoRALinear) -> tuple[object, ...]:
         """Leave the rank out."""
-        return own_trained(module), tuple(module.base.weight.shape), module.base.bias is None
+        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
 
     def padded(self, joined: Tensor) -> Tensor:
         """Give every lane R rows, the last of them zero; ``[r_1 + ..., d]`` to ``[K, R, d]``."""
@@ -286,7 +287,7 @@ class LaneDoRALinear(LaneLoRALinear):
     @torch.no_grad()
     def weight_norm(self, B: Tensor) -> Tensor:
         """Return ‖W + B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
-        W, A = self.base.weight, self._padded_once()
+        W, A = matrix(self.base), self._padded_once()
         if not self.over_output:
             return root(norm_sq_of_columns(W, A, B, self.base_norm_sq))
         with full_precision(W.device):
@@ -316,7 +317,8 @@ class LaneDoRALinear(LaneLoRALinear):
             scaled = lanes.join(rescale * lanes.flat(x), x)
             return lanes.join(lanes.add(self.base(scaled), self.down(scaled) @ B.mT), x)
         # B is rescaled rather than what it makes of the rows: it is smaller.
-        y = lanes.scaled(F.linear(x, self.base.weight), rescale, self.base.bias)
+        bias = cast(Tensor | None, self.base.bias)
+        y = lanes.scaled(F.linear(x, matrix(self.base)), rescale, bias)
         down, B = self.down(x), rescale.mT * B
         if torch.is_autocast_enabled(x.device.type):  # which leaves products in place as they are
             return lanes.join(y + down @ B.mT, x)

@@ -6,7 +6,7 @@ three: while lanes are trained, while they are evaluated, and while a run's file
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line
+from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.models.protocol import adaptable
 
 MARGIN = 1.2
@@ -142,6 +144,10 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         adapted: the model of a lane.
         load: what it works on.
     """
+    pixels = adaptable(adapted.model).pixels
+    if pixels is not None and load.shape:
+        rows = min(load.evaluated, EVALUATED_ROWS)
+        load = replace(load, shape=pixels.shape(load.shape), evaluated=rows)
     count, size = adapted.count(), load.bytes_per_number
     depth = frozen_depth(adapted)
     said = adaptable(adapted.model)
@@ -198,17 +204,18 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
     times = (1 + both) if is_chain else 3
     kept, widest, shared, is_shared = 0, 1, 1, is_chain
     for name, module in modules.items():
-        if not isinstance(module, nn.Linear):
+        if not is_linear(module):
             continue
+        d_in, d_out = sizes(module)
         layer = modules[name.rpartition(".")[0]] if name.endswith(".base") else module
         is_shared = is_shared and not any(p.requires_grad for p in layer.parameters())
         if is_shared or within(name, frozen):
-            shared = max(shared, module.in_features, module.out_features)
+            shared = max(shared, d_in, d_out)
             continue
         if not kept:
-            shared = max(shared, module.in_features)
-        widest = max(widest, module.out_features, module.in_features if kept else 1)
-        kept += (times + isinstance(layer, DoRALinear)) * module.out_features
+            shared = max(shared, d_in)
+        widest = max(widest, d_out, d_in if kept else 1)
+        kept += (times + isinstance(layer, DoRALinear)) * d_out
     dora = any(isinstance(module, DoRALinear) for module in modules.values())
     in_flight = _IN_FLIGHT if is_chain else _IN_A_BLOCK
     return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)

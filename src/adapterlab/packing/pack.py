@@ -39,8 +39,10 @@ def signature(adapted: AdaptedModel) -> Signature:
     It works on the meta device, so that packs can be planned before anything is loaded.
 
     Raises:
-        CannotPackError: a module has no batched counterpart.
+        CannotPackError: a module has no batched counterpart, or texts are computed by length.
     """
+    if adapted.by_length:
+        raise CannotPackError("texts of each length are computed apart")
     parts = []
     seen: dict[int, str] = {}
     for name, module in _training_modules(adapted.model):
@@ -59,7 +61,7 @@ def signature(adapted: AdaptedModel) -> Signature:
     frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():
         kind = type(module).__name__
-        draws_together = isinstance(module, UNSUPPORTED) or kind in UNSUPPORTED_NAMES
+        draws_together = isinstance(module, UNSUPPORTED) or kind.endswith(UNSUPPORTED_NAMES)
         if draws_together and name not in frozen:
             raise CannotPackError(f"{name} is a {kind}, whose draws lanes share")
         if keeps_statistics(module) and name not in frozen:
@@ -197,16 +199,16 @@ class PackedModel(nn.Module):
         """Share the frozen layers before the first trained one, where the model allows that."""
         if self._said.is_chain:
             return inputs  # its first layer that differs gives every lane rows of its own
-        if not isinstance(inputs, Mapping):
-            return self.lanes.expand(inputs)
-        inputs = dict(inputs)
-        hidden = inputs.pop("hidden_states", None)
-        depth = inputs.pop("depth", self._depth)
+        named: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
+        hidden = named.pop("hidden_states", None)
+        depth = named.pop("depth", self._depth)
         states, noisy = self._said.hidden_states, self.training and self._said.frozen_dropout
         if hidden is None and states is not None and depth and not noisy:
             with torch.no_grad():
-                hidden = states(inputs, depth)
-        inputs = {name: self.lanes.expand(value) for name, value in inputs.items()}
+                hidden = states(named or inputs, depth)
+        if hidden is None and not named:
+            return self.lanes.expand(inputs)
+        inputs = {name: self.lanes.expand(value) for name, value in named.items()}
         if hidden is not None:
             inputs |= {"hidden_states": self.lanes.expand(hidden), "depth": depth}
         return inputs

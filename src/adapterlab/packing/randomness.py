@@ -22,7 +22,7 @@ UNSUPPORTED = (
 """Modules whose draws are not told apart by lane."""
 
 UNSUPPORTED_NAMES = ("StochasticDepth", "DropPath")
-"""Likewise, of libraries that are not imported here."""
+"""Likewise, of libraries that are not imported here; each of them has names that end so."""
 
 
 class LaneRandomness(TorchFunctionMode):

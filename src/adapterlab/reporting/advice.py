@@ -23,13 +23,13 @@ def advice(findings: Findings) -> str:
     if len(tested) < 2:
         return _to_test(findings)
     good = _good(findings)
-    steady = [arm for arm in good if not arm.diverged]
+    steady = [arm for arm in good if not arm.unsteady]
     if steady:
         return _take(min(steady, key=lambda arm: arm.trained), tested, findings)
     if good:
         return (
-            f"{listed([arm.name for arm in good])} would be good enough but diverged in some runs, "
-            "so nothing is recommended before that is mended (a lower learning rate, say)."
+            f"{listed([f'{arm.name} ({arm.unsteady})' for arm in good])} would be good enough, but "
+            "nothing is recommended before that is mended (a lower learning rate, say)."
         )
     if (only := only_best(findings)) is not None:
         return f"Take {only.name}{_cost(only)}: no other arm may be best ({confidence(findings)})."
@@ -55,19 +55,19 @@ def winner(findings: Findings) -> ArmFindings | None:
         return None
     for arm in tested:
         rest = [other for other in tested if other is not arm]
-        if not arm.diverged and all(_is(arm, o, findings, Verdict.BETTER) for o in rest):
+        if not arm.unsteady and all(_is(arm, o, findings, Verdict.BETTER) for o in rest):
             return arm
     return None
 
 
 def only_best(findings: Findings) -> ArmFindings | None:
-    """Return the only arm that may be best, if all arms could be tested and it never diverged.
+    """Return the only arm that may be best, if all could be tested and none of its runs was bad.
 
     An arm may be out of the best, which is one-sided, and yet not told apart from it by the
     intervals of all pairs.
     """
     best = findings.best
-    if len(best) != 1 or best[0].diverged or is_planned(findings):
+    if len(best) != 1 or best[0].unsteady or is_planned(findings):
         return None
     return best[0] if len(tested_arms(findings)) == len(findings.arms) else None
 

@@ -15,6 +15,8 @@ from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.study import Arm, Run, Status
 
 ACCURACY = "test/accuracy"
+MAJORITY = "data/majority_accuracy"
+BASELINE = "data/baseline_accuracy"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,22 @@ class ArmFindings:
     def diverged(self) -> int:
         """How many of its runs diverged."""
         return self.arm.count(Status.DIVERGED)
+
+    @property
+    def collapsed(self) -> int:
+        """How many of its finished runs answer one class only."""
+        answered = self.arm.values("test/classes_answered")
+        return 0 if self.arm.values(MAJORITY)[:1] == (1.0,) else sum(n == 1 for n in answered)
+
+    @property
+    def unsteady(self) -> str:
+        """What some of its runs came to that no arm should be taken with; empty if none did."""
+        said = []
+        if self.diverged:
+            said.append(f"diverged in {self.diverged} of {self.arm.tried}")
+        if self.collapsed:
+            said.append(f"answers one class only in {self.collapsed} of {len(self.arm.runs)}")
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
 """The tables of a report, as text cells: for the terminal, a page, and a spreadsheet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 
 from adapterlab.evidence.verdicts import Verdict
-from adapterlab.reporting.findings import ArmFindings, Findings
+from adapterlab.reporting.findings import BASELINE, MAJORITY, ArmFindings, Findings
 from adapterlab.reporting.formatting import (
     NOT_MEASURED,
     gap,
@@ -21,6 +21,12 @@ from adapterlab.reporting.study import Arm, Status
 
 ZERO_SHOT = "target/accuracy_before"
 """The accuracy of the base as it is on the target's test split."""
+
+FLOORS = {
+    "floor: the most frequent class": MAJORITY,
+    "floor: a linear model": BASELINE,
+}
+"""Rows of the accuracy that takes no pretrained model, and their metrics."""
 
 OVER = "not within the budget"
 
@@ -124,7 +130,19 @@ def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table
         accuracy = percents(zero, joint="or")
         only = {"test accuracy": accuracy, "verdict": "not trained"}
         rows.append(("zero-shot: the base as it is", *(only.get(name, "") for name in filled)))
+    rows += _floors(findings, filled)
     return Table(title, ("arm", *filled), tuple(rows))
+
+
+def _floors(findings: Findings, columns: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield what needs no model: the most frequent class, and a linear model."""
+    if "test accuracy" not in columns:
+        return
+    for name, metric in FLOORS.items():
+        values = {value for arm in findings.arms for value in arm.arm.values(metric)}
+        if values:
+            only = {"test accuracy": percents(values, joint="or"), "verdict": "no model"}
+            yield (name, *(only.get(column, "") for column in columns))
 
 
 def matched_tables(findings: Findings) -> list[Table]:
@@ -161,8 +179,8 @@ def matched_tables(findings: Findings) -> list[Table]:
 def verdict_of(arm: ArmFindings) -> str:
     """Return an arm's verdict, and what to know of it; the reference is called that."""
     said = "reference" if arm.comparison is None else str(arm.comparison.verdict)
-    if arm.diverged:
-        said += f"; diverged in {arm.diverged} of {arm.arm.tried}"
+    if arm.unsteady:
+        said += f"; {arm.unsteady}"
     if arm.over_budget:
         said += f"; {OVER}"
     return said

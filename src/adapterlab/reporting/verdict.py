@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
-from adapterlab.reporting.findings import ArmFindings, Findings, headline
+from adapterlab.reporting.findings import BASELINE, ArmFindings, Findings, headline
 from adapterlab.reporting.formatting import (
     MOST_NAMES,
     counted,
     gap,
     listed,
     measured,
+    percents,
     span,
     titled,
 )
@@ -24,7 +25,10 @@ from adapterlab.reporting.tables import fate
 def verdict(findings: Findings) -> tuple[str, ...]:
     """Return the sentences, the answer first."""
     answer = " ".join(part for part in (_best(findings), advice(findings)) if part)
-    said = (answer, _leads(findings), _differs(findings), _lost(findings))
+    said = (
+        *(answer, _leads(findings), _differs(findings)),
+        *(_collapsed(findings), _no_better(findings), _lost(findings)),
+    )
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -143,6 +147,26 @@ def _apart(findings: Findings) -> str:
     name = findings.reference.name
     return " ".join(
         f"Not comparable with {name}: {listed(names)} ({why})." for why, names in reasons.items()
+    )
+
+
+def _collapsed(findings: Findings) -> str:
+    """Say which arms have runs that learnt nothing."""
+    arms = [arm for arm in findings.arms if arm.collapsed]
+    if not arms:
+        return ""
+    which = listed([f"{arm.name} ({arm.collapsed} of {len(arm.arm.runs)})" for arm in arms])
+    return f"Runs that answer one class only, whatever they are shown: {which}."
+
+
+def _no_better(findings: Findings) -> str:
+    """Say that a linear model does as well, where no arm's mean is above it."""
+    values = {value for arm in findings.arms for value in arm.arm.values(BASELINE)}
+    if not values or max(arm.accuracy.mean for arm in findings.arms) > max(values):
+        return ""
+    return (
+        f"No arm's mean accuracy is above that of a linear model on the same rows, "
+        f"{percents(values, joint='or')}."
     )
 
 

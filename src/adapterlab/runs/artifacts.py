@@ -14,6 +14,7 @@ from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.mistakes import write_mistakes
+from adapterlab.runs.preprocessing import rows_called
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions
 
@@ -50,9 +51,11 @@ def write_files(
         save_peft(adapted, folder.peft, base_name=name or None)
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
-    test.write(folder.predictions)
-    if source is not None:
-        source.write(folder.source_predictions, logits=False)
+    rows = rows_called(config, assembly.read.target, "test")
+    test.write(folder.predictions, rows=rows)
+    if source is not None and assembly.read.source is not None:
+        of_source = rows_called(config, assembly.read.source, "test")
+        source.write(folder.source_predictions, rows=of_source, logits=False)
     title = run_name(config)
     folder.figures.mkdir(exist_ok=True)
     matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
@@ -63,6 +66,6 @@ def write_files(
     }
     learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)
     pictures.draw(learning, folder.figures / "learning_curves.png")
-    if config.limit_of("test") is not None:
-        title = f"{title}: a sample, whose rows are not the file's"
-    write_mistakes(folder.mistakes, test, assembly.examples, title=title, pictures=pictures)
+    write_mistakes(
+        folder.mistakes, test, assembly.examples, title=title, rows=rows, pictures=pictures
+    )

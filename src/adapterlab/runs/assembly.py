@@ -14,6 +14,8 @@ from adapterlab.config.schema import BASES, Config
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.data.text import TextBatches
+from adapterlab.models.by_length import ByLength
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
@@ -24,8 +26,16 @@ from adapterlab.runs.check import (
     sketch,
 )
 from adapterlab.runs.data import RunData, load_data
-from adapterlab.runs.preprocessing import Inputs, make_inputs, vocabulary_is_made, within_limit
+from adapterlab.runs.preprocessing import (
+    ImageInputs,
+    Inputs,
+    TextInputs,
+    make_inputs,
+    vocabulary_is_made,
+    within_limit,
+)
 from adapterlab.runs.scrutiny import scrutinised
+from adapterlab.training.few_texts import why_by_length
 from adapterlab.training.hardware import weights_dtype
 
 
@@ -86,6 +96,7 @@ def assemble(
         data = inputs.batches(config, config.dataset, read.target)
     else:
         data = like.data.in_order(config.order_seed)
+    take_padding(model, inputs)
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":
@@ -103,11 +114,40 @@ def assemble(
     else:
         scrutiny = like.scrutiny
     notes = _notes(config, read, inputs, data, base) + scrutiny.notes
+    if (padding := _padding(config, adapted, data, like)) is not None:
+        notes = (*notes, padding)
     if (rate := high_rate(config, plan(adapted))) is not None:
         warnings.warn(rate, stacklevel=2)
         notes = (*notes, rate)
     examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
+
+
+def take_padding(model: nn.Module, inputs: Inputs) -> None:
+    """Let a model of texts know the tokenizer's padding token, where it asks for one."""
+    known = adaptable(model).pad_with
+    if known is not None and isinstance(inputs, TextInputs):
+        known(inputs.tokenizer.pad_token_id)
+
+
+def _padding(
+    config: Config, adapted: AdaptedModel, data: AnyBatches, like: Assembly | None
+) -> str | None:
+    """Try out whether padding is lost on a model of texts; say it if it is not, and mend it.
+
+    Raises:
+        ConfigError: it cannot be mended.
+    """
+    if not isinstance(data, TextBatches):
+        return None
+    if like is not None:
+        adapted.by_length = like.adapted.by_length
+        return next((note for note in like.notes if note.startswith("model=")), None)
+    why = why_by_length(adapted, data, config.model["name"])
+    adapted.by_length = why is not None
+    if why is not None:
+        warnings.warn(why, stacklevel=3)
+    return why
 
 
 def _require_same_vocabulary(config: Config, base: BaseWeights, inputs: Inputs) -> None:
@@ -136,6 +176,10 @@ def _notes(
     notes = [*read.target.notes, *(f"{config.dataset.name} {note}" for note in data.notes())]
     if read.shape != inputs.shape:
         notes.append(f"images are brought from {read.shape} to the base's {inputs.shape}")
+    if isinstance(inputs, ImageInputs) and (pixels := inputs.pixels) is not None:
+        height, width = pixels.shape(inputs.shape)[1:]
+        if (height, width) != inputs.shape[1:]:
+            notes.append(f"images are resized to the model's {height}x{width} pixels")
     if isinstance(config.limit, dict):
         sizes = ", ".join(f"{size} of {split}" for split, size in config.limit.items())
         notes.append(f"limited to examples: {sizes}")
@@ -154,6 +198,7 @@ def plan_from_files(config: Config) -> Plan:
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:
     """Return the base as it was before the strategy, with its own head for `num_classes`."""
     model = make_model(config, assembly.inputs.shape, num_classes)
+    take_padding(model, assembly.inputs)
     model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(assembly.base.weights)
     return model
 
@@ -173,7 +218,8 @@ def source_model(config: Config, assembly: Assembly) -> nn.Module:
     original = base_model(config, assembly, len(classes))
     for name in adaptable(original).head_modules:
         replace_module(body, name, original.get_submodule(name))
-    return body.requires_grad_(False).eval()
+    body.requires_grad_(False)
+    return (ByLength(body) if assembly.adapted.by_length else body).eval()
 
 
 def source_data(config: Config, assembly: Assembly) -> AnyBatches:

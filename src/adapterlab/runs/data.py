@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.config.schema import Config, Dataset, ImageDataset
+from adapterlab.config.class_names import listed
+from adapterlab.config.schema import CheckpointBase, Config, Dataset, ImageDataset
 from adapterlab.config.targets import prepared
 from adapterlab.data.duplicates import alike
 from adapterlab.data.labels import require_learnable
@@ -20,6 +21,7 @@ from adapterlab.data.transforms import splits_to_shape
 
 Shape = tuple[int, int, int]
 AnySplits = ImageSplits | TextSplits
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RunData:
     target: AnySplits
     source: AnySplits | None = None
     _test_hashes: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
-    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _alike: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -55,11 +57,11 @@ class RunData:
         """The data of the run that trains the base; None without a source."""
         return None if self.source is None else RunData(self.source)
 
-    def known(self, key: str, find_out: Callable[[], str]) -> str:
+    def once(self, key: str, find_out: Callable[[], T]) -> T:
         """Return what was found out before for runs on these data, or else find it out."""
         if key not in self._known:
             self._known[key] = find_out()
-        return self._known[key]
+        return cast(T, self._known[key])
 
     def alike(self, cache: Path) -> dict[str, Tensor]:
         """Number examples so that equal ones have one number, once for all runs on these data.
@@ -106,17 +108,25 @@ def load_data(config: Config) -> RunData:
         DataError: files are missing or damaged.
         ConfigError: the data set's `classes` are not as many as the files have.
     """
-    target = load_splits(config, config.dataset)
     source = config.source
+    target = load_splits(config, config.dataset, shape_of_base(config))
     return RunData(target, None if source is None else load_splits(config, source))
 
 
-def load_splits(config: Config, dataset: Dataset) -> AnySplits:
+def shape_of_base(config: Config) -> Shape | None:
+    """Return the shape of images that a run's base takes, as far as its options say it."""
+    if isinstance(config.base, CheckpointBase):
+        return as_shape(config.base.shape)
+    return None if config.source is None else shape_of(config.source)
+
+
+def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None) -> AnySplits:
     """Read a data set; images come in the shape that its options name.
 
     Args:
         config: says where files are and may be written.
         dataset: what to read.
+        of_model: the shape for images of several sizes where no option names one.
 
     Raises:
         DataError: files are missing or damaged.
@@ -125,20 +135,20 @@ def load_splits(config: Config, dataset: Dataset) -> AnySplits:
     downloads = config.mlruns / "data"
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
-    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape)
+    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape, of_model)
     load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
         if len(dataset.classes) != len(splits.classes):
             raise ConfigError(
                 f"dataset.classes names {len(dataset.classes)} classes, the files of "
-                f"{dataset.name} have {len(splits.classes)}: {', '.join(splits.classes)}"
+                f"{dataset.name} have {len(splits.classes)}: {listed(splits.classes)}"
             )
         same = sorted(dataset.classes) == sorted(splits.classes)
         if same and dataset.classes != list(splits.classes):
             raise ConfigError(
-                f"dataset.classes={dataset.classes} is in another order than in the files of "
-                f"{dataset.name}: {', '.join(splits.classes)}"
+                f"dataset.classes=[{listed(dataset.classes)}] is in another order than in the "
+                f"files of {dataset.name}: {listed(splits.classes)}"
             )
         splits = replace(splits, classes=tuple(dataset.classes))
     require_learnable(splits, dataset.validation)

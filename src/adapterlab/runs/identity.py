@@ -7,13 +7,14 @@ from typing import Any
 
 from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
+from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
 from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
-    *("budget", "tuning", "report", "margin", "told", "allow_targets"),
+    *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -25,6 +26,29 @@ OFF: dict[str, Any] = {"also_train": []}
 
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
+
+_UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
+
+OF_LOADERS: dict[str, dict[str, Any]] = {
+    "text_files": {
+        **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
+        **dict.fromkeys(("encoding", "delimiter", "columns")),
+        **_UNCUT,
+    },
+    "image_folder": {
+        **dict.fromkeys(("background", "labels", "image_column", "label_column")),
+        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **_UNCUT,
+    },
+    "image_parquet": {"background": None},
+}
+"""Options of loaders that came later, likewise."""
+
+FOUND_FIRST: dict[str, dict[str, str]] = {
+    "text_files": {"text_column": "text", "label_column": "label"},
+    "image_parquet": {"image_column": "img", "label_column": "label"},
+}
+"""Columns that were named by default, and are now looked for under that name first."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -88,6 +112,7 @@ def _as_written(config: Config) -> dict[str, Any]:
     for dataset in datasets:  # these name the base, which stands in full in `base`
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
+        _as_it_was_named(dataset)
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values
@@ -104,6 +129,21 @@ def _strategy(node: dict[str, Any]) -> dict[str, Any]:
             for name, part in kept["parts"].items()
         }
     return kept
+
+
+def _as_it_was_named(dataset: dict[str, Any]) -> None:
+    """Write a user's own data set as configurations of before did: they named it by its loader."""
+    loader = dataset["loader"]
+    function = loader_name(loader)
+    if "path" in loader and dataset["name"] == own_name(str(loader["path"])):
+        dataset["name"] = function
+    off = OF_LOADERS.get(function, {})
+    kept = {key: value for key, value in loader.items() if off.get(key, ...) != value}
+    first = FOUND_FIRST.get(function, {})
+    dataset["loader"] = {
+        key: first.get(key) if value is None and key in first else value
+        for key, value in kept.items()
+    }
 
 
 def _without_what_came_later(optimizer: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from adapterlab.config.schema import BASES, Config
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.runs.artifacts import write_files
 from adapterlab.runs.assembly import Assembly
+from adapterlab.runs.floor import Floor, begin_floor
 from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash, run_name
 from adapterlab.runs.measurements import Measurements, OfTheBase
@@ -44,6 +45,7 @@ class OpenRun:
         resumed: whether an earlier process has trained part of it.
         pictures: draws those of the run.
         known: what MLflow has of it already.
+        floor: what a linear model reaches on the same rows.
     """
 
     config: Config
@@ -55,6 +57,7 @@ class OpenRun:
     resumed: bool
     pictures: Pictures
     known: Known
+    floor: Floor
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of an epoch, unless a process did that was killed before it was saved."""
@@ -100,11 +103,13 @@ class OpenRun:
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        late["baseline"] = self.floor.how
         base = base or OfTheBase.of(config, assembly, self.device.torch)
         measured.add_before(assembly, base)
         source = measured.add_source(config, assembly, self.device.torch, base)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
+        measured.add_floor(self.floor)
         write_files(config, assembly, training, test, source, folder, self.pictures)
         late[ADAPTER_HASH] = sha256(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
@@ -177,7 +182,8 @@ def open_run(
         write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
-        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn, known)
+        floor = begin_floor(config, assembly.read, tags["test_hash"])
+        yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn, known, floor)
 
 
 def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult:

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from adapterlab.adapters.budget import in_parameters
+from adapterlab.config.class_names import quoted
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
+from adapterlab.models.by_length import ByLength
 from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
+from adapterlab.runs.floor import Floor
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions, predict
 
@@ -35,6 +39,13 @@ class Measurements:
     def add_outcome(self, training: Training, test: Predictions) -> None:
         """Add the metrics on the test split, and those of the epoch that was chosen."""
         self.add("test", test.metrics())
+        self.values["test/classes_answered"] = float(test.answered())
+        if test.answered() == 1 and len(np.unique(test.labels)) > 1:
+            only = test.classes[int(test.logits[0].argmax())]
+            self.notes.append(
+                f"answers {quoted(only)} for all {len(test.labels):,} test examples: nothing that "
+                "tells classes apart was learnt"
+            )
         best = training.history[training.best_epoch]
         self.add("best", {"epoch": training.best_epoch})
         for name in ("loss", "accuracy", "macro_f1"):
@@ -49,6 +60,10 @@ class Measurements:
         """Add what is tested on, what the model is spared or denied, and what is wrong with it."""
         self.add("data", {"test_examples": len(assembly.examples), **assembly.data.facts()})
         self.add("data", assembly.scrutiny.facts)
+
+    def add_floor(self, floor: Floor) -> None:
+        """Add what a linear model reaches on the same rows."""
+        self.add_or_say("data/baseline_accuracy", floor.accuracy(), floor.why)
 
     def add_parameters(self, config: Config, assembly: Assembly) -> None:
         """Count adapter, head, trainable and total parameters, and compare with the budget."""
@@ -124,6 +139,7 @@ class OfTheBase:
         before = None
         if why_no_zero_shot(assembly) is None:
             base = base_model(config, assembly, len(assembly.data.classes))
+            base = ByLength(base) if assembly.adapted.by_length else base
             before = predict(base, assembly.data, "test", device).metrics()["accuracy"]
         has_source = why_no_source(config, assembly) is None
         return cls(before, source_data(config, assembly) if has_source else None)

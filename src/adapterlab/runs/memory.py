@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import within
+from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.config.schema import Config, Dataset, ImageDataset
@@ -71,9 +71,9 @@ def require_room_for_batch(config: Config, adapted: AdaptedModel, rows: int, tok
     """
     shared = adaptable(adapted.model).blocks[: frozen_depth(adapted)]
     outputs: int = sum(
-        module.out_features
+        sizes(module)[1]
         for name, module in adapted.model.named_modules()
-        if isinstance(module, nn.Linear) and not within(name, shared)
+        if is_linear(module) and not within(name, shared)
     )
     needed = _number_bytes(config) * rows * tokens * outputs
     what = f"the outputs of {rows:,} rows that gradients need"

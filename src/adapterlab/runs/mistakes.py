@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.files import write_text
+from adapterlab.data.origin import RowNames
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.drawing.mistakes import (
     PICTURES,
@@ -47,6 +48,11 @@ class _Mistakes:
     classes: tuple[ClassMistakes, ...]
     pairs: tuple[ConfusedPair, ...]
     answers: tuple[WrongAnswer, ...]
+    called: Mapping[str, Sequence[Any]]
+
+    def rows(self, answer: WrongAnswer) -> tuple[Any, ...]:
+        """What the file calls the example of an answer: row, and maybe id and file."""
+        return tuple(values[answer.row] for values in self.called.values())
 
 
 def write_mistakes(
@@ -56,6 +62,7 @@ def write_mistakes(
     *,
     title: str,
     top: int = 50,
+    rows: RowNames | None = None,
     pictures: Pictures | None = None,
 ) -> list[Path]:
     """Write the mistakes of a model on a test split.
@@ -65,7 +72,7 @@ def write_mistakes(
     hold full precision, and names and texts as they are, but for a quote before one that a
     spreadsheet would run (``=1+1``); ``mistakes.md`` shows the first ten of each;
     ``per_class.png`` draws the classes, and for images ``confidently_wrong.png`` the first twenty
-    examples. Rows count from 0.
+    examples. Rows are those of the file, counted from 0, beside its ids where it has any.
 
     Args:
         folder: created if need be; files of these names are replaced.
@@ -73,6 +80,7 @@ def write_mistakes(
         examples: the split.
         title: of the page and the pictures, such as the name of the run.
         top: the most pairs and the most examples to list.
+        rows: what the file calls the examples; None counts them.
         pictures: draws those of the run; None for this process.
 
     Returns:
@@ -88,7 +96,8 @@ def write_mistakes(
     confusion = confusion_matrix(labels, logits.argmax(axis=1), len(names))
     classes = hardest_first(misclassification_shares(confusion))
     answers = confidently_wrong(logits, labels, top)
-    found = _Mistakes(names, classes, confused_pairs(confusion, top), answers)
+    called = (rows or RowNames(range(len(labels)))).columns()
+    found = _Mistakes(names, classes, confused_pairs(confusion, top), answers, called)
     texts = examples.texts if isinstance(examples, TextSplit) else None
 
     figures: dict[str, MakeFigure] = {
@@ -125,13 +134,15 @@ def _write_tables(folder: Path, found: _Mistakes, texts: Sequence[str] | None) -
     classes = [(names[o.label], o.examples, o.wrong, o.share) for o in found.classes]
     pairs = [(names[o.label], names[o.prediction], o.count, o.share) for o in found.pairs]
     answers: list[tuple[Any, ...]] = [
-        (o.row, names[o.label], names[o.prediction], o.confidence, o.probability_of_label)
+        (
+            *(*found.rows(o), names[o.label], names[o.prediction]),
+            *(o.confidence, o.probability_of_label),
+            *(() if texts is None else (texts[o.row],)),
+        )
         for o in found.answers
     ]
-    of_answers: tuple[str, ...] = ("row", "true", "predicted", "confidence", "probability_of_true")
-    if texts is not None:
-        of_answers += ("text",)
-        answers = [(*answer, texts[answer[0]]) for answer in answers]
+    of_answers: tuple[str, ...] = (*found.called, "true", "predicted", "confidence")
+    of_answers += ("probability_of_true", *(() if texts is None else ("text",)))
     tables: dict[str, list[tuple[Any, ...]]] = {
         "per_class.csv": [("class", "examples", "wrong", "share_wrong"), *classes],
         "confused_pairs.csv": [("true", "predicted", "count", "share_of_true"), *pairs],
@@ -155,13 +166,17 @@ def _page(
     ]
     answers = [
         (
-            *(str(o.row), names[o.label], names[o.prediction]),
+            *(_escaped(one_line(str(name), 60)) for name in found.rows(o)),
+            *(names[o.label], names[o.prediction]),
             *(rounded(o.confidence, 1), rounded(o.probability_of_label, 1)),
             *(() if texts is None else (_escaped(one_line(texts[o.row], 200)),)),
         )
         for o in found.answers
     ]
-    of_answers = ("row", "true class", "predicted class", "confidence", "of the true class")
+    of_answers = (
+        *(*found.called, "true class", "predicted class"),
+        *("confidence", "of the true class"),
+    )
     parts = [
         f"# {_escaped(one_line(title, 200))}",
         _opening(found.classes, names),
@@ -174,7 +189,7 @@ def _page(
         _listed("confused_pairs.csv", len(pairs)),
         "## Surest mistakes",
         "Confidence is the probability of the predicted class, beside that of the true class. "
-        "Rows count from 0.",
+        "Rows are those of the file, counted from 0.",
         _table(of_answers if texts is None else (*of_answers, "text"), answers),
         _listed("confidently_wrong.csv", len(answers)),
         "## Pictures",

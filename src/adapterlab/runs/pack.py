@@ -165,7 +165,7 @@ class _Pack:
                 self.outcomes[number] = error
             if number in self.outcomes:
                 self.on_step(1.0)
-        if len(self.lanes) > 1:
+        if len(self.lanes) > 1 or any(lane.assembly.adapted.by_length for lane in self.lanes):
             self._try_out()
 
     def train_and_test(self) -> None:

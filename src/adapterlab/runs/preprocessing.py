@@ -14,9 +14,20 @@ from torch import nn
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config, Dataset, ImageDataset, SplitName, TextDataset
 from adapterlab.config.targets import prepared, takes
-from adapterlab.data.batches import AnyBatches
+from adapterlab.data.batches import EVALUATED, AnyBatches
 from adapterlab.data.images import ImageBatches
-from adapterlab.data.splits import ImageSplits, S, Splits, TextSplits, hold_out, kept_cut, limited
+from adapterlab.data.origin import RowNames
+from adapterlab.data.pixels import EVALUATED_ROWS, Pixels
+from adapterlab.data.splits import (
+    ImageSplits,
+    S,
+    Splits,
+    TextSplits,
+    hold_out,
+    kept_cut,
+    limited,
+    sampled,
+)
 from adapterlab.data.text import TextBatches
 from adapterlab.data.tokens import tokenize, tokenizer_hash
 from adapterlab.data.transforms import splits_to_shape
@@ -30,16 +41,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Images of one shape, (channels, height, width)."""
+    """Images of one shape, (channels, height, width), or of the size that a model asks for.
+
+    Attributes:
+        shape: of the target's images.
+        pixels: what the model says of them, if anything.
+    """
 
     shape: Shape
+    pixels: Pixels | None = None
     vocabulary: None = None
 
     def batches(self, config: Config, dataset: Dataset, splits: AnySplits) -> AnyBatches:
-        """Make batches of a data set's images, brought to the shape."""
+        """Make batches of a data set's images, brought to the shape, or to the model's size."""
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
-        train, validation, test = run_splits(config, dataset, splits_to_shape(splits, self.shape))
+        shape = self.shape
+        if self.pixels is not None:  # which brings them to one size, batch by batch
+            shape = (self.pixels.channels, *splits.train.shape[1:])
+        train, validation, test = run_splits(config, dataset, splits_to_shape(splits, shape))
         return ImageBatches(
             train=train,
             validation=validation,
@@ -51,6 +71,8 @@ class ImageInputs:
             order_seed=config.order_seed,
             crop=dataset.crop,
             flip=dataset.flip,
+            pixels=self.pixels,
+            eval_batch_size=EVALUATED["image"] if self.pixels is None else EVALUATED_ROWS,
             workers=config.hardware.workers,
             pin_memory=resolve_accelerator(config.hardware.accelerator) == "gpu",
             dtype=weights_dtype(config.hardware.precision),
@@ -121,7 +143,8 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
         ConfigError: the tokenizer cannot be had, or is not the model's.
     """
     if shape is not None:
-        return ImageInputs(shape)
+        pixels = adaptable(model).pixels
+        return ImageInputs(shape if pixels is None else (pixels.channels, *shape[1:]), pixels)
     from adapterlab.data.tokenizer import check_tokenizer  # loads transformers: not for images
 
     node, where = config.model["tokenizer"], "model.tokenizer"
@@ -154,6 +177,19 @@ def within_limit(config: Config, split: S, name: SplitName) -> S:
     """Return a sample of a split where the run is limited, else the split as it is."""
     limit = config.limit_of(name)
     return split if limit is None else limited(split, limit, seed=0)
+
+
+def rows_called(config: Config, splits: AnySplits, name: SplitName) -> RowNames:
+    """Return what the files call the rows of a split that is tested on, in the order of a run.
+
+    Args:
+        config: of the run, which may be limited.
+        splits: the data set as it was read.
+        name: of a split that is there.
+    """
+    size, limit = len(splits.named()[name]), config.limit_of(name)
+    rows = sampled(size, size if limit is None else limit, seed=0)
+    return splits.called(name, rows.tolist())
 
 
 def run_splits(config: Config, dataset: Dataset, splits: Splits[S]) -> tuple[S, S, S]:

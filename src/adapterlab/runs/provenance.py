@@ -170,7 +170,7 @@ def _of_model(config: Config, read: RunData, *, weights: bool) -> str:
         return "" if folder is None else model_hash(folder, weights=weights)
     if not weights:
         return ""
-    return read.known(f"weights {json.dumps(config.model)}", lambda: _loaded(config, read))
+    return read.once(f"weights {json.dumps(config.model)}", lambda: _loaded(config, read))
 
 
 def _loaded(config: Config, read: RunData) -> str:
@@ -206,7 +206,7 @@ def _tokenizer(config: Config, read: RunData) -> str:
     allow = tuple(config.allow_targets)
     load = _loader(prepared(config.model["tokenizer"], "model.tokenizer", allow=allow))
     if not says_what_it_reads(load):
-        return read.known(f"tokenizer {node}", lambda: _tokenizer_hash(node, allow))
+        return read.once(f"tokenizer {node}", lambda: _tokenizer_hash(node, allow))
     folder = folder_of(load, config.model["tokenizer"])
     return "" if folder is None else _hash_while_the_same(node, allow, state_of(folder))
 

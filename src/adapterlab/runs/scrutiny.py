@@ -1,12 +1,13 @@
 """What about the data of a run makes its figures worth less."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor
 
 from adapterlab.config.schema import Config
 from adapterlab.data.scrutiny import Cut, Scrutiny, repeated, scrutinise
-from adapterlab.data.splits import kept_cut
+from adapterlab.data.splits import kept_cut, validation_cut
 from adapterlab.runs.data import RunData
 
 
@@ -23,6 +24,8 @@ def scrutinised(config: Config, read: RunData, used: Mapping[str, Tensor]) -> Sc
     numbers, dataset = read.alike(cache), config.dataset
     cut = None
     if read.target.validation is None and repeated(numbers["train"]):
-        labels = read.target.train.labels
-        cut = Cut(*kept_cut(cache, labels, dataset.validation, dataset.validation_seed))
+        cutting = partial(kept_cut, cache)
+        cut = Cut(
+            *validation_cut(read.target, dataset.validation, dataset.validation_seed, cutting)
+        )
     return scrutinise(read.target, numbers, used, cut)

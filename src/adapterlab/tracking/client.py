@@ -19,10 +19,12 @@ from adapterlab.config.schema import Config
 from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.patience import PatientClient, set_request_limits
 from adapterlab.tracking.stores.databases import is_served, ready, unusable
+from adapterlab.tracking.stores.moved import follow_files
 from adapterlab.tracking.stores.uris import (
     artifact_location,
     default_uri,
     is_local,
+    named_file,
     require_within_reach,
     sqlite_file,
 )
@@ -53,6 +55,8 @@ def _open_store(uri: str) -> Any:
 
     try:
         with ready(uri):
+            if (named := named_file(uri)) is not None:
+                follow_files(named.resolve(), named)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:

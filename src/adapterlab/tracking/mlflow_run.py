@@ -23,7 +23,8 @@ from adapterlab.tracking.link import RunLink
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.servers.patience import PATIENCE, PatientClient, calm
-from adapterlab.tracking.stores.uris import artifact_location
+from adapterlab.tracking.stores.moved import beside_store
+from adapterlab.tracking.stores.uris import artifact_location, default_uri
 from adapterlab.tracking.study_run import open_study_run, status_after
 from adapterlab.tracking.trackers import JournalTracker, MLflowTracker, Tracker, flattened
 
@@ -226,7 +227,8 @@ def _experiment_id(client: Any, config: Config) -> str:
         # Artifacts go where the experiment says since it was made, wherever a run is started.
         location = artifact_location(tracking.uri, tracking.artifacts, config.mlruns)
         try:
-            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+            tags = beside_store(tracking.uri or default_uri(config.mlruns), location)
+            return str(client.create_experiment(tracking.experiment, location, tags=tags))
         except MlflowException:
             # Another process was faster.
             found = known_experiment(client, config)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapterlab.base.files import writing
 from adapterlab.data.batches import AnyBatches, SplitName
+from adapterlab.data.origin import RowNames
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
 from adapterlab.packing import PackedModel
 from adapterlab.training.outcome import TrainingDivergedError
@@ -42,28 +43,34 @@ class Predictions:
             )
         return classification_metrics(self.logits, self.labels, self.classes)
 
+    def answered(self) -> int:
+        """Return how many of the classes the model answers at all."""
+        return len(np.unique(self.logits.argmax(1)))
+
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts [C, C], true class by predicted class."""
         return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))
 
-    def write(self, path: Path, *, logits: bool = True) -> None:
-        """Write one row an example: row, label, prediction, logits.
+    def write(self, path: Path, *, rows: RowNames | None = None, logits: bool = True) -> None:
+        """Write one row an example: row, maybe id and file, label, prediction, logits.
 
-        `row` is the example's place in the official split as it was read, so that the same
-        example has the same row in every run, unless the run was limited to a sample.
+        `row` is the example's own in the file that it is from, so that the same example has the
+        same row in every run, also where a run was limited to a sample.
 
         Args:
             path: of the file, in the Parquet format.
+            rows: what the file calls the examples; None counts them.
             logits: write them too; with ten classes they are nine tenths of the file.
         """
+        called = rows or RowNames(range(len(self.labels)))
         columns: dict[str, Any] = {
-            "row": np.arange(len(self.labels)),
+            **called.columns(),
             "label": self.labels,
             "prediction": self.logits.argmax(1),
         }
         if logits:
-            rows, width = self.logits.shape
-            ends = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+            count, width = self.logits.shape
+            ends = np.arange(0, (count + 1) * width, width, dtype=np.int32)
             columns["logits"] = pa.ListArray.from_arrays(ends, self.logits.ravel())
         table = pa.table(columns)
         table = table.replace_schema_metadata({"classes": "\n".join(self.classes)})

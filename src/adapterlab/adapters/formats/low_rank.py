@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from adapterlab.adapters.formats.peft import PeftMethod, relative
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.targets import aliases_of, by_pattern
-from adapterlab.base.errors import CheckpointError
+from adapterlab.adapters.weights import (
+    is_convolution,
+    is_plain_at_single_places,
+    is_transposed,
+)
+from adapterlab.base.errors import CheckpointError, ConfigError
 
 UNDERSTOOD = {
     *("peft_type", "use_dora", "use_rslora", "r", "lora_alpha", "rank_pattern", "alpha_pattern"),
@@ -52,8 +59,18 @@ class LowRank(PeftMethod):
         return None
 
     def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ranks and strengths, those of single layers by regular expressions."""
+        """Return ranks and strengths, those of single layers by regular expressions.
+
+        Raises:
+            ConfigError: a convolution's update is another one in PEFT.
+        """
         strategy: Any = adapted.strategy
+        for name, layer in layers.items():
+            if other := _not_peft(layer.base):
+                raise ConfigError(
+                    f"PEFT's update of {name}, a convolution with {other}, is another one; export "
+                    "the merged model instead"
+                )
         rank, alpha = strategy.rank, strategy.alpha
         ranks = {name: layer.rank for name, layer in layers.items()}
         alphas = by_pattern(
@@ -76,7 +93,7 @@ class LowRank(PeftMethod):
             "use_rslora": strategy.scaling == "alpha_over_sqrt_rank",
             "use_dora": self.dora,
             "init_lora_weights": True,
-            "fan_in_fan_out": False,
+            "fan_in_fan_out": any(is_transposed(layer.base) for layer in layers.values()),
             "bias": "none",
         }
 
@@ -117,8 +134,12 @@ class LowRank(PeftMethod):
     def require_same(
         self, adapted: AdaptedModel, layers: Mapping[str, Any], config: dict[str, Any], folder: Path
     ) -> None:
-        """Refuse factors that PEFT multiplies with another s than this model's layers."""
+        """Refuse factors that PEFT computes with otherwise than this model's layers."""
         for name, layer in layers.items():
+            if other := _not_peft(layer.base):
+                raise CheckpointError(
+                    f"{folder}: PEFT's update of {name}, a convolution with {other}, is not ours"
+                )
             alpha = _by_regex(config["lora_alpha"], config.get("alpha_pattern"), adapted, name)
             root = math.sqrt(layer.rank) if config.get("use_rslora") else layer.rank
             if not math.isclose(alpha / root, layer.scale, rel_tol=1e-9):
@@ -126,6 +147,17 @@ class LowRank(PeftMethod):
                     f"{folder}: the update of {name} is scaled by {alpha / root:g} in the file "
                     f"(lora_alpha={alpha:g}, rank {layer.rank}) and by {layer.scale:g} in the model"
                 )
+
+
+def _not_peft(layer: nn.Module) -> str | None:
+    """Say what of a convolution PEFT's A has not; None if it has all, or the layer is linear."""
+    if not is_convolution(layer):
+        return None
+    for option in ("groups", "dilation"):
+        value: Any = getattr(layer, option)
+        if value != 1 and set(value if isinstance(value, tuple) else (value,)) != {1}:
+            return f"{option}={value}"
+    return None if is_plain_at_single_places(layer) else "padding of its own"
 
 
 def _by_regex(

@@ -22,10 +22,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapterlab.adapters.checkpoint import UNREADABLE
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
+from adapterlab.adapters.weights import is_convolution, is_linear
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
@@ -231,7 +232,7 @@ def _require_unmistakable(
     """
     for name, module in adapted.model.named_modules():
         layer = name.removesuffix(".base")
-        if not isinstance(module, nn.Linear) or layer in layers:
+        if not (is_linear(module) or is_convolution(module)) or layer in layers:
             continue
         for target in targets:
             if relative(adapted, layer).endswith(f".{target}"):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageColor, ImageOps
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -23,11 +24,16 @@ from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.base.memory_limits import require_bytes
 
 Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
+Size = tuple[int, int]  # height, width
 
 _CHUNK = 256
-_FRAMES = "frames"
+_FRAMES, _BRIGHTEST = "frames", "brightest"
 _SMALL_BYTES = 4096  # CIFAR-10 has 300 to 3,000 bytes an image
 _DECODED = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that change height and width
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_MOST_OF_16 = 65_535
 
 _GRAY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
@@ -53,12 +59,20 @@ class Lost:
     """What of the images is not in their pixels; no names, for a cache finds images by content.
 
     Args:
+        background: the colour that transparent images are put on; None drops the transparency.
         transparent: how many are transparent in part.
         moving: how many have several frames.
+        deep: how many have 16 bits.
+        brightest: the highest of their values.
+        brought: what was done to images of several sizes, in words.
     """
 
+    background: tuple[int, int, int] | None = None
     transparent: int = 0
     moving: int = 0
+    deep: int = 0
+    brightest: int = 0
+    brought: str = ""
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def look(self, image: Image.Image) -> None:
@@ -67,18 +81,30 @@ class Lost:
         with self._lock:
             self.transparent += transparent
             self.moving += image.info.get(_FRAMES, 1) > 1
+            if (brightest := image.info.get(_BRIGHTEST)) is not None:
+                self.deep += 1
+                self.brightest = max(self.brightest, brightest)
 
     def notes(self) -> tuple[str, ...]:
         """What is lost, a sentence each."""
+        on = "of which only the colours are seen (dataset.loader.background=white puts them on it)"
+        if self.background is not None:
+            on = f"put on the colour {list(self.background)}"
         kinds = (
-            (self.transparent, "transparent in part, of which only the colours are seen"),
+            (self.transparent, f"transparent in part, {on}"),
             (self.moving, "of several frames, of which the first is seen"),
+            (
+                self.deep,
+                "of 16 bits, of which the upper 8 are seen (the highest value is "
+                f"{self.brightest:,} of 65,535)",
+            ),
         )
-        return tuple(
+        said = tuple(
             f"{count:,} {'image is' if count == 1 else 'images are'} {what}"
             for count, what in kinds
             if count
         )
+        return (*said, *([self.brought] if self.brought else []))
 
 
 def decode(
@@ -86,19 +112,22 @@ def decode(
     shape: tuple[int, int, int] | None,
     title: str,
     lost: Lost | None = None,
+    fallback: tuple[int, int, int] | None = None,
 ) -> list[Tensor]:
     """Decode all parts to one shape.
 
     With a shape, images are resized as they are decoded, bilinearly with antialiasing, and made
     grayscale (ITU-R BT.601 luminance) or RGB. Without one they keep their common size, and are RGB
-    unless all of them are grayscale. A camera's orientation tag is obeyed; transparency is dropped.
+    unless all of them are grayscale. A camera's orientation tag is obeyed; transparency is dropped
+    unless there is a background for it; of 16 bits the upper 8 are kept.
     A file that lacks no more than its trailer counts as whole: every pixel is there.
 
     Args:
         parts: the splits.
         shape: the wanted ``(C, H, W)``, C being 1 or 3.
-        title: what the progress bar calls the data.
-        lost: takes what is not in the pixels.
+        title: what the progress bar calls the data; nothing is shown where it is empty.
+        lost: takes what is not in the pixels, and says what transparent ones are put on.
+        fallback: the shape for images of several sizes where none is wanted; None refuses them.
 
     Returns:
         For each part uint8 ``[count, C, H, W]``.
@@ -107,6 +136,10 @@ def decode(
         ConfigError: a shape of other channels, empty, or of more than this machine's memory.
         DataError: an image that cannot be decoded or, without a shape, one of another size; named.
     """
+    if shape is None and fallback is not None and (sizes := _sizes(parts)):
+        shape = fallback
+        if lost is not None:
+            lost.brought = f"images of {sizes} are brought to the model's {list(shape)}"
     if shape is not None and (shape[0] not in (1, 3) or min(shape) < 1):
         raise ConfigError(f"image shape is {list(shape)}; allowed: [1,H,W] or [3,H,W]")
     if shape is not None:
@@ -130,7 +163,7 @@ def decode(
             total=len(jobs),
             console=Console(stderr=True),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not (title and sys.stderr.isatty()),
         )
         decoded = [pixels for chunk in chunks for pixels in chunk]
 
@@ -151,11 +184,14 @@ def _decode_one(
     content: bytes | Path, name: str, shape: tuple[int, int, int] | None, lost: Lost | None
 ) -> Pixels:
     image = _load(content, name)
+    image = _of_8_bits(image)
     if lost is not None:
         lost.look(image)
+        if lost.background is not None and image.has_transparency_data:
+            image = _put_on(image, lost.background)
     if image.mode not in (*_GRAY, *_COLOUR):
         raise DataError(
-            f"{name} has pixels of mode {image.mode}; allowed: 8-bit grayscale or colour"
+            f"{name} has pixels of mode {image.mode}; allowed: 8-bit or 16-bit grayscale, or colour"
         )
     gray = image.mode in _GRAY if shape is None else shape[0] == 1
     image = image.convert("L" if gray else "RGB")
@@ -171,20 +207,85 @@ def _formats() -> list[str]:
     return [name for name in _DECODED if name in Image.OPEN]
 
 
+def background_of(value: str | Sequence[int] | None) -> tuple[int, int, int] | None:
+    """Return the colour that an option names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    if value is None:
+        return None
+    try:
+        colour = ImageColor.getrgb(value) if isinstance(value, str) else tuple(value)
+    except ValueError:
+        colour = ()
+    if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
+        raise ConfigError(
+            f"dataset.loader.background={value} is no colour; such as white, '#808080' or "
+            "[128,128,128]"
+        )
+    red, green, blue = colour
+    return red, green, blue
+
+
+def _put_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    gray = image.mode in _GRAY and len(set(colour)) == 1
+    ground = Image.new("RGBA", image.size, (*colour, 255))
+    ground.alpha_composite(image.convert("RGBA"))
+    return ground.convert("L" if gray else "RGB")
+
+
+def _of_8_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits by its upper 8, and any other as it is."""
+    if image.mode not in _DEEP:
+        return image
+    values = np.asarray(image)
+    if image.mode == "I" and not 0 <= values.min() <= values.max() <= _MOST_OF_16:
+        return image
+    shallow = Image.fromarray((values >> 8).astype(np.uint8))
+    shallow.info = {**image.info, _BRIGHTEST: int(values.max())}
+    return shallow
+
+
+def _sizes(parts: Sequence[Encoded]) -> str:
+    """The sizes of images in words, read from their headers; empty if they have one."""
+    jobs = [(part.read, i, part.name) for part in parts for i in range(part.count)]
+
+    def size(job: tuple[Callable[[int], bytes | Path], int, Callable[[int], str]]) -> Size:
+        read, i, name = job
+        with _opened(read(i), name(i)) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
+            width, height = image.size
+            return (width, height) if turned else (height, width)
+
+    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+        found = set(pool.map(size, jobs))
+    if len(found) < 2:
+        return ""
+    least, most = (pick(found, key=lambda one: one[0] * one[1]) for pick in (min, max))
+    return f"{len(found):,} sizes, {least[0]}x{least[1]} to {most[0]}x{most[1]} (height x width),"
+
+
 def _opacity(image: Image.Image) -> int:
     """The least of an image's pixels, 255 being opaque."""
     return int(np.asarray(image.convert("RGBA"))[..., 3].min())
 
 
 def _load(content: bytes | Path, name: str) -> Image.Image:
+    with _opened(content, name) as image:
+        image.load()
+        image.info[_FRAMES] = getattr(image, "n_frames", 1)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            return ImageOps.exif_transpose(image)
+        return image
+
+
+@contextmanager
+def _opened(content: bytes | Path, name: str) -> Iterator[Image.Image]:
     source: Any = BytesIO(content) if isinstance(content, bytes) else content
     try:
         with Image.open(source, formats=_formats()) as image:
-            image.load()
-            image.info[_FRAMES] = getattr(image, "n_frames", 1)
-            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-                return ImageOps.exif_transpose(image)
-            return image
+            yield image
     except Exception as error:  # damaged data makes Pillow raise nearly anything
         reason = str(error).replace(repr(source), "it").replace(f"{str(source)!r}", "it")
         raise DataError(

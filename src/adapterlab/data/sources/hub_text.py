@@ -11,10 +11,13 @@ import huggingface_hub
 
 from adapterlab.base.errors import ConfigError, DataError, first_line
 from adapterlab.data.scrutiny import without_example
+from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
+from adapterlab.data.sources.layout import find_file
 from adapterlab.data.sources.strays import unread
-from adapterlab.data.sources.text_files import WANTED, find_file, read_text_splits
+from adapterlab.data.sources.text_files import WANTED, read_text_splits
+from adapterlab.data.sources.text_tables import SUFFIXES
 from adapterlab.data.splits import TextSplits
 
 _SILENCE_SECONDS = 10.0
@@ -32,7 +35,7 @@ def hub_text(
     has_validation: bool = False,
     absent_classes: int = 0,
 ) -> TextSplits:
-    """Read a text data set of the hub from ``<search>/<folder>/<split>.{parquet,csv,jsonl}``.
+    """Read a text data set of the hub from ``<search>/<folder>/<split>.{parquet,csv,...}``.
 
     The search folder is the first that has all splits. Where there is none, they are loaded
     from the hub by `datasets` and put as parquet files into the download folder, so that they are
@@ -72,12 +75,14 @@ def hub_text(
         (
             place / folder
             for place in (*context.search, context.download)
-            if all(find_file(place / folder, split) for split in splits)
+            if all(find_file(place / folder, split, SUFFIXES) for split in splits)
         ),
         None,
     ) or _downloaded(context, folder, hub_path, hub_config, splits)
-    files = {role: file for role, split in sources.items() if (file := find_file(place, split))}
-    data = read_text_splits(files, text_column, label_column, names)
+    files = {
+        role: file for role, split in sources.items() if (file := find_file(place, split, SUFFIXES))
+    }
+    data = read_text_splits(files, Columns(text_column, label_column), classes=names)
     data = data.with_notes(*unread(place, files, "", refuse=False))
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(

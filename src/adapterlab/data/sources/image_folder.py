@@ -1,139 +1,116 @@
-"""A user's own images: a folder for each split, in it a folder for each class."""
+"""A user's own images: a folder for each class, in one for each split; or labels in a file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from adapterlab.base.errors import DataError, allowed
-from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
+from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, Lost, decode
-from adapterlab.data.sources.strays import require_kind, unread
+from adapterlab.data.sources.cutting import Cutting
+from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
+from adapterlab.data.sources.image_listing import Asked, list_images
+from adapterlab.data.sources.tables import Written
 from adapterlab.data.splits import ImageSplit, ImageSplits
 
-_SPLITS = {"train": "train", "test": "test", "validation": "val"}  # name of the folder of each
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
+def image_folder(
+    context: LoadContext,
+    path: str | Path,
+    *,
+    background: str | Sequence[int] | None = None,
+    labels: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    test: float = 0.2,
+    test_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
+) -> ImageSplits:
+    """Read ``<path>/{train,test[,val]}/<class>/<image>``, or ``<path>/<class>/<image>``.
 
-_OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
-"""What systems and archivers leave in folders; they hide it from people."""
-
-
-class _Listing(NamedTuple):
-    """The files of one split, and the label of each."""
-
-    files: list[Path]
-    labels: list[int]
-
-
-def image_folder(context: LoadContext, path: str | Path) -> ImageSplits:
-    """Read ``<path>/{train,test[,val]}/<class>/*.{png,jpg,jpeg,bmp,webp}``.
-
-    Classes are the sorted folder names. Images are RGB unless all are grayscale, and of
-    ``context.shape``: resized bilinearly with antialiasing as they are decoded. Transparency and
-    all but the first frame are dropped, which a note says. Hidden files, and what systems leave in
-    folders (``Thumbs.db``), are passed over. The decoded images are cached until a file changes.
+    Of folders of classes alone a test split is cut off here. Classes are the sorted folder names.
+    Images are RGB unless all are grayscale, and of ``context.shape``: resized bilinearly with
+    antialiasing as they are decoded. Where that is None, they keep their common size; where they
+    have none, they are brought to the shape of the model, which a note says. Transparency is
+    dropped unless a background is named, as are all but the first frame and the lower 8 of 16 bits,
+    which notes say. Hidden files, and what systems leave in folders (``Thumbs.db``), are passed
+    over. The decoded images are cached until a file changes.
 
     Args:
         context: where to look for a relative path, the cache, and the shape.
         path: the folder.
+        background: what transparent images are put on: a colour's name, ``#rrggbb`` or three
+            numbers; None drops the transparency.
+        labels: a file of labels in the folder, where folders do not say them: a column of file
+            names and one of labels, maybe one of splits and one of groups.
+        image_column: of that file: the names of files, with or without folders and suffix; None
+            finds it by its name.
+        label_column: of that file, likewise.
+        split_column: of that file; None takes ``split``, if there is one.
+        group_column: of that file: images of one group are never parted by a cut.
+        test: the share of images that is cut off for the test, where there is no such split.
+        test_seed: of that cut.
+        folds: cut into so many parts instead, for small sets.
+        fold: the part that is the test split.
 
     Raises:
         DataError: a folder is missing, empty or unknown, the splits' classes differ, a file is no
-            image or damaged, or sizes differ where no shape is set.
+            image or damaged, an image has no label, or sizes differ where no shape is known.
+        ConfigError: the background is no colour, or an option of the cut is outside of its domain.
     """
     root = context.folder(path)
-    classes, listings = _listings(root)
-    notes = unread(root, {name: root / _SPLITS[name] for name in listings}, "/<class>/<image>")
+    colour = background_of(background)
+    asked = Asked(
+        labels,
+        Columns(None, label_column, image_column, split_column, group_column),
+        Written(),
+        Cutting(test, test_seed, folds, fold),
+    )
+    listing = list_images(root, asked)
+    parts = listing.parts
 
     def build() -> ImageSplits:
-        encoded = [_encoded(listing.files) for listing in listings.values()]
-        lost = Lost()
-        images = decode(encoded, context.shape, title=root.name, lost=lost)
+        lost = Lost(colour)
+        images = decode(
+            [_encoded(part.files) for part in parts.values()],
+            context.shape,
+            title=root.name,
+            lost=lost,
+            fallback=context.of_model,
+        )
         splits = {
-            name: ImageSplit(tensor, torch.tensor(listing.labels))
-            for (name, listing), tensor in zip(listings.items(), images, strict=True)
+            name: ImageSplit(tensor, torch.tensor(part.labels))
+            for (name, part), tensor in zip(parts.items(), images, strict=True)
         }
         return ImageSplits(
             train=splits["train"],
             test=splits["test"],
             validation=splits.get("validation"),
-            classes=classes,
+            classes=listing.classes,
             notes=lost.notes(),
         )
 
-    files = [file for listing in listings.values() for file in listing.files]
-    labels = {name: listing.labels for name, listing in listings.items()}
-    key = ["image_folder", fingerprint(files), labels, classes, context.shape]
-    origins = {
-        name: Origin(
-            home := root / _SPLITS[name], [str(f.relative_to(home)) for f in listing.files]
-        )
-        for name, listing in listings.items()
-    }
+    files = [file for part in parts.values() for file in part.files]
+    labelled = {name: list(part.labels) for name, part in parts.items()}
+    key: list[object] = [
+        "image_folder",
+        fingerprint(files),
+        labelled,
+        listing.classes,
+        context.shape,
+    ]
+    if colour or context.of_model:
+        key.append(["on", colour, context.of_model])
     splits = cached(context.cache, root.name, key, build)
-    return replace(splits, origins=origins).with_notes(*notes)
+    origins = {name: part.origin() for name, part in parts.items()}
+    splits = replace(splits, origins=origins, groups=listing.groups)
+    return splits.with_notes(*listing.notes)
 
 
-def _encoded(files: list[Path]) -> Encoded:
+def _encoded(files: Sequence[Path]) -> Encoded:
     return Encoded(count=len(files), read=lambda i: files[i], name=lambda i: str(files[i]))
-
-
-def _listings(root: Path) -> tuple[tuple[str, ...], dict[str, _Listing]]:
-    """The class names, and the files of each split that exists."""
-    for folder in _folders(root):
-        if folder.name not in _SPLITS.values():
-            options = allowed(folder.name, _SPLITS.values())
-            raise DataError(f"{folder} is no split of an image folder; {options}")
-    folders = {name: root / folder for name, folder in _SPLITS.items()}
-    if not require_kind(folders["validation"], "folder"):
-        del folders["validation"]
-    classes: list[str] = []
-    listings = {}
-    for name, folder in folders.items():
-        if not folder.is_dir():
-            raise DataError(f"{folder} is missing; wanted: {root}/{{train,test}}/<class>/<image>")
-        found = [entry.name for entry in _folders(folder)]
-        if not found:
-            raise DataError(f"{folder} has no class folders; wanted: {folder}/<class>/<image>")
-        classes = classes or found
-        if found != classes:
-            differing = sorted(set(found) ^ set(classes))
-            raise DataError(
-                f"{folder} and {folders['train']} have different classes; only one of them has "
-                f"{', '.join(differing)}"
-            )
-        listings[name] = _list_split(folder, classes)
-    return tuple(classes), listings
-
-
-def _list_split(folder: Path, classes: list[str]) -> _Listing:
-    listing = _Listing([], [])
-    for entry in _visible(folder):
-        if entry.is_file() and entry.suffix.lower() in _SUFFIXES:
-            raise DataError(f"{entry} is in no class folder; wanted: {folder}/<class>/{entry.name}")
-    for label, name in enumerate(classes):
-        files = _visible(folder / name)
-        if not files:
-            raise DataError(f"{folder / name} has no images; add some, or remove the class")
-        for file in files:
-            if not file.is_file() or file.suffix.lower() not in _SUFFIXES:
-                raise DataError(f"{file} is not an image; allowed: {', '.join(_SUFFIXES)}")
-        listing.files.extend(files)
-        listing.labels.extend([label] * len(files))
-    return listing
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.name.lower() not in _OF_SYSTEMS
-    )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in _visible(folder) if entry.is_dir()]

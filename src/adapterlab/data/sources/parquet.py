@@ -17,8 +17,9 @@ from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
+from adapterlab.data.sources.columns import Columns, Found, find
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, Lost, decode
+from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 
@@ -37,9 +38,11 @@ class _Table(NamedTuple):
 def image_parquet(
     context: LoadContext,
     path: str | Path,
-    image_column: str = "img",
-    label_column: str = "label",
+    image_column: str | None = None,
+    label_column: str | None = None,
     classes: Sequence[str] | None = None,
+    *,
+    background: str | Sequence[int] | None = None,
 ) -> ImageSplits:
     """Read ``<path>/{train,test[,validation]}.parquet``.
 
@@ -51,13 +54,16 @@ def image_parquet(
     Args:
         context: where to look for a relative path, the cache, and the shape.
         path: the folder with the files.
-        image_column: name of the column of images.
-        label_column: name of the column of labels.
+        image_column: name of the column of images; None finds it by its name, and says so.
+        label_column: name of the column of labels; likewise.
         classes: class names for files that do not state them, in the order of the indices.
+        background: what transparent images are put on, as of
+            :func:`~adapterlab.data.sources.image_folder.image_folder`.
 
     Raises:
         DataError: a file, column, image or label is missing or damaged, a label names no class, or
-            sizes differ where no shape is set. The text names file and row.
+            sizes differ where no shape is known. The text names file and row.
+        ConfigError: the background is no colour.
     """
     folder = context.folder(path)
     files = {name: folder / f"{name}.parquet" for name in ("train", "test", "validation")}
@@ -69,20 +75,41 @@ def image_parquet(
         if name not in there:
             raise DataError(f"{file} is missing; wanted: {folder}/{{train,test}}.parquet")
 
+    colour = background_of(background)
+    found = _columns(files["train"], image_column, label_column)
+    columns = found.names["image"], found.names["label"]
+    notes += (note,) if (note := found.note(files["train"])) else ()
+
     def build() -> ImageSplits:
         # `datasets` copies each file to Arrow; the copy goes when the images are decoded.
         with tempfile.TemporaryDirectory(prefix=".parquet-", dir=context.cache) as scratch:
-            tables = {
-                name: _read(file, image_column, label_column, Path(scratch))
-                for name, file in files.items()
-            }
-            return _splits(tables, classes, context.shape, title=folder.name)
+            tables = {name: _read(file, *columns, Path(scratch)) for name, file in files.items()}
+            return _splits(tables, classes, context, Lost(colour), title=folder.name)
 
-    columns = (image_column, label_column)
-    key = ["image_parquet", fingerprint(files.values()), columns, classes, context.shape]
+    key: list[object] = [
+        "image_parquet",
+        fingerprint(files.values()),
+        columns,
+        classes,
+        context.shape,
+    ]
+    if colour or context.of_model:
+        key.append(["on", colour, context.of_model])
     splits = cached(context.cache, folder.name, key, build)
     origins = {name: Origin(file) for name, file in files.items()}
     return replace(splits, origins=origins).with_notes(*notes)
+
+
+def _columns(path: Path, image_column: str | None, label_column: str | None) -> Found:
+    wanted = Columns(image_column, label_column)
+    return find(path, _existing(path), wanted, content="image", labels=True)
+
+
+def _existing(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
 
 
 def _read(path: Path, image_column: str, label_column: str, scratch: Path) -> _Table:
@@ -164,13 +191,14 @@ def _no_nulls(column: Any, path: Path, name: str) -> None:
 def _splits(
     tables: Mapping[str, _Table],
     classes: Sequence[str] | None,
-    shape: tuple[int, int, int] | None,
+    context: LoadContext,
+    lost: Lost,
     title: str,
 ) -> ImageSplits:
     names, index = _classes(tables["train"], classes)
     labels = {name: _indices(table, index) for name, table in tables.items()}
-    lost = Lost()
-    images = decode([_encoded(table) for table in tables.values()], shape, title, lost)
+    encoded = [_encoded(table) for table in tables.values()]
+    images = decode(encoded, context.shape, title, lost, context.of_model)
     splits = {
         name: ImageSplit(tensor, labels[name]) for name, tensor in zip(tables, images, strict=True)
     }

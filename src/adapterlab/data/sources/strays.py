@@ -9,11 +9,13 @@ from typing import Literal
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed
 
-_ROLES = {
+ROLES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "heldout", "holdout"),
     "validation": ("validation", "valid", "val", "dev", "develop", "development", "eval"),
 }
+"""How people call each split."""
+
 _TABLES = (
     *("csv", "tsv", "tab", "txt", "json", "jsonl", "ndjson", "jsonlines", "parquet", "pq"),
     *("arrow", "feather", "xlsx", "xls", "ods", "npz", "zip", "tar", "tgz", "7z"),
@@ -29,7 +31,7 @@ def role_of(name: str) -> str | None:
     match = _NAME.fullmatch(name.casefold())
     if match is None:
         return None
-    return next((role for role, names in _ROLES.items() if match["stem"] in names), None)
+    return next((role for role, names in ROLES.items() if match["stem"] in names), None)
 
 
 def unread(

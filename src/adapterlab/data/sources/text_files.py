@@ -1,29 +1,48 @@
-"""A user's own texts: a parquet, CSV or JSON-lines file for each split."""
+"""A user's own texts: a file for each split, one file for all, or a folder for each class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import folded, listed, quoted
-from adapterlab.data.origin import Origin
+from adapterlab.config.class_names import listed
+from adapterlab.data.sources import layout, text_folders
+from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.strays import require_kind, unread
+from adapterlab.data.sources.cutting import Cutting
+from adapterlab.data.sources.second_file import keys_of, looked_up, read_labels
+from adapterlab.data.sources.strays import unread
+from adapterlab.data.sources.tables import Written
+from adapterlab.data.sources.text_sets import Asked, joined, parted
 from adapterlab.data.sources.text_tables import SUFFIXES, TextTable, read_text_table
-from adapterlab.data.splits import TextSplit, TextSplits
+from adapterlab.data.splits import TextSplits
 
-WANTED = "{" + ",".join(suffix[1:] for suffix in SUFFIXES) + "}"
+WANTED = "{parquet,csv,tsv,jsonl,json}"
 
 
 def text_files(
     context: LoadContext,
     path: str | Path,
-    text_column: str = "text",
-    label_column: str = "label",
+    text_column: str | None = None,
+    label_column: str | None = None,
     classes: Sequence[str] | None = None,
+    *,
+    id_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    labels: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    columns: Sequence[str] | None = None,
+    test: float = 0.2,
+    test_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> TextSplits:
-    """Read ``<path>/{train,test[,validation]}.{parquet,csv,jsonl}``.
+    """Read texts as people have them.
+
+    ``path`` is a folder with a file for each split, ``{train,test[,validation]}`` with any of the
+    suffixes of `tables`; or with a folder for each, in it one of texts for each class; or one file,
+    or one folder of classes, whose rows are parted by a column of splits or else cut here.
 
     Labels are class indices, or any integers or strings. Class names are those of the file's
     ClassLabel feature; else ``classes``; else the sorted distinct labels of the training split.
@@ -32,97 +51,155 @@ def text_files(
 
     Args:
         context: where to look for a relative path.
-        path: the folder with the files.
-        text_column: name of the column of texts.
-        label_column: name of the column of labels.
+        path: the folder, or the file.
+        text_column: name of the column of texts; None finds it by its name, and says so.
+        label_column: name of the column of labels; likewise.
         classes: class names for files that do not state them, in the order of the indices.
+        id_column: name of a column that names rows; None takes ``id`` or the like, if there is one.
+        split_column: name of a column that says the split of each row of the one file; None takes
+            ``split``, if there is one.
+        group_column: name of a column of groups, such as persons, which no cut parts.
+        labels: a file with the labels, in the folder, found by ``id_column``; ``*`` in its name
+            stands for the name of the split.
+        encoding: of all files; None finds it, and says which it was where that is not UTF-8.
+        delimiter: between the columns of CSV files; None finds it.
+        columns: names of the columns of CSV files that have no header.
+        test: the share of rows that is cut off for the test, of a data set in one file.
+        test_seed: of that cut.
+        folds: cut into so many parts instead, for small sets.
+        fold: the part that is the test split.
 
     Raises:
         DataError: a file or column is missing, a file is broken, a text or label is missing, a
-            label names no class, or a file of a split has a name that is not read, such as
-            ``dev.csv``. The text names file and row.
+            label names no class, or what is a split cannot be told. The text names file and row.
+        ConfigError: an option of the cut is outside of its domain.
     """
-    folder = context.folder(path)
-    files = {name: find_file(folder, name) for name in ("train", "test", "validation")}
-    present = {name: file for name, file in files.items() if file is not None}
-    notes = unread(folder, present, f".{WANTED}")
-    for name in ("train", "test"):
-        if files[name] is None:
-            raise DataError(
-                f"{folder}/{name}.{WANTED} is missing; wanted: {folder}/{{train,test}}.{WANTED}; "
-                f"there is: {listed(sorted(path.name for path in folder.iterdir())) or 'nothing'}"
-            )
-    return read_text_splits(present, text_column, label_column, classes).with_notes(*notes)
-
-
-def find_file(folder: Path, name: str) -> Path | None:
-    """The file of a split, in whichever format.
-
-    Raises:
-        DataError: there are several, or what has its name is no file.
-    """
-    named = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    found = [file for file in named if require_kind(file, "file")]
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
-        raise DataError(f"{folder} has {names}; which of them is the {name} split? keep one")
-    return found[0] if found else None
+    asked = Asked(
+        Columns(text_column, label_column, id_column, split_column, group_column),
+        classes,
+        labels,
+        Written(encoding, delimiter, columns),
+        Cutting(test, test_seed, folds, fold),
+    )
+    place = context.place(path)
+    if place.is_file():
+        return parted(_table(place, place.parent, asked, "all"), asked)
+    files = layout.split_files(place, SUFFIXES)
+    if {"train", "test"} <= files.keys():
+        notes = (*layout.called_otherwise(files), *unread(place, files, f".{WANTED}"))
+        return read_text_splits(files, asked, place).with_notes(*notes)
+    parts = layout.split_folders(place)
+    if {"train", "test"} <= parts.keys():
+        found = layout.class_folders(parts, classes)
+        tables = {
+            split: text_folders.class_folder_table(folder, found, asked.written)
+            for split, folder in parts.items()
+        }
+        return joined(tables, asked).with_notes(*layout.called_otherwise(parts))
+    if not files and not parts and (whole := _only(place, asked)) is not None:
+        return parted(whole, asked)
+    raise _lacking(place, files)
 
 
 def read_text_splits(
-    files: Mapping[str, Path], text_column: str, label_column: str, classes: Sequence[str] | None
+    files: Mapping[str, Path],
+    asked: Asked | Columns,
+    place: Path | None = None,
+    classes: Sequence[str] | None = None,
 ) -> TextSplits:
     """Read the files of a data set; see :func:`text_files`.
 
     Args:
         files: the file of each split: train, test and perhaps validation.
-        text_column: name of the column of texts.
-        label_column: name of the column of labels.
+        asked: the columns, or all that the user says.
+        place: the folder of the data set.
         classes: class names for files that do not state them.
 
     Raises:
         DataError: as :func:`text_files`.
     """
+    if isinstance(asked, Columns):
+        asked = Asked(asked, classes)
     tables = {
-        name: read_text_table(file, text_column, label_column) for name, file in files.items()
+        split: _table(file, place or file.parent, asked, split) for split, file in files.items()
     }
-    names, index = _classes(tables["train"], classes)
-    splits = {
-        name: TextSplit(tuple(table.texts), _indices(table, index))
-        for name, table in tables.items()
-    }
-    return TextSplits(
-        train=splits["train"],
-        test=splits["test"],
-        validation=splits.get("validation"),
-        classes=names,
-        origins={name: Origin(table.path, table.places) for name, table in tables.items()},
+    return joined(tables, asked)
+
+
+def _table(file: Path, place: Path, asked: Asked, split: str) -> TextTable:
+    columns = asked.columns
+    try:
+        table = read_text_table(
+            file,
+            columns.text,
+            columns.label,
+            id_column=columns.id,
+            split_column=columns.split if split == "all" else None,
+            group_column=columns.group if asked.labels is None else None,
+            labels=asked.labels is None,
+            written=asked.written,
+        )
+    except DataError as error:
+        if split == "test" and "no column label" in str(error):
+            raise DataError(
+                f"{error}; where the test labels are not published, dataset.loader.path=TRAIN_FILE "
+                "has a test split cut from its rows"
+            ) from None
+        raise
+    if asked.labels is None:
+        return table
+    if table.ids is None:
+        raise DataError(f"{file} has no column that names its rows; set dataset.loader.id_column")
+    return _labelled(table, [(key,) for key in table.ids], place, asked, split)
+
+
+def _labelled(
+    table: TextTable, candidates: Sequence[Sequence[str]], place: Path, asked: Asked, split: str
+) -> TextTable:
+    """A table with the labels of another file."""
+    assert asked.labels is not None
+    file = place / asked.labels.replace("*", split)
+    if not file.is_file():
+        raise DataError(f"dataset.loader.labels={asked.labels}: {file} is no file")
+    labels = read_labels(file, asked.columns, asked.written)
+    keys, note = looked_up(candidates, table.places, labels)
+    return table._replace(
+        labels=[labels.of[key] for key in keys],
+        integers=labels.integers,
+        names=labels.names,
+        ids=keys if table.ids is None else table.ids,
+        splits=[labels.splits[key] for key in keys] if labels.splits else table.splits,
+        groups=[labels.groups[key] for key in keys] if labels.groups else table.groups,
+        notes=(*table.notes, *labels.notes, *([note] if note and "*" in asked.labels else [])),
     )
 
 
-def _classes(
-    train: TextTable, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The class names, and the class index of each label that may occur, as written."""
-    names = train.names or tuple(classes or ())
-    if not names:
-        distinct = set(train.labels)
-        numeric = all(label.removeprefix("-").isdecimal() for label in distinct)
-        names = tuple(sorted(distinct, key=int) if numeric else sorted(distinct))
-        by_name = True
-    elif train.integers is None:
-        by_name = not set(names).isdisjoint(train.labels)
-    else:
-        by_name = not train.integers
-    return names, {name if by_name else str(i): i for i, name in enumerate(names)}
+def _only(place: Path, asked: Asked) -> TextTable | None:
+    """The one table that a folder without splits is: its classes, its file or its texts."""
+    inside = layout.folders(place)
+    if asked.labels is not None:
+        texts = inside[0] if len(inside) == 1 else place
+        if inside[1:]:
+            return None
+        table = text_folders.folder_table(texts, asked.written, but=place / asked.labels)
+        candidates = [keys_of(texts / name, texts) for name in table.places]
+        return _labelled(table, candidates, place, asked, "all")
+    tables = [file for file in layout.visible(place) if file.suffix.lower() in SUFFIXES]
+    if len(tables) == 1 and not inside:
+        return _table(tables[0], place, asked, "all")
+    if len(inside) > 1 and not tables:
+        classes = layout.class_folders({"train": place}, asked.classes)
+        return text_folders.class_folder_table(place, classes, asked.written)
+    return None
 
 
-def _indices(table: TextTable, index: Mapping[str, int]) -> torch.Tensor:
-    for label, place in zip(table.labels, table.places, strict=True):
-        if label not in index:
-            near = next((name for name in index if folded(name) == folded(label)), None)
-            hint = f" (did you mean {quoted(near)}?)" if near else ""
-            raise DataError(
-                f"{table.path} has label {quoted(label)} in {place}; allowed: {listed(index)}{hint}"
-            )
-    return torch.tensor([index[label] for label in table.labels])
+def _lacking(place: Path, files: Mapping[str, Path]) -> DataError:
+    name = next(split for split in ("train", "test") if split not in files)
+    there = listed(sorted(path.name for path in place.iterdir())) or "nothing"
+    one = f"; dataset.loader.path={files['train']} has a test split cut from its rows" * (
+        "train" in files
+    )
+    return DataError(
+        f"{place}/{name}.{WANTED} is missing; wanted: {place}/{{train,test}}.{WANTED}; there is: "
+        f"{there}{one}"
+    )

@@ -1,25 +1,17 @@
-"""Two columns, text and label, of one parquet, CSV or JSON-lines file; every row, or an error.
+"""Texts and labels of one parquet, CSV, TSV or JSON file; every row, or an error."""
 
-CSV and JSON lines are read by Python's own modules. `datasets` reads them through pandas, which
-takes the text NA for a missing one, a short row for one with an empty field, and the first column
-for an index where each text has one unquoted comma, all without a word, and knows no line numbers.
-"""
-
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import datasets
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import listed, quoted, seen
+from adapterlab.config.class_names import quoted, seen
+from adapterlab.data.sources.columns import Columns, Found, find
+from adapterlab.data.sources.tables import AS_FOUND, SUFFIXES, Table, Written, read_table
+
+__all__ = ["SUFFIXES", "TextTable", "read_text_table"]
 
 
 class TextTable(NamedTuple):
@@ -28,10 +20,14 @@ class TextTable(NamedTuple):
     Attributes:
         path: the file.
         texts: none of them empty.
-        labels: as written in the file.
+        labels: as written in the file; empty where they are in another one.
         places: what to call each row in an error.
         integers: whether labels are integers by type; None where the file has no types.
         names: the class names, if the file states them.
+        ids: what the file calls its rows; None if it has no such column.
+        splits: the name of each row's split; None if the file has no such column.
+        groups: of the rows; None if no column of groups was named.
+        notes: how the file was read.
     """
 
     path: Path
@@ -40,37 +36,86 @@ class TextTable(NamedTuple):
     places: Sequence[str]
     integers: bool | None
     names: tuple[str, ...] | None = None
+    ids: Sequence[str] | None = None
+    splits: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_text_table(path: Path, text_column: str, label_column: str) -> TextTable:
-    """Read a file of texts and labels; its suffix says how.
-
-    Text files are UTF-8, with or without a byte-order mark, with any line ends. Empty lines are
-    passed over.
+def read_text_table(
+    path: Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    *,
+    id_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    labels: bool = True,
+    written: Written = AS_FOUND,
+) -> TextTable:
+    """Read a file of texts and labels; its suffix says how, see `tables`.
 
     Args:
         path: a file whose suffix is in :data:`SUFFIXES`.
-        text_column: name of the column of texts.
-        label_column: name of the column of labels, integers or strings.
+        text_column: name of the column of texts; None guesses it, and notes the guess.
+        label_column: name of the column of labels, integers or strings; None guesses it.
+        id_column: name of a column that names rows; None takes one that is called so.
+        split_column: name of a column that names splits; None takes one that is called so.
+        group_column: name of a column of groups.
+        labels: whether there are labels in this file.
+        written: how the file is written, where that is not to be found.
 
     Raises:
         DataError: the file is broken, lacks a column or rows, or has a row without a text or label;
             the text names file and row.
     """
-    table = _READERS[path.suffix](path, text_column, label_column)
-    if not table.texts:
+    wanted = Columns(text_column, label_column, id_column, split_column, group_column)
+    found: list[Found] = []
+
+    def choose(existing: Sequence[str]) -> list[str]:
+        found.append(find(path, existing, wanted, labels=labels))
+        return list(found[-1].names.values())
+
+    table = read_table(path, choose, written)
+    if not len(table):
         raise DataError(f"{path} has no rows")
-    for text, label, place in zip(table.texts, table.labels, table.places, strict=True):
-        for column, value in ((text_column, text), (label_column, label)):
-            if not value.strip() or (len(value) < _SHORT and not seen(value)):
-                raise DataError(f"{path} has an empty {column} in {place}; fill or remove it")
-            if not _encodes(value):
-                raise DataError(f"{path} has half a surrogate pair as {column} in {place}; mend it")
-    return table
+    (columns,) = found[:1]
+    names = columns.names
+    note = columns.note(path)
+    plain = {role: _plain(table, name) for role, name in names.items() if role not in _CONTENT}
+    made = TextTable(
+        path,
+        texts=_texts(table, names["text"]),
+        labels=labels_of(table, names["label"]) if labels else (),
+        places=table.places,
+        integers=integers_of(table, names["label"]) if labels else None,
+        names=table.names.get(names.get("label", "")),
+        ids=plain.get("id"),
+        splits=plain.get("split"),
+        groups=plain.get("group"),
+        notes=(*table.notes, *([note] if note else [])),
+    )
+    _require_whole(made, names)
+    return made
 
 
+_CONTENT = ("text", "label")
 _SHORT = 20
 """Of longer texts nobody asks whether all their characters are such as are not drawn."""
+
+_JSON_NAMES = {str: "strings", int: "integers", bool: "true and false"}
+
+
+def _require_whole(table: TextTable, names: Any) -> None:
+    for role, values in (("text", table.texts), ("label", table.labels)):
+        for value, place in zip(values, table.places, strict=False):
+            column = names[role]
+            if not value.strip() or (len(value) < _SHORT and not seen(value)):
+                raise DataError(f"{table.path} has an empty {column} in {place}; fill or remove it")
+            if not _encodes(value):
+                raise DataError(
+                    f"{table.path} has half a surrogate pair as {column} in {place}; mend it"
+                )
 
 
 def _encodes(value: str) -> bool:
@@ -82,190 +127,66 @@ def _encodes(value: str) -> bool:
     return True
 
 
-def _read_parquet(path: Path, text_column: str, label_column: str) -> TextTable:
-    try:
-        existing = pq.read_schema(path).names
-        _require_columns(path, existing, text_column, label_column)
-        table = pq.read_table(path, columns=[text_column, label_column], partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
-    places = [f"row {row} (counted from 0)" for row in range(len(table))]
-    texts, labels = (
-        _plain(table[name], path, name, places) for name in (text_column, label_column)
-    )
-    if not _is_text(texts.type):
-        raise DataError(f"{path} has {texts.type} in column {text_column}; allowed: strings")
-    if not (_is_text(labels.type) or pa.types.is_integer(labels.type)):
-        raise DataError(
-            f"{path} has {labels.type} in column {label_column}; allowed: integers or strings"
-        )
-    feature = datasets.Features.from_arrow_schema(table.schema)[label_column]
-    return TextTable(
-        path,
-        texts=_values(texts, path, text_column, places),
-        labels=[str(label) for label in _values(labels, path, label_column, places)],
-        places=places,
-        integers=pa.types.is_integer(labels.type),
-        names=tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None,
-    )
+def _texts(table: Table, column: str) -> list[str]:
+    if (kind := table.types.get(column)) is not None and not _is_text(kind):
+        raise DataError(f"{table.path} has {kind} in column {column}; allowed: strings")
+    return _of_types(table, column, (str,))
 
 
-def _plain(column: Any, path: Path, name: str, places: Sequence[str]) -> Any:
-    """A column without nulls, and without the dictionary of pandas' categories."""
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise DataError(f"{path} has no {name} in {places[row]}; fill or remove it")
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column
+def labels_of(table: Table, column: str) -> list[str]:
+    """A column of labels as they are written: integers, strings, or true and false.
+
+    Raises:
+        DataError: a label is missing or of another type; the text names its row.
+    """
+    kind = table.types.get(column)
+    if kind is not None and not (
+        _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    ):
+        raise DataError(f"{table.path} has {kind} in column {column}; allowed: integers or strings")
+    return [as_written(value) for value in _of_types(table, column, (str, int, bool))]
 
 
-def _values(column: Any, path: Path, name: str, places: Sequence[str]) -> list[Any]:
-    """The values of a column; parquet does not check that its strings are UTF-8."""
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError as error:
-        for value, place in zip(column, places, strict=True):
-            with suppress(UnicodeDecodeError):
-                value.as_py()
-                continue
-            raise DataError(f"{path} has a {name} in {place} that is not UTF-8") from error
-        raise
+def as_written(value: str | int | bool) -> str:
+    """A value as the file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def integers_of(table: Table, column: str) -> bool | None:
+    """Whether labels are integers by type; None where the file has no types, or several."""
+    if table.format == "csv":
+        return None
+    kinds = {type(value) for value in table.values[column]}
+    return None if len(kinds) > 1 else int in kinds
+
+
+def _of_types(table: Table, column: str, types: tuple[type, ...]) -> list[Any]:
+    values = table.values[column]
+    for value, place in zip(values, table.places, strict=True):
+        if value is None:
+            raise DataError(f"{table.path} has no {column} in {place}; fill or remove it")
+        if type(value) not in types:
+            raise DataError(
+                f"{table.path} has {quoted_json(value)} as {column} in {place}; "
+                f"allowed: {' or '.join(_JSON_NAMES[kind] for kind in types if kind is not bool)}"
+            )
     return values
+
+
+def quoted_json(value: Any) -> str:
+    """A value as JSON writes it, cut short."""
+    import json
+
+    try:
+        return json.dumps(value)[:40]
+    except (TypeError, ValueError):
+        return quoted(str(value))
+
+
+def _plain(table: Table, column: str) -> list[str]:
+    """Values that are names of something, as text."""
+    return ["" if value is None else as_written(value) for value in table.values[column]]
 
 
 def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _read_csv(path: Path, text_column: str, label_column: str) -> TextTable:
-    content = _decoded(path)
-    texts, labels, places = [], [], []
-    with _long_fields(len(content)):
-        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-        start = 1
-        try:
-            header = next(reader, [])
-            _require_commas(path, header, text_column)
-            _require_columns(path, header, text_column, label_column)
-            text, label = header.index(text_column), header.index(label_column)
-            start = reader.line_num + 1
-            for row in reader:
-                if len(row) not in (0, len(header)):
-                    raise DataError(
-                        f"{path} has {len(row)} fields in line {start} but {len(header)} in its "
-                        "header; put texts that contain commas in double quotes"
-                    )
-                if row:
-                    texts.append(row[text])
-                    labels.append(row[label])
-                    places.append(f"line {start}")
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path} is broken in line {start}: {error}") from error
-    return TextTable(path, texts, labels, places, integers=None)
-
-
-@contextmanager
-def _long_fields(characters: int) -> Iterator[None]:
-    """Let CSV fields be as long as the file; Python's limit is 131,072 characters."""
-    before = csv.field_size_limit(max(characters, 1))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _read_json_lines(path: Path, text_column: str, label_column: str) -> TextTable:
-    texts: list[str] = []
-    labels: list[str] = []
-    places: list[str] = []
-    kinds = set()
-    for number, line in enumerate(_decoded(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"line {number}"
-        record = _record(line, path, place)
-        if not texts:
-            _require_columns(path, list(record), text_column, label_column)
-        for column, types in ((text_column, (str,)), (label_column, (str, int))):
-            value = record.get(column)
-            if value is None:
-                raise DataError(f"{path} has no {column} in {place}; fill or remove it")
-            if type(value) not in types:
-                raise DataError(
-                    f"{path} has {json.dumps(value)[:40]} as {column} in {place}; "
-                    f"allowed: {' or '.join(_JSON_NAMES[kind] for kind in types)}"
-                )
-        texts.append(record[text_column])
-        labels.append(str(record[label_column]))
-        kinds.add(type(record[label_column]))
-        places.append(place)
-    return TextTable(path, texts, labels, places, integers=None if len(kinds) > 1 else int in kinds)
-
-
-def _record(line: str, path: Path, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:  # what is deep or long is no syntax error
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-        raise DataError(f"{path} is broken in {place}: {reason}") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path} is broken in {place}: wanted one JSON object a line")
-    return record
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{quoted(twice)} is there twice")
-    return record
-
-
-def _decoded(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:4]:
-        raise DataError(f"{path} is UTF-16 or UTF-32; save it as UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path} is not UTF-8 in line {line}{_as_windows(content, error.start)}; save it as "
-            "UTF-8"
-        ) from error
-
-
-def _as_windows(content: bytes, start: int) -> str:
-    """What the text around a byte would be in the encoding that Windows writes in the West."""
-    try:
-        text = content.decode("cp1252")
-    except UnicodeDecodeError:
-        return ""
-    words = " ".join(text[max(0, start - 8) : start + 8].split())
-    return f" (it may be cp1252, and say {words!r})"
-
-
-def _require_commas(path: Path, header: Sequence[str], column: str) -> None:
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        if len(header) == 1 and column in [field.strip(' "') for field in header[0].split(mark)]:
-            raise DataError(f"{path} has its columns between {name}; save it with commas")
-
-
-def _require_columns(path: Path, existing: Sequence[str], *wanted: str) -> None:
-    for column in wanted:
-        if column not in existing:
-            options = listed(existing) or "nothing"
-            raise DataError(f"{path} has no column {column}; it has: {options}")
-        if existing.count(column) > 1:
-            raise DataError(f"{path} has more than one column {column}; rename or remove one")
-
-
-_JSON_NAMES = {str: "strings", int: "integers"}
-_READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_json_lines}
-SUFFIXES = tuple(_READERS)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import nn
 
-from adapterlab.adapters import merge
+from adapterlab.adapters import AdaptedModel, merge
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
 from adapterlab.config.domains import Count, NotNegative
@@ -19,12 +19,18 @@ from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import AnyBatches
+from adapterlab.data.text import TextBatches
+from adapterlab.models.by_length import ByLength
 from adapterlab.runs.check import make_strategy
 from adapterlab.runs.export.card import model_card
 from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
 from adapterlab.runs.saved import SavedRun, rebuild
+from adapterlab.training.few_texts import alone_and_padded
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.predictions import predict
+
+_SINGLE = 16
+"""Texts that are given to an exported model one at a time."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -129,9 +135,14 @@ def export_saved(request: Request) -> Export:
         kept.write(merged, folder)
         kept.check_inputs(folder, rows)
         device = choose_device(rebuilt.config.hardware).torch
-        agreement = compare(adapted, kept.read(folder), kept.first(rows), device)
+        written, first = kept.read(folder), kept.first(rows)
+        shown = ByLength(written) if adapted.by_length else written
+        agreement = compare(adapted, shown, first, device)
         _require_same(agreement, request)
-        card = model_card(rebuilt, usage=kept.usage(to.name), agreement=str(agreement))
+        said = str(agreement)
+        if isinstance(first, TextBatches):
+            said = f"{said} {_one_at_a_time(adapted, written.to(device), first, request)}"
+        card = model_card(rebuilt, usage=kept.usage(to.name), agreement=said)
         readme = folder / "README.md"
         write_text(readme, card)
         # safetensors keeps its files from everyone else, who may be meant to serve the model.
@@ -159,6 +170,30 @@ def compare(
     wanted = predict(adapted, data, "validation", device).logits
     found = predict(written, data, "validation", device).logits
     return Agreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), len(wanted))
+
+
+def _one_at_a_time(
+    adapted: AdaptedModel, written: nn.Module, data: TextBatches, request: Request
+) -> str:
+    """Compare what was written on single texts with the adapted model on a batch of them.
+
+    Returns:
+        A sentence for the card.
+
+    Raises:
+        ExportError: they differ.
+    """
+    alone, _ = alone_and_padded(written.eval(), data, _SINGLE)
+    _, wanted = alone_and_padded(adapted.eval(), data, _SINGLE)
+    largest = float(wanted.abs().max())
+    agreement = Agreement(float((alone - wanted).abs().max()), largest, len(alone))
+    _require_same(agreement, request)
+    if adapted.by_length:
+        return (
+            "Give it texts one at a time, or of one length: padding is not lost on this "
+            "architecture."
+        )
+    return f"So do those of the first {len(alone)} texts, given one at a time."
 
 
 def _require_same(agreement: Agreement, request: Request) -> None:

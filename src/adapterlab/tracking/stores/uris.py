@@ -34,12 +34,18 @@ def sqlite_uri(file: Path) -> str:
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the file behind a URI, links followed; None if that is no sqlite file."""
+    named = named_file(uri)
+    return None if named is None else named.resolve()
+
+
+def named_file(uri: str) -> Path | None:
+    """Return the file that a URI names, as it names it; None if that is no sqlite file."""
     if not uri.startswith("sqlite"):
         return None
     database = _url(uri).database
     if not database or database == ":memory:" or database.startswith("file:"):
         return None
-    return Path(database).resolve()
+    return Path(database).absolute()
 
 
 def is_local(uri: str | None) -> bool:

@@ -7,24 +7,21 @@ model's name, but tried on a few texts before anything is kept.
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.amounts import duration
 from adapterlab.base.cache import filled
 from adapterlab.base.full_disk import FullDiskError
-from adapterlab.data.batches import SplitName, on_device
-from adapterlab.data.text import TextBatch, TextBatches, TokenFeatures, cut
-from adapterlab.data.tokens import TokenizedSplit
+from adapterlab.data.batches import SplitName
+from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models.protocol import adaptable
+from adapterlab.training.few_texts import difference, outcome, some_texts, tolerance
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
 
@@ -114,6 +111,8 @@ def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> Froz
     Raises:
         _OffError: it has none, or they are random.
     """
+    if adapted.by_length:
+        raise _OffError("texts of each length are computed apart")
     depth = frozen_depth(adapted)
     model, kind = adaptable(adapted.model), type(adapted.model).__name__
     if model.hidden_states is None:
@@ -137,78 +136,38 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         _OffError: the model computes something else from the features, or it is not worth it.
     """
     depth = layers.depth
-    split = _some_texts(data.splits["train"])
+    split = some_texts(data.splits["train"])
     rows = torch.arange(len(split))
     batch = cut(split, rows, data.pad_token_id)
-    plain = _outcome(adapted, batch, layers.device)
-    # A thousand roundings; they are relative to the largest number, see `_difference`.
-    tolerance = 1000 * torch.finfo(plain[0].dtype).eps
+    plain = outcome(adapted, [batch], layers.device)
+    most = tolerance(plain[0])
     unmixed = replace(layers, precision="")
 
-    def difference(first_only: bool) -> float:
+    def apart_with(first_only: bool) -> float:
         shape = (len(split if first_only else split.tokens), hidden.shape[-1])
         values = torch.empty(shape, dtype=hidden.dtype)
         unmixed.fill(values, split, data.pad_token_id, first_only, batch_size=1)
         features = TokenFeatures(values, depth, first_only)
         given = cut(split, rows, data.pad_token_id, features=features)
-        return _difference(plain, _outcome(adapted, given, layers.device))
+        return difference(plain, outcome(adapted, [given], layers.device))
 
     try:
         hidden = unmixed(batch)
-        apart = difference(first_only=False)
+        apart = apart_with(first_only=False)
     except Exception as error:  # whatever a model does that never expected this
         raise _OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
         raise _OffError(f"layers beside the first {depth} are trained and part of their output")
-    if not apart <= tolerance:  # which broken numbers are not either
+    if not apart <= most:  # which broken numbers are not either
         raise _OffError(
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
-            f"{apart:.0e}, rounding allows {tolerance:.0e}"
+            f"{apart:.0e}, rounding allows {most:.0e}"
         )
     blocks = adaptable(adapted.model).blocks
-    first_only = depth == len(blocks) and difference(first_only=True) <= tolerance
+    first_only = depth == len(blocks) and apart_with(first_only=True) <= most
     if epochs == 1 and not first_only:
         raise _OffError("one epoch reads each text once")
     return first_only
-
-
-def _some_texts(split: TokenizedSplit) -> TokenizedSplit:
-    """Return up to four short texts, not all of one length if there are others."""
-    order = split.lengths.argsort(stable=True)
-    last = len(order) - 1
-    rows = order[sorted({0, min(1, last), last // 4, last // 2})]
-    if split.lengths[rows[-1]] == split.lengths[rows[0]]:
-        rows = torch.cat([rows[:-1], order[-1:]])
-    texts = [split.tokens[split.offsets[row] : split.offsets[row + 1]] for row in rows]
-    offsets = F.pad(split.lengths[rows].cumsum(0), (1, 0))
-    return TokenizedSplit(torch.cat(texts), offsets, split.labels[rows], split.max_length, 0, 0)
-
-
-def _outcome(adapted: AdaptedModel, batch: TextBatch, device: torch.device) -> list[Tensor]:
-    """Return the logits of a batch, and the gradients of its loss for all that is trained."""
-    with torch.enable_grad():
-        logits = adapted(on_device(batch.inputs, device))
-        loss = F.cross_entropy(logits, batch.labels.to(device))
-        trained = list(adapted.trainable().values())
-        gradients = torch.autograd.grad(loss, trained, materialize_grads=True, allow_unused=True)
-    return [logits.detach(), *gradients]
-
-
-def _difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
-    """Return how far outcomes are apart: the largest difference over the largest number.
-
-    A gradient counts by its own largest number; where that is tiny (an attention's key bias has
-    none but rounding) by a hundredth of the largest of all gradients.
-    """
-    largest = [float(tensor.abs().max()) for tensor in expected]
-    floor = max(largest[1:]) / 100
-    scales = [largest[0], *(max(one, floor) for one in largest[1:])]
-    apart = [float((a - b).abs().max()) for a, b in zip(expected, actual, strict=True)]
-    # Not a number counts as apart, and nothing over nothing does not.
-    return max(
-        0.0 if gap == 0 else gap / scale if scale and gap == gap else float("inf")
-        for gap, scale in zip(apart, scales, strict=True)
-    )
 
 
 def _attach(
@@ -224,7 +183,7 @@ def _attach(
     Raises:
         _OffError: there is no room for them.
     """
-    texts = _some_texts(data.splits["train"])
+    texts = some_texts(data.splits["train"])
     batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
     with torch.inference_mode():
         sample = layers(batch)

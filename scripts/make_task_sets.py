@@ -1,0 +1,110 @@
+"""Make small sets of three other tasks from real tweets: python scripts/make_task_sets.py OUT.
+
+Each is made from the emotion data set (Saravia et al. 2018), training rows from its training split
+and test rows from its test split. No tweet stands twice in a split, so that rows are independent:
+
+- `several/`: two or three tweets in a row; `labels` are the emotions in them (task=multi_label).
+- `share/`: one to four tweets in a row; `share` says how many of them are glad (joy or love), from
+  0 to 1 (task=regression).
+- `pairs/`: two tweets, `first` and `second`; `same` says whether they have one emotion. Half do.
+
+The tweets are real and in their own words; the tasks are ours, so that figures on them compare ways
+to fine-tune with each other and with nothing that is published.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import load_dataset
+
+CLASSES = ("sadness", "joy", "love", "anger", "fear", "surprise")
+GLAD = {"joy", "love"}
+ROWS = {"train": 4000, "test": 600}
+
+Tweets = Sequence[tuple[str, str]]
+"""Texts with their emotions, shuffled."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the sets, and say where they are."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", type=Path, help="folder to write them into")
+    parser.add_argument("--data", type=Path, help="folder with emotion/*.parquet; else the hub")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    asked = parser.parse_args(arguments)
+    for split, rows in ROWS.items():
+        if (tweets := _read(asked.data, split)) is None:
+            print(f"error: {asked.data}/emotion holds no {split}*.parquet", file=sys.stderr)
+            return 1
+        for name, made in (("several", _several), ("share", _share), ("pairs", _pairs)):
+            drawn = random.Random(f"{asked.seed}/{name}/{split}")
+            shuffled = drawn.sample(tweets, len(tweets))
+            path = asked.out / name / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [json.dumps(row) for row in made(shuffled, rows, drawn)]
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            print(f"{path}: {rows} rows")
+    return 0
+
+
+def _read(data: Path | None, split: str) -> Tweets | None:
+    if data is None:
+        found = load_dataset("dair-ai/emotion", "split", split=split)
+    else:
+        files = sorted(str(path) for path in (data / "emotion").glob(f"**/{split}*.parquet"))
+        if not files:
+            return None
+        found = load_dataset("parquet", data_files=files, split="train")
+    by_text = {row["text"]: CLASSES[row["label"]] for row in found}
+    return list(by_text.items())
+
+
+def _several(tweets: Tweets, rows: int, drawn: random.Random) -> Iterator[dict[str, Any]]:
+    left = iter(tweets)
+    for _ in range(rows):
+        taken = [next(left) for _ in range(drawn.randint(2, 3))]
+        found = {emotion for _, emotion in taken}
+        yield {"text": _joined(taken), "labels": [name for name in CLASSES if name in found]}
+
+
+def _share(tweets: Tweets, rows: int, drawn: random.Random) -> Iterator[dict[str, Any]]:
+    left = {
+        glad: iter([tweet for tweet in tweets if (tweet[1] in GLAD) == glad])
+        for glad in (True, False)
+    }
+    for _ in range(rows):
+        count = drawn.randint(1, 4)
+        glad = drawn.randint(0, count)
+        taken = [next(left[number < glad]) for number in range(count)]
+        drawn.shuffle(taken)
+        yield {"text": _joined(taken), "share": round(glad / count, 4)}
+
+
+def _pairs(tweets: Tweets, rows: int, drawn: random.Random) -> Iterator[dict[str, Any]]:
+    left = defaultdict(list)
+    for text, emotion in tweets:
+        left[emotion].append(text)
+    for row in range(rows):
+        same = row % 2 == 0
+        usable = [name for name in CLASSES if len(left[name]) > 1]
+        first = drawn.choice(usable)
+        second = first if same else drawn.choice([name for name in usable if name != first])
+        yield {
+            "first": left[first].pop(),
+            "second": left[second].pop(),
+            "same": "yes" if same else "no",
+        }
+
+
+def _joined(taken: Tweets) -> str:
+    return " . ".join(text for text, _ in taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""The two factors of a low-rank update: their first values, the scale, and what is allowed."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.base.errors import ConfigError, allowed
+
+Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
+"""The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""
+
+Init = Literal["kaiming", "gaussian", "both_normal"]
+"""First values: A Kaiming-uniform and B zero; A ~ N(0, 1/rank²) and B zero; both N(0, std²)."""
+
+
+def scale_factor(scaling: Scaling, alpha: float, rank: int) -> float:
+    """Return the factor s that the low-rank update is multiplied with."""
+    match scaling:
+        case "alpha_over_rank":
+            return alpha / rank
+        case "alpha_over_sqrt_rank":
+            return alpha / math.sqrt(rank)
+        case "alpha":
+            return alpha
+    raise ConfigError(f"adapter.scaling={scaling}; {allowed(scaling, get_args(Scaling))}")
+
+
+def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
+    """Refuse a rank, alpha or dropout outside its domain.
+
+    Raises:
+        ConfigError: rank below 1, alpha not above 0, or dropout outside [0, 1).
+    """
+    if rank < 1:
+        raise ConfigError(
+            f"adapter.rank={rank} must be 1 or more; to train without an adapter: adapter=head"
+        )
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ConfigError(f"adapter.alpha={alpha:g} must be above 0 and finite")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"adapter.dropout={dropout:g} must be at least 0 and below 1")
+
+
+def initial_factors(
+    init: Init,
+    rank: int,
+    d_in: int,
+    d_out: int,
+    std: float,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the first A [rank, d_in] and B [d_out, rank], float32 on the CPU.
+
+    Raises:
+        ConfigError: `init` names no rule.
+    """
+    A, B = torch.empty(rank, d_in), torch.zeros(d_out, rank)
+    match init:
+        case "kaiming":
+            nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
+        case "gaussian":
+            nn.init.normal_(A, std=1 / rank, generator=generator)
+        case "both_normal":
+            nn.init.normal_(A, std=std, generator=generator)
+            nn.init.normal_(B, std=std, generator=generator)
+        case _:
+            raise ConfigError(f"adapter.init={init}; {allowed(init, get_args(Init))}")
+    return A, B

@@ -1,0 +1,122 @@
+"""Which columns of a table are what: as the user names them, or by the names that people give."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import listed
+
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        *("text", "sentence", "review", "content", "comment", "tweet", "message", "body", "post"),
+        *("document", "utterance", "question", "headline", "v2"),
+    ),
+    "label": (
+        *("label", "labels", "class", "category", "target", "sentiment", "intent", "topic"),
+        *("emotion", "y", "v1"),
+    ),
+    "image": ("img", "image", "file", "filename", "file_name", "image_path", "path", "image_id"),
+    "id": ("id", "idx", "guid", "uid", "uuid", "example_id"),
+    "split": ("split", "partition"),
+}
+"""Names of columns by what is in them, the likeliest first, in lower case."""
+
+OPTIONAL = ("id", "split")
+"""What a table may lack."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns by what is in them; None where it is to be found, or there is none.
+
+    Attributes:
+        text: the texts, or encoded images, or names of files.
+        label: the labels.
+        id: what the user calls a row.
+        split: the name of each row's split.
+        group: rows of one group are never parted.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    id: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Columns of one table.
+
+    Attributes:
+        names: by what is in them: text, label and whichever else there is.
+        guessed: what of it no option names, and is called otherwise than the first usual name.
+    """
+
+    names: Mapping[str, str]
+    guessed: Mapping[str, str]
+
+    def note(self, path: Path) -> str | None:
+        """What was guessed, in a sentence; None if nothing was."""
+        if not self.guessed:
+            return None
+        said = ", ".join(f"{role} from {name!r}" for role, name in self.guessed.items())
+        options = ", ".join(f"dataset.loader.{role}_column" for role in self.guessed)
+        return f"{path.name} has columns without the usual names: {said} ({options} name others)"
+
+
+def find(
+    path: Path, existing: Sequence[str], wanted: Columns, *, content: str = "text", labels: bool
+) -> Found:
+    """Find the columns of a table.
+
+    Args:
+        path: of the table, for errors.
+        existing: names of all of its columns.
+        wanted: those that are named.
+        content: what the examples are: ``text`` or ``image``.
+        labels: whether the table has to have a column of labels.
+
+    Raises:
+        DataError: one that is needed cannot be told; the text lists the columns that there are.
+    """
+    roles: dict[str, str | None] = {content: wanted.text, "label": wanted.label}
+    if not labels:
+        del roles["label"]
+    roles |= {"id": wanted.id, "split": wanted.split, "group": wanted.group}
+    names = {role: name for role, name in roles.items() if name is not None}
+    guessed = {}
+    for role, name in roles.items():
+        if name is None and role in USUAL:
+            guess = _guess(path, role, existing, names.values())
+            if guess is not None:
+                names[role] = guessed[role] = guess
+    lacking = [role for role in roles if role not in names and role in (content, "label")]
+    left = [name for name in existing if name and name not in names.values()]
+    if len(lacking) == 1 and len(left) == 1:
+        names[lacking[0]] = guessed[lacking[0]] = left[0]
+    elif lacking:
+        options = " and ".join(f"dataset.loader.{role}_column" for role in lacking)
+        headless = "; a file without a header needs dataset.loader.columns=[...]"
+        raise DataError(
+            f"{path} has no column {' and no column '.join(lacking)}; it has: "
+            f"{listed(existing) or 'nothing'}; set {options}"
+            + (headless if path.suffix.lower() in (".csv", ".tsv", ".tab") else "")
+        )
+    unusual = {r: n for r, n in guessed.items() if n != USUAL[r][0] and r not in OPTIONAL}
+    return Found(names, unusual)
+
+
+def _guess(path: Path, role: str, existing: Sequence[str], taken: object) -> str | None:
+    for usual in USUAL[role]:
+        named = [name for name in existing if name.strip().casefold() == usual]
+        if role in OPTIONAL and len(named) != 1:
+            continue
+        if len(set(named)) > 1:
+            raise DataError(
+                f"{path} has columns {', '.join(named)}; set dataset.loader.{role}_column to one"
+            )
+        if named and named[0] not in taken:  # type: ignore[operator]
+            return named[0]
+    return None

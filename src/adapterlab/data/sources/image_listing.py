@@ -1,0 +1,244 @@
+"""Which files of a folder are which split's images, and the label of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adapterlab.base.errors import DataError, allowed
+from adapterlab.config.class_names import listed
+from adapterlab.data.origin import Origin
+from adapterlab.data.sources import layout
+from adapterlab.data.sources.columns import Columns
+from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
+from adapterlab.data.sources.strays import unread
+from adapterlab.data.sources.tables import AS_FOUND, Written
+from adapterlab.data.sources.text_sets import classes_of
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+)
+_OURS = {"train": "train", "test": "test", "validation": "val"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says about a folder of images.
+
+    Attributes:
+        labels: the file of the labels, where folders do not say them.
+        columns: of that file.
+        written: how it is written.
+        cutting: how a test split is cut where there is none.
+    """
+
+    labels: str | None = None
+    columns: Columns = field(default_factory=Columns)
+    written: Written = AS_FOUND
+    cutting: Cutting = field(default_factory=Cutting)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of one split.
+
+    Attributes:
+        home: the folder that they are in.
+        files: the images.
+        labels: the class index of each.
+        numbers: of each among all images of the home, where there are other splits' as well.
+        ids: what the file of labels calls each; None without one.
+    """
+
+    home: Path
+    files: Sequence[Path]
+    labels: Sequence[int]
+    numbers: Sequence[int] | None = None
+    ids: Sequence[str] | None = None
+
+    def origin(self) -> Origin:
+        """What to call the images."""
+        names = [str(file.relative_to(self.home)) for file in self.files]
+        return Origin(self.home, names, self.numbers, self.ids)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set before any image is read.
+
+    Attributes:
+        classes: their names, in the order of the indices.
+        parts: of each split: train, test and perhaps validation.
+        notes: how they were found, a sentence each.
+        groups: of the training images, where groups were named.
+    """
+
+    classes: tuple[str, ...]
+    parts: Mapping[str, Part]
+    notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
+
+
+def list_images(root: Path, asked: Asked) -> Listing:
+    """Find the images of each split, see :func:`~.image_folder.image_folder`.
+
+    Raises:
+        DataError: what is a split or a class cannot be told; the text names the folder or file.
+    """
+    splits = layout.split_folders(root)
+    if asked.labels is not None:
+        return _labelled(root, splits, asked)
+    if not splits:
+        return _cut(root, asked)
+    for folder in layout.folders(root):
+        if folder not in splits.values():
+            options = allowed(folder.name, _OURS.values())
+            raise DataError(f"{folder} is no split of an image folder; {options}")
+    for split in ("train", "test"):
+        if split not in splits:
+            raise DataError(
+                f"{root / split} is missing; wanted: {root}/{{train,test}}/<class>/<image>"
+            )
+    splits = {split: splits[split] for split in _OURS if split in splits}
+    classes = layout.class_folders(splits, None)
+    notes = (
+        *unread(root, splits, "/<class>/<image>"),
+        *(
+            f"{folder.name} is read as the {split} split"
+            for split, folder in splits.items()
+            if folder.name not in (split, _OURS[split])
+        ),
+    )
+    parts = {split: _of_classes(folder, classes) for split, folder in splits.items()}
+    return Listing(classes, parts, notes)
+
+
+def _of_classes(folder: Path, classes: Sequence[str]) -> Part:
+    for entry in layout.visible(folder):
+        if entry.is_file() and _is_image(entry):
+            raise DataError(f"{entry} is in no class folder; wanted: {folder}/<class>/{entry.name}")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        inside = layout.visible(folder / name)
+        if not inside:
+            raise DataError(f"{folder / name} has no images; add some, or remove the class")
+        for file in inside:
+            if not file.is_file() or not _is_image(file):
+                raise DataError(f"{file} is not an image; allowed: {', '.join(SUFFIXES)}")
+        files.extend(inside)
+        labels.extend([label] * len(inside))
+    return Part(folder, files, labels)
+
+
+def _cut(root: Path, asked: Asked) -> Listing:
+    """A folder of classes, of whose images some are cut off for the test."""
+    classes = tuple(entry.name for entry in layout.folders(root))
+    if len(classes) < 2:
+        there = listed([entry.name for entry in layout.visible(root)], 5) or "nothing"
+        raise DataError(
+            f"{root / 'train'} is missing; wanted: {root}/{{train,test}}/<class>/<image>, or "
+            f"{root}/<class>/<image>, of which a test split is cut; there is: {there}"
+        )
+    whole = _of_classes(root, classes)
+    rows, note = cut(torch.tensor(whole.labels), classes, asked.cutting, None, root.name)
+    return Listing(classes, _parts(whole, rows), (note,))
+
+
+def _parts(whole: Part, rows: Mapping[str, Tensor]) -> dict[str, Part]:
+    return {
+        split: Part(
+            whole.home,
+            [whole.files[row] for row in found.tolist()],
+            [whole.labels[row] for row in found.tolist()],
+            found.tolist(),
+            None if whole.ids is None else [whole.ids[row] for row in found.tolist()],
+        )
+        for split, found in rows.items()
+    }
+
+
+def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
+    """Images whose labels are in a file."""
+    assert asked.labels is not None
+    path = root / asked.labels
+    if not path.is_file():
+        raise DataError(f"dataset.loader.labels={asked.labels}: {path} is no file")
+    labels = read_labels(path, asked.columns, asked.written)
+    if labels.splits or not {"train", "test"} <= splits.keys():
+        homes = {"all": root}
+    else:
+        homes = {split: splits[split] for split in _OURS if split in splits}
+    found = {name: _images_in(home) for name, home in homes.items()}
+    keys: dict[str, list[str]] = {}
+    notes: list[str] = list(labels.notes)
+    for name, files in found.items():
+        home = homes[name]
+        candidates = [tuple(dict.fromkeys((*keys_of(f, root), *keys_of(f, home)))) for f in files]
+        keys[name], note = looked_up(candidates, [str(file) for file in files], labels)
+        notes += [note] if note and len(homes) == 1 else []
+    learnt = keys["all"] if "all" in keys else keys["train"]
+    classes, index = classes_of([labels.of[key] for key in learnt], None, None, None)
+    parts = {
+        name: Part(homes[name], files, _indices(keys[name], labels, index), ids=keys[name])
+        for name, files in found.items()
+    }
+    groups = _groups(keys, labels, asked)
+    if "all" not in parts:
+        return Listing(classes, parts, tuple(notes), groups.get("train"))
+    whole = parts["all"]
+    if labels.splits:
+        values = [labels.splits[key] for key in keys["all"]]
+        names = [str(file) for file in whole.files]
+        rows = by_column(values, names, str(path), asked.columns.split or "split")
+        notes.append(f"{path.name} names the split of each image")
+    else:
+        numbers = torch.tensor(whole.labels)
+        rows, note = cut(numbers, classes, asked.cutting, groups.get("all"), root.name)
+        notes.append(note)
+    of_train = None if "all" not in groups else groups["all"][rows["train"]]
+    return Listing(classes, _parts(whole, rows), tuple(notes), of_train)
+
+
+def _indices(keys: Sequence[str], labels: Labels, index: Mapping[str, int]) -> list[int]:
+    for key in keys:
+        if labels.of[key] not in index:
+            raise DataError(
+                f"{labels.path} has label {labels.of[key]!r} for {key}; allowed: {listed(index)}"
+            )
+    return [index[labels.of[key]] for key in keys]
+
+
+def _groups(keys: Mapping[str, Sequence[str]], labels: Labels, asked: Asked) -> dict[str, Tensor]:
+    column = asked.columns.group
+    if column is None:
+        return {}
+    return {
+        name: numbered([labels.groups[key] for key in some], some, str(labels.path), column)
+        for name, some in keys.items()
+    }
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """All images in a folder and in the folders in it.
+
+    Raises:
+        DataError: there is none.
+    """
+    found: list[Path] = []
+    for entry in layout.visible(folder):
+        if entry.is_dir():
+            found.extend(_images_in(entry))
+        elif _is_image(entry):
+            found.append(entry)
+    if not found:
+        raise DataError(f"{folder} has no images; allowed: {', '.join(SUFFIXES)}")
+    return found
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES

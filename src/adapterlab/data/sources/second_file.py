@@ -1,0 +1,147 @@
+"""Labels that are in another file than the examples, found by what both files call a row."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import listed, quoted
+from adapterlab.data.sources.columns import USUAL, Columns, find
+from adapterlab.data.sources.tables import Table, Written, read_table
+from adapterlab.data.sources.text_tables import as_written, integers_of, labels_of
+
+
+class Labels(NamedTuple):
+    """What a file of labels says.
+
+    Attributes:
+        path: the file.
+        of: the label of each example, by what the file calls it.
+        splits: the name of its split, likewise; empty if the file has no such column.
+        groups: its group, likewise; empty if no column of groups was named.
+        integers: as that of a :class:`~adapterlab.data.sources.text_tables.TextTable`.
+        names: the class names, if the file states them.
+        notes: how the file was read.
+    """
+
+    path: Path
+    of: Mapping[str, str]
+    splits: Mapping[str, str]
+    groups: Mapping[str, str]
+    integers: bool | None
+    names: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
+    """Read a file of labels.
+
+    Args:
+        path: the file.
+        wanted: its columns; of these ``id`` says what the file calls an example: by default the
+            column named ``id``, ``file`` or the like, or the only other one.
+        written: how the file is written.
+
+    Raises:
+        DataError: the file is broken or lacks a column, a label is missing, or an example is there
+            twice with different labels.
+    """
+    found = []
+    keys = [wanted.id]
+
+    def choose(existing: Sequence[str]) -> list[str]:
+        usual = (*USUAL["id"], *USUAL["image"])
+        by_name = {name.casefold(): name for name in reversed(existing)}
+        keys[0] = wanted.id or next((by_name[one] for one in usual if one in by_name), None)
+        columns = Columns(keys[0], wanted.label, keys[0], wanted.split, wanted.group)
+        found.append(find(path, existing, columns, labels=True))
+        return list(found[-1].names.values())
+
+    table = read_table(path, choose, written)
+    if not len(table):
+        raise DataError(f"{path} has no rows")
+    names = found[0].names
+    note = found[0].note(path)
+    labels = labels_of(table, names["label"])
+    of = dict(zip(_column(table, names["text"]), labels, strict=True))
+    _require_one_label(table, names["text"], labels, of)
+
+    def other(role: str) -> dict[str, str]:
+        if role not in names:
+            return {}
+        return dict(zip(_column(table, names["text"]), _column(table, names[role]), strict=True))
+
+    return Labels(
+        path,
+        of,
+        other("split"),
+        other("group"),
+        integers_of(table, names["label"]),
+        table.names.get(names["label"]),
+        (*table.notes, *([note] if note else [])),
+    )
+
+
+def _column(table: Table, name: str) -> list[str]:
+    return ["" if value is None else as_written(value) for value in table.values[name]]
+
+
+def _require_one_label(
+    table: Table, key: str, labels: Sequence[str], of: Mapping[str, str]
+) -> None:
+    for name, label, place in zip(_column(table, key), labels, table.places, strict=True):
+        if not name.strip():
+            raise DataError(f"{table.path} has an empty {key} in {place}; fill or remove it")
+        if not label.strip():
+            raise DataError(f"{table.path} has an empty label in {place}; fill or remove it")
+        if of[name] != label:
+            raise DataError(
+                f"{table.path} has {quoted(name)} with the label {quoted(label)} in {place}, and "
+                f"elsewhere with {quoted(of[name])}; keep one"
+            )
+
+
+def keys_of(file: Path, root: Path) -> tuple[str, ...]:
+    """What a file of labels may call a file, the most exact first."""
+    inside = file.relative_to(root)
+    return (
+        *(inside.as_posix(), inside.with_suffix("").as_posix()),
+        *(file.name, file.stem),
+    )
+
+
+def looked_up(
+    candidates: Sequence[Sequence[str]], places: Sequence[str], labels: Labels
+) -> tuple[list[str], str | None]:
+    """Find which of some names the file of labels has for each example.
+
+    Args:
+        candidates: what each example may be called.
+        places: what to call each example in an error.
+        labels: of the file.
+
+    Returns:
+        The names, and a sentence about labels without an example, if there are any.
+
+    Raises:
+        DataError: an example has no label, or two have one name.
+    """
+    keys = []
+    seen: dict[str, str] = {}
+    for names, place in zip(candidates, places, strict=True):
+        key = next((name for name in names if name in labels.of), None)
+        if key is None:
+            raise DataError(
+                f"{labels.path} has no label for {quoted(names[0])} ({place}); it has: "
+                f"{listed(labels.of, 5)}"
+            )
+        if key in seen:
+            raise DataError(
+                f"{seen[key]} and {place} are both {quoted(key)} in {labels.path}; it has to say "
+                "which is which"
+            )
+        seen[key] = place
+        keys.append(key)
+    left = [key for key in labels.of if key not in seen]
+    note = f"{len(left):,} labels of {labels.path.name} have no example: {listed(left, 3)}"
+    return keys, note if left else None

@@ -1,0 +1,150 @@
+"""Makes a data set of tables of texts: their labels as classes, their rows as splits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import folded, listed, quoted
+from adapterlab.data.origin import Origin
+from adapterlab.data.sources.columns import Columns
+from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.tables import AS_FOUND, Written
+from adapterlab.data.sources.text_tables import TextTable
+from adapterlab.data.splits import TextSplit, TextSplits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says about the files.
+
+    Attributes:
+        columns: their names, as far as they are named.
+        classes: class names for files that do not state them.
+        labels: the file of the labels, where they are in one of their own.
+        written: how the files are written.
+        cutting: how a test split is cut where there is none.
+    """
+
+    columns: Columns
+    classes: Sequence[str] | None
+    labels: str | None = None
+    written: Written = AS_FOUND
+    cutting: Cutting = field(default_factory=Cutting)
+
+
+def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
+    """The data set of one table for each split: train, test and perhaps validation.
+
+    Raises:
+        DataError: a label names no class, or a row has no group.
+    """
+    train = tables["train"]
+    names, index = _classes(train, asked.classes)
+    splits = {
+        name: TextSplit(tuple(table.texts), _indices(table, index))
+        for name, table in tables.items()
+    }
+    groups, notes = _groups(tables, asked)
+    return TextSplits(
+        train=splits["train"],
+        test=splits["test"],
+        validation=splits.get("validation"),
+        classes=names,
+        notes=tuple(dict.fromkeys(n for table in tables.values() for n in table.notes)) + notes,
+        origins={name: _origin(table) for name, table in tables.items()},
+        groups=groups,
+    )
+
+
+def _groups(tables: Mapping[str, TextTable], asked: Asked) -> tuple[Tensor | None, tuple[str, ...]]:
+    train, test, column = tables["train"], tables["test"], asked.columns.group
+    if train.groups is None or column is None:
+        return None, ()
+    both = set(train.groups) & set(test.groups or ())
+    note = f"{len(both):,} groups of {column} in test are in train too: {listed(sorted(both), 3)}"
+    return numbered(train.groups, train.places, train.path.name, column), (note,) if both else ()
+
+
+def parted(table: TextTable, asked: Asked) -> TextSplits:
+    """The data set of one table for all splits, parted by its column of splits or else cut.
+
+    Raises:
+        DataError: a label names no class, a row no split or group, or rows are too few.
+    """
+    groups, column = None, asked.columns.group
+    if table.groups is not None and column is not None:
+        groups = numbered(table.groups, table.places, str(table.path), column)
+    wanted = asked.columns.split is not None or asked.cutting.folds is None
+    if table.splits is not None and wanted:
+        rows = by_column(
+            table.splits, table.places, str(table.path), asked.columns.split or "split"
+        )
+        kept = [table.labels[row] for row in rows["train"].tolist()]
+        names, index = _classes(table._replace(labels=kept), asked.classes)
+        labels = _indices(table, index)
+        note = f"{table.path.name} names the split of each row"
+    else:
+        names, index = _classes(table, asked.classes)
+        labels = _indices(table, index)
+        rows, note = cut(labels, names, asked.cutting, groups, table.path.name)
+    whole, origin = TextSplit(tuple(table.texts), labels), _origin(table)
+    return TextSplits(
+        train=whole.select(rows["train"]),
+        test=whole.select(rows["test"]),
+        validation=whole.select(rows["validation"]) if "validation" in rows else None,
+        classes=names,
+        notes=(*table.notes, note),
+        origins={split: origin.part(found.tolist()) for split, found in rows.items()},
+        groups=None if groups is None else groups[rows["train"]],
+    )
+
+
+def _origin(table: TextTable) -> Origin:
+    return Origin(table.path, table.places, ids=table.ids)
+
+
+def _classes(
+    train: TextTable, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    return classes_of(train.labels, train.integers, train.names, classes)
+
+
+def classes_of(
+    labels: Sequence[str],
+    integers: bool | None,
+    stated: Sequence[str] | None,
+    given: Sequence[str] | None,
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The class names, and the class index of each label that may occur, as written.
+
+    Args:
+        labels: of the training rows.
+        integers: whether they are integers by type; None where the file has no types.
+        stated: the names that the file itself states.
+        given: the names that the user gives.
+    """
+    names = tuple(stated or given or ())
+    if not names:
+        distinct = set(labels)
+        numeric = all(label.removeprefix("-").isdecimal() for label in distinct)
+        names = tuple(sorted(distinct, key=int) if numeric else sorted(distinct))
+        by_name = True
+    elif integers is None:
+        by_name = not set(names).isdisjoint(labels)
+    else:
+        by_name = not integers
+    return names, {name if by_name else str(i): i for i, name in enumerate(names)}
+
+
+def _indices(table: TextTable, index: Mapping[str, int]) -> Tensor:
+    for label, place in zip(table.labels, table.places, strict=True):
+        if label not in index:
+            near = next((name for name in index if folded(name) == folded(label)), None)
+            hint = f" (did you mean {quoted(near)}?)" if near else ""
+            raise DataError(
+                f"{table.path} has label {quoted(label)} in {place}; allowed: {listed(index)}{hint}"
+            )
+    return torch.tensor([index[label] for label in table.labels])

@@ -1,0 +1,106 @@
+"""A linear model on the rows of a run, computed beside its training and kept for the next one."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapterlab.base.cache import Entry, found, stored
+from adapterlab.base.errors import first_line
+from adapterlab.base.workers import submit
+from adapterlab.config.schema import BASES, Config
+from adapterlab.data.splits import ImageSplits, Splits
+from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
+from adapterlab.runs.data import RunData
+from adapterlab.runs.preprocessing import run_splits
+
+ROWS = 5000
+"""Training rows that it is fitted to, at most: seconds on a CPU."""
+
+_NAME, _VALUE = "floor", "accuracy"
+_FORMAT = 1
+
+
+@dataclass
+class Floor:
+    """The accuracy of a linear model on a run's test examples, as soon as it is known.
+
+    Attributes:
+        how: what was fitted to how many rows.
+        why: there is none; empty if there is one.
+    """
+
+    how: str = ""
+    why: str = ""
+    _known: float | None = field(default=None, repr=False)
+    _coming: "Future[float] | None" = field(default=None, repr=False)
+
+    def accuracy(self) -> float | None:
+        """Return it, waiting if need be; None, and `why`, where it could not be computed."""
+        if self._coming is not None:
+            try:
+                self._known = self._coming.result()
+            except Exception as error:  # nothing of the run depends on it
+                self.why = f"logistic regression failed: {first_line(error)}"
+            self._coming = None
+        return self._known
+
+
+def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
+    """Return the floor of a run, which a process beside this one may still compute.
+
+    Args:
+        config: of the run.
+        read: its data.
+        test_hash: of the examples that it is tested on.
+    """
+    if config.baseline == "never" or config.study == BASES:
+        return Floor(why="baseline=never" if config.baseline == "never" else "a base's training")
+    dataset = config.dataset
+    key = [
+        *(_FORMAT, version("scikit-learn"), read.hash, test_hash),
+        *(config.limit_of("train"), dataset.validation, dataset.validation_seed),
+    ]
+    return read.once(f"{_NAME} {key}", lambda: _begun(config, read, key))
+
+
+def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
+    cache = config.mlruns / "cache"
+    if (entry := found(cache, _NAME, key)) is not None:
+        return Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
+    splits: Splits[Any] = read.target
+    train, _, test = run_splits(config, config.dataset, splits)
+    some = train
+    if len(train) > ROWS:
+        drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
+        some = train.select(drawn.sort().values)
+    if len(some.labels.unique()) < 2:
+        return Floor(why="the training rows are of one class")
+    fit: Callable[[], float]
+    labels = some.labels.numpy(), test.labels.numpy()
+    if isinstance(read.target, ImageSplits):
+        images = [split.images.numpy() for split in (some, test)]
+        fit = partial(image_floor, images[0], labels[0], images[1], labels[1])
+        how = f"logistic regression on the pixels' first {COMPONENTS} principal components"
+    else:
+        fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
+        how = "logistic regression on TF-IDF of words and word pairs"
+    how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
+    coming = submit(_computed, cache, key, how, fit)
+    if coming is None:
+        return Floor(how, why="the process that computes it has died")
+    return Floor(how, _coming=coming)
+
+
+def _computed(cache: Path, key: list[Any], how: str, fit: Callable[[], float]) -> float:
+    """Compute a floor and keep it; called in the process beside."""
+
+    def build() -> Entry:
+        return Entry({_VALUE: torch.tensor(fit(), dtype=torch.float64)}, {"how": how})
+
+    return float(stored(cache, _NAME, key, build).tensors[_VALUE])

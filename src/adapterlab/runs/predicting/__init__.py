@@ -1,0 +1,1 @@
+"""What finished runs say of new examples: one run, or several as an ensemble."""

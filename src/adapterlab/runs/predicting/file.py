@@ -1,0 +1,179 @@
+"""Predicting for the rows of a file: what `python scripts/predict.py` does."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.config.domains import Count
+from adapterlab.config.parsing import absolute
+from adapterlab.config.schema import FileName, Text
+from adapterlab.config.validation import STRICT, checked
+from adapterlab.data.sources.streamed import FILE, Chunk, Table, column_of, open_table
+from adapterlab.runs.predicting.ensemble import Ensemble
+from adapterlab.runs.predicting.members import Examples, Member, images_in, member, texts_in
+from adapterlab.runs.predicting.written import opened, require_writable
+from adapterlab.runs.saved import SavedRun
+
+ROWS = 1024
+"""Rows that are read, predicted and written at a time."""
+
+USUAL = {True: ("text", "sentence"), False: ("image", "img", "file")}
+"""Names of columns of texts and of images, where a run's own name is not there."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Request(SavedRun):
+    """Which runs are asked, about what, and where the answers go; see conf/predict.yaml."""
+
+    run: Text | Annotated[list[Text], Field(min_length=1)] | None  # type: ignore[assignment]
+    study: FileName | None
+    arm: Text | None
+    experiment: str
+    input: Text
+    output: Text
+    column: Text | None
+    top_k: Count | None
+    probabilities: bool
+    prefix: str
+    overwrite: bool
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What was predicted.
+
+    Attributes:
+        output: the file.
+        rows: how many.
+        members: names of the runs that were asked.
+        counts: rows by the class that was predicted.
+        columns: that are new.
+        notes: what a reader of the file must know.
+    """
+
+    output: Path
+    rows: int
+    members: tuple[str, ...]
+    counts: Mapping[str, int]
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def parse_request(values: Any) -> Request:
+    """Check the options of a prediction.
+
+    Raises:
+        ConfigError: one line that names the first wrong option, its value and what is allowed.
+    """
+    request = checked(TypeAdapter(Request), values)
+    if (request.run is None) == (request.study is None):
+        raise ConfigError("run=... or study=... with arm=... should say which runs are asked")
+    if (request.arm is None) != (request.study is None):
+        raise ConfigError("study=... and arm=... go together: an arm's runs are asked")
+    if isinstance(request.run, list) and len(set(request.run)) < len(request.run):
+        raise ConfigError(f"run=[{','.join(request.run)}] names a run twice")
+    return request
+
+
+def predict_file(request: Request, runs: Sequence[str]) -> Predicted:
+    """Predict for all rows of a file, and write them with the predictions.
+
+    Rows are read, predicted and written a few at a time, and the output takes its place when it is
+    complete.
+
+    Args:
+        request: what is asked.
+        runs: MLflow ids or folders; several are an ensemble, whose probabilities are averaged.
+
+    Raises:
+        AdapterLabError: a run cannot be asked, or runs have different classes.
+        DataError: the input cannot be read, or not all of it; the text names the row.
+    """
+    source, output = Path(absolute(request.input)), Path(absolute(request.output))
+    table = open_table(source, ROWS)
+    require_writable(output, table, request.overwrite)
+    members = [member(_saved(request, run)) for run in runs]
+    ensemble = Ensemble(members)
+    asked = ensemble.within(request.top_k), request.probabilities
+    columns = ensemble.columns(*asked, prefix=request.prefix)
+    if taken := [name for name in columns if name in table.columns]:
+        raise ConfigError(
+            f"input={request.input} has a column {taken[0]} already; prefix=... begins the names "
+            "of the new ones"
+        )
+    read = _reading(table, members[0], request.column)
+    counts = dict.fromkeys(ensemble.classes, 0)
+    rows = 0
+    with opened(output, table) as writer, _progress(table) as advance:
+        for chunk in table.chunks:
+            answers = ensemble.answers(read(chunk))
+            writer.write(chunk, dict(zip(columns, answers.values(*asked), strict=True)))
+            rows += len(chunk.records)
+            for label, count in enumerate(np.bincount(answers.best, minlength=len(counts))):
+                counts[ensemble.classes[label]] += int(count)
+            advance(chunk.done)
+        if not rows:
+            raise DataError(f"{source} has no rows")
+    return Predicted(
+        output=output,
+        rows=rows,
+        members=tuple(one.name for one in members),
+        counts=counts,
+        columns=tuple(columns),
+        notes=(*table.notes, *ensemble.notes(rows)),
+    )
+
+
+def _saved(request: Request, run: str) -> SavedRun:
+    return SavedRun(
+        run=run,
+        tracking_uri=request.tracking_uri,
+        root=request.root,
+        data_dir=request.data_dir,
+        hardware=request.hardware,
+        allow_targets=request.allow_targets,
+    )
+
+
+def _reading(table: Table, one: Member, column: str | None) -> Callable[[Chunk], Examples]:
+    """Return what takes the examples out of rows.
+
+    Raises:
+        DataError: there is no column of them, or a run of texts is given images.
+    """
+    if table.of_images and one.of_texts:
+        raise DataError(f"input={table.path} has images, and {one.name} takes texts")
+    if table.of_images:
+        return partial(images_in, table, column=FILE)
+    usual = one.text_column if one.of_texts else one.image_column
+    found = column_of(table, column or usual or "", () if column else USUAL[one.of_texts])
+    return partial(texts_in if one.of_texts else images_in, table, column=found)
+
+
+@contextmanager
+def _progress(table: Table) -> Iterator[Callable[[int], None]]:
+    """Show how much of a table has been done, where somebody is looking."""
+    bar = Progress(
+        TextColumn("predicting {task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(escape(table.path.name), total=table.total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,183 @@
+"""A saved run as what answers: from texts or images to the probability of each class."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import softmax
+
+from adapterlab.adapters import AdaptedModel
+from adapterlab.base.errors import AdapterLabError, DataError
+from adapterlab.config.schema import TextDataset
+from adapterlab.data.batches import AnyBatches
+from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.streamed import Chunk, Table
+from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.data.tokens import tokenize
+from adapterlab.data.transforms import to_shape
+from adapterlab.runs.data import Shape
+from adapterlab.runs.preprocessing import TextInputs
+from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
+from adapterlab.training.hardware import choose_device
+from adapterlab.training.predictions import predict
+
+Probabilities = npt.NDArray[np.float64]
+"""``[N, C]``; each row adds up to 1."""
+
+Examples = Sequence[str] | Encoded
+"""Texts, or encoded images."""
+
+
+@dataclass
+class Member:
+    """A rebuilt run, of which the data that it was trained on are let go.
+
+    Attributes:
+        name: of the run.
+        classes: in label order.
+        text_column: of the run's data set; None of images.
+        image_column: likewise; None of texts.
+        truncated: texts so far of which the end was cut off.
+        max_length: tokens that a text may have; None for images.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    text_column: str | None
+    image_column: str | None
+    max_length: int | None
+    notes: tuple[str, ...]
+    _model: AdaptedModel
+    _like: AnyBatches
+    _inputs: Any
+    _read: Shape | None
+    _taken: Shape | None
+    _device: torch.device
+    truncated: int = 0
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether it takes texts, rather than images."""
+        return self.max_length is not None
+
+    def probabilities(self, examples: Examples) -> Probabilities:
+        """Return what the run makes of examples, in their order.
+
+        They go the way of the run's own test split: the same shape or tokens, the same batches.
+
+        Raises:
+            DataError: an image that cannot be decoded, or a text without a token.
+            AdapterLabError: an output of the model is no number.
+        """
+        batches = copy.copy(self._like)
+        batches.splits = {"test": self._split(examples)}
+        logits = predict(self._model, batches, "test", self._device).logits
+        if not np.isfinite(logits).all():
+            raise AdapterLabError(f"{self.name} gives logits that are not finite")
+        return np.asarray(softmax(logits.astype(np.float64), axis=1))
+
+    def _split(self, examples: Examples) -> Any:
+        if isinstance(examples, Encoded):
+            assert self._taken is not None
+            (images,) = decode([examples], self._read, title="")
+            labels = torch.zeros(len(images), dtype=torch.int64)
+            return ImageSplit(to_shape(images, self._taken), labels)
+        assert self.max_length is not None
+        labels = torch.zeros(len(examples), dtype=torch.int64)
+        split = tokenize(
+            TextSplit(tuple(examples), labels),
+            self._inputs.tokenizer,
+            self.max_length,
+            cache=None,
+            name="",
+        )
+        self.truncated += split.truncated_texts
+        return split
+
+
+def member(saved: SavedRun) -> Member:
+    """Rebuild a saved run to ask it about new examples.
+
+    Raises:
+        AdapterLabError: there is no such finished run, or its data or weights are missing.
+    """
+    return _member(rebuild(saved))
+
+
+def _member(rebuilt: Rebuilt) -> Member:
+    config, assembly = rebuilt.config, rebuilt.assembly
+    device = choose_device(config.hardware).torch
+    like = copy.copy(assembly.data)
+    taken = None
+    if not isinstance(assembly.inputs, TextInputs):
+        taken = like.splits["test"].shape
+    like.splits = {}
+    text = config.dataset if isinstance(config.dataset, TextDataset) else None
+    loader = config.dataset.loader
+    changed = [note for note in assembly.notes if note.startswith("the data have changed")]
+    return Member(
+        name=rebuilt.result.name,
+        classes=tuple(like.classes),
+        text_column=loader.get("text_column", "text") if text else None,
+        image_column=None if text else loader.get("image_column", "image"),
+        max_length=None if text is None else text.max_length,
+        notes=tuple(changed),
+        _model=assembly.adapted,
+        _like=like,
+        _inputs=assembly.inputs,
+        _read=assembly.read.shape,
+        _taken=taken,
+        _device=device,
+    )
+
+
+def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
+    """Return the texts of some rows.
+
+    Raises:
+        DataError: one is missing, empty, or no text.
+    """
+    texts: list[str] = []
+    for record, place in zip(chunk.records, chunk.places, strict=True):
+        text = record.get(column)
+        if not isinstance(text, str):
+            what = "no" if text is None else f"{str(text)[:40]!r}, which is no text, as"
+            raise DataError(f"{table.path} has {what} {column} in {place}")
+        if not text.strip():
+            raise DataError(f"{table.path} has an empty {column} in {place}; fill or remove it")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{table.path} has half a surrogate pair as {column} in {place}; mend it"
+            ) from None
+        texts.append(text)
+    return texts
+
+
+def images_in(table: Table, chunk: Chunk, column: str) -> Encoded:
+    """Return the images of some rows: bytes, a struct with bytes, or names of files.
+
+    Raises:
+        DataError: one is missing, is none of these, or its file is not there.
+    """
+    found: list[bytes | Path] = []
+    names: list[str] = []
+    for record, place in zip(chunk.records, chunk.places, strict=True):
+        value = record.get(column)
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, str):
+            value = table.home / value
+            if not value.is_file():
+                raise DataError(f"{value} is missing; {table.path} names it in {place}")
+        if not isinstance(value, bytes | Path):
+            raise DataError(f"{table.path} has no image as {column} in {place}")
+        found.append(value)
+        names.append(str(value) if isinstance(value, Path) else f"{table.path} {place}")
+    return Encoded(len(found), read=found.__getitem__, name=names.__getitem__)

@@ -1,0 +1,76 @@
+"""A run's floor: beside it, once for its rows, and missing with a reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapterlab.runs import floor
+from adapterlab.runs.data import load_data
+from adapterlab.runs.measurements import Measurements
+from adapterlab.runs.single import run
+from adapterlab.training.outcome import Training
+from adapterlab.training.predictions import Predictions
+from lab import tiny
+
+
+def test_a_run_has_its_floor_and_the_next_one_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tmp_path, "baseline=auto", "adapter=head", "epochs=1")
+    first = run(config)
+    value = first.metrics["data/baseline_accuracy"]
+    assert value > first.metrics["data/majority_accuracy"]
+    assert first.tags["baseline"].startswith("logistic regression on the pixels")
+    monkeypatch.setattr(floor, "submit", lambda *_: pytest.fail("it is known"))
+    second = run(tiny(tmp_path, "baseline=auto", "adapter=lora", "epochs=1"))
+    assert second.metrics["data/baseline_accuracy"] == value
+
+
+def test_other_rows_have_another_floor(tmp_path: Path) -> None:
+    config = tiny(tmp_path, "baseline=auto")
+    read = load_data(config)
+    one = floor.begin_floor(config, read, "test")
+    other = floor.begin_floor(tiny(tmp_path, "baseline=auto", "limit=48"), read, "test")
+    assert one is floor.begin_floor(config, read, "test")
+    assert one.accuracy() != other.accuracy()
+
+
+def test_why_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(tiny(tmp_path, "adapter=head", "epochs=1"))
+    assert result.missing["data/baseline_accuracy"] == "baseline=never"
+    assert "data/baseline_accuracy" not in result.metrics
+    config = tiny(tmp_path, "baseline=auto")
+    monkeypatch.setattr(floor, "submit", lambda *_: None)
+    dead = floor.begin_floor(config, load_data(config), "test")
+    assert dead.accuracy() is None
+    assert "has died" in dead.why
+
+
+def test_what_fails_beside_says_so_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tmp_path, "baseline=auto", "adapter=head", "epochs=1")
+
+    monkeypatch.setattr(floor, "submit", lambda *_: _Failed())
+    result = run(config)
+    assert result.missing["data/baseline_accuracy"] == "logistic regression failed: no words"
+
+
+class _Failed:
+    def result(self) -> float:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], [1, 1, 1]])
+def test_a_run_that_answers_one_class_says_so(labels: list[int]) -> None:
+    test = Predictions(np.array([[0.0, 1.0]] * 3), np.array(labels), ("neg", "pos"))
+    epoch = {"val/loss": 1.0, "val/accuracy": 0.5, "val/macro_f1": 0.5}
+    training = Training({1: epoch}, 1, seconds=0.0, samples_per_second=None, why="")
+    measured = Measurements()
+    measured.add_outcome(training, test)
+    assert measured.values["test/classes_answered"] == 1
+    expected = [
+        "answers 'pos' for all 3 test examples: nothing that tells classes apart was learnt"
+    ]
+    assert measured.notes == (expected if 0 in labels else [])

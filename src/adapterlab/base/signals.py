@@ -215,9 +215,7 @@ def start_trackers() -> None:
 
 @contextmanager
 def _quiet_trackers() -> Iterator[None]:
-    """Have trackers that are started clean up without a word: that some processes were ended
-    before they could do so themselves is what they are for.
-    """
+    """Have trackers that are started clean up after processes that were killed without a word."""
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, _UNSAID]))
     try:

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, NotNegative, Positive, Share
+from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
@@ -199,36 +200,6 @@ class ScratchBase:
 Base = Annotated[
     TrainedBase | CheckpointBase | PretrainedBase | ScratchBase, Field(discriminator="kind")
 ]
-
-
-def _named(weights: Any) -> Any:
-    """Take the names of classes for texts, as 3 is one that Hydra reads as a number."""
-    if not isinstance(weights, dict):
-        return weights
-    return {
-        str(key).lower() if isinstance(key, bool) else str(key): weight
-        for key, weight in weights.items()
-    }
-
-
-ByClass = Annotated[dict[str, Positive], BeforeValidator(_named)]
-ClassWeights = Annotated[
-    Annotated[Literal["balanced"], Tag("rule")] | Annotated[ByClass, Tag("each")],
-    Discriminator(lambda value: "each" if isinstance(value, dict) else "rule"),
-]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Loss:
-    """What training makes small; see `training.losses`.
-
-    Attributes:
-        class_weights: `balanced`, or weights by class name; None weighs all classes alike.
-        focal_gamma: how much rows that are right already count less; 0 for cross-entropy.
-    """
-
-    class_weights: ClassWeights | None = None
-    focal_gamma: NotNegative = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -21,12 +21,11 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,
-    high_rate,
     make_model,
     make_strategy,
-    small_reach,
 )
 from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
     ImageInputs,
     Inputs,

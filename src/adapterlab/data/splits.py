@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -91,8 +92,9 @@ class TextSplit:
     """Texts and labels of one split.
 
     Args:
-        texts: N texts.
+        texts: N texts; of pairs both parts, a line each.
         labels: int64 ``[N]``, class indices from 0.
+        pairs: the parts of N pairs, such as a premise and a hypothesis; empty for single texts.
 
     Raises:
         DataError: empty, labels of another type or shape, a negative one, or counts that differ.
@@ -100,21 +102,31 @@ class TextSplit:
 
     texts: tuple[str, ...]
     labels: Tensor
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _check_labels(self.labels, self.texts, "texts")
+        if self.pairs and len(self.pairs) != len(self.texts):
+            raise DataError(f"{len(self.pairs)} pairs for {len(self.texts)} texts")
+
+    @classmethod
+    def of_pairs(cls, pairs: Sequence[tuple[str, str]], labels: Tensor) -> "TextSplit":
+        """Make a split of pairs of texts."""
+        return cls(tuple("\n".join(pair) for pair in pairs), labels, tuple(pairs))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: Tensor) -> "TextSplit":
         """The rows ``indices`` (int64 ``[M]``), in that order."""
-        texts = tuple(self.texts[row] for row in indices.tolist())
-        return TextSplit(texts, self.labels[indices])
+        rows = indices.tolist()
+        texts = tuple(self.texts[row] for row in rows)
+        pairs = tuple(self.pairs[row] for row in rows) if self.pairs else ()
+        return TextSplit(texts, self.labels[indices], pairs)
 
     def update(self, digest: Digest) -> None:
         """Feed the texts and their labels to a hash."""
-        update_with_texts(digest, self.texts)
+        update_with_texts(digest, chain.from_iterable(self.pairs) if self.pairs else self.texts)
         digest.update(self.labels.contiguous().numpy().data)
 
 

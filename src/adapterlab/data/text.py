@@ -148,6 +148,8 @@ def cut(
         "input_ids": split.tokens[places].where(real, pad_token_id).long(),
         "attention_mask": real.long(),
     }
+    if split.types is not None:
+        inputs["token_type_ids"] = split.types[places].where(real, 0).long()
     if features is not None:
         values = features.values[rows[:, None] if first_only else places]
         # What a model makes of padding is masked, but must be finite: 0 times NaN is NaN.
@@ -176,7 +178,7 @@ class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
     texts first, so that memory suffices to the end if it does at the start. ``batch.rows`` says
     which rows a batch holds: ``torch.cat(logits)[torch.cat(rows).argsort()]`` is in file order.
 
-    There are no token types: for a single text they are 0, which is what models take them for.
+    Token types are of pairs only: for a single text they are 0, which is what models take them for.
 
     Args:
         pad_token_id: what fills a batch up; masked.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import DataError
+from adapterlab.data.pairs import encode_pairs
 from adapterlab.data.splits import TextSplit, update_with_texts
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class TokenizedSplit:
         max_length: the most tokens that a text may have.
         truncated_texts: how many texts were longer.
         truncated_tokens: how many tokens they lost.
+        types: int8 ``[T]``, 1 for tokens of the second text of a pair, where the model is told.
     """
 
     tokens: Tensor
@@ -47,9 +49,22 @@ class TokenizedSplit:
     max_length: int
     truncated_texts: int
     truncated_tokens: int
+    types: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def head(self, rows: int) -> "TokenizedSplit":
+        """The first rows."""
+        offsets = self.offsets[: rows + 1]
+        end = int(offsets[-1])
+        return replace(
+            self,
+            tokens=self.tokens[:end],
+            offsets=offsets,
+            labels=self.labels[:rows],
+            types=None if self.types is None else self.types[:end],
+        )
 
     @property
     def lengths(self) -> Tensor:
@@ -75,6 +90,7 @@ def tokenize(
     *,
     cache: Path | None,
     name: str,
+    types: bool = False,
 ) -> TokenizedSplit:
     """Tokenise a split, or read its tokens from the cache.
 
@@ -90,12 +106,19 @@ def tokenize(
         cache: the cache folder; None keeps nothing.
         name: begins the name of the cache file, and is what the progress bar shows; nothing is
             shown where it is empty.
+        types: whether the model takes types of tokens, which pairs have.
 
     Raises:
         DataError: a text of which no token is left, which is quoted.
     """
+
+    def encode() -> Entry:
+        if split.pairs:
+            return encode_pairs(split.pairs, tokenizer, max_length, types=types)
+        return _encode(split.texts, tokenizer, max_length, name)
+
     if cache is None:
-        return _split_of(split, max_length, _encode(split.texts, tokenizer, max_length, name))
+        return _split_of(split, max_length, encode())
     key = [
         "tokens",
         _FORMAT,
@@ -104,9 +127,10 @@ def tokenize(
         tokenizers.__version__,
         max_length,
     ]
-    entry = stored(
-        cache, f"{name}-tokens", key, lambda: _encode(split.texts, tokenizer, max_length, name)
-    )
+    if split.pairs:
+        key[2] = _texts_hash(list(chain.from_iterable(split.pairs)))
+        key += ["pairs", types]
+    entry = stored(cache, f"{name}-tokens", key, encode)
     return _split_of(split, max_length, entry)
 
 
@@ -118,6 +142,7 @@ def _split_of(split: TextSplit, max_length: int, entry: Entry) -> TokenizedSplit
         max_length=max_length,
         truncated_texts=entry.facts["truncated_texts"],
         truncated_tokens=entry.facts["truncated_tokens"],
+        types=entry.tensors.get("types"),
     )
 
 

@@ -48,6 +48,8 @@ class Adaptable(Protocol):
             its inputs. None by default: the model is always computed from its inputs.
         pad_with: takes the id of the token that texts are padded with, for a classifier that finds
             its place by it. None by default: the attention mask says where a text ends.
+        token_types: whether it is told which text of a pair a token is of (`token_type_ids`).
+            False by default.
         reaches_head: whether a depth of one more than there are blocks is what the head takes, and
             nothing before it is trained then. False by default.
         embedding_modules: what stands before the blocks and has weights; counts where there are
@@ -72,6 +74,7 @@ class Adaptable(Protocol):
     vocab_size: int | None = None
     hidden_states: Callable[[Any, int], Tensor] | None = None
     pad_with: Callable[[int], None] | None = None
+    token_types: bool = False
     reaches_head: bool = False
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None

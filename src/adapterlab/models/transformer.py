@@ -7,6 +7,7 @@ the body's one list of layers.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,6 +58,7 @@ class TransformerClassifier(ClassifierModel):
         max_tokens: tokens of the longest input that has a position; None without learned positions.
         vocab_size: token ids that the model has an embedding for, counted from 0.
         architecture: transformers' configuration, without what it says of the task.
+        token_types: whether it is told which text of a pair a token is of.
         drawn: modules of the head that are not the checkpoint's.
 
     Raises:
@@ -81,6 +83,7 @@ class TransformerClassifier(ClassifierModel):
         self.max_tokens = longest_input(model)
         self.vocab_size = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
         self.architecture = architecture(model)
+        self.token_types = takes_token_types(model)
         self.attention_heads = int(getattr(model.config, "num_attention_heads", 0))
         self.name_or_path = model.name_or_path
         self._block_outputs: int | None = None
@@ -272,3 +275,9 @@ def architecture(model: "PreTrainedModel") -> dict[str, Any]:
     """Return the model's configuration without what it says of the task, or of where it is from."""
     config: dict[str, Any] = model.config.to_dict()
     return {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")}
+
+
+def takes_token_types(model: "PreTrainedModel") -> bool:
+    """Say whether a model has embeddings for the two texts of a pair."""
+    named = "token_type_ids" in signature(model.forward).parameters
+    return named and getattr(model.config, "type_vocab_size", 2) != 1

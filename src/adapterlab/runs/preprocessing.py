@@ -88,10 +88,12 @@ class TextInputs:
     Attributes:
         tokenizer: the base's.
         cache: folder for what has been tokenised.
+        token_types: whether the model is told which text of a pair a token is of.
     """
 
     tokenizer: "PreTrainedTokenizerFast"
     cache: Path
+    token_types: bool = False
     shape: None = None
 
     @cached_property
@@ -104,7 +106,14 @@ class TextInputs:
         assert isinstance(dataset, TextDataset)
         assert isinstance(splits, TextSplits)
         train, validation, test = (
-            tokenize(split, self.tokenizer, dataset.max_length, cache=self.cache, name=name)
+            tokenize(
+                split,
+                self.tokenizer,
+                dataset.max_length,
+                cache=self.cache,
+                name=name,
+                types=self.token_types,
+            )
             for name, split in zip(
                 (f"{dataset.name}-{split}" for split in ("train", "validation", "test")),
                 run_splits(config, dataset, splits),
@@ -167,7 +176,7 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
         max_length=cast(TextDataset, config.dataset).max_length,
         positions=said.max_tokens,
     )
-    return TextInputs(tokenizer, config.mlruns / "cache")
+    return TextInputs(tokenizer, config.mlruns / "cache", said.token_types)
 
 
 def vocabulary_is_made(config: Config) -> bool:

@@ -22,6 +22,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 }
 """Names of columns by what is in them, the likeliest first, in lower case."""
 
+SECOND = "second text"
+"""What the second column of pairs of texts holds."""
+
 OPTIONAL = ("id", "split")
 """What a table may lack."""
 
@@ -31,14 +34,14 @@ class Columns:
     """Names of columns by what is in them; None where it is to be found, or there is none.
 
     Attributes:
-        text: the texts, or encoded images, or names of files.
+        text: the texts, or encoded images, or names of files; two of pairs of texts.
         label: the labels.
         id: what the user calls a row.
         split: the name of each row's split.
         group: rows of one group are never parted.
     """
 
-    text: str | None = None
+    text: str | Sequence[str] | None = None
     label: str | None = None
     id: str | None = None
     split: str | None = None
@@ -82,7 +85,10 @@ def find(
     Raises:
         DataError: one that is needed cannot be told; the text lists the columns that there are.
     """
-    roles: dict[str, str | None] = {content: wanted.text, "label": wanted.label}
+    first, second = parts_of(wanted.text)
+    roles: dict[str, str | None] = {content: first, "label": wanted.label}
+    if second is not None:
+        roles[SECOND] = second
     if not labels:
         del roles["label"]
     roles |= {"id": wanted.id, "split": wanted.split, "group": wanted.group}
@@ -107,6 +113,23 @@ def find(
         )
     unusual = {r: n for r, n in guessed.items() if n != USUAL[r][0] and r not in OPTIONAL}
     return Found(names, unusual)
+
+
+def parts_of(text: str | Sequence[str] | None) -> tuple[str | None, str | None]:
+    """Return the column of texts, and the second one where there are pairs.
+
+    Raises:
+        DataError: there are other than one or two, or one twice.
+    """
+    if text is None or isinstance(text, str):
+        return text, None
+    if len(text) == 1:
+        return text[0], None
+    if len(text) != 2 or text[0] == text[1]:
+        raise DataError(
+            f"dataset.loader.text_column=[{','.join(text)}] should be one column, or two of pairs"
+        )
+    return text[0], text[1]
 
 
 def _guess(path: Path, role: str, existing: Sequence[str], taken: object) -> str | None:

@@ -28,7 +28,7 @@ def hub_text(
     folder: str,
     hub_path: str,
     hub_config: str | None = None,
-    text_column: str = "text",
+    text_column: str | list[str] = "text",
     label_column: str = "label",
     classes: Sequence[str] | None = None,
     test_split: Literal["test", "validation"] = "test",
@@ -46,7 +46,7 @@ def hub_text(
         folder: the data set's folder in a search folder.
         hub_path: its name on the hub, such as ``stanfordnlp/imdb``.
         hub_config: which of its configurations.
-        text_column: name of the column of texts.
+        text_column: name of the column of texts, or ``[first,second]`` of pairs.
         label_column: name of the column of labels.
         classes: class names for files that do not state them, in the order of the indices.
         test_split: ``validation`` where the test labels are not published (as in GLUE): the

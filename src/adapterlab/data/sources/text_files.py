@@ -22,7 +22,7 @@ WANTED = "{parquet,csv,tsv,jsonl,json}"
 def text_files(
     context: LoadContext,
     path: str | Path,
-    text_column: str | None = None,
+    text_column: str | list[str] | None = None,
     label_column: str | None = None,
     classes: Sequence[str] | None = None,
     *,
@@ -52,7 +52,8 @@ def text_files(
     Args:
         context: where to look for a relative path.
         path: the folder, or the file.
-        text_column: name of the column of texts; None finds it by its name, and says so.
+        text_column: name of the column of texts, or ``[first,second]`` of pairs; None finds it by
+            its name, and says so.
         label_column: name of the column of labels; likewise.
         classes: class names for files that do not state them, in the order of the indices.
         id_column: name of a column that names rows; None takes ``id`` or the like, if there is one.

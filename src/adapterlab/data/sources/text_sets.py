@@ -14,7 +14,7 @@ from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
 from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.tables import AS_FOUND, Written
 from adapterlab.data.sources.text_tables import TextTable
-from adapterlab.data.splits import TextSplit, TextSplits
+from adapterlab.data.splits import TextSplits
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
     """
     train = tables["train"]
     names, index = _classes(train, asked.classes)
-    splits = {
-        name: TextSplit(tuple(table.texts), _indices(table, index))
-        for name, table in tables.items()
-    }
+    splits = {name: table.split(_indices(table, index)) for name, table in tables.items()}
     groups, notes = _groups(tables, asked)
     return TextSplits(
         train=splits["train"],
@@ -91,7 +88,7 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
         names, index = _classes(table, asked.classes)
         labels = _indices(table, index)
         rows, note = cut(labels, names, asked.cutting, groups, table.path.name, table.places)
-    whole, origin = TextSplit(tuple(table.texts), labels), _origin(table)
+    whole, origin = table.split(labels), _origin(table)
     return TextSplits(
         train=whole.select(rows["train"]),
         test=whole.select(rows["test"]),

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from torch import Tensor
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import quoted, seen
-from adapterlab.data.sources.columns import Columns, Found, find
+from adapterlab.data.sources.columns import SECOND, Columns, Found, find
 from adapterlab.data.sources.noting import Note, noted
 from adapterlab.data.sources.tables import AS_FOUND, SUFFIXES, Table, Written, read_table
+from adapterlab.data.splits import TextSplit
 
 __all__ = ["SUFFIXES", "TextTable", "read_text_table"]
 
@@ -20,7 +22,7 @@ class TextTable(NamedTuple):
 
     Attributes:
         path: the file.
-        texts: none of them empty.
+        texts: none of them empty; of pairs the first.
         labels: as written in the file; empty where they are in another one.
         places: what to call each row in an error.
         integers: whether labels are integers by type; None where the file has no types.
@@ -29,6 +31,7 @@ class TextTable(NamedTuple):
         splits: the name of each row's split; None if the file has no such column.
         groups: of the rows; None if no column of groups was named.
         notes: how the file was read.
+        seconds: the second texts of pairs; None where there are none.
     """
 
     path: Path
@@ -41,11 +44,18 @@ class TextTable(NamedTuple):
     splits: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     notes: tuple[Note, ...] = ()
+    seconds: Sequence[str] | None = None
+
+    def split(self, labels: Tensor) -> TextSplit:
+        """Return the texts, or pairs of texts, with these labels."""
+        if self.seconds is None:
+            return TextSplit(tuple(self.texts), labels)
+        return TextSplit.of_pairs(tuple(zip(self.texts, self.seconds, strict=True)), labels)
 
 
 def read_text_table(
     path: Path,
-    text_column: str | None = None,
+    text_column: str | Sequence[str] | None = None,
     label_column: str | None = None,
     *,
     id_column: str | None = None,
@@ -58,7 +68,8 @@ def read_text_table(
 
     Args:
         path: a file whose suffix is in :data:`SUFFIXES`.
-        text_column: name of the column of texts; None guesses it, and notes the guess.
+        text_column: name of the column of texts, or of the two of pairs; None guesses it, and
+            notes the guess.
         label_column: name of the column of labels, integers or strings; None guesses it.
         id_column: name of a column that names rows; None takes one that is called so.
         split_column: name of a column that names splits; None takes one that is called so.
@@ -94,12 +105,13 @@ def read_text_table(
         splits=plain.get("split"),
         groups=plain.get("group"),
         notes=(*table.notes, *noted(path.name, columns.note())),
+        seconds=_texts(table, names[SECOND]) if SECOND in names else None,
     )
     _require_whole(made, names)
     return made
 
 
-_CONTENT = ("text", "label")
+_CONTENT = ("text", "label", SECOND)
 _SHORT = 20
 """Of longer texts nobody asks whether all their characters are such as are not drawn."""
 
@@ -107,7 +119,8 @@ _JSON_NAMES = {str: "strings", int: "integers", bool: "true and false"}
 
 
 def _require_whole(table: TextTable, names: Any) -> None:
-    for role, values in (("text", table.texts), ("label", table.labels)):
+    seconds = table.seconds or ()
+    for role, values in (("text", table.texts), (SECOND, seconds), ("label", table.labels)):
         for value, place in zip(values, table.places, strict=False):
             column = names[role]
             if not value.strip() or (len(value) < _SHORT and not seen(value)):

@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from adapterlab.config.schema import Config, ImageDataset, ScratchBase, TextData
 from adapterlab.config.targets import RESERVED
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.images import ImageBatches
+from adapterlab.data.pairs import joins
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
@@ -150,7 +152,10 @@ class TextModelFolder(ModelFolder):
         _, validation, _ = run_splits(self.config, self.config.dataset, splits)
         texts = validation.texts[:rows]
         tokenizer = AutoTokenizer.from_pretrained(folder, **PLAIN)
-        found = tokenizer(list(texts), truncation=True)["input_ids"]
+        parts: Sequence[Sequence[str]] = [texts]
+        if validation.pairs and joins(tokenizer):
+            parts = list(zip(*validation.pairs[:rows], strict=True))
+        found = tokenizer(*map(list, parts), truncation=True)["input_ids"]
         split: TokenizedSplit = self.data.splits["validation"]
         ends = split.offsets.tolist()
         wrong = [
@@ -166,18 +171,15 @@ class TextModelFolder(ModelFolder):
 
     def first(self, rows: int) -> AnyBatches:
         """Cut the tokens off after the last row."""
-        split: TokenizedSplit = self.data.splits["validation"]
-        offsets = split.offsets[: rows + 1]
-        tokens, labels = split.tokens[: int(offsets[-1])], split.labels[:rows]
-        return _with_validation(
-            self.data, replace(split, tokens=tokens, offsets=offsets, labels=labels)
-        )
+        return _with_validation(self.data, self.data.splits["validation"].head(rows))
 
     def usage(self, folder: str) -> str:
         """Load a pipeline, which takes texts; longer ones are cut as they were in training."""
+        texts = cast(TextSplits, self.target).test
         return (
             "from transformers import pipeline; "
             f"classify = pipeline('text-classification', model={folder!r}, truncation=True)"
+            + ("; classify({'text': ..., 'text_pair': ...})" if texts.pairs else "")
         )
 
 

@@ -173,6 +173,11 @@ def _outside(kept: ModelFolder, rebuilt: Rebuilt, rows: int) -> tuple[Any, str, 
     if isinstance(config.dataset, TextDataset):
         target = cast(TextSplits, kept.target)
         _, validation, _ = run_splits(config, config.dataset, target)
+        if validation.pairs:
+            raise ExportError(
+                f"{rebuilt.result.name} takes pairs of texts, of which no MLflow model is made; "
+                "to=folder writes a model that transformers reads"
+            )
         table = pd.DataFrame({"text": list(validation.texts[:rows])})
         return table, "texts.py", ("torch", "transformers", "numpy", "pandas")
     images = cast(ImageSplits, kept.target)

@@ -118,6 +118,11 @@ def _member(rebuilt: Rebuilt) -> Member:
     like.splits = {}
     text = config.dataset if isinstance(config.dataset, TextDataset) else None
     loader = config.dataset.loader
+    if isinstance(loader.get("text_column"), list):
+        raise AdapterLabError(
+            f"{rebuilt.result.name} takes pairs of texts, for which predictions are not made from "
+            "files; scripts/export.py writes a model that transformers reads"
+        )
     changed = [note for note in assembly.notes if note.startswith("the data have changed")]
     return Member(
         name=rebuilt.result.name,

@@ -181,7 +181,7 @@ MISTAKES = {
     "shape of two": (
         "dataset.shape=[1,8]",
         "dataset.shape=[1, 8]",
-        "should be [channels, height, width]",
+        "should be [channels, height",
     ),
     "standard deviation of 0": ("dataset.std=[0]", "dataset.std.0=0", "greater than 0"),
     "study that is a path": ("study=../mine", "study='../mine'", "letters, digits"),

@@ -210,8 +210,11 @@ class TestOneFile:
             parts = [{person[t] for t in part.texts} for part in (train, validation, splits.test)]
             assert all(parts)
             assert sum(map(len, parts)) == 10
-        with pytest.raises(DataError, match=r"20 rows of 10 groups cannot be cut at 0.05"):
+        few = r"20 rows of 10 groups cannot be cut at dataset.loader.test=0.05, .*20 groups; set"
+        with pytest.raises(DataError, match=few):
             load(group_column="person", test=0.05)
+        with pytest.raises(DataError, match=r"16 rows of 8 groups .* dataset.validation=0.1, wh"):
+            require_learnable(load(group_column="person"), 0.1)
 
     def test_a_column_names_the_splits(self, mail: Path, load: Any) -> None:
         names = ["train"] * 14 + ["dev", "dev"] + ["Test"] * 4

@@ -215,6 +215,10 @@ class TestErrorsOfCsv:
         write_csv(tmp_path / "train.csv", ["x" * 200_000], ["1"])
         read(tmp_path / "train.csv")
         assert csv.field_size_limit() == before
+        (tmp_path / "train.csv").write_text("text,label\na,b,c\n")
+        with pytest.raises(DataError) as kept:  # which keeps what has raised it alive
+            read(tmp_path / "train.csv")
+        assert csv.field_size_limit() == before, kept
 
 
 class TestErrorsOfJsonLines:

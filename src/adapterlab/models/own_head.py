@@ -14,22 +14,23 @@ from transformers import AutoConfig, PreTrainedModel
 
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.models.foreign import PLAIN, TENSORS
-from adapterlab.models.hub import UNAVAILABLE, _cached_first, _source, _unavailable, quiet
+from adapterlab.models.loading import UNAVAILABLE, cached_first, quiet, source_of, unavailable
 from adapterlab.models.protocol import adaptable
 
 _NAMELESS = re.compile(r"LABEL_\d+")
 
 
-def own_classes(name_or_path: str) -> tuple[str, ...]:
+def own_classes(name_or_path: str, revision: str | None = None) -> tuple[str, ...]:
     """Return the classes of a checkpoint's head, in the order of its outputs.
 
     Raises:
         ConfigError: there is no such checkpoint, or it does not name its classes.
     """
     try:
-        config = _cached_first(AutoConfig.from_pretrained, _source(name_or_path), **PLAIN)
+        source = source_of(name_or_path, revision)
+        config = cached_first(AutoConfig.from_pretrained, source, revision, **PLAIN)
     except UNAVAILABLE as error:
-        raise ConfigError(_unavailable(name_or_path, error)) from None
+        raise ConfigError(unavailable(name_or_path, error)) from None
     names = {int(label): str(name) for label, name in (config.id2label or {}).items()}
     if not names or all(_NAMELESS.fullmatch(name) for name in names.values()):
         raise ConfigError(
@@ -39,13 +40,15 @@ def own_classes(name_or_path: str) -> tuple[str, ...]:
     return tuple(names[label] for label in sorted(names))
 
 
-def require_own_classes(name_or_path: str, classes: tuple[str, ...]) -> None:
+def require_own_classes(
+    name_or_path: str, classes: tuple[str, ...], revision: str | None = None
+) -> None:
     """Refuse a head whose classes are not those of a data set, by name and in their order.
 
     Raises:
         ConfigError: they are not; or the checkpoint does not name them.
     """
-    own = own_classes(name_or_path)
+    own = own_classes(name_or_path, revision)
     if own == classes:
         return
     if sorted(own) == sorted(classes):
@@ -61,12 +64,13 @@ def require_own_classes(name_or_path: str, classes: tuple[str, ...]) -> None:
     )
 
 
-def load_own_head(model: nn.Module, name_or_path: str) -> None:
+def load_own_head(model: nn.Module, name_or_path: str, revision: str | None = None) -> None:
     """Put a checkpoint's own head into a model that was made of it with a new one.
 
     Args:
         model: one of transformers in its wrapper, with as many classes.
         name_or_path: of the checkpoint.
+        revision: of it on the hub.
 
     Raises:
         CheckpointError: the checkpoint has no head, or cannot be read.
@@ -75,15 +79,16 @@ def load_own_head(model: nn.Module, name_or_path: str) -> None:
     load: Any = type(inner).from_pretrained
     try:
         with quiet():
-            own, report = _cached_first(
+            own, report = cached_first(
                 load,
-                _source(name_or_path),
+                source_of(name_or_path, revision),
+                revision,
                 dtype=torch.float32,
                 output_loading_info=True,
                 **TENSORS,
             )
     except (*UNAVAILABLE, RuntimeError) as error:
-        raise CheckpointError(_unavailable(name_or_path, error)) from None
+        raise CheckpointError(unavailable(name_or_path, error)) from None
     for path in adaptable(model).head_modules:
         name = path.removeprefix("model.")
         if lacking := [key for key in report["missing_keys"] if key.startswith(f"{name}.")]:

@@ -20,6 +20,7 @@ from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
 from adapterlab.config.class_names import listed
+from adapterlab.config.losses import Loss
 from adapterlab.config.schema import (
     BASES,
     Base,
@@ -93,6 +94,8 @@ def base_run(config: Config) -> Config | None:
         epochs=base.epochs,
         batch_size=base.batch_size,
         label_smoothing=0.0,
+        loss=Loss(),
+        sampling="natural",
         select_on="accuracy",
         early_stopping=None,
         seed=base.seed,
@@ -151,7 +154,7 @@ def _that_comes_with(config: Config, data: RunData) -> BaseWeights:
     classes = data.target.classes
     require_own_head(config, classes)
     model = make_model(config, data.shape, len(classes))
-    load_own_head(model, config.model["name_or_path"])
+    load_own_head(model, config.model["name_or_path"], config.model.get("revision"))
     return BaseWeights(f"{origin}, with its head", weights=model.state_dict(), classes=classes)
 
 

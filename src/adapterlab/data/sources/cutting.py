@@ -74,7 +74,7 @@ def cut(
         if groups is None:
             parts = stratified_cut(labels, how.test, how.seed)
         else:
-            parts = grouped_cut(labels, groups, how.test, how.seed)
+            parts = grouped_cut(labels, groups, how.test, how.seed, "dataset.loader.test")
         said = f"cut by {by} with dataset.loader.test_seed={how.seed}"
     else:
         parts = _fold(labels, how, groups, what)

@@ -7,8 +7,8 @@ text has one unquoted comma, all without a word, and knows no line numbers.
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -65,8 +65,12 @@ def dialect_of(path: Path, encoding: str, mark: str | None = None) -> Dialect:
     return Dialect(mark, csv.QUOTE_NONE if _quotes_are_text(path, encoding, mark) else 0)
 
 
-def rows(path: Path, encoding: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def rows(
+    path: Path, encoding: str, dialect: Dialect
+) -> Generator[tuple[int, list[str]], None, None]:
     """Yield the rows that are not empty, each with the number of its first line, from 1.
+
+    It is to be closed: until then the file is open, and Python's limit of a field is another.
 
     Raises:
         DataError: a row is broken; the text names its line.
@@ -122,8 +126,8 @@ def _width(path: Path, encoding: str, mark: str) -> tuple[int, bool]:
     """How many fields the first row has, and whether those after it have as many."""
     widths: list[int] = []
     try:
-        for _, row in islice(rows(path, encoding, Dialect(mark)), _LOOKED_AT):
-            widths.append(len(row))
+        with closing(rows(path, encoding, Dialect(mark))) as read:
+            widths.extend(len(row) for _, row in islice(read, _LOOKED_AT))
     except DataError:
         return (widths or [0])[0], False
     return (widths or [0])[0], len(set(widths)) == 1
@@ -177,7 +181,8 @@ def require_width(path: Path, line: int, row: Sequence[str], width: int, mark: s
 @contextmanager
 def _long_fields(characters: int) -> Iterator[None]:
     """Let fields be as long as the file; Python's limit is 131,072 characters."""
-    before = csv.field_size_limit(max(characters, 1))
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(characters, before))
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ in memory there is what was asked for, and no copy of the file.
 import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -196,22 +196,22 @@ def _values(column: Any, path: Path, name: str, places: Sequence[str]) -> list[A
 def _read_csv(path: Path, choose: Choose, written: Written) -> Table:
     encoding = encoding_of(path, written.encoding)
     dialect = dialect_of(path, encoding.name, written.delimiter)
-    read = rows(path, encoding.name, dialect)
-    if written.columns is None:
-        _, first = next(read, (1, []))
-        header = [name.strip() for name in first]
-    else:
-        header = list(written.columns)
-    wanted = _chosen(path, header, choose)
-    numbers = [header.index(name) for name in wanted]
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
-    filled = [values[name] for name in wanted]
-    lines = array("q")
-    for line, row in read:
-        require_width(path, line, row, len(header), dialect.mark)
-        for number, column in zip(numbers, filled, strict=True):
-            column.append(row[number])
-        lines.append(line)
+    with closing(rows(path, encoding.name, dialect)) as read:
+        if written.columns is None:
+            _, first = next(read, (1, []))
+            header = [name.strip() for name in first]
+        else:
+            header = list(written.columns)
+        wanted = _chosen(path, header, choose)
+        numbers = [header.index(name) for name in wanted]
+        values: dict[str, list[Any]] = {name: [] for name in wanted}
+        filled = [values[name] for name in wanted]
+        lines = array("q")
+        for line, row in read:
+            require_width(path, line, row, len(header), dialect.mark)
+            for number, column in zip(numbers, filled, strict=True):
+                column.append(row[number])
+            lines.append(line)
     notes = noted(path.name, encoding.note, *dialect.notes(path))
     return Table(path, values, Places("line {}", lines), "csv", notes=notes)
 

@@ -119,7 +119,9 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Keep off the terminal what MLflow and torch tell of writing and loading."""
-    from adapterlab.models.hub import quiet  # loads transformers, which MLflow's own code does too
+    from adapterlab.models.loading import (
+        quiet,  # loads transformers, which MLflow's own code does too
+    )
 
     loggers = [logging.getLogger(name) for name in ("mlflow", "torch")]
     before = [logger.level for logger in loggers]

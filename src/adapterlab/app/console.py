@@ -73,6 +73,8 @@ def print_plan(plan: "Plan", title: str, notes: Sequence[str] = ()) -> None:
         f"{share:.2%}",
     )
     console.print(table)
+    if plan.reached is not None:
+        console.print(f"adapters reach {plan.reached:.1%} of the weights of the body's layers")
     trained, total = number(plan.count.trainable), number(plan.count.total)
     _print_text(f"{trained} of {total} parameters are trained")
     if not plan.mergeable:

@@ -4,7 +4,8 @@ import warnings
 
 from adapterlab.app.console import print_plan
 from adapterlab.config.schema import CheckpointBase, Config
-from adapterlab.runs.check import check, high_rate
+from adapterlab.runs.check import check
+from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.identity import run_name
 from adapterlab.studies.foreseen import planned
 
@@ -31,4 +32,6 @@ def show_plan(config: Config) -> None:
     print_plan(plan, run_name(config), () if read is None else read.target.notes)
     if (rate := high_rate(config, plan)) is not None:
         warnings.warn(rate, stacklevel=1)
+    if (reach := small_reach(config, plan)) is not None:
+        warnings.warn(reach, stacklevel=1)
     planned.append(config)

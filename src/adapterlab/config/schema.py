@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
@@ -43,6 +44,9 @@ def _told_apart(names: list[str]) -> list[str]:
 ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
 
 SplitName = Literal["train", "validation", "test"]
+
+Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
+"""What torchvision does to training images, see `data.recipes`."""
 
 Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
 
@@ -99,6 +103,7 @@ class ImageDataset(DatasetBase):
         mean, std: normalisation in units of [0, 1] pixels, one value or one a channel.
         crop: pixels of zero padding before a random crop back to size; 0 for none.
         flip: mirror half of the training images.
+        augment: transforms of torchvision on the training images, one after the other.
     """
 
     kind: Literal["image"]
@@ -107,6 +112,7 @@ class ImageDataset(DatasetBase):
     std: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=0)]
     flip: bool
+    augment: list[Recipe] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -174,9 +180,14 @@ class CheckpointBase:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainedBase:
-    """The weights that the model itself comes with, as those of the hub do; its head is new."""
+    """The weights that the model itself comes with, as those of the hub do.
+
+    Attributes:
+        head: `new`, or `keep`: the checkpoint's own, whose classes are the data set's by name.
+    """
 
     kind: Literal["pretrained"]
+    head: Literal["new", "keep"] = "new"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -292,12 +303,15 @@ class Config:
     resume: bool
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
+    mlflow_model: bool = False
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     baseline: Literal["auto", "never"] = "auto"
+    loss: Loss = field(default_factory=Loss)
+    sampling: Literal["natural", "balanced"] = "natural"
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)

@@ -40,8 +40,8 @@ def require_weights(config: Config, read: RunData | None) -> None:
         AdapterLabError: the file is damaged, or holds weights of another model.
     """
     assert isinstance(config.base, CheckpointBase)
-    base = from_file(config.base)
     classes = tuple(config.dataset.classes or (read.target.classes if read else ()))
+    base = from_file(config.base, classes)
     model = bare(config, model_shape(config, read), len(classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a model without memory takes no values

@@ -222,7 +222,7 @@ def _read_json(path: Path, choose: Choose, written: Written) -> Table:
     numbers = array("q")
     form = ""
     wanted: tuple[str, ...] = ()
-    for place, number, record in _records(path, encoding.name):
+    for place, number, record in records(path, encoding.name):
         if not numbers:
             form = place
             wanted = _chosen(path, list(record), choose)
@@ -233,8 +233,12 @@ def _read_json(path: Path, choose: Choose, written: Written) -> Table:
     return Table(path, values, Places(form, numbers), "json", notes=noted(path.name, encoding.note))
 
 
-def _records(path: Path, encoding: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield the form of a row's place, its number, and the row."""
+def records(path: Path, encoding: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield the form of a row's place, its number, and the row.
+
+    Raises:
+        DataError: a row is broken; the text names it.
+    """
     with path.open(encoding=encoding, newline="\n") as file:
         if path.suffix.lower() == ".json" and _first_sign(file) == "[":
             yield from _of_array(path, file.read())

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import random
+import re
 import shutil
 import struct
 import traceback
@@ -178,18 +179,51 @@ def rows_left(kind: str, data: Path) -> dict[str, int] | None:
     for name in ("train", "validation", "test"):
         try:
             if kind == "images":
-                split = data / {"validation": "val"}.get(name, name)
-                counted[name] = sum(1 for _ in split.glob("*/[!.T]*.*")) if split.exists() else 0
+                places = [p for p in data.iterdir() if p.is_dir() and _says(name, p.name)]
+                counted[name] = sum(1 for p in places for _ in p.glob("*/[!.T]*.*"))
             elif kind in ("parquet", "image parquet"):
-                file = data / f"{name}.parquet"
-                counted[name] = pq.read_metadata(file).num_rows if file.exists() else 0
+                files = _files(data, name, kind, ".parquet")
+                counted[name] = sum(pq.read_metadata(file).num_rows for file in files)
             elif kind == "jsonl":
-                file = data / f"{name}.jsonl"
-                lines = file.read_bytes().split(b"\n") if file.exists() else []
+                files = _files(data, name, kind, ".jsonl", ".json")
+                lines = [line for file in files for line in _text(file).split("\n")]
                 counted[name] = sum(1 for line in lines if line.strip())
             elif kind == "csv":
-                file = data / f"{name}.csv"
-                counted[name] = len(pd.read_csv(file, dtype=str)) if file.exists() else 0
+                files = _files(data, name, kind, ".csv", ".tsv")
+                counted[name] = sum(
+                    len(pd.read_csv(io.StringIO(_text(f)), dtype=str)) for f in files
+                )
         except (ValueError, OSError, pa.ArrowException, json.JSONDecodeError):
             return None
     return {name: count for name, count in counted.items() if count}
+
+
+def _says(split: str, name: str) -> bool:
+    """Whether a file or folder says by its name that it is a split."""
+    words = {
+        "train": "train(ing)?",
+        "test": "test(ing)?",
+        "validation": "val(id(ation)?)?|dev|eval",
+    }
+    return re.fullmatch(rf"({words[split]})([-_]?(set|data|split))?", name.lower()) is not None
+
+
+def _files(data: Path, split: str, kind: str, *suffixes: str) -> list[Path]:
+    """The file of a split by its very name, or else by another; images have no other."""
+    there = [file for file in data.iterdir() if file.is_file() and file.suffix in suffixes]
+    exact = [file for file in there if file.stem == split]
+    others = [file for file in there if _says(split, file.stem)]
+    return exact[:1] or ([] if kind == "image parquet" else others[:1])
+
+
+def _text(file: Path) -> str:
+    """What is in a file of text, in whichever encoding a damage has left it."""
+    content = file.read_bytes()
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    if content[1:2] == b"\0":
+        return content.decode("utf-16-le")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")

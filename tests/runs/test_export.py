@@ -497,7 +497,7 @@ def test_the_card_says_what_the_run_knows(of_texts: RunResult, tmp_path: Path) -
     assert body.startswith(f"# {of_texts.name}\n")
     assert "- base model: bert_tiny, random weights\n" in body
     assert "- strategy: lora (rank=8, alpha=16, targets=all-linear, " in body
-    assert "- data set: reviews-" in body
+    assert "- data set: texts-" in body
     assert "- classes: `fröhlich 😀`, `sad|bad`, `غاضب`\n" in body
     accuracy = of_texts.metrics["test/accuracy"]
     assert f"- accuracy on the test split: {accuracy:.4f}, as the run logged\n" in body

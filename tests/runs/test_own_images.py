@@ -12,8 +12,10 @@ from PIL import Image
 
 from adapterlab.adapters import read_metadata
 from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.runs.data import load_data
 from adapterlab.runs.single import run
 from lab import Outcome, tiny
+from small_images import saved
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -134,6 +136,17 @@ def test_images_of_several_sizes_are_brought_to_the_bases_shape(
     refused = run_cli(*own, "base=scratch", "epochs=1").error
     assert "images differ in size: " in refused
     assert "set dataset.shape, for example dataset.shape=[3,32,32]" in refused
+
+
+def test_images_of_several_sizes_are_brought_to_a_models_own_size(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "own")
+    Image.fromarray(pixels(0, 0, 20, 3)[:15]).save(path / "test" / CLASSES[0] / "0.png")
+    own = ["dataset=image_folder", f"dataset.loader.path={path}", "model=hf_image"]
+    own += [f"model.name_or_path={saved('vit', tmp_path / 'vit')}", "base=pretrained"]
+    for size, more in ((16, []), (8, ["model.image_size=8"])):
+        read = load_data(tiny(tmp_path, *own, *more))
+        assert read.shape == (3, size, size)
+        assert f"are brought to the model's [3, {size}, {size}]" in read.target.notes[0]
 
 
 def test_names_of_classes_can_be_given(tmp_path: Path, lab_root: Path) -> None:

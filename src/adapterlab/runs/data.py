@@ -18,6 +18,7 @@ from adapterlab.data.labels import require_learnable
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.splits import ImageSplit, ImageSplits, TextSplit, TextSplits
 from adapterlab.data.transforms import splits_to_shape
+from adapterlab.models.protocol import adaptable
 
 Shape = tuple[int, int, int]
 AnySplits = ImageSplits | TextSplits
@@ -109,15 +110,23 @@ def load_data(config: Config) -> RunData:
         ConfigError: the data set's `classes` are not as many as the files have.
     """
     source = config.source
-    target = load_splits(config, config.dataset, shape_of_base(config))
+    target = load_splits(config, config.dataset, shape_taken(config))
     return RunData(target, None if source is None else load_splits(config, source))
 
 
-def shape_of_base(config: Config) -> Shape | None:
-    """Return the shape of images that a run's base takes, as far as its options say it."""
-    if isinstance(config.base, CheckpointBase):
+def shape_taken(config: Config) -> Shape | None:
+    """Return the shape of images that a run's base or model takes, as far as either says it."""
+    if config.source is not None:
+        return shape_of(config.source)
+    if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
         return as_shape(config.base.shape)
-    return None if config.source is None else shape_of(config.source)
+    own = isinstance(config.dataset, ImageDataset) and "path" in config.dataset.loader
+    if not own or "image_size" not in config.model:
+        return None
+    from adapterlab.runs.check import bare  # which reads data by this module
+
+    pixels = adaptable(bare(config, (3, 32, 32), 2)).pixels
+    return None if pixels is None or pixels.size is None else pixels.shape(())
 
 
 def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None) -> AnySplits:

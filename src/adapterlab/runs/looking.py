@@ -9,7 +9,7 @@ from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.data.scrutiny import require_different
 from adapterlab.runs.base_weights import from_file, load_into
 from adapterlab.runs.check import bare, check_with, model_shape, sketch
-from adapterlab.runs.data import RunData, load_data, load_splits, shape_of, shape_of_base
+from adapterlab.runs.data import RunData, load_data, load_splits, shape_of, shape_taken
 
 _last: dict[str, RunData] = {}
 """The data of the plan before: those of a multirun mostly share them."""
@@ -52,12 +52,12 @@ def _data(config: Config) -> RunData:
     source = config.source
     if source is not None and source.kind == "image" and shape_of(source) is None:
         return load_data(config)
-    key = json.dumps([str(config.dataset), shape_of_base(config), str(config.mlruns)])
-    key += _state(config)
+    taken = shape_taken(config)
+    key = json.dumps([str(config.dataset), taken, str(config.mlruns)]) + _state(config)
     place = Path(str(config.dataset.loader.get("path", "")))
     if key not in _last or not place.is_absolute():
         _last.clear()
-        _last[key] = RunData(load_splits(config, config.dataset, shape_of_base(config)))
+        _last[key] = RunData(load_splits(config, config.dataset, taken))
     return _last[key]
 
 

@@ -197,9 +197,9 @@ def _only(place: Path, asked: Asked) -> TextTable | None:
 def _lacking(place: Path, files: Mapping[str, Path]) -> DataError:
     name = next(split for split in ("train", "test") if split not in files)
     there = listed(sorted(path.name for path in place.iterdir())) or "nothing"
-    one = f"; dataset.loader.path={files['train']} has a test split cut from its rows" * (
-        "train" in files
-    )
+    one = ""
+    if "train" in files:
+        one = f"; dataset.loader.path={files['train']} has a test split cut from its rows"
     return DataError(
         f"{place}/{name}.{WANTED} is missing; wanted: {place}/{{train,test}}.{WANTED}; there is: "
         f"{there}{one}"

@@ -13,21 +13,29 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 # isort: split
 
 import transformers
-from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    PretrainedConfig,
+    PreTrainedModel,
+    ViTConfig,
+    ViTForImageClassification,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed
+from adapterlab.base.memory_limits import require_bytes
 from adapterlab.data.pixels import Interpolation, Pixels
 from adapterlab.models.drawn import drawing_from
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
-from adapterlab.models.hub import (
+from adapterlab.models.hub import Weights
+from adapterlab.models.loading import (
     UNAVAILABLE,
-    Weights,
-    _cached_first,
-    _redraw,
-    _source,
-    _unavailable,
+    cached_first,
     quiet,
+    redraw,
+    source_of,
+    unavailable,
 )
 from adapterlab.models.origin import named, reads
 from adapterlab.models.transformer import head_names
@@ -69,11 +77,11 @@ def hf_image(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     if image_size is not None and image_size < 1:
         raise ConfigError(f"model.image_size={image_size} must be 1 or more")
-    source = _source(name_or_path)
+    source = source_of(name_or_path, None)
     try:
-        config = _cached_first(AutoConfig.from_pretrained, source, **PLAIN)
+        config = cached_first(AutoConfig.from_pretrained, source, None, **PLAIN)
     except UNAVAILABLE as error:
-        raise ConfigError(_unavailable(name_or_path, error)) from None
+        raise ConfigError(unavailable(name_or_path, error)) from None
     require_plain(source, config)
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
@@ -90,16 +98,88 @@ def hf_image(
             model = _from_checkpoint(kind, source, config, name_or_path)
         with drawing_from(generator):
             for head in head_names(model, body_name(model)):
-                _redraw(model, head)
+                redraw(model, head)
     pixels = _pixels(config, source, image_size)
-    options = {}
-    if pixels.size is not None and pixels.size != _own_size(config):
-        options = _interpolating(model)
     model.name_or_path = name_or_path
-    classifier = from_transformers(model, pixels, options)
+    classifier = as_classifier(model, pixels)
     if image_size is not None and torch.empty(0).is_meta:
         require_size(classifier, image_size)
     return classifier
+
+
+def vit_tiny(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    patch_size: int = 4,
+    hidden_size: int = 64,
+    num_layers: int = 4,
+    num_heads: int = 4,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> VisionClassifier:
+    """Return a small ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) with random weights.
+
+    Args:
+        input_shape: of an image, (channels, height, width), which it takes as it is.
+        num_classes: outputs of the head.
+        patch_size: height and width of a patch; it divides the image's.
+        hidden_size: width of the encoder; the feed-forward layers are four times as wide.
+        num_layers: blocks.
+        num_heads: attention heads of a block; they divide `hidden_size`.
+        dropout: probability of dropping an activation, and of dropping an attention weight.
+        generator: CPU generator that the weights are drawn from; torch's default one when None.
+
+    Raises:
+        ConfigError: a size is below 1 or does not divide what it should, dropout is outside
+            [0, 1), or the weights are more than this machine's memory.
+    """
+    sizes = {
+        "patch_size": patch_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+    }
+    for option, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"model.{option}={size} must be 1 or more")
+    channels, height, width = input_shape
+    if height % patch_size or width % patch_size:
+        raise ConfigError(
+            f"model.patch_size={patch_size} does not divide images of {height}x{width} pixels"
+        )
+    if hidden_size % num_heads:
+        raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
+    weights = num_layers * 12 * hidden_size**2
+    require_bytes(4 * weights, asked, f"{weights:,} weights")
+    config = ViTConfig(
+        image_size=[height, width],
+        patch_size=patch_size,
+        num_channels=channels,
+        hidden_size=hidden_size,
+        intermediate_size=4 * hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    config.num_labels = num_classes
+    with drawing_from(generator):
+        model = ViTForImageClassification(config)
+    return from_transformers(model, None, {})
+
+
+def as_classifier(model: PreTrainedModel, pixels: Pixels) -> VisionClassifier:
+    """Return a model of transformers as strategies adapt it, for images of some kind.
+
+    Raises:
+        ConfigError: head and body cannot be told from the module tree.
+    """
+    other_size = pixels.size is not None and pixels.size != _own_size(model.config)
+    return from_transformers(model, pixels, _interpolating(model) if other_size else {})
 
 
 def class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -123,9 +203,10 @@ def _from_checkpoint(
     load: Callable[..., tuple[PreTrainedModel, dict[str, Any]]]
     load = kind.from_pretrained  # type: ignore[assignment]  # which returns more if it is told to
     try:
-        model, report = _cached_first(
+        model, report = cached_first(
             load,
             source,
+            None,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
@@ -133,7 +214,7 @@ def _from_checkpoint(
             **TENSORS,
         )
     except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CheckpointError(_unavailable(name, error)) from None
+        raise CheckpointError(unavailable(name, error)) from None
     heads = head_names(model, body_name(model))
     mismatched = {key for key, *_ in report["mismatched_keys"]}
     for key in sorted({*report["missing_keys"], *mismatched}):
@@ -150,7 +231,7 @@ def _pixels(config: PretrainedConfig, source: str, image_size: int | None) -> Pi
     channels = int(getattr(config, "num_channels", 3))
     own = None if image_size is None else (image_size, image_size)
     try:
-        processor = _cached_first(AutoImageProcessor.from_pretrained, source, **PLAIN)
+        processor = cached_first(AutoImageProcessor.from_pretrained, source, None, **PLAIN)
     except UNAVAILABLE:
         return Pixels(channels=channels, size=own or _own_size(config))
     factor = 255 * (processor.rescale_factor if processor.do_rescale else 1.0)

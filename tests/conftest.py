@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,17 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the drawing, which takes most of a tiny run's time."""
+    """Leave out the drawing, which takes most of the time of a tiny run, and of a report."""
     monkeypatch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
     # Another process would draw them after all.
     monkeypatch.setattr("adapterlab.runs.pack.PicturesBeside", Pictures)
     monkeypatch.setattr("adapterlab.runs.pack.get_ready", lambda: None)
+    monkeypatch.setattr("adapterlab.reporting.report._draw", _draw_nothing)
+
+
+def _draw_nothing(_: object, folder: Path) -> list[Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return []
 
 
 @pytest.fixture

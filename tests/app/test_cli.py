@@ -14,6 +14,8 @@ from adapterlab.app.arguments import expand_home
 from adapterlab.config import conf_folder
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, process
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 HEAVY = ("torch", "pytorch_lightning", "transformers", "mlflow", "sklearn", "matplotlib", "pandas")
 
 PROBE = """

@@ -108,6 +108,10 @@ def test_a_tally_agrees_with_sklearn_however_it_is_fed(
             "macro_f1": sklearn.metrics.f1_score(
                 truth, said, labels=range(4), average="macro", zero_division=0
             ),
+            "mcc": sklearn.metrics.matthews_corrcoef(truth, said),
+            "balanced_accuracy": sklearn.metrics.recall_score(
+                truth, said, labels=truth.unique(), average="macro", zero_division=0
+            ),
         },
         abs=1e-6,
     )
@@ -122,7 +126,8 @@ def test_a_training_learns_and_keeps_its_history(train: Fit) -> None:
     )
     assert list(training.history) == [1, 2, 3, 4, 5, 6]
     assert training.history == reported
-    names = {f"{s}/{m}" for s in ("train", "val") for m in ("loss", "accuracy", "macro_f1")}
+    scores = ("loss", "accuracy", "macro_f1", "mcc", "balanced_accuracy")
+    names = {f"{split}/{score}" for split in ("train", "val") for score in scores}
     assert set(training.history[1]) == names | {"train/lr"}
     assert training.history[6]["val/accuracy"] > 0.9
     assert training.seconds > 0
@@ -194,7 +199,7 @@ def test_the_model_has_the_parameters_of_its_best_epoch(
         assert not torch.equal(tensor, states[4][name])
 
 
-@pytest.mark.parametrize("select_on", ["loss", "accuracy", "macro_f1"])
+@pytest.mark.parametrize("select_on", ["loss", "accuracy", "macro_f1", "mcc"])
 def test_the_best_epoch_is_the_best_by_the_chosen_metric(train: Fit, select_on: str) -> None:
     training, _ = train(
         "epochs=8", "optimizer.lr=0.3", f"select_on={select_on}", module=data(noise=0.5)

@@ -292,7 +292,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: Literal["accuracy", "macro_f1", "loss"]
+    select_on: Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed

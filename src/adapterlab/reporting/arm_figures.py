@@ -52,6 +52,8 @@ _SCALES = {
     "train/loss": "training loss (nats)",
     "val/accuracy": "validation accuracy",
     "val/macro_f1": "validation macro F1",
+    "val/mcc": "validation Matthews correlation",
+    "val/balanced_accuracy": "validation balanced accuracy",
     "val/loss": "validation loss (nats)",
 }
 

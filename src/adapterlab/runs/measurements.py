@@ -48,8 +48,10 @@ class Measurements:
             )
         best = training.history[training.best_epoch]
         self.add("best", {"epoch": training.best_epoch})
-        for name in ("loss", "accuracy", "macro_f1"):
-            self.add("best", {f"val_{name}": best[f"val/{name}"]})
+        # Epochs of before an interruption may be an earlier version's, which counted less.
+        for name in ("loss", "accuracy", "macro_f1", "mcc", "balanced_accuracy"):
+            if f"val/{name}" in best:
+                self.add("best", {f"val_{name}": best[f"val/{name}"]})
 
     def add_before(self, assembly: Assembly, base: "OfTheBase") -> None:
         """Add the zero-shot control: the base as it is on the target's test split."""

@@ -52,18 +52,24 @@ class LaneTally(nn.Module):
         self.loss_sum += by_batch.new_tensor(sizes) @ by_batch
 
     def compute(self) -> list[dict[str, float]]:
-        """Return each lane's loss, accuracy and macro-F1, see `Tally`."""
+        """Return each lane's loss and scores, see `Tally`."""
         self.count()
         counts = self.confusion.view(self.lanes, self.num_classes, self.num_classes)
         hits, total = counts.diagonal(dim1=1, dim2=2), counts.sum((1, 2))
-        f1 = 2 * hits / (counts.sum(1) + counts.sum(2)).clamp_min(1)
-        columns = zip(
-            (self.loss_sum / total).tolist(),
-            (hits.sum(1) / total).tolist(),
-            f1.mean(1).tolist(),
-            strict=True,
-        )
-        return [{"loss": loss, "accuracy": acc, "macro_f1": f1} for loss, acc, f1 in columns]
+        said, true = counts.sum(1), counts.sum(2)
+        f1 = 2 * hits / (said + true).clamp_min(1)
+        recalls, right = hits / true.clamp_min(1), hits.sum(1)
+        both = (total**2 - (said**2).sum(1)) * (total**2 - (true**2).sum(1))
+        covered = right * total - (true * said).sum(1)
+        columns = {
+            "loss": self.loss_sum / total,
+            "accuracy": right / total,
+            "macro_f1": f1.mean(1),
+            "mcc": torch.where(both > 0, covered / both.clamp_min(1).sqrt(), 0.0),
+            "balanced_accuracy": recalls.sum(1) / (true > 0).sum(1),
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def reset(self) -> None:
         """Start an epoch."""
@@ -94,7 +100,11 @@ class Tally(nn.Module):
         self._lanes.add(logits[None], labels[None], loss[None])
 
     def compute(self) -> dict[str, float]:
-        """Return loss, accuracy and macro-F1 (a class that never occurs counts as 0)."""
+        """Return the loss and what counts tell, as `evidence.metrics` defines it.
+
+        They are accuracy, macro_f1 (a class that never occurs counts as 0), mcc and
+        balanced_accuracy (over the classes that occur).
+        """
         return self._lanes.compute()[0]
 
     def reset(self) -> None:

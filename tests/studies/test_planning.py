@@ -77,6 +77,7 @@ def test_layers_of_different_depth_are_different_parameters(image: Compose) -> N
     [
         (["pack=never"], "pack=never"),
         (["hardware.compile=true"], "hardware.compile=true compiles one model"),
+        (["accumulate=2"], "accumulate=2: a pack takes a step with every batch"),
         (["adapter=full", "model.widths=[8000]"], "weights of the model itself are trained"),
     ],
 )

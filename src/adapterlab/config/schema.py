@@ -284,6 +284,7 @@ class Config:
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
+    accumulate: Count = 1
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

@@ -150,7 +150,7 @@ class TransformerClassifier(ClassifierModel):
         text_config = self.model.config.get_text_config()
         if text_config.pad_token_id != token_id:
             text_config.pad_token_id = token_id
-            self.architecture = {**self.architecture, **architecture(self.model)}
+            self.architecture = {**(self.architecture or {}), **architecture(self.model)}
 
     def _blocks(self, depth: int) -> list[nn.Module]:
         if not 1 <= depth <= len(self.blocks):

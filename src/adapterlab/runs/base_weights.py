@@ -86,6 +86,7 @@ def base_run(config: Config) -> Config | None:
         epochs=base.epochs,
         batch_size=base.batch_size,
         label_smoothing=0.0,
+        accumulate=1,
         select_on="accuracy",
         early_stopping=None,
         seed=base.seed,

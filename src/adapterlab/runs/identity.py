@@ -100,6 +100,8 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    if values["accumulate"] == 1:
+        del values["accumulate"]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])

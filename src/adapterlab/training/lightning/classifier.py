@@ -36,6 +36,7 @@ class Classifier(pl.LightningModule):
         num_classes: classes of the task.
         optimizer: its options.
         label_smoothing: share of the target spread over all classes; in training only.
+        accumulate: batches whose gradients a step takes the mean of.
         seed: of everything drawn while training.
         select_on: the metric on validation that the best epoch is the best in.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
@@ -56,6 +57,7 @@ class Classifier(pl.LightningModule):
         optimizer: Optimizer,
         *,
         label_smoothing: float = 0.0,
+        accumulate: int = 1,
         seed: int = 0,
         select_on: str = "accuracy",
         report: Report | None = None,
@@ -65,7 +67,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.model = model
         self.options = optimizer
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.accumulate = label_smoothing, accumulate
         self.seed = seed
         self.report = report
         self._adds = model.strategy.uses("extra_loss")
@@ -114,6 +116,11 @@ class Classifier(pl.LightningModule):
             with torch.autocast(logits.device.type, enabled=False):
                 extra = self.model.strategy.extra_loss(self._moment())
             loss = loss if extra is None else loss + extra
+        if self.accumulate > 1:
+            # Lightning divides by all of them, also in the last step of an epoch.
+            first = batch_index - batch_index % self.accumulate
+            left = int(self.trainer.num_training_batches) - first
+            loss = loss * (self.accumulate / min(self.accumulate, left))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

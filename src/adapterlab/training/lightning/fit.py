@@ -64,6 +64,7 @@ def fit(
         num_classes,
         config.optimizer,
         label_smoothing=config.label_smoothing,
+        accumulate=config.accumulate,
         seed=stream(config.init_seed, "training"),
         select_on=config.select_on,
         report=report_all,
@@ -74,6 +75,7 @@ def fit(
         device,
         max_epochs=config.epochs,
         gradient_clip_val=config.optimizer.clip_norm,
+        accumulate_grad_batches=config.accumulate,
         callbacks=[progress, Clock(throughput), Keeping(folder, config.early_stopping)],
         default_root_dir=folder,
     )

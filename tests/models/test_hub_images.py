@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_vision import CLASSES, FAMILIES, SIDE, saved
 from torch import nn
 
 from adapterlab.adapters import Full, Head, LastLayers
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.models.hub_images import hf_image
+from adapterlab.models.hub_images import hf_image, vit_tiny
 from adapterlab.models.vision import VisionClassifier
+from small_images import CLASSES, FAMILIES, SIDE, saved
 
 SHAPE = (3, 8, 8)
 
@@ -152,3 +152,28 @@ def test_statistics_of_frozen_norms_stay(folders: dict[str, Path]) -> None:
     adapted(images())
     moved = {n for n, norm in norms.items() if not torch.equal(norm.running_mean, before[n])}
     assert moved == {name for name in norms if ".stages.1." in name}
+
+
+class TestViTTiny:
+    def test_it_is_drawn_for_images_as_they_are(self) -> None:
+        def made() -> VisionClassifier:
+            return vit_tiny((1, 8, 12), CLASSES, generator=torch.Generator().manual_seed(0)).eval()
+
+        x = torch.randn(2, 1, 8, 12)
+        assert made()(x).shape == (2, CLASSES)
+        assert torch.equal(made()(x), made()(x))
+        assert made().pixels is None
+        assert len(made().blocks) == 4
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"patch_size": 5}, "patch_size=5 does not divide images of 8x12 pixels"),
+            ({"num_heads": 3}, "num_heads=3 does not divide hidden_size=64"),
+            ({"num_layers": 0}, "num_layers=0 must be 1 or more"),
+            ({"dropout": 1.0}, "dropout=1 must be at least 0 and below 1"),
+        ],
+    )
+    def test_sizes_that_cannot_be(self, options: dict[str, float], said: str) -> None:
+        with pytest.raises(ConfigError, match=f"model.{said}"):
+            vit_tiny((1, 8, 12), CLASSES, **options)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
+from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models import MLP
@@ -26,7 +27,6 @@ from adapterlab.models.hub import bert_tiny
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
-from adapterlab.training.prefix.frozen_prefix import frozen_depth
 from small_texts import CLASSES, VOCABULARY, WIDTH, data, encoder, prefix, texts
 
 STRATEGIES: dict[str, Strategy] = {

@@ -11,17 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
+from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName, rows_of_epoch
 from adapterlab.data.pixels import Pixels
+from adapterlab.data.recipes import Recipes
 from adapterlab.data.splits import ImageSplit
 from adapterlab.data.transforms import Augment, Normalize
 
 
 class Batch(NamedTuple):
-    """What a model sees: ``inputs`` floating point ``[B, C, H, W]``, ``labels`` int64 ``[B]``."""
+    """What a model sees: ``inputs`` floating point ``[B, C, H, W]``, ``labels`` int64 ``[B]``.
 
-    inputs: Tensor
+    With features attached, ``inputs`` holds ``hidden_states`` ``[B, ...]`` and their ``depth``.
+    """
+
+    inputs: Any
     labels: Tensor
 
 
@@ -33,15 +38,26 @@ class Draw(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """A batch as cut from memory: ``images`` uint8 ``[B, C, H, W]``, ``labels``, and the seed."""
+    """A batch as cut from memory: ``images`` uint8 ``[B, C, H, W]``, ``labels``, and the seed.
+
+    With a ``depth`` above 0, ``images`` are features of them.
+    """
 
     images: Tensor
     labels: Tensor
     seed: int | None
+    depth: int = 0
+
+
+class ImageFeatures(NamedTuple):
+    """What the first ``depth`` blocks of a model make of a split's images: ``values`` [N, ...]."""
+
+    values: Tensor
+    depth: int
 
 
 class ShuffledDraws(Sampler[Draw]):
-    """Batches of one epoch in random order; every row is in exactly one of them.
+    """Batches of one epoch in random order; every row is in exactly one unless shares are given.
 
     The order is a function of ``(seed, epoch)`` alone, and a batch's augmentation seed of
     ``(seed, epoch, batch index)``: a resumed run meets the batches it would have met anyway.
@@ -50,10 +66,11 @@ class ShuffledDraws(Sampler[Draw]):
         size: number of rows.
         batch_size: rows per batch; the last one may have fewer.
         seed: the data-order seed.
+        shares: see `rows_of_epoch`.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
+    def __init__(self, size: int, batch_size: int, seed: int, shares: Tensor | None = None) -> None:
+        self.size, self.batch_size, self.seed, self.shares = size, batch_size, seed, shares
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,7 +84,7 @@ class ShuffledDraws(Sampler[Draw]):
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
         epoch = self.epoch
         order = torch.Generator().manual_seed(stream(self.seed, "order", epoch))
-        rows = torch.randperm(self.size, generator=order)
+        rows = rows_of_epoch(self.size, order, self.shares)
         for batch, start in enumerate(range(0, self.size, self.batch_size)):
             yield Draw(
                 rows[start : start + self.batch_size],
@@ -93,8 +110,9 @@ class OrderedDraws(Sampler[Draw]):
 class _InMemory(Dataset[RawBatch]):
     """A split that is indexed by whole draws."""
 
-    def __init__(self, split: ImageSplit) -> None:
+    def __init__(self, split: ImageSplit, features: ImageFeatures | None = None) -> None:
         self.split = split
+        self.rows = features or ImageFeatures(split.images, 0)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -102,9 +120,9 @@ class _InMemory(Dataset[RawBatch]):
     def __getitem__(self, draw: Draw) -> RawBatch:
         # Whole rows by `index_select`: several times faster than indexing does it.
         images, labels = (
-            rows.index_select(0, draw.indices) for rows in (self.split.images, self.split.labels)
+            rows.index_select(0, draw.indices) for rows in (self.rows.values, self.split.labels)
         )
-        return RawBatch(images, labels, draw.seed)
+        return RawBatch(images, labels, draw.seed, self.rows.depth)
 
 
 class ImageBatches(SplitBatches[ImageSplit, Batch]):
@@ -120,6 +138,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: likewise.
         crop: padding of the random crop in pixels, 0 for none; it follows ``order_seed``.
         flip: mirror training images with probability one half.
+        recipes: transforms of torchvision after these, see :class:`Recipes`.
         pixels: what the model takes, where it says so: a size, and figures of its own.
         eval_batch_size: rows per batch in evaluation.
         dtype: of the normalised images.
@@ -136,6 +155,7 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         std: Sequence[float],
         crop: int = 0,
         flip: bool = False,
+        recipes: Sequence[str] = (),
         pixels: Pixels | None = None,
         eval_batch_size: int = EVALUATED["image"],
         dtype: torch.dtype = torch.float32,
@@ -148,20 +168,47 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         mean, std = self.pixels.mean or mean, self.pixels.std or std
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
+        self.recipes = Recipes(recipes, self.shape[1:])
+        self._features: dict[str, ImageFeatures] = {}
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are changed, and so are others in every epoch."""
+        return self.augment.active or bool(self.recipes)
+
+    def attach(self, split: SplitName, features: ImageFeatures) -> None:
+        """Let the batches of a split carry features, in place of images, from now on.
+
+        Raises:
+            ConfigError: a split that does not exist, or features of other images.
+        """
+        self._require(split)
+        if len(features.values) != (rows := len(self.splits[split])):
+            raise ConfigError(f"{split} has {rows} images, and {len(features.values)} features")
+        self._features[split] = features
+
+    def detach(self) -> None:
+        """Take the features of all splits away."""
+        self._features.clear()
 
     def prepared(self, cut: RawBatch) -> Batch:
         """Augment (training batches only), resize and normalise a batch where it now lies."""
         images = cut.images
+        if cut.depth:
+            return Batch({"hidden_states": images, "depth": cut.depth}, cut.labels)
         if cut.seed is not None and self.augment.active:
             generator = torch.Generator(images.device).manual_seed(cut.seed)
             images = self.augment(images, generator)
+        if cut.seed is not None and self.recipes:
+            images = self.recipes(images, stream(cut.seed, "recipes"))
         return Batch(self.normalize(self.pixels.resized(images)).to(self.dtype), cut.labels)
 
     def side_by_side(
         self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
         """The batches of an epoch in several orders, the rows of one order after the other's."""
-        if self.augment.active or self.workers or self.pin_memory:
+        alone = self.augments or self.workers or self.pin_memory
+        if alone and not self._features:
             yield from super().side_by_side(order_seeds, epoch, device)
             return
         # One cut for all orders takes a fraction of the time of one for each.
@@ -178,7 +225,8 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         return torch.arange(len(self.splits[split]))
 
     def _shuffled(self, epoch: int) -> ShuffledDraws:
-        draws = ShuffledDraws(len(self.splits["train"]), self.batch_size, self.order_seed)
+        size = len(self.splits["train"])
+        draws = ShuffledDraws(size, self.batch_size, self.order_seed, self.shares)
         draws.set_epoch(epoch)
         return draws
 
@@ -186,4 +234,4 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         return OrderedDraws(len(self.splits[split]), self.eval_batch_size)
 
     def _dataset(self, split: SplitName) -> _InMemory:
-        return _InMemory(self.splits[split])
+        return _InMemory(self.splits[split], self._features.get(split))

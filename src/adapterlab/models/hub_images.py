@@ -13,10 +13,18 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 # isort: split
 
 import transformers
-from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    PretrainedConfig,
+    PreTrainedModel,
+    ViTConfig,
+    ViTForImageClassification,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed
+from adapterlab.base.memory_limits import require_bytes
 from adapterlab.data.pixels import Interpolation, Pixels
 from adapterlab.models.drawn import drawing_from
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
@@ -92,14 +100,86 @@ def hf_image(
             for head in head_names(model, body_name(model)):
                 redraw(model, head)
     pixels = _pixels(config, source, image_size)
-    options = {}
-    if pixels.size is not None and pixels.size != _own_size(config):
-        options = _interpolating(model)
     model.name_or_path = name_or_path
-    classifier = from_transformers(model, pixels, options)
+    classifier = as_classifier(model, pixels)
     if image_size is not None and torch.empty(0).is_meta:
         require_size(classifier, image_size)
     return classifier
+
+
+def vit_tiny(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    patch_size: int = 4,
+    hidden_size: int = 64,
+    num_layers: int = 4,
+    num_heads: int = 4,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> VisionClassifier:
+    """Return a small ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) with random weights.
+
+    Args:
+        input_shape: of an image, (channels, height, width), which it takes as it is.
+        num_classes: outputs of the head.
+        patch_size: height and width of a patch; it divides the image's.
+        hidden_size: width of the encoder; the feed-forward layers are four times as wide.
+        num_layers: blocks.
+        num_heads: attention heads of a block; they divide `hidden_size`.
+        dropout: probability of dropping an activation, and of dropping an attention weight.
+        generator: CPU generator that the weights are drawn from; torch's default one when None.
+
+    Raises:
+        ConfigError: a size is below 1 or does not divide what it should, dropout is outside
+            [0, 1), or the weights are more than this machine's memory.
+    """
+    sizes = {
+        "patch_size": patch_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+    }
+    for option, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"model.{option}={size} must be 1 or more")
+    channels, height, width = input_shape
+    if height % patch_size or width % patch_size:
+        raise ConfigError(
+            f"model.patch_size={patch_size} does not divide images of {height}x{width} pixels"
+        )
+    if hidden_size % num_heads:
+        raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
+    weights = num_layers * 12 * hidden_size**2
+    require_bytes(4 * weights, asked, f"{weights:,} weights")
+    config = ViTConfig(
+        image_size=[height, width],
+        patch_size=patch_size,
+        num_channels=channels,
+        hidden_size=hidden_size,
+        intermediate_size=4 * hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    config.num_labels = num_classes
+    with drawing_from(generator):
+        model = ViTForImageClassification(config)
+    return from_transformers(model, None, {})
+
+
+def as_classifier(model: PreTrainedModel, pixels: Pixels) -> VisionClassifier:
+    """Return a model of transformers as strategies adapt it, for images of some kind.
+
+    Raises:
+        ConfigError: head and body cannot be told from the module tree.
+    """
+    other_size = pixels.size is not None and pixels.size != _own_size(model.config)
+    return from_transformers(model, pixels, _interpolating(model) if other_size else {})
 
 
 def class_of(config: PretrainedConfig) -> type[PreTrainedModel]:

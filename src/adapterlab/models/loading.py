@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 from transformers.utils import logging
 
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
-from adapterlab.models.foreign import PLAIN, TENSORS
+from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter
 from adapterlab.models.transformer import body_name, head_names
 
 UNAVAILABLE = (OSError, ValueError, KeyError)
@@ -44,6 +44,7 @@ def source_of(name_or_path: str, revision: str | None) -> str:
                 f"model.revision={revision} is of models on the hub, and "
                 f"model.name_or_path={name_or_path} is a folder"
             )
+        require_no_adapter(str(folder))
         return str(folder)
     if name_or_path.startswith((".", "/", "~")):
         raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")

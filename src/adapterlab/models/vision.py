@@ -88,6 +88,10 @@ class VisionClassifier(ClassifierModel):
         if not isinstance(inputs, Mapping):
             return self._logits(inputs)
         hidden, depth = inputs["hidden_states"], inputs["depth"]
+        if not torch.is_autocast_enabled(hidden.device.type):  # what it gave may be narrower
+            hidden = hidden.to(next(self.parameters()).dtype)
+        if hidden.ndim == 4:
+            hidden = hidden.contiguous(memory_format=torch.channels_last)
         if depth > len(self.blocks):
             return cast(Tensor, self.get_submodule(self.head_modules[0])(hidden))
         names = (*self.embedding_modules, *self.blocks[:depth])
@@ -146,7 +150,7 @@ class VisionClassifier(ClassifierModel):
 
 
 def from_transformers(
-    model: "PreTrainedModel", pixels: Pixels, options: Mapping[str, Any]
+    model: "PreTrainedModel", pixels: Pixels | None, options: Mapping[str, Any]
 ) -> VisionClassifier:
     """Return an image classifier of transformers as one that strategies adapt.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, plan
+from adapterlab.adapters import AdaptedModel, plan
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
@@ -21,13 +21,11 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,
-    high_rate,
     make_model,
     make_strategy,
-    sketch,
-    small_reach,
 )
 from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
     ImageInputs,
     Inputs,
@@ -196,11 +194,6 @@ def _notes(
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))
-
-
-def plan_from_files(config: Config) -> Plan:
-    """Return what a run would train, for a data set whose shape or classes are in its files."""
-    return plan(sketch(config, load_data(config)))
 
 
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:

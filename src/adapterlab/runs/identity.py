@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
+    "mlflow_model",
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -52,6 +54,13 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
     "image_parquet": {"image_column": "img", "label_column": "label"},
 }
 """Columns that were named by default, and are now looked for under that name first."""
+
+CAME_LATER: dict[str, Any] = {
+    "loss": {"class_weights": None, "focal_gamma": 0.0},
+    "sampling": "natural",
+    "accumulate": 1,
+}
+"""Options of a run that came later, and the value without which older runs keep their hash."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -100,8 +109,9 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
-    if values["accumulate"] == 1:
-        del values["accumulate"]
+    for key, usual in CAME_LATER.items():
+        if values[key] == usual:
+            del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])
@@ -121,7 +131,11 @@ def _as_written(config: Config) -> dict[str, Any]:
     for dataset in datasets:  # these name the base, which stands in full in `base`
         for key in ("source", "source_epochs"):
             dataset.pop(key, None)
+        if not dataset.get("augment"):  # which configurations of before did not say
+            dataset.pop("augment", None)
         _as_it_was_named(dataset)
+    if isinstance(config.base, PretrainedBase) and config.base.head == "new":
+        del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values
@@ -167,6 +181,13 @@ def run_name(config: Config) -> str:
     """Return a name for people: ``digits_rotated-mlp-lora-r8-a16-seed0``."""
     labels = [str(node.get("label", node["name"])) for node in (config.model, config.adapter)]
     return "-".join([config.dataset.name, *labels, f"seed{config.seed}"])
+
+
+def former_name(config: Config) -> str:
+    """Return the name that earlier versions gave a run: they called own data by their loader."""
+    values: dict[str, Any] = {"name": config.dataset.name, "loader": dict(config.dataset.loader)}
+    _as_it_was_named(values)
+    return run_name(replace(config, dataset=replace(config.dataset, name=values["name"])))
 
 
 def _precision(config: Config) -> str:

@@ -3,8 +3,10 @@
 import logging
 import time
 from dataclasses import replace
+from typing import Any
 
 from adapterlab.config.schema import BASES, Config
+from adapterlab.data.images import ImageBatches
 from adapterlab.data.text import TextBatches
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, assemble
@@ -21,6 +23,7 @@ from adapterlab.training.packed.fit import fit_pack
 from adapterlab.training.packed.lane import LaneTask, load_lane
 from adapterlab.training.predictions import Predictions, predict
 from adapterlab.training.prefix.frozen_prefix import Prefix, use_frozen_prefix
+from adapterlab.training.prefix.of_images import use_image_prefix
 
 log = logging.getLogger(__name__)
 
@@ -104,30 +107,26 @@ def _train(run: OpenRun) -> Training:
 
 
 def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
-    """Compute what the frozen first layers make of the texts, where that is exact."""
+    """Compute what the frozen first layers make of texts or images, where that is exact."""
     data, prefix = assembly.data, Prefix(0, "", seconds=0.0, gib=0.0, first_token_only=False)
-    if not isinstance(data, TextBatches):
-        return replace(prefix, why=_of_images(config, assembly))
+    hidden_states = adaptable(assembly.adapted.model).hidden_states
+    if isinstance(data, ImageBatches) and hidden_states is None:
+        return replace(prefix, why=f"model={config.model['name']} gives no hidden states")
     if config.hardware.frozen_prefix == "never":
         prefix = replace(prefix, why="hardware.frozen_prefix=never")
     elif config.hardware.compile:
         prefix = replace(prefix, why="hardware.compile=true")
     else:
-        prefix = use_frozen_prefix(
-            assembly.adapted,
-            data,
-            cache=config.mlruns / "cache",
-            max_gib=config.hardware.prefix_gib,
-            epochs=config.epochs,
-            device=device.torch,
-            precision=device.precision,
-        )
+        options: Any = {
+            "cache": config.mlruns / "cache",
+            "max_gib": config.hardware.prefix_gib,
+            "epochs": config.epochs,
+            "device": device.torch,
+            "precision": device.precision,
+        }
+        if isinstance(data, ImageBatches):
+            prefix = use_image_prefix(assembly.adapted, data, **options)
+        elif isinstance(data, TextBatches):
+            prefix = use_frozen_prefix(assembly.adapted, data, **options)
     log.info("%s: frozen prefix %s", run_name(config), prefix.described())
     return prefix
-
-
-def _of_images(config: Config, assembly: Assembly) -> str:
-    said = adaptable(assembly.adapted.model)
-    if said.hidden_states is None:
-        return f"model={config.model['name']} gives no hidden states"
-    return "features are kept of texts only"

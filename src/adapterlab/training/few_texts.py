@@ -14,6 +14,7 @@ from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import ConfigError, first_line, out_of_memory
 from adapterlab.data.batches import on_device
+from adapterlab.data.images import Batch
 from adapterlab.data.text import TextBatch, TextBatches, cut
 from adapterlab.data.tokens import TokenizedSplit
 
@@ -34,16 +35,23 @@ def some_texts(split: TokenizedSplit) -> TokenizedSplit:
 
 
 def outcome(
-    adapted: AdaptedModel, batches: Sequence[TextBatch], device: torch.device
+    adapted: AdaptedModel, batches: Sequence[TextBatch | Batch], device: torch.device
 ) -> list[Tensor]:
     """Return the logits of all batches, and the gradients of their loss for what is trained."""
     with torch.enable_grad():
         logits = torch.cat([adapted(on_device(batch.inputs, device)) for batch in batches])
         labels = torch.cat([batch.labels for batch in batches])
-        loss = F.cross_entropy(logits, labels.to(device))
+        loss = _some_loss(logits, labels.to(device))
         trained = list(adapted.trainable().values())
         gradients = torch.autograd.grad(loss, trained, materialize_grads=True, allow_unused=True)
     return [logits.detach(), *gradients]
+
+
+def _some_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return a loss that all logits have a part in, whatever the task's own is."""
+    if labels.is_floating_point():
+        return (logits - 1).square().mean()
+    return F.cross_entropy(logits, labels)
 
 
 def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.config.schema import TextDataset
+from adapterlab.runs.export.images import is_of_transformers
 from adapterlab.runs.saved import Rebuilt
 
 LISTED = 50
@@ -25,7 +26,13 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
     """
     config, result = rebuilt.config, rebuilt.result
     text = isinstance(config.dataset, TextDataset)
-    packages = ("adapterlab", "torch", *(("transformers",) if text else ()), "safetensors")
+    of_transformers = text or is_of_transformers(rebuilt.assembly.adapted.model)
+    packages = (
+        "adapterlab",
+        "torch",
+        *(("transformers",) if of_transformers else ()),
+        "safetensors",
+    )
     facts = {
         "base model": f"{config.model['name']}, {_origin(rebuilt)}",
         "strategy": f"{config.adapter['name']} ({_options(config.adapter)})",
@@ -35,10 +42,13 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         "run": result.name + (f", MLflow run {result.run_id}" if result.run_id else ""),
         "written with": ", ".join(f"{package} {version(package)}" for package in packages),
     }
-    head = "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n"
+    task = "text" if text else "image"
+    head = f"---\nlibrary_name: transformers\npipeline_tag: {task}-classification\n---\n"
     taken = (
         f"Texts of more than {config.dataset.max_length} tokens are cut off, as in training."
         if isinstance(config.dataset, TextDataset)
+        else "Images are resized and normalised as in training."
+        if of_transformers
         else "It takes images in [0, 1] of the `input_shape` in config.json, less `mean`, over "
         "`std`."
     )
@@ -54,7 +64,7 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
     ]
     if result.notes:
         paragraphs += ["What to know about the data:", _bullets(map(_line, result.notes))]
-    return (head if text else "") + "\n\n".join(paragraphs) + "\n"
+    return (head if of_transformers else "") + "\n\n".join(paragraphs) + "\n"
 
 
 def _origin(rebuilt: Rebuilt) -> str:

@@ -15,12 +15,13 @@ from adapterlab.base.files import write_json, write_tensors
 from adapterlab.config.schema import Config, ImageDataset, ScratchBase, TextDataset
 from adapterlab.config.targets import RESERVED
 from adapterlab.data.batches import AnyBatches
+from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.pooling import PooledClassifier
 from adapterlab.models.transformer import TransformerClassifier
-from adapterlab.runs.check import make_model
+from adapterlab.runs.check import comes_with_weights, make_model
 from adapterlab.runs.data import AnySplits, Shape
 from adapterlab.runs.preprocessing import Inputs, TextInputs, run_splits
 from adapterlab.runs.saved import Rebuilt
@@ -83,7 +84,11 @@ def model_folder(rebuilt: Rebuilt) -> ModelFolder:
     config, assembly = rebuilt.config, rebuilt.assembly
     inputs: Inputs = assembly.inputs
     if not isinstance(inputs, TextInputs):
-        return ImageModelFolder(config, assembly.read.target, assembly.data, inputs.shape)
+        from adapterlab.runs.export.images import TransformersImageFolder, is_of_transformers
+
+        of_transformers = is_of_transformers(assembly.adapted.model)
+        kind = TransformersImageFolder if of_transformers else ImageModelFolder
+        return kind(config, assembly.read.target, assembly.data, inputs.shape)
     if not isinstance(assembly.adapted.model, TransformerClassifier):
         raise AdapterLabError(
             f"model={config.model['name']} cannot be exported: of the models that take texts, "
@@ -191,14 +196,20 @@ class ImageModelFolder(ModelFolder):
         # Cloned, for safetensors refuses tensors that share memory.
         weights = {k: t.detach().cpu().clone() for k, t in merged.state_dict().items()}
         write_tensors(folder / WEIGHTS, {name: t.contiguous() for name, t in weights.items()})
+        data = cast(ImageBatches, self.data)
         dataset = cast(ImageDataset, self.config.dataset)
+        mean, std, shape = dataset.mean, dataset.std, self.shape
+        if data.pixels.mean is not None:  # of its own, whatever the data set says
+            mean, std = list(data.normalize.mean), list(data.normalize.std)
+        if data.pixels.size is not None:
+            shape = data.pixels.shape(shape)
         values = {
             "model": {"_target_": self.config.model["_target_"], **self._options()},
             "dtype": str(self._dtype()).removeprefix("torch."),
-            "input_shape": list(self.shape),
+            "input_shape": list(shape),
             "classes": list(self.data.classes),
-            "mean": dataset.mean,
-            "std": dataset.std,
+            "mean": mean,
+            "std": std,
         }
         write_json(folder / CONFIG, values, ensure_ascii=False)
 
@@ -229,7 +240,9 @@ class ImageModelFolder(ModelFolder):
         )
 
     def _options(self) -> dict[str, Any]:
-        return {key: value for key, value in self.config.model.items() if key not in RESERVED}
+        options = {key: value for key, value in self.config.model.items() if key not in RESERVED}
+        # What it would come with is not wanted: it gets other weights.
+        return {**options, "weights": "random"} if comes_with_weights(self.config) else options
 
     def _dtype(self) -> torch.dtype:
         return weights_dtype(self.config.hardware.precision)

@@ -1,10 +1,12 @@
-"""The frozen layers of a text classifier as a function from texts to features, with a name."""
+"""The frozen layers of a classifier as a function from inputs to features, with a name."""
 
 import hashlib
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -13,10 +15,13 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.data.batches import on_device
+from adapterlab.data.images import Batch
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.protocol import adaptable
 from adapterlab.training.hardware import autocast
+
+T = TypeVar("T")
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
 
@@ -37,12 +42,13 @@ class FrozenLayers:
     device: torch.device
     precision: str
 
-    def __call__(self, batch: TextBatch) -> Tensor:
-        """Return their output, [batch, tokens, hidden]."""
+    def __call__(self, batch: TextBatch | Batch) -> Tensor:
+        """Return their output, of texts [batch, tokens, hidden]."""
         with autocast(self.device, self.precision):
-            return self._hidden_states(batch)
+            return self.unmixed(batch)
 
-    def _hidden_states(self, batch: TextBatch) -> Tensor:
+    def unmixed(self, batch: TextBatch | Batch) -> Tensor:
+        """Return the same in the precision of the weights."""
         states = adaptable(self.model).hidden_states
         assert states is not None
         return states(on_device(batch.inputs, self.device), self.depth)
@@ -59,9 +65,7 @@ class FrozenLayers:
     ) -> None:
         """Write the features of a split, laid out as `TokenFeatures` says, with a progress bar."""
         draws = list(OrderedByLength(split.lengths, batch_size))
-        quiet = title is None or not sys.stderr.isatty()
-        console = Console(stderr=True)
-        for rows in track(draws, title or "", console=console, transient=True, disable=quiet):
+        for rows in with_progress(draws, title):
             batch = cut(split, rows, pad_token_id)
             hidden = self(batch).cpu()
             if first_only:
@@ -71,7 +75,7 @@ class FrozenLayers:
                 places = split.offsets[rows, None] + torch.arange(real.shape[1])
                 values[places[real]] = hidden[real]
 
-    def weights_hash(self, batch: TextBatch) -> str:
+    def weights_hash(self, batch: TextBatch | Batch) -> str:
         """Return a digest of the weights that the output depends on, wherever they are.
 
         Which those are is read off the graph that autograd builds: relative positions, say, are
@@ -82,7 +86,7 @@ class FrozenLayers:
         try:
             self.model.requires_grad_(True)
             with torch.enable_grad():
-                output = self._hidden_states(batch)
+                output = self.unmixed(batch)
         finally:
             for name, parameter in parameters.items():
                 parameter.requires_grad_(asked[name])
@@ -113,3 +117,10 @@ class FrozenLayers:
             version("transformers"),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def with_progress(steps: Sequence[T], title: str | None) -> Iterable[T]:
+    """Yield the steps under a progress bar, if there is a title, and a terminal to show it on."""
+    quiet = title is None or not sys.stderr.isatty()
+    console = Console(stderr=True)
+    return track(steps, title or "", console=console, transient=True, disable=quiet)

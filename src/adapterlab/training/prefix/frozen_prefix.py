@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.amounts import duration
 from adapterlab.base.cache import filled
@@ -24,6 +23,7 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.training.few_texts import difference, outcome, some_texts, tolerance
 from adapterlab.training.prefix.files import make_room
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
+from adapterlab.training.prefix.trial import OffError, frozen_layers
 
 _GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -40,6 +40,7 @@ class Prefix:
         gib: size of the features of both splits.
         first_token_only: whether one hidden state a text is all that the model looks at.
         found: whether an earlier run had computed them.
+        what: of which layers, in words; empty for those of a text.
     """
 
     depth: int
@@ -48,19 +49,17 @@ class Prefix:
     gib: float
     first_token_only: bool
     found: bool = False
+    what: str = ""
 
     def described(self) -> str:
         """Say in a few words what is kept, or why nothing is."""
         if not self.depth:
             return f"off: {self.why}"
-        what = "of the first token" if self.first_token_only else "of all tokens"
+        tokens = "the first token" if self.first_token_only else "all tokens"
+        what = self.what or f"{self.depth} layers of {tokens}"
         origin = "found" if self.found else "computed"
         took = duration(self.seconds)
-        return f"{self.depth} layers {what}, {self.gib:.2f} GiB, {origin} in {took}"
-
-
-class _OffError(Exception):
-    """There is no prefix; the text says why."""
+        return f"{what}, {self.gib:.2f} GiB, {origin} in {took}"
 
 
 def use_frozen_prefix(
@@ -93,37 +92,16 @@ def use_frozen_prefix(
     data.detach()
     training = adapted.training
     try:
-        layers = _layers(adapted, device, precision)
+        layers = frozen_layers(adapted, device, precision)
         adapted.eval().to(device)
         first_only = _try_out(adapted, layers, data, epochs)
         size, found = _attach(layers, data, first_only, cache, max_gib, batch_size)
-    except _OffError as off:
+    except OffError as off:
         return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
     finally:
         adapted.train(training)
     seconds = time.perf_counter() - start
     return Prefix(layers.depth, "", seconds, size / _GIB, first_only, found)
-
-
-def _layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
-    """Return the frozen layers of a model, as far as its parts tell.
-
-    Raises:
-        _OffError: it has none, or they are random.
-    """
-    if adapted.by_length:
-        raise _OffError("texts of each length are computed apart")
-    depth = frozen_depth(adapted)
-    model, kind = adaptable(adapted.model), type(adapted.model).__name__
-    if model.hidden_states is None:
-        raise _OffError(f"{kind} gives no hidden states")
-    if model.architecture is None:
-        raise _OffError(f"{kind} does not say what its hidden states depend on (architecture)")
-    if not depth:
-        raise _OffError("the strategy trains or adapts the first layer")
-    if model.frozen_dropout:
-        raise _OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
-    return FrozenLayers(adapted.model, depth, device, precision)
 
 
 def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
@@ -133,7 +111,7 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         Whether the first token's features suffice.
 
     Raises:
-        _OffError: the model computes something else from the features, or it is not worth it.
+        OffError: the model computes something else from the features, or it is not worth it.
     """
     depth = layers.depth
     split = some_texts(data.splits["train"])
@@ -155,18 +133,18 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         hidden = unmixed(batch)
         apart = apart_with(first_only=False)
     except Exception as error:  # whatever a model does that never expected this
-        raise _OffError(f"the model cannot go on from layer {depth} ({error})") from None
+        raise OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
-        raise _OffError(f"layers beside the first {depth} are trained and part of their output")
+        raise OffError(f"layers beside the first {depth} are trained and part of their output")
     if not apart <= most:  # which broken numbers are not either
-        raise _OffError(
+        raise OffError(
             f"the model does not go on from layer {depth} alone: logits or gradients differ by "
             f"{apart:.0e}, rounding allows {most:.0e}"
         )
     blocks = adaptable(adapted.model).blocks
     first_only = depth == len(blocks) and apart_with(first_only=True) <= most
     if epochs == 1 and not first_only:
-        raise _OffError("one epoch reads each text once")
+        raise OffError("one epoch reads each text once")
     return first_only
 
 
@@ -181,7 +159,7 @@ def _attach(
     """Find or compute the features of both splits; return their bytes, and whether all were found.
 
     Raises:
-        _OffError: there is no room for them.
+        OffError: there is no room for them.
     """
     texts = some_texts(data.splits["train"])
     batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
@@ -195,9 +173,7 @@ def _attach(
     sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
     total = sum(sizes.values())
     if total > max_gib * _GIB:
-        raise _OffError(
-            f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}"
-        )
+        raise OffError(f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
     weights = layers.weights_hash(batch)
     paths = {
         name: cache / f"prefix-{layers.key(weights, split, first_only)}.safetensors"
@@ -208,7 +184,7 @@ def _attach(
     found = True
     lacking = make_room(cache, wanted, int(max_gib * _GIB))
     if lacking:
-        raise _OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
+        raise OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
     for name, split in splits.items():
         fill = partial(
             layers.fill,
@@ -222,7 +198,7 @@ def _attach(
             values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
         except FullDiskError as error:
             data.detach()
-            raise _OffError(str(error)) from None
+            raise OffError(str(error)) from None
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
         found = found and kept
     return total, found

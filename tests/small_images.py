@@ -1,7 +1,11 @@
 """Small random image classifiers of every family that has a file in conf/model."""
 
+import copy
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,8 +24,12 @@ from transformers import (
     ViTImageProcessor,
 )
 
+from adapterlab.data.images import ImageBatches
+from adapterlab.data.pixels import Pixels
+from adapterlab.data.splits import ImageSplit
 from adapterlab.models.hub import quiet
-from adapterlab.models.hub_images import class_of
+from adapterlab.models.hub_images import class_of, hf_image
+from adapterlab.models.vision import VisionClassifier
 
 SIDE, CLASSES = 16, 3
 
@@ -69,3 +77,46 @@ def saved(family: str, folder: Path, *, processor: bool = True) -> Path:
                 size={"height": SIDE, "width": SIDE}, image_mean=[0.4] * 3, image_std=[0.2] * 3
             ).save_pretrained(folder)
     return folder
+
+
+@cache
+def _saved_once(family: str) -> VisionClassifier:
+    with tempfile.TemporaryDirectory() as folder:
+        saved(family, Path(folder))
+        return hf_image((3, SIDE, SIDE), CLASSES, name_or_path=folder)
+
+
+def classifier(
+    family: str, *, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> VisionClassifier:
+    """Return a small model whose numbers are all shifted, so that biases and norms matter."""
+    model = copy.deepcopy(_saved_once(family))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor += 0.1 * torch.rand(tensor.shape, generator=generator)
+    return model.to(dtype)
+
+
+def data(*, dtype: torch.dtype = torch.float64, **options: Any) -> ImageBatches:
+    """Return batches of a few random images of another size than the models'."""
+    generator = torch.Generator().manual_seed(3)
+
+    def split(size: int) -> ImageSplit:
+        images = torch.randint(0, 256, (size, 3, 8, 8), dtype=torch.uint8, generator=generator)
+        return ImageSplit(images, torch.arange(size) % CLASSES)
+
+    return ImageBatches(
+        train=split(20),
+        validation=split(7),
+        test=split(5),
+        classes=[str(c) for c in range(CLASSES)],
+        mean=[0.5],
+        std=[0.5],
+        pixels=Pixels(size=(SIDE, SIDE)),
+        batch_size=8,
+        order_seed=0,
+        dtype=dtype,
+        **options,
+    )

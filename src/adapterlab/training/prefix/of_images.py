@@ -1,0 +1,176 @@
+"""The frozen prefix of images: what frozen layers make of an image, computed once.
+
+For `head` that is what the classifier takes, a vector or so an image. It is exact where images are
+not augmented and nothing in the frozen layers is random, which is tried out on a few images, logits
+and gradients, before anything is kept.
+"""
+
+import hashlib
+import json
+import math
+import time
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.cache import filled
+from adapterlab.base.full_disk import FullDiskError
+from adapterlab.data.batches import SplitName, on_device
+from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
+from adapterlab.data.pixels import EVALUATED_ROWS
+from adapterlab.data.splits import ImageSplit
+from adapterlab.models.protocol import adaptable
+from adapterlab.training.few_texts import difference, outcome, tolerance
+from adapterlab.training.prefix.files import make_room
+from adapterlab.training.prefix.frozen_layers import FrozenLayers, with_progress
+from adapterlab.training.prefix.frozen_prefix import Prefix
+from adapterlab.training.prefix.trial import OffError, frozen_layers
+
+_FORMAT = 1  # raise it whenever features change, so that older files are left alone
+_GIB = 2**30
+_SPLITS: tuple[SplitName, ...] = ("train", "validation")
+_TRIED = 4  # images
+
+
+def use_image_prefix(
+    adapted: AdaptedModel,
+    data: ImageBatches,
+    *,
+    cache: Path,
+    max_gib: float,
+    epochs: int,
+    device: torch.device,
+    precision: str,
+) -> Prefix:
+    """Let training and validation batches carry what the frozen layers make of their images.
+
+    Args:
+        adapted: moved to `device`, and otherwise left as it is.
+        data: gets the features; where the prefix is off, it has none afterwards.
+        cache: the cache folder; the least recently used features in it give way to new ones.
+        max_gib: what all features in the cache may take together.
+        epochs: of the training.
+        device: where to compute.
+        precision: the Trainer's.
+    """
+    start = time.perf_counter()
+    data.detach()
+    training = adapted.training
+    try:
+        layers = frozen_layers(adapted, device, precision)
+        at_head = layers.depth > len(adaptable(adapted.model).blocks)
+        _try_out(adapted.to(device), layers, data, worth_it=epochs > 1 or at_head)
+        size, found = _attach(adapted.eval(), layers, data, cache, max_gib)
+    except OffError as off:
+        return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
+    finally:
+        adapted.train(training)
+    what = "all before the head" if at_head else f"{layers.depth} layers"
+    seconds = time.perf_counter() - start
+    return Prefix(layers.depth, "", seconds, size / _GIB, False, found, what)
+
+
+def _try_out(
+    adapted: AdaptedModel, layers: FrozenLayers, data: ImageBatches, *, worth_it: bool
+) -> None:
+    """Compare the logits and gradients of a few images with those from features of them.
+
+    Raises:
+        OffError: the model computes something else from the features, or they are random; or it is
+            not worth it.
+    """
+    if data.augments:
+        raise OffError("images are augmented, and so are others in every epoch")
+    if not worth_it:
+        raise OffError("one epoch reads each image once")
+    batch = _prepared(data, data.splits["train"], slice(_TRIED), layers.device)
+    plain = outcome(adapted.eval(), [batch], layers.device)
+    most = tolerance(plain[0])
+    try:
+        hidden = layers.unmixed(batch)
+        given = Batch({"hidden_states": hidden.detach(), "depth": layers.depth}, batch.labels)
+        apart = difference(plain, outcome(adapted, [given], layers.device))
+        with torch.no_grad():
+            adapted.train()  # where what is frozen, and that alone, is as it is in evaluation
+            moving = difference([hidden], [layers.unmixed(batch)])
+    except Exception as error:  # whatever a model does that never expected this
+        raise OffError(f"the model cannot go on from layer {layers.depth} ({error})") from None
+    if hidden.requires_grad:
+        raise OffError(f"layers beside the first {layers.depth} are trained and part of them")
+    if not moving <= most:
+        raise OffError("what the frozen layers give while training is random")
+    if not apart <= most:  # which broken numbers are not either
+        raise OffError(
+            f"the model does not go on from layer {layers.depth} alone: logits or gradients "
+            f"differ by {apart:.0e}, rounding allows {most:.0e}"
+        )
+
+
+def _attach(
+    adapted: AdaptedModel, layers: FrozenLayers, data: ImageBatches, cache: Path, max_gib: float
+) -> tuple[int, bool]:
+    """Find or compute the features of both splits; return their bytes, and whether all were found.
+
+    Raises:
+        OffError: there is no room for them.
+    """
+    splits = {name: data.splits[name] for name in _SPLITS}
+    batch = _prepared(data, splits["train"], slice(_TRIED), layers.device)
+    with torch.inference_mode():
+        sample = layers(batch)
+    shapes = {name: (len(split), *sample.shape[1:]) for name, split in splits.items()}
+    sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
+    total = sum(sizes.values())
+    if total > max_gib * _GIB:
+        raise OffError(f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
+    weights = layers.weights_hash(batch)
+    paths = {
+        name: cache / f"prefix-{_key(layers, weights, split, data)}.safetensors"
+        for name, split in splits.items()
+    }
+    cache.mkdir(parents=True, exist_ok=True)
+    lacking = make_room(cache, {paths[n]: sizes[n] for n in splits}, int(max_gib * _GIB))
+    if lacking:
+        raise OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
+    found = True
+    for name, split in splits.items():
+        fill = partial(_fill, split=split, layers=layers, data=data, title=f"features of {name}")
+        try:
+            values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
+        except FullDiskError as error:
+            data.detach()
+            raise OffError(str(error)) from None
+        data.attach(name, ImageFeatures(values, layers.depth))
+        found = found and kept
+    return total, found
+
+
+@torch.inference_mode()
+def _fill(
+    values: Tensor, split: ImageSplit, layers: FrozenLayers, data: ImageBatches, title: str
+) -> None:
+    starts = range(0, len(split), EVALUATED_ROWS)
+    for start in with_progress(starts, title):
+        rows = slice(start, start + EVALUATED_ROWS)
+        values[rows] = layers(_prepared(data, split, rows, layers.device)).cpu()
+
+
+def _prepared(data: ImageBatches, split: ImageSplit, rows: slice, device: torch.device) -> Batch:
+    cut = RawBatch(split.images[rows], split.labels[rows], None)
+    return data.prepared(on_device(cut, device))
+
+
+def _key(layers: FrozenLayers, weights: str, split: ImageSplit, data: ImageBatches) -> str:
+    """Return a digest of all that the features of a split depend on."""
+    images = hashlib.sha256(split.images.contiguous().numpy().data).hexdigest()
+    parts = [
+        *("images", _FORMAT, weights, adaptable(layers.model).architecture, layers.depth),
+        *(images, list(split.images.shape), data.pixels, data.normalize.mean, data.normalize.std),
+        *(layers.precision, layers.device.type, str(data.dtype)),
+        *(torch.__version__, version("transformers")),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,33 @@
+"""What prefixes of texts and of images share: what of a model is frozen from its beginning."""
+
+import torch
+
+from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.models.protocol import adaptable
+from adapterlab.training.prefix.frozen_layers import FrozenLayers
+
+
+class OffError(Exception):
+    """There is no prefix; the text says why."""
+
+
+def frozen_layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
+    """Return the frozen layers of a model, as far as its parts tell.
+
+    Raises:
+        OffError: it has none, or they are random.
+    """
+    if adapted.by_length:
+        raise OffError("texts of each length are computed apart")
+    depth = frozen_depth(adapted)
+    model, kind = adaptable(adapted.model), type(adapted.model).__name__
+    if model.hidden_states is None:
+        raise OffError(f"{kind} gives no hidden states")
+    if model.architecture is None:
+        raise OffError(f"{kind} does not say what its hidden states depend on (architecture)")
+    if not depth:
+        raise OffError("the strategy trains or adapts the first layer")
+    if model.frozen_dropout:
+        raise OffError("model.frozen_dropout=true: the frozen layers' outputs are random")
+    return FrozenLayers(adapted.model, depth, device, precision)

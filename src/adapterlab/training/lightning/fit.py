@@ -21,6 +21,7 @@ from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import pl
+from adapterlab.training.lightning.recomputing import recomputing
 from adapterlab.training.losses import training_loss
 from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
 from adapterlab.training.throughput import Throughput
@@ -84,7 +85,8 @@ def fit(
     start = time.perf_counter()
     if last is None:
         set_first_values(config, model, data, device)
-    with interrupts(), restoring(last, lambda: progress.began):
+    again = recomputing(model, on=config.hardware.recompute)
+    with interrupts(), again, restoring(last, lambda: progress.began):
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
     seconds = time.perf_counter() - start
     best_path = best_checkpoint(folder)

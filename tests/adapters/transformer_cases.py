@@ -119,7 +119,7 @@ ROWS: dict[str, Row] = {name: row for name, row in ROWS_OF_ALL.items() if row.an
 }
 
 
-FEW = ("full", "head", "last_layers-1", "bitfit", "lora-short-names", "dora-short-names")
+FEW = ("full", "bitfit", "lora-short-names", "dora-short-names")
 """Rows that every further architecture is tested on: what the others add hangs on none."""
 
 WITHOUT_BIASES = ("modernbert", "llama", "qwen3")

@@ -25,6 +25,7 @@ from transformers import (
     BertForSequenceClassification,
     DistilBertConfig,
     ElectraConfig,
+    FNetConfig,
     PretrainedConfig,
     RobertaConfig,
 )
@@ -127,8 +128,14 @@ class TestParts:
         assert len(model.target_aliases["attention"]) == 8
 
     def test_of_blocks_laid_out_in_another_way(self) -> None:
+        config = FNetConfig(
+            vocab_size=40, hidden_size=16, num_hidden_layers=2, intermediate_size=32
+        )
+        assert on_meta(config).target_aliases == {}
+
+    def test_of_layers_that_share_their_weights(self) -> None:
         model = on_meta(AlbertConfig(**SMALL, embedding_size=16, intermediate_size=32))
-        assert model.target_aliases == {}
+        assert model.block_passes == 2
         assert model.blocks == ("model.albert.encoder.albert_layer_groups.0",)  # one, shared
 
     def test_two_lists_of_layers_are_refused(self) -> None:

@@ -79,6 +79,8 @@ def test_layers_of_different_depth_are_different_parameters(image: Compose) -> N
     [
         (["pack=never"], "pack=never"),
         (["hardware.compile=true"], "hardware.compile=true compiles one model"),
+        (["hardware.recompute=true"], "hardware.recompute=true computes the blocks"),
+        (["accumulate=2"], "accumulate=2: a pack takes a step with every batch"),
         (["adapter=full", "model.widths=[8000]"], "weights of the model itself are trained"),
     ],
 )

@@ -34,6 +34,17 @@ class SeededDropout(nn.Module):
         keep.bernoulli_(1.0 - self.p, generator=self._generator)
         return x * keep / (1.0 - self.p)
 
+    def place(self) -> Tensor | None:
+        """Return where the stream is, for `go_to`; None at its start."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def go_to(self, place: Tensor | None) -> None:
+        """Draw on from a place of the stream."""
+        if place is None or self._generator is None:
+            self._generator = None
+        else:
+            self._generator.set_state(place)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the generator out, which cannot be copied: a copy starts from the seed."""
         return {**self.__dict__, "_generator": None}

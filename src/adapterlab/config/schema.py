@@ -215,6 +215,8 @@ class Hardware:
         compile: run the model through torch.compile; pays off on long trainings only.
         frozen_prefix: compute the outputs of frozen first layers once where that is exact
             (`auto`), or in every step (`never`).
+        recompute: activation checkpointing: compute each block again for its gradients, which takes
+            less memory and more time, and gives the same.
         prefix_gib: the most disk that these outputs may take, of all runs together.
     """
 
@@ -226,6 +228,7 @@ class Hardware:
     compile: bool
     frozen_prefix: Literal["auto", "never"]
     prefix_gib: Positive
+    recompute: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -315,6 +318,7 @@ class Config:
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
+    accumulate: Count = 1
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

@@ -94,6 +94,7 @@ def base_run(config: Config) -> Config | None:
         epochs=base.epochs,
         batch_size=base.batch_size,
         label_smoothing=0.0,
+        accumulate=1,
         loss=Loss(),
         sampling="natural",
         select_on="accuracy",

@@ -55,7 +55,11 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
 }
 """Columns that were named by default, and are now looked for under that name first."""
 
-CAME_LATER = {"loss": {"class_weights": None, "focal_gamma": 0.0}, "sampling": "natural"}
+CAME_LATER: dict[str, Any] = {
+    "loss": {"class_weights": None, "focal_gamma": 0.0},
+    "sampling": "natural",
+    "accumulate": 1,
+}
 """Options of a run that came later, and the value without which older runs keep their hash."""
 
 OF_THE_WHOLE = ("name", "label", "head")

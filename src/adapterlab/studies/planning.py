@@ -100,6 +100,10 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "pack=never"
     if config.hardware.compile:
         return "hardware.compile=true compiles one model"
+    if config.hardware.recompute:
+        return "hardware.recompute=true computes the blocks of one model again"
+    if config.accumulate > 1:
+        return f"accumulate={config.accumulate}: a pack takes a step with every batch"
     if resolve_precision(config.hardware.precision, accelerator) == "16-mixed":
         return "precision=16-mixed scales one loss for all lanes"
     if memory.unknown:

@@ -37,6 +37,7 @@ class Classifier(pl.LightningModule):
         num_classes: classes of the task.
         optimizer: its options.
         loss: what is made small, in training only.
+        accumulate: batches whose gradients a step takes the mean of.
         seed: of everything drawn while training.
         select_on: the metric on validation that the best epoch is the best in.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
@@ -57,6 +58,7 @@ class Classifier(pl.LightningModule):
         optimizer: Optimizer,
         *,
         loss: TrainingLoss | None = None,
+        accumulate: int = 1,
         seed: int = 0,
         select_on: str = "accuracy",
         report: Report | None = None,
@@ -67,6 +69,7 @@ class Classifier(pl.LightningModule):
         self.model = model
         self.options = optimizer
         self.loss = loss or TrainingLoss()
+        self.accumulate = accumulate
         self.seed = seed
         self.report = report
         self._adds = model.strategy.uses("extra_loss")
@@ -115,6 +118,11 @@ class Classifier(pl.LightningModule):
             with torch.autocast(logits.device.type, enabled=False):
                 extra = self.model.strategy.extra_loss(self._moment())
             loss = loss if extra is None else loss + extra
+        if self.accumulate > 1:
+            # Lightning divides by all of them, also in the last step of an epoch.
+            first = batch_index - batch_index % self.accumulate
+            left = int(self.trainer.num_training_batches) - first
+            loss = loss * (self.accumulate / min(self.accumulate, left))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

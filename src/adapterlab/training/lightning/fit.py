@@ -21,6 +21,7 @@ from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import pl
+from adapterlab.training.lightning.recomputing import recomputing
 from adapterlab.training.losses import training_loss
 from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
 from adapterlab.training.throughput import Throughput
@@ -65,6 +66,7 @@ def fit(
         num_classes,
         config.optimizer,
         loss=training_loss(config, data.splits["train"].labels, data.classes),
+        accumulate=config.accumulate,
         seed=stream(config.init_seed, "training"),
         select_on=config.select_on,
         report=report_all,
@@ -75,6 +77,7 @@ def fit(
         device,
         max_epochs=config.epochs,
         gradient_clip_val=config.optimizer.clip_norm,
+        accumulate_grad_batches=config.accumulate,
         callbacks=[progress, Clock(throughput), Keeping(folder, config.early_stopping)],
         default_root_dir=folder,
     )
@@ -82,7 +85,8 @@ def fit(
     start = time.perf_counter()
     if last is None:
         set_first_values(config, model, data, device)
-    with interrupts(), restoring(last, lambda: progress.began):
+    again = recomputing(model, on=config.hardware.recompute)
+    with interrupts(), again, restoring(last, lambda: progress.began):
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
     seconds = time.perf_counter() - start
     best_path = best_checkpoint(folder)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT and timm, which import torchvision
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA, merge
 from adapterlab.adapters.formats.peft import load_peft, save_peft
 from adapterlab.adapters.lora import LoRAConv

@@ -84,7 +84,7 @@ def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
 def tiny(root: Path, *overrides: str) -> Config:
     """Compose a run of a fraction of a second; a later override wins over `TINY`."""
     chosen = {override.partition("=")[0] for override in overrides}
-    if {"base=scratch", "base=checkpoint"} & set(overrides):
+    if {"base=scratch", "base=checkpoint", "base=pretrained"} & set(overrides):
         chosen.add("base.epochs")
     kept = [override for override in TINY if override.partition("=")[0] not in chosen]
     return compose(root, *kept, *overrides)
@@ -139,10 +139,11 @@ def mlflow_process(root: Path, *arguments: str, cwd: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", *arguments, "--workers", "1"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where uvicorn is
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         cwd=cwd,
-        env=environment(root, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        env=environment(root, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", PATH=path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -160,9 +161,9 @@ def mlflow_process(root: Path, *arguments: str, cwd: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def _answers(uri: str) -> bool:
+def _answers(uri: str, path: str = "health") -> bool:
     try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=2) as response:
+        with urllib.request.urlopen(f"{uri}/{path}", timeout=2) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

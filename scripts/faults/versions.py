@@ -32,7 +32,7 @@ from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.drawing import pictures
-from adapterlab.models.hub import quiet
+from adapterlab.models.loading import quiet
 from adapterlab.runs import single
 from adapterlab.training.lightning.fit import fit
 from faults.trying import TINY, Setting, Trial

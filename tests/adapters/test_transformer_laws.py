@@ -8,12 +8,13 @@ import pytest
 import torch
 from adapter_cases import assert_same, perturb, snapshot
 from torch import nn
-from transformer_cases import ARCHITECTURES, CLASSES, ROWS, Case, encoder, tokens, train
+from transformer_cases import ARCHITECTURES, CASES, CLASSES, MORE, Case, encoder, tokens, train
 
 from adapterlab.adapters import (
     AdaptedModel,
     AdapterLayer,
     DoRA,
+    LastLayers,
     LoRA,
     LoRALinear,
     load_adapter,
@@ -24,10 +25,11 @@ from adapterlab.adapters import (
 from adapterlab.base.errors import ConfigError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+KEY_BIASES = ("key.bias", "k_lin.bias", "key_proj.bias", "attn.k.bias", "k_proj.bias")
 
 
 @pytest.fixture(
-    params=list(itertools.starmap(Case, itertools.product(ARCHITECTURES, ROWS))),
+    params=list(itertools.starmap(Case, CASES)),
     ids=lambda case: f"{case.architecture}-{case.strategy_name}",
 )
 def case(request: pytest.FixtureRequest) -> Case:
@@ -85,7 +87,7 @@ class TestLaws:
         for name, parameter in adapted.trainable().items():
             assert parameter.grad is not None, name
             # A key's bias adds the same to all scores of a query, and softmax takes it out.
-            if not name.endswith(("key.bias", "k_lin.bias")):
+            if not name.endswith(KEY_BIASES):
                 assert parameter.grad.abs().max() > 1e-12, name
                 assert not torch.equal(parameter, before[name]), name
 
@@ -199,3 +201,28 @@ class TestPeftParity:
             their_gradient = parameters[self.counterpart(name)].grad
             assert parameter.grad.abs().max() > 1e-9, name
             torch.testing.assert_close(parameter.grad, their_gradient, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("architecture", MORE)
+def test_short_names_reach_the_same_in_every_architecture(architecture: str) -> None:
+    model = encoder(architecture)
+    aliases = model.target_aliases
+    blocks = len(model.blocks)
+    assert blocks == (1 if architecture == "albert" else 2)
+    assert model.block_passes == (2 if architecture == "albert" else 1)
+    parts = {"qkv"} if "qkv" in aliases else {"query", "key", "value"}
+    assert set(aliases) == parts | {"out", "ffn", "attention"}
+    assert set(aliases["attention"]) == {n for part in (*parts, "out") for n in aliases[part]}
+    gated = architecture in ("llama", "qwen2", "qwen3")
+    assert len(aliases["ffn"]) == blocks * (3 if gated else 2)
+    strategy = LoRA(rank=2, targets=["ffn", "attention"])
+    assert strategy.in_one_way(model)["targets"] != sorted({*aliases["ffn"], *aliases["attention"]})
+    planned = plan(strategy.apply(model))
+    adapted = [layer for layer in planned.layers if layer.adapter]
+    assert len(adapted) == len(aliases["ffn"]) + len(aliases["attention"])
+
+
+def test_shared_layers_are_said() -> None:
+    for strategy in (LastLayers(n=2), LoRA(layers="last 2")):
+        with pytest.raises(ConfigError, match="1 layer whose weights are shared by 2"):
+            strategy.apply(encoder("albert"))

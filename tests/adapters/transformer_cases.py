@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
 from rows import Row, combined, low_rank
+from text_architectures import MORE
 from torch import Tensor
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
@@ -118,6 +119,31 @@ ROWS: dict[str, Row] = {name: row for name, row in ROWS_OF_ALL.items() if row.an
 }
 
 
+FEW = ("full", "head", "last_layers-1", "bitfit", "lora-short-names", "dora-short-names")
+"""Rows that every further architecture is tested on: what the others add hangs on none."""
+
+WITHOUT_BIASES = ("modernbert", "llama", "qwen3")
+
+ROWS |= {
+    "lora-short-names": low_rank(
+        LoRA(rank=2, alpha=3, targets=["attention", "ffn"]), targets=("attention", "ffn")
+    ),
+    "dora-short-names": low_rank(
+        DoRA(rank=2, alpha=3, targets=["attention", "ffn"]), targets=("attention", "ffn")
+    ),
+}
+
+CASES = [
+    *((architecture, row) for architecture in ARCHITECTURES for row in ROWS),
+    *(
+        (architecture, row)
+        for architecture in MORE
+        for row in FEW
+        if row != "bitfit" or architecture not in WITHOUT_BIASES
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Case:
     """One strategy of the table on one of the architectures."""
@@ -150,7 +176,7 @@ def encoder(
     frozen_dropout: bool = False,
 ) -> TransformerClassifier:
     """Build an encoder and shift all its weights, so that biases and norms are not trivial."""
-    config = ARCHITECTURES[architecture](dropout)
+    config = (ARCHITECTURES | MORE)[architecture](dropout)
     config.num_labels = CLASSES
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -206,4 +206,4 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_an_override_that_cannot_be_read_is_one_line(run_cli: Callable[..., Outcome]) -> None:
-    assert "study=a~b is not of the form option=value" in run_cli("study=a~b").error
+    assert "hardware.x=a~b is not of the form option=value" in run_cli("hardware.x=a~b").error

@@ -105,7 +105,7 @@ MISTAKES = {
     "limit of a split below 1": ("limit={test:0}", "limit.test=0", "greater than or equal to 1"),
     "limit of nothing": ("limit={}", "limit={}", "at least 1 item"),
     "limit below 1": ("limit=0", "limit=0", "greater than or equal to 1"),
-    "text for a limit": ("limit=few", "limit='few'", "integer"),
+    "text for a limit": ("limit=few", "limit='few'", "a number of examples"),
     "misspelt option of a part": (
         "adapter=combined adapter.parts.lora.rnak=4",
         "adapter.parts.lora.rnak is not an option",
@@ -178,7 +178,11 @@ MISTAKES = {
     "no threads": ("hardware.threads=0", "hardware.threads=0", "1"),
     "width of 0": ("model.widths=[0]", "model.widths=[0]", "1 or more"),
     "unknown activation": ("model.activation=swish", "'swish'", "'gelu'"),
-    "shape of two": ("dataset.shape=[1,8]", "dataset.shape=[1, 8]", "at least 3 items"),
+    "shape of two": (
+        "dataset.shape=[1,8]",
+        "dataset.shape=[1, 8]",
+        "should be [channels, height",
+    ),
     "standard deviation of 0": ("dataset.std=[0]", "dataset.std.0=0", "greater than 0"),
     "study that is a path": ("study=../mine", "study='../mine'", "letters, digits"),
     "data set named by a path": ("dataset.name=a/b", "dataset.name='a/b'", "letters, digits"),

@@ -30,7 +30,7 @@ def test_utf8_is_nothing_to_speak_of(path: Path) -> None:
 def test_wide_characters_are_told_with_and_without_a_mark(path: Path, name: str) -> None:
     found, note = of(path, WESTERN.encode(name))
     assert path.read_text(found) == WESTERN
-    assert note == f"is read as {found.upper()}"
+    assert note == f"read as {found.upper()}"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_west_is_found_and_said_with_its_words(path: Path, name: str, text: 
     found, note = of(path, text.encode(name))
     assert path.read_text(found) == text
     assert note is not None
-    assert note.startswith(f"is read as {found} ('")
+    assert note.startswith(f"read as {found} ('")
     assert "dataset.loader.encoding" in note
 
 

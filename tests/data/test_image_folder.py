@@ -66,7 +66,10 @@ def test_what_systems_leave_in_folders_is_passed_over(context: LoadContext, fold
     for name in ("train/cat/Thumbs.db", "train/desktop.ini", "__MACOSX/train/._0.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
-    assert len(image_folder(context, folder).train) == 6
+    splits = image_folder(context, folder)
+    assert len(splits.train) == 6
+    (note,) = splits.notes
+    assert note.startswith("passed over, being files of systems: __MACOSX, train/cat/Thumbs.db, tr")
 
 
 def test_what_is_lost_of_an_image_is_said_also_from_the_cache(

@@ -50,7 +50,7 @@ class TestMarks:
         write(mail, table(mark))
         splits = load()
         assert splits.train.texts == tuple(text for text, _ in ROWS)
-        assert f"train.csv has its columns between {name}" in splits.notes
+        assert splits.notes == (f"train.csv, test.csv: columns are between {name}",)
 
     def test_the_header_counts_more_than_the_texts(self, mail: Path, load: Any) -> None:
         rows = [(f"one, two, {i}", label) for i, (_, label) in enumerate(ROWS)]
@@ -75,13 +75,35 @@ class TestMarks:
         write(mail, table("\t", rows=rows), ".tsv")
         splits = load()
         assert splits.train.texts == ('"so', "on", 'and" so', "on")
-        assert "train.tsv has quotes that do not come in pairs: they are" in splits.notes[0]
+        assert splits.notes[0].startswith("train.tsv, test.tsv: quotes do not come in pairs: they")
 
     def test_a_mark_may_be_named(self, mail: Path, load: Any) -> None:
         write(mail, table("~"))
         assert len(load(delimiter="~").train) == 20
         with pytest.raises(DataError, match=r"it has: text~label; set dataset"):
             load()
+
+    def test_the_first_line_may_name_the_mark(self, mail: Path, load: Any) -> None:
+        write(mail, "sep=;\n" + table(";"))
+        splits = load()
+        assert splits.train.texts[0] == "text 0"
+        assert splits.place("train", 0, brief=True) == "train.csv line 3"
+
+    def test_two_marks_that_would_do_are_asked_for(self, mail: Path, load: Any) -> None:
+        rows = [(f"one, two {i}", label) for i, (_, label) in enumerate(ROWS)]
+        write(mail, table(";", header="text, as written;label", rows=rows))
+        with pytest.raises(
+            DataError, match=r"columns between commas or semicolons; set dataset.lo"
+        ):
+            load()
+        assert load(delimiter=";", text_column="text, as written").train.texts[1] == "one, two 1"
+
+    def test_what_is_no_mark_and_no_table(self, mail: Path, load: Any) -> None:
+        with pytest.raises(ConfigError, match=r"dataset.loader.delimiter=';;' should be one char"):
+            load(delimiter=";;")
+        (mail / "mail.xlsx").touch()
+        with pytest.raises(DataError, match=r"mail.xlsx is no table that can be read; allowed: .p"):
+            load(mail / "mail.xlsx")
 
 
 class TestColumns:
@@ -101,8 +123,9 @@ class TestColumns:
         splits = load()
         assert splits.train.texts[:2] == ("text 0", "text 1")
         assert splits.classes == ("neg", "pos")
-        guesses = [f"text from '{text}'", *([f"label from '{label}'"] if label else [])]
-        assert any(", ".join(guesses) in note for note in splits.notes)
+        guesses = [f"the text is in '{text}'", *([f"the label is in '{label}'"] if label else [])]
+        (note,) = splits.notes
+        assert note.startswith(f"train.csv, test.csv: {' and '.join(guesses)}, by the names of")
 
     def test_a_file_of_a_sms_collection(self, mail: Path, load: Any) -> None:
         """Columns v1 and v2, three without a name, in latin-1."""
@@ -156,6 +179,14 @@ class TestOneFile:
         assert list(splits.origins["test"].numbers) == rows
         assert splits.place("test", 0, brief=True) == f"all.csv line {rows[0] + 2}"
 
+    def test_a_share_too_small_for_each_class(self, mail: Path, load: Any) -> None:
+        (mail / "all.csv").write_text(table(rows=ROWS[:4]))
+        with pytest.raises(
+            DataError, match=r"4 rows of 2 classes, .*: set dataset.loader.test=0.5"
+        ):
+            load()
+        assert len(load(test=0.5).test) == 2
+
     def test_the_seed_decides(self, mail: Path, load: Any) -> None:
         (mail / "all.csv").write_text(table())
         assert load().test.texts == load().test.texts != load(test_seed=1).test.texts
@@ -179,8 +210,11 @@ class TestOneFile:
             parts = [{person[t] for t in part.texts} for part in (train, validation, splits.test)]
             assert all(parts)
             assert sum(map(len, parts)) == 10
-        with pytest.raises(DataError, match=r"20 rows of 10 groups cannot be cut at 0.05"):
+        few = r"20 rows of 10 groups cannot be cut at dataset.loader.test=0.05, .*20 groups; set"
+        with pytest.raises(DataError, match=few):
             load(group_column="person", test=0.05)
+        with pytest.raises(DataError, match=r"16 rows of 8 groups .* dataset.validation=0.1, wh"):
+            require_learnable(load(group_column="person"), 0.1)
 
     def test_a_column_names_the_splits(self, mail: Path, load: Any) -> None:
         names = ["train"] * 14 + ["dev", "dev"] + ["Test"] * 4
@@ -197,7 +231,7 @@ class TestOneFile:
     def test_a_lone_label_is_named_as_it_is_written(self, mail: Path, load: Any) -> None:
         rows = [(text, 1 + i % 2) for i, (text, _) in enumerate(ROWS)] + [("odd", 3)]
         (mail / "all.csv").write_text(table(rows=rows))
-        with pytest.raises(DataError, match=r"only one row with the label '3' \(row 20"):
+        with pytest.raises(DataError, match=r"only one row with the label '3' \(line 22\)"):
             load()
         write(mail, table(rows=rows))
         (mail / "all.csv").unlink()

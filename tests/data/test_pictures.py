@@ -12,6 +12,7 @@ from image_files import photo
 from PIL import Image
 
 from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.data.scrutiny import require_different
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.image_folder import image_folder
 from adapterlab.data.splits import ImageSplits, hold_out
@@ -115,6 +116,9 @@ class TestTransparency:
         plain = load()
         assert set(plain.train.images.flatten().tolist()) == {100}
         assert "6 images are transparent in part, of which only the colours are" in plain.notes[0]
+        numbers = {name: torch.zeros(len(split)) for name, split in plain.named().items()}
+        with pytest.raises(DataError, match=r"nothing can be learnt \(6 images are transparent"):
+            require_different(plain, numbers)
         for background in ("white", "#ffffff", [255, 255, 255]):
             splits = load(background=background)
             assert splits.train.images[:, 0, 0, 0].tolist() == [255] * 3 + [100] * 3
@@ -175,7 +179,7 @@ class TestLabelsInAFile:
             for image, label in zip(split.images, split.labels.tolist(), strict=True):
                 number = int(image[0, 0, 0]) // 10
                 assert splits.classes[label] == ("cat" if number % 3 else "dog")
-        assert any("label from 'breed'" in note for note in splits.notes)
+        assert any("labels.csv: the label is in 'breed', by the" in note for note in splits.notes)
 
     def test_splits_and_groups_of_the_file(self, pets: Path, load: Any) -> None:
         parts = ["train"] * 8 + ["test"] * 4

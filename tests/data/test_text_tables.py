@@ -108,16 +108,17 @@ class TestPlaces:
     def test_a_csv_row_is_named_by_its_first_line(self, tmp_path: Path) -> None:
         path = tmp_path / "train.csv"
         path.write_text('text,label\n"a\nb",1\n\nc,0\n')
-        assert read(path).places == ["line 2", "line 5"]
+        assert list(read(path).places) == ["line 2", "line 5"]
 
     def test_json_lines_count_empty_lines(self, tmp_path: Path) -> None:
         path = tmp_path / "train.jsonl"
         path.write_text('{"text":"a","label":1}\n\n{"text":"b","label":0}')
-        assert read(path).places == ["line 1", "line 3"]
+        assert list(read(path).places) == ["line 1", "line 3"]
+        assert list(read(path).places[1:]) == ["line 3"]
 
     def test_parquet_has_rows(self, tmp_path: Path) -> None:
         write_parquet(tmp_path / "train.parquet", ["a"], [1])
-        assert read(tmp_path / "train.parquet").places == ["row 0 (counted from 0)"]
+        assert read(tmp_path / "train.parquet").places[0] == "row 0 (counted from 0)"
 
 
 class TestLabelTypes:
@@ -214,6 +215,10 @@ class TestErrorsOfCsv:
         write_csv(tmp_path / "train.csv", ["x" * 200_000], ["1"])
         read(tmp_path / "train.csv")
         assert csv.field_size_limit() == before
+        (tmp_path / "train.csv").write_text("text,label\na,b,c\n")
+        with pytest.raises(DataError) as kept:  # which keeps what has raised it alive
+            read(tmp_path / "train.csv")
+        assert csv.field_size_limit() == before, kept
 
 
 class TestErrorsOfJsonLines:

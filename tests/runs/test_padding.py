@@ -1,6 +1,8 @@
-"""A text alone and the same text padded give the same logits, or it is mended, or refused."""
+"""What is tried of a text classifier before it is trained: padding, reach, what never learns."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,19 +13,25 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 
 from transformers import (
     AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
     FNetConfig,
     GPT2Config,
     PretrainedConfig,
+    SqueezeBertConfig,
     XLNetConfig,
 )
 
 from adapterlab.adapters import Full, Head, LoRA
+from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.packing import CannotPackError, signature
 from adapterlab.runs.assembly import assemble
+from adapterlab.runs.check import check
 from adapterlab.runs.export.merged import Request, export_saved
+from adapterlab.runs.identity import config_hash
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.training.few_texts import why_by_length
@@ -184,3 +192,67 @@ def test_a_decoder_with_another_padding_token_does_not() -> None:
     model.pad_with(0)
     assert why_by_length(Head().apply(model), texts, "gpt2") is None
     assert model.architecture["pad_token_id"] == 0
+
+
+def test_options_that_came_later_leave_hashes_as_they_were(tmp_path: Path) -> None:
+    config = compose(tmp_path, "model=distilbert", "dataset=imdb", "tracking=none")
+    later = ("revision", "pad_token", "pooling")
+
+    def without(node: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in node.items() if key not in later}
+
+    before = without({**config.model, "tokenizer": without(config.model["tokenizer"])})
+    assert before != config.model
+    assert config_hash(replace(config, model=before)) == config_hash(config)
+    for option in later[:2]:
+        changed = compose(
+            tmp_path, "model=distilbert", "dataset=imdb", "tracking=none", f"model.{option}=one"
+        )
+        assert changed.model["tokenizer"][option] == "one"
+        assert config_hash(changed) != config_hash(config)
+
+
+def test_all_linear_that_reaches_little_is_said(reviews: Path, tmp_path: Path) -> None:
+    squeezed = SqueezeBertConfig(
+        vocab_size=96,
+        hidden_size=16,
+        embedding_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+    )
+    folder = written(tmp_path / "squeezed", squeezed)
+    config = of(tmp_path, reviews, folder, "adapter=lora")
+    with pytest.warns(UserWarning, match=r"all-linear reaches 15\.4% .* are Conv1d; .*all-conv\]"):
+        assembly = assemble(config, train=run)
+    assert any("all-linear reaches 15.4%" in note for note in assembly.notes)
+    both = of(tmp_path, reviews, folder, "adapter=lora", "adapter.targets=[all-linear,all-conv]")
+    assert not any("reaches" in note for note in assemble(both, train=run).notes)
+
+
+def test_a_plan_refuses_an_adapter_that_never_learns(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spare(BertForSequenceClassification):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.bert.spare = torch.nn.Linear(16, 16)
+
+    small_bert = BertConfig(
+        vocab_size=96,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+    )
+    folder = written(tmp_path / "base", small_bert)
+    monkeypatch.setattr(
+        "adapterlab.models.loading.AutoModelForSequenceClassification.from_config",
+        lambda config, **options: Spare(config),
+    )
+    config = of(tmp_path, reviews, folder, "adapter=lora", "dataset.classes=[bad,good]")
+    with pytest.raises(ConfigError, match=r"adapter\.targets: model\.bert\.spare: no part of"):
+        check(config)
+    check(of(tmp_path, reviews, folder, "adapter=lora", "adapter.targets=query"))

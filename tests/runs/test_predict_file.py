@@ -249,7 +249,7 @@ BROKEN = {
     "text,n\nsunny,1\ngrey\n": "has 1 fields in line 3 but 2 in its header",
     "text\nsunny\n   \n": "has an empty text in line 3; fill or remove it",
     'text\nsunny\n"grey\n': "is broken in line 3: unexpected end of data",
-    "words\nsunny\n": "has no column text; it has: words",
+    "words,n\nsunny,1\n": "has no column text; it has: words, n; set column",
     "text,text\na,b\n": "has more than one column 'text'",
     "text,prediction\na,b\n": "has a column prediction already; prefix=...",
     "text\n": "has no rows",
@@ -269,6 +269,22 @@ def test_a_broken_file_is_one_line_and_leaves_no_output(
         return
     assert says in done.error
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_file_is_read_as_a_data_set_would_be(
+    texts: Trained, tmp_path: Path, run_cli: RunCli
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes("v1;v2\nham;größer, sunny\n".encode("utf-16"))
+    done = asked(texts, run_cli, f"input={source}", f"output={out}")
+    assert done.code == 0, done
+    (row,) = read(out)
+    assert [row["v1"], row["v2"]] == ["ham", "größer, sunny"]
+    assert "the text is in 'v2', by the names of the columns (column names another)" in done.out
+    assert "semicolons" in done.out
+    assert "UTF-16" in done.out
+    named = asked(texts, run_cli, f"input={source}", f"output={tmp_path}/b.csv", "column=v1")
+    assert "by the names" not in named.out
 
 
 def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(
@@ -291,7 +307,7 @@ def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(
     assert "study=... and arm=... go together" in refused("study=own")
     assert "should say which runs" in refused("run=null")
     assert "takes texts" in refused(f"input={images.test}")
-    assert "has no column image" in refused(trained=images)
+    assert "sunny is missing" in refused(trained=images)
     out.write_text("kept")
     assert "exists; name another file, or overwrite=true" in refused()
     assert out.read_text() == "kept"

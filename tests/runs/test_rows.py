@@ -1,14 +1,17 @@
 """Predictions and mistakes name the rows of the user's own files, whatever a run was limited to."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from adapterlab.runs.data import load_data
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.single import run
+from adapterlab.runs.state import finished_run
 from lab import tiny
 from reviews import SMALL, small, write_reviews
 
@@ -67,3 +70,10 @@ def test_rows_of_a_cut_are_those_of_the_one_file(tmp_path: Path) -> None:
     assert all(one["text"] == own[int(one["row"])]["text"] for one in wrong)
     assert any("train.csv has no test split: it is 20 of its 96 rows" in n for n in result.notes)
     assert result.name.startswith("reviews-train-")
+
+
+def test_a_run_from_before_data_were_named_by_their_paths_is_found(tmp_path: Path) -> None:
+    config = small(tmp_path, write_reviews(tmp_path / "reviews"), "adapter=head", "epochs=1")
+    before = run(replace(config, dataset=replace(config.dataset, name="text_files")))
+    assert before.name.startswith("text_files-")
+    assert finished_run(replace(config, resume=True), load_data(config)) is not None

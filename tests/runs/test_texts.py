@@ -19,7 +19,8 @@ from adapterlab.config.schema import Base, PretrainedBase, ScratchBase
 from adapterlab.runs import single
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.base_weights import base_run
-from adapterlab.runs.check import check, high_rate
+from adapterlab.runs.check import check
+from adapterlab.runs.doubts import high_rate
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import config_hash

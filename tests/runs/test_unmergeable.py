@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from adapterlab.adapters import AdapterLayer
-from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.runs import saved
 from adapterlab.runs.assembly import assemble, source_model
+from adapterlab.runs.check import check
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.export import merged
 from adapterlab.runs.folder import RunResult
@@ -92,3 +93,9 @@ def test_another_head_is_put_on_a_copy_of_what_was_adapted(tmp_path: Path) -> No
         assert isinstance(model.head, nn.Linear)
         assert not any(parameter.requires_grad for parameter in model.parameters())
         assert set(assembly.adapted.trainable()) > {"head.weight"}
+
+
+def test_it_is_refused_an_mlflow_model_before_it_is_trained(tmp_path: Path) -> None:
+    config = tiny(tmp_path, *OPTIONS, "mlflow_model=true")
+    with pytest.raises(ConfigError, match=r"mlflow_model=true: .* has no merged model"):
+        check(config)

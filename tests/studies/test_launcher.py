@@ -4,23 +4,30 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from adapterlab.app.callback import started, study_name
 from adapterlab.base.errors import RunLostError
+from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.multirun import STUDY_VARIABLE
 from adapterlab.runs.folder import RunFolder
+from adapterlab.studies import execution
+from adapterlab.studies.engine import Task
+from adapterlab.studies.local_engine import LocalEngine
 from adapterlab.tracking.mlflow_run import mark_lost, tracked
 from adapterlab.tracking.stores.uris import default_uri
-from lab import CHECKOUT, TINY, Outcome, environment, tiny
+from faults import warm
+from lab import TINY, Outcome, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -194,31 +201,27 @@ def test_a_study_without_a_name_is_found_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_kill_9_at_any_moment(processes: int, tmp_path: Path) -> None:
+def test_kill_9_at_any_moment(
+    processes: int, tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
     """What was finished stays, what was begun goes on, and no run has two children."""
     options = [o for o in OPTIONS if not o.startswith(("epochs", "limit"))]
     sweep = ["adapter=lora,dora", "adapter.rank=1,2", "seed=0,1", "study=killed", "epochs=40"]
-    sweep.append("limit=400")
     command = [
-        *(sys.executable, str(CHECKOUT / "src" / "train.py"), "-m", "hydra/launcher=packed"),
-        *(f"hydra.launcher.processes={processes}", *options, *sweep, "resume=true"),
+        *("-m", "hydra/launcher=packed", f"hydra.launcher.processes={processes}"),
+        *(*options, *sweep, "limit=400", "resume=true"),
     ]
     checkpoints = tmp_path / "mlruns" / "runs" / "killed"
     for wanted in ("*/checkpoints/lane.ckpt", "*/result.json"):
-        with (tmp_path / "out").open("w") as out:
-            process = subprocess.Popen(
-                command, env=environment(tmp_path), stdout=out, stderr=out, start_new_session=True
-            )
-            deadline = time.monotonic() + 120
-            while not any(checkpoints.glob(wanted)) and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    done = subprocess.run(
-        command, env=environment(tmp_path), capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
+        process = warm.start(tmp_path, *command, before=alone)
+        deadline = time.monotonic() + 120
+        while not any(checkpoints.glob(wanted)) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        assert process.ended().code == -signal.SIGKILL
+    done = run_cli(*command)
+    assert done.code == 0, done
     found = children(tmp_path, "killed")
     assert sorted(run.data.tags["kind"] for run in found) == ["run"] * 8 + ["study"]
     assert {run.info.status for run in found} == {"FINISHED"}
@@ -230,24 +233,47 @@ def test_kill_9_at_any_moment(processes: int, tmp_path: Path) -> None:
         assert sorted(int(epoch) for epoch in result["history"]) == list(range(1, 41))
 
 
+def alone() -> None:
+    """In a fork: be no part of the tests."""
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    torch.set_num_threads(1)
+
+
 @pytest.mark.slow
-def test_packs_run_side_by_side(tmp_path: Path) -> None:
-    """Long enough for a helper to join; every run is there once, on one thread."""
-    options = [o for o in OPTIONS if not o.startswith(("epochs", "hardware.threads", "limit"))]
-    done = subprocess.run(
-        [
-            *(sys.executable, str(CHECKOUT / "src" / "train.py"), "-m", "hydra/launcher=packed"),
-            *("hydra.launcher.processes=2", *options, "adapter=lora,dora,head"),
-            *("seed=0,1,2", "epochs=60", "study=side"),
-        ],
-        env=environment(tmp_path), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    runs = [run for run in children(tmp_path, "side") if run.data.tags["kind"] == "run"]
+def test_packs_run_side_by_side(
+    lab_root: Path, run_cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run is there once, on one thread, whichever process it was in."""
+    options = [o for o in OPTIONS if not o.startswith("hardware.threads")]
+    here, submit = execution.outcomes_of, LocalEngine.submit
+    elsewhere: list[Future[Any]] = []
+
+    def submitted(engine: LocalEngine, task: Task) -> "Future[Any]":
+        elsewhere.append(submit(engine, task))
+        return elsewhere[-1]
+
+    def when_another_has_begun(*arguments: Any) -> list[Any]:
+        deadline = time.monotonic() + 120
+        while not any(future.running() for future in elsewhere):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return here(*arguments)
+
+    monkeypatch.setattr(LocalEngine, "submit", submitted)
+    monkeypatch.setattr(execution, "outcomes_of", when_another_has_begun)
+    outcome = run_cli(
+        *("-m", "hydra/launcher=packed", "hydra.launcher.processes=2", *options),
+        *("adapter=lora,dora,head", "seed=0,1,2", "study=side"),
+        root=lab_root,
+    )
+    assert outcome.code == 0, outcome
+    runs = [run for run in children(lab_root, "side") if run.data.tags["kind"] == "run"]
     assert len(runs) == 9
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["hardware.threads"] for run in runs} == {"1"}
-    assert "Traceback" not in done.stderr
+    by_process = Counter(run.data.tags[PROCESS_TAG] for run in runs)
+    assert sorted(by_process.values()) == [3, 6]
+    assert "Traceback" not in outcome.err
 
 
 def test_runs_of_a_process_that_died_are_marked(lab_root: Path) -> None:

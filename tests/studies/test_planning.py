@@ -54,7 +54,9 @@ def test_lanes_may_differ_in(option: str, image: Compose) -> None:
     "option",
     [
         "adapter=dora", "adapter.head=freeze", "adapter.head=adapt", "epochs=3", "batch_size=8",
-        "optimizer=sgd", "label_smoothing=0.1", "limit=64", "dataset.std=[0.3]", "base.seed=1",
+        "optimizer=sgd", "label_smoothing=0.1", "loss.focal_gamma=2",
+        "loss.class_weights=balanced", "sampling=balanced",
+        "limit=64", "dataset.std=[0.3]", "base.seed=1",
         "model.dropout=0.1", "study=other", "hardware.precision=64-true", "dataset=digits",
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from torch import nn
 
 from adapterlab.adapters.strategy import Strategy
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.protocol import adaptable
+from adapterlab.models.protocol import adaptable, counted_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class LastLayers(Strategy):
         blocks = adaptable(model).blocks
         if self.n > len(blocks):
             raise ConfigError(
-                f"adapter.n={self.n} is more than the {len(blocks)} layers before the head; "
+                f"adapter.n={self.n} is more than the {counted_layers(model)} before the head; "
                 f"layers: {', '.join(blocks)}"
             )
         for name in blocks[-self.n :]:

@@ -1,11 +1,16 @@
 """What a strategy would train, layer by layer, before anything is trained."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, within
+from adapterlab.base.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,16 @@ class Plan:
         layers: with trained parameters.
         count: of parameters.
         mergeable: whether the trained model can become an ordinary one, for export.
+        reached: share of the weights of the body's layers, without embeddings, that adapters are
+            on; None where there is no adapter.
+        beside: kinds of layers that no adapter is on, by the weights that they have.
     """
 
     layers: tuple[PlannedLayer, ...]
     count: ParameterCount
     mergeable: bool
+    reached: float | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -76,7 +86,77 @@ def plan(adapted: AdaptedModel) -> Plan:
                 size=sum(p.numel() * p.element_size() for p in trained),
             )
         )
-    return Plan(tuple(layers), adapted.count(), adapted.strategy.mergeable)
+    mergeable = adapted.strategy.mergeable
+    return Plan(tuple(layers), adapted.count(), mergeable, *_reach(adapted))
+
+
+def never_learning(adapted: AdaptedModel, inputs: Any) -> tuple[str, ...]:
+    """Return adapters that no gradient can come to: what they are on is no part of the logits.
+
+    Args:
+        adapted: in any mode.
+        inputs: a few rows.
+    """
+    layers = {
+        name: [p for p in module.parameters() if p.requires_grad]
+        for name, module in adapted.model.named_modules()
+        if isinstance(module, AdapterLayer)
+    }
+    if not any(layers.values()):
+        return ()
+    training = adapted.training
+    try:
+        with torch.enable_grad():
+            logits = adapted.eval()(inputs)
+            trained = [parameter for own in layers.values() for parameter in own]
+            gradients = torch.autograd.grad(logits.sum(), trained, allow_unused=True)
+    finally:
+        adapted.train(training)
+    reached = {
+        id(p) for p, gradient in zip(trained, gradients, strict=True) if gradient is not None
+    }
+    return tuple(
+        name for name, own in layers.items() if own and reached.isdisjoint(id(p) for p in own)
+    )
+
+
+def refuse_idle(layers: Sequence[str]) -> None:
+    """Refuse adapters that `never_learning` has found.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    if layers:
+        others = f" and {len(layers) - 3} others" if len(layers) > 3 else ""
+        raise ConfigError(
+            f"adapter.targets: {', '.join(layers[:3])}{others}: no part of the logits, so that an "
+            "adapter there can never learn; leave it out (adapter.layers names blocks, and nothing "
+            "beside them)"
+        )
+
+
+def _reach(adapted: AdaptedModel) -> tuple[float | None, tuple[str, ...]]:
+    """Return the share of the body's weights under adapters, and the kinds of the others."""
+    reached, others, inside = 0, Counter[str](), set[str]()
+    for name, module in adapted.model.named_modules():
+        if adapted.in_head(name):
+            continue
+        if isinstance(module, AdapterLayer):
+            inside.add(f"{name}.base")
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or weight.ndim < 2:
+            continue
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            continue
+        if any(within(name, (base,)) for base in inside):
+            reached += weight.numel()
+        else:
+            others[type(module).__name__] += weight.numel()
+    if not inside:
+        return None, ()
+    total = reached + others.total()
+    share = reached / total if total else None
+    return share, tuple(kind for kind, _ in others.most_common())
 
 
 def _shape(module: nn.Module) -> tuple[int, ...]:

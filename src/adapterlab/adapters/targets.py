@@ -14,7 +14,7 @@ from torch import nn
 from adapterlab.adapters.strategy import body_parameters, within
 from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.protocol import Aliases, adaptable
+from adapterlab.models.protocol import Aliases, adaptable, counted_layers
 
 ALL_LINEAR = "all-linear"
 """The target that stands for every linear layer outside the head."""
@@ -97,7 +97,7 @@ def select_layers(
                 )
             chosen_in_head |= found_in_head
         elif layers != "all":
-            blocks = select_blocks(layers, adaptable(model).blocks)
+            blocks = select_blocks(layers, adaptable(model).blocks, counted_layers(model))
             found = {name for name in found if within(name, blocks)}
             if not found:
                 raise ConfigError(
@@ -189,12 +189,15 @@ def check_layers(layers: Layers) -> None:
         )
 
 
-def select_blocks(layers: Layers, blocks: tuple[str, ...]) -> tuple[str, ...]:
+def select_blocks(
+    layers: Layers, blocks: tuple[str, ...], counted: str | None = None
+) -> tuple[str, ...]:
     """Return the blocks that `layers` stands for.
 
     Args:
         layers: see `Layers`.
         blocks: the model's, in the order of the forward pass.
+        counted: how many these are, for errors; see `counted_layers`.
 
     Raises:
         ConfigError: it asks for more blocks than there are, or for none.
@@ -213,7 +216,7 @@ def select_blocks(layers: Layers, blocks: tuple[str, ...]) -> tuple[str, ...]:
         selected = tuple(block for index, block in enumerate(blocks) if index in layers)
     if largest > len(blocks):
         raise ConfigError(
-            f"adapter.layers={layers}: the model has {len(blocks)} layers"
+            f"adapter.layers={layers}: the model has {counted or f'{len(blocks)} layers'}"
             + (f", 0 to {len(blocks) - 1}" if blocks else "")
         )
     return selected

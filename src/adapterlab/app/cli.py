@@ -127,9 +127,17 @@ def _evaluate(cfg: DictConfig) -> None:
 def _export(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
+        from adapterlab.runs.export.logged import MLFLOW, log_model, require_folder
         from adapterlab.runs.export.merged import export_saved, parse_request
 
-        exported = export_saved(parse_request(values))
+        request = parse_request(values)
+        if request.to == MLFLOW:
+            from adapterlab.app.models import print_logged
+
+            print_logged(log_model(request), request)
+            return
+        require_folder(request)
+        exported = export_saved(request)
     from adapterlab.app.console import print_export
 
     print_export(exported)

@@ -41,8 +41,8 @@ def number(value: float) -> str:
     return f"{int(value):,}"
 
 
-def print_plan(plan: "Plan", title: str) -> None:
-    """Print what would be trained, layer by layer."""
+def print_plan(plan: "Plan", title: str, notes: Sequence[str] = ()) -> None:
+    """Print what would be trained, layer by layer, and what there is to know of the data."""
     table = Table(title=f"What {title} trains", title_justify="left")
     table.add_column("layer", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
@@ -73,10 +73,13 @@ def print_plan(plan: "Plan", title: str) -> None:
         f"{share:.2%}",
     )
     console.print(table)
+    if plan.reached is not None:
+        console.print(f"adapters reach {plan.reached:.1%} of the weights of the body's layers")
     trained, total = number(plan.count.trainable), number(plan.count.total)
     _print_text(f"{trained} of {total} parameters are trained")
     if not plan.mergeable:
         _print_text("they cannot be merged into the base, so the run cannot be exported")
+    _print_notes(notes)
 
 
 def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:

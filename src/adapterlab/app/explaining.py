@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -24,6 +26,7 @@ from adapterlab.base.errors import (
     first_line,
     out_of_memory,
 )
+from adapterlab.config.validation import as_file_name
 
 PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 """Packages that read command lines and conf/; what they raise is about what was written there."""
@@ -31,6 +34,7 @@ PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 LONGEST = 1_500
 _LONG_WORD = 300
 _FULL_ERROR = re.compile(r",? ?set env(ironment)? var(iable)? HYDRA_FULL_ERROR=1.*", re.IGNORECASE)
+_SYNONYMS = {"learning_rate": "lr", "batch": "batch_size", "bs": "batch_size"}
 _BEFORE = re.compile(r"^Error merging override ")
 _FULL_KEY = re.compile(r"full_key: *(\S+)")
 
@@ -81,6 +85,8 @@ def explain(error: BaseException, conf: Path) -> str:
             case ConfigKeyError() | ConfigAttributeError() if link.full_key:
                 option, parent = str(link.full_key), link.parent_node
                 names = [name for name in parent or () if name not in ("_target_", "hydra")]
+                if elsewhere := _elsewhere(option, parent):
+                    return f"{option} is not an option: {elsewhere}"
                 if not names:
                     where = option.rpartition(".")[0]
                     return f"{option} is not an option; {where or 'there'} has no options"
@@ -105,12 +111,25 @@ def not_an_override(override: str, reason: str) -> str:
         reason: Hydra's, which lists what its grammar would have taken.
     """
     says = f"{override} is not of the form option=value"
-    if "=" not in override:
+    option, equals, value = override.partition("=")
+    if not equals:
         return says
+    if option == "study":
+        return (
+            f"study={value} names files: letters, digits, '.', '_' and '-' are allowed, the first "
+            f"a letter, digit or '_'{as_file_name(value)}"
+        )
+    if option == "limit":
+        return (
+            f"limit={value} should be a number of examples of every split, such as 100, or of "
+            "each: 'limit={train: 4000, test: 800}'"
+        )
     if found := re.search(r"(?:input|at) '(.*?)'(?: expecting| *$)", reason, re.DOTALL):
         where = "its end" if found[1] == "<EOF>" else found[1]
         says += f": not understood at {where}"
-    return f"{says}; text with quotes, brackets or signs of its own is written \"option='...'\""
+    written = value.replace("'", "\\'") if value and len(value) < _LONG_WORD else "..."
+    how = f"\"{option}='{written}'\""
+    return f"{says}; text with quotes, brackets or signs of its own is written {how}"
 
 
 def one_line(message: str) -> str:
@@ -154,6 +173,32 @@ def _of_composition(chain: Sequence[BaseException]) -> str:
     if isinstance(error, HydraException | OmegaConfBaseException | ValueError):
         return line
     return f"Hydra cannot take this command line: {line}"
+
+
+def _elsewhere(option: str, parent: Any) -> str:
+    """Say which options there are whose last word is that of one that does not exist."""
+    last = option.rpartition(".")[2]
+    wanted = _SYNONYMS.get(last, last)
+    root = None if parent is None else parent._get_root()
+    paths = [path for path in _paths(root) if path.rpartition(".")[2] == wanted]
+    paths.sort(key=lambda path: (not path.startswith(option.rpartition(".")[0]), path.count(".")))
+    if not paths:
+        return ""
+    more = f", or {' or '.join(paths[1:3])}" if len(paths) > 1 else ""
+    return f"it is {paths[0]}{more}"
+
+
+def _paths(node: Any, before: str = "") -> list[str]:
+    """Return the dotted names of all options of a run."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+        return []
+    found = []
+    for name in node:
+        if before or name != "hydra":
+            inside = node._get_node(name)
+            path = f"{before}.{name!s}" if before else str(name)
+            found += [path, *_paths(inside, path)]
+    return found
 
 
 def _choices(missing: str, found: Sequence[str], conf: Path) -> tuple[str, str, Sequence[str]]:

@@ -3,8 +3,9 @@
 import warnings
 
 from adapterlab.app.console import print_plan
-from adapterlab.config.schema import Config
-from adapterlab.runs.check import check, high_rate
+from adapterlab.config.schema import CheckpointBase, Config
+from adapterlab.runs.check import check
+from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.identity import run_name
 from adapterlab.studies.foreseen import planned
 
@@ -12,15 +13,25 @@ from adapterlab.studies.foreseen import planned
 def show_plan(config: Config) -> None:
     """Print what a run would train, and remember that it was planned.
 
-    Raises:
-        AdapterLabError: an option is wrong, or files that alone tell shape or classes are missing.
-    """
-    plan = check(config)
-    if plan is None:  # shape or classes are only in the data set's files
-        from adapterlab.runs.assembly import plan_from_files
+    What lies here is looked at as a run would, so that what a run refuses is refused: the user's
+    own data, and the weights of `base=checkpoint`. Published data sets are not fetched for a plan.
 
-        plan = plan_from_files(config)
-    print_plan(plan, run_name(config))
+    Raises:
+        AdapterLabError: an option is wrong, files that alone tell shape or classes are missing, or
+            a run would refuse the user's own data or weights.
+    """
+    plan, read = check(config), None
+    if plan is None or "path" in config.dataset.loader:
+        from adapterlab.runs.looking import look_at
+
+        plan, read = look_at(config)
+    elif isinstance(config.base, CheckpointBase):
+        from adapterlab.runs.looking import require_weights
+
+        require_weights(config, None)  # options say shape and classes
+    print_plan(plan, run_name(config), () if read is None else read.target.notes)
     if (rate := high_rate(config, plan)) is not None:
         warnings.warn(rate, stacklevel=1)
+    if (reach := small_reach(config, plan)) is not None:
+        warnings.warn(reach, stacklevel=1)
     planned.append(config)

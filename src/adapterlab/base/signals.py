@@ -34,6 +34,9 @@ _LAST_SECONDS = 3.0
 
 _POLL_SECONDS = 0.5
 
+_UNSAID = "ignore:resource_tracker:UserWarning"
+"""The warning of something left to clean up, as Python's variable for warnings has it."""
+
 _at_sudden_end: dict[object, tuple[Callable[[], object], bool]] = {}
 _state: dict[str, int] = {"listening": False, "ending": False, "code": 0}
 
@@ -205,9 +208,22 @@ def start_trackers() -> None:
 
     from joblib.externals.loky.backend import resource_tracker as of_loky
 
-    with hangups_held():
+    with hangups_held(), _quiet_trackers():
         of_python.ensure_running()
         of_loky.ensure_running()
+
+
+@contextmanager
+def _quiet_trackers() -> Iterator[None]:
+    """Have trackers that are started clean up after processes that were killed without a word."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, _UNSAID]))
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def end_with_parent(parent: int | None = None) -> None:

@@ -86,6 +86,10 @@ def _for_small_things() -> Worker:
     return Worker(in_helping_process, idle_seconds=IDLE_SECONDS)
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_for_small_things.cache_clear)  # the process is the parent's
+
+
 def _begin(begin: Callable[..., None], *arguments: Any) -> None:
     from joblib.externals.loky import process_executor
 

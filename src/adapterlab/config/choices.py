@@ -45,11 +45,34 @@ def require_names(option: str, conf: Path) -> None:
     several = group in MAY_BE_NONE
     for value in _values(override):
         names: list[object] = value if several and isinstance(value, list) else [value]
+        for place in names if group == "dataset" else ():
+            if isinstance(place, str) and _is_place(place, conf):
+                raise ConfigError(
+                    f"dataset={place} should be the name of a data set; {_own(place)}"
+                )
         if not all(isinstance(name, str) or (several and name is None) for name in names):
             said = option.partition("=")[2]
             choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
             what = f"; {allowed('', choices)}" if is_ours else ""
             raise ConfigError(f"{group}={said} should be the name of a choice{what}")
+
+
+def _is_place(name: str, conf: Path) -> bool:
+    if not name or (conf / "dataset" / f"{name}.yaml").is_file():
+        return False
+    return "/" in name or "." in name or Path(name).exists()
+
+
+def _own(place: str) -> str:
+    """Say how data of the user's own, which are in a file or folder, are named."""
+    path = Path(place).expanduser()
+    kinds = ["text_files", "image_folder"]
+    if path.is_file():
+        kinds = ["text_files"]
+    elif path.is_dir() and not any(path.glob("*.*")) and any(path.glob("*/*/*.[jpJP]*[gG]")):
+        kinds = ["image_folder"]
+    ways = " or ".join(f"dataset={kind} dataset.loader.path={place}" for kind in kinds)
+    return f"data of your own are {ways}"
 
 
 def _values(override: Override) -> list[object]:

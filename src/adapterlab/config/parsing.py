@@ -81,6 +81,11 @@ def from_container(values: Any) -> Config:
             )
         if optimizer.own.get("nesterov") is True and optimizer.own.get("momentum") == 0:
             raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
+    if config.loss.focal_gamma and config.label_smoothing:
+        raise ConfigError(
+            f"loss.focal_gamma={config.loss.focal_gamma:g} does not go with "
+            f"label_smoothing={config.label_smoothing:g}; set one of them to 0"
+        )
     if isinstance(config.base, TrainedBase) and config.base.dataset is None:
         raise ConfigError(
             f"data set {config.dataset.name} names no source for its base: set base.source=NAME "

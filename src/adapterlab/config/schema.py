@@ -8,18 +8,27 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
-Shape = Annotated[list[Count], Field(min_length=3, max_length=3)]
+
+
+def _of_three(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError("[channels, height, width], such as [3,32,32]")
+    return value
+
+
+Shape = Annotated[list[Count], BeforeValidator(_of_three)]
 Namespace = Annotated[str, AfterValidator(namespace)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Target = dict[str, Any]
@@ -41,8 +50,17 @@ Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
 
 Limits = Annotated[dict[SplitName, Count | None], Field(min_length=1)]
 
+
+def _of_examples(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 (pydantic reports no other)
+            "a number of examples of every split, such as 100, or {train: 100}"
+        )
+    return value
+
+
 Limit = Annotated[
-    Annotated[Count, Tag("every")] | Annotated[Limits, Tag("each")],
+    Annotated[Count, BeforeValidator(_of_examples), Tag("every")] | Annotated[Limits, Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
 ]
 """At most so many examples: of every split, or of each that is named; None leaves one whole."""
@@ -162,9 +180,14 @@ class CheckpointBase:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainedBase:
-    """The weights that the model itself comes with, as those of the hub do; its head is new."""
+    """The weights that the model itself comes with, as those of the hub do.
+
+    Attributes:
+        head: `new`, or `keep`: the checkpoint's own, whose classes are the data set's by name.
+    """
 
     kind: Literal["pretrained"]
+    head: Literal["new", "keep"] = "new"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -280,12 +303,15 @@ class Config:
     resume: bool
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
+    mlflow_model: bool = False
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     baseline: Literal["auto", "never"] = "auto"
+    loss: Loss = field(default_factory=Loss)
+    sampling: Literal["natural", "balanced"] = "natural"
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """Checking plain values against a typed schema, and saying the first mistake in one line."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ def describe(error: ValidationError, values: Any, where: str = "") -> str:
         case "string_pattern_mismatch":
             return (
                 f"{option}={_short(first['input'])} names files: letters, digits, '.', '_' and "
-                "'-' are allowed, the first a letter, digit or '_'"
+                f"'-' are allowed, the first a letter, digit or '_'{as_file_name(first['input'])}"
             )
         case _:
             # "List should have at least 2 items": of the value, not of a type.
@@ -78,6 +79,12 @@ def _located(loc: tuple[int | str, ...], values: Any) -> tuple[list[str], list[s
         path.append(str(part))
         values = values[part]
     return path, siblings
+
+
+def as_file_name(value: object) -> str:
+    """Say what could be written instead, if there is anything."""
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", str(value)).strip("-.")
+    return f"; such as {plain}" if plain else ""
 
 
 def _short(value: object) -> str:

@@ -39,6 +39,8 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         eval_batch_size: rows per batch in evaluation.
         workers: processes that cut batches; 0 is fastest for data in memory.
         pin_memory: page-locked batches, for a GPU.
+        balanced: draw the training rows of an epoch, as many as there are, so that each class is
+            as likely as any other, rather than take each row once.
 
     Raises:
         ConfigError: a batch size below 1, or a negative seed or number of workers.
@@ -56,6 +58,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         eval_batch_size: int,
         workers: int = 0,
         pin_memory: bool = False,
+        balanced: bool = False,
     ) -> None:
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -70,6 +73,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.order_seed = order_seed
         self.workers, self.pin_memory = workers, pin_memory
+        self.shares = shares_of_rows(train.labels) if balanced else None
 
     def in_order(self, order_seed: int) -> Self:
         """The same batches but for the order of the training rows; data and features are shared."""
@@ -174,6 +178,24 @@ class SplitBatches(ABC, Generic[Split, Batch]):
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # else every pass would draw from the global one
         )
+
+
+def shares_of_rows(labels: Tensor) -> Tensor:
+    """Return how likely each row is to be drawn where classes are to be alike, ``[N]``."""
+    return torch.bincount(labels).double().reciprocal()[labels]
+
+
+def rows_of_epoch(count: int, order: torch.Generator, shares: Tensor | None = None) -> Tensor:
+    """Return the training rows of an epoch in a random order, int64 ``[count]``.
+
+    Args:
+        count: rows that there are.
+        order: what they are drawn from.
+        shares: how likely each row is; None takes each once.
+    """
+    if shares is None:
+        return torch.randperm(count, generator=order)
+    return torch.multinomial(shares, count, replacement=True, generator=order)
 
 
 def on_device(value: Any, device: torch.device | str) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
+from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName, rows_of_epoch
 from adapterlab.data.pixels import Pixels
 from adapterlab.data.recipes import Recipes
 from adapterlab.data.splits import ImageSplit
@@ -57,7 +57,7 @@ class ImageFeatures(NamedTuple):
 
 
 class ShuffledDraws(Sampler[Draw]):
-    """Batches of one epoch in random order; every row is in exactly one of them.
+    """Batches of one epoch in random order; every row is in exactly one unless shares are given.
 
     The order is a function of ``(seed, epoch)`` alone, and a batch's augmentation seed of
     ``(seed, epoch, batch index)``: a resumed run meets the batches it would have met anyway.
@@ -66,10 +66,11 @@ class ShuffledDraws(Sampler[Draw]):
         size: number of rows.
         batch_size: rows per batch; the last one may have fewer.
         seed: the data-order seed.
+        shares: see `rows_of_epoch`.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
+    def __init__(self, size: int, batch_size: int, seed: int, shares: Tensor | None = None) -> None:
+        self.size, self.batch_size, self.seed, self.shares = size, batch_size, seed, shares
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -83,7 +84,7 @@ class ShuffledDraws(Sampler[Draw]):
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
         epoch = self.epoch
         order = torch.Generator().manual_seed(stream(self.seed, "order", epoch))
-        rows = torch.randperm(self.size, generator=order)
+        rows = rows_of_epoch(self.size, order, self.shares)
         for batch, start in enumerate(range(0, self.size, self.batch_size)):
             yield Draw(
                 rows[start : start + self.batch_size],
@@ -224,7 +225,8 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         return torch.arange(len(self.splits[split]))
 
     def _shuffled(self, epoch: int) -> ShuffledDraws:
-        draws = ShuffledDraws(len(self.splits["train"]), self.batch_size, self.order_seed)
+        size = len(self.splits["train"])
+        draws = ShuffledDraws(size, self.batch_size, self.order_seed, self.shares)
         draws.set_epoch(epoch)
         return draws
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import complaint, difference, quoted, same_to_a_reader
+from adapterlab.data.grouping import require_groups
 from adapterlab.data.splits import Splits
 
 
@@ -30,7 +31,9 @@ def require_learnable(splits: Splits[Any], validation: float) -> None:
             f"{_home(splits)} has the label {quoted(splits.classes[int(present)])} in all of its "
             f"{len(splits.train):,} rows: nothing can be learnt; allowed: two labels or more"
         )
-    if splits.validation is None:
+    if splits.validation is None and splits.groups is not None:
+        require_groups(splits.groups, validation, "dataset.validation")
+    elif splits.validation is None:
         _require_cuttable(splits, counts[present], present, validation)
 
 

@@ -79,9 +79,10 @@ def require_different(splits: Splits[Any], numbers: Mapping[str, Tensor]) -> Non
     """
     train = numbers["train"]
     if len(train) > 1 and bool((train == train[0]).all()):
+        lost = next((f" ({note})" for note in splits.notes if "transparent" in note), "")
         raise DataError(
             f"all {len(train):,} training {_noun(splits)} are the same as "
-            f"{splits.place('train', 0)}: nothing can be learnt"
+            f"{splits.place('train', 0)}: nothing can be learnt{lost}"
         )
 
 

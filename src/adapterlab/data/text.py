@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName
+from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName, rows_of_epoch
 from adapterlab.data.tokens import TokenizedSplit
 
 _GROUP = 50  # batches that are sorted together: fewer pad more, more shuffle less
@@ -63,10 +63,19 @@ class ShuffledByLength(Sampler[Tensor]):
         batch_size: rows per batch; one batch may have fewer.
         seed: the data-order seed.
         group: batches that are sorted together; 1 is an ordinary shuffle, which pads more.
+        shares: see `rows_of_epoch`.
     """
 
-    def __init__(self, lengths: Tensor, batch_size: int, seed: int, group: int = _GROUP) -> None:
+    def __init__(
+        self,
+        lengths: Tensor,
+        batch_size: int,
+        seed: int,
+        group: int = _GROUP,
+        shares: Tensor | None = None,
+    ) -> None:
         self.lengths, self.batch_size, self.seed, self.group = lengths, batch_size, seed, group
+        self.shares = shares
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,7 +88,7 @@ class ShuffledByLength(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
         order = torch.Generator().manual_seed(stream(self.seed, "order", self.epoch))
-        rows = torch.randperm(len(self.lengths), generator=order)
+        rows = rows_of_epoch(len(self.lengths), order, self.shares)
         full = len(rows) - len(rows) % self.batch_size
         step = self.group * self.batch_size
         for start in range(0, full, step):
@@ -250,7 +259,7 @@ class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
     def _shuffled(self, epoch: int) -> ShuffledByLength:
         lengths = self.splits["train"].lengths
         group = _GROUP if self.length_bucketing else 1
-        draws = ShuffledByLength(lengths, self.batch_size, self.order_seed, group)
+        draws = ShuffledByLength(lengths, self.batch_size, self.order_seed, group, self.shares)
         draws.set_epoch(epoch)
         return draws
 

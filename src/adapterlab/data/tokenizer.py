@@ -103,7 +103,12 @@ def check_tokenizer(
     if not tokenizer.is_fast:
         raise ConfigError(f"tokenizer {name} has no fast implementation; choose one that has")
     if tokenizer.pad_token_id is None:
-        raise ConfigError(f"tokenizer {name} has no padding token; set its pad_token")
+        known = ", ".join(map(repr, tokenizer.all_special_tokens))
+        token = tokenizer.eos_token or tokenizer.unk_token or "TOKEN"
+        raise ConfigError(
+            f"tokenizer {name} has no padding token; name one of its tokens, which is then masked "
+            f"where it pads: \"model.pad_token='{token}'\" (its special tokens: {known or 'none'})"
+        )
     highest = max(tokenizer.get_vocab().values())
     if highest >= embeddings:
         raise ConfigError(

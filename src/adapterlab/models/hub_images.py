@@ -28,14 +28,14 @@ from adapterlab.base.memory_limits import require_bytes
 from adapterlab.data.pixels import Interpolation, Pixels
 from adapterlab.models.drawn import drawing_from
 from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
-from adapterlab.models.hub import (
+from adapterlab.models.hub import Weights
+from adapterlab.models.loading import (
     UNAVAILABLE,
-    Weights,
-    _cached_first,
-    _redraw,
-    _source,
-    _unavailable,
+    cached_first,
     quiet,
+    redraw,
+    source_of,
+    unavailable,
 )
 from adapterlab.models.origin import named, reads
 from adapterlab.models.transformer import head_names
@@ -77,11 +77,11 @@ def hf_image(
         raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     if image_size is not None and image_size < 1:
         raise ConfigError(f"model.image_size={image_size} must be 1 or more")
-    source = _source(name_or_path)
+    source = source_of(name_or_path, None)
     try:
-        config = _cached_first(AutoConfig.from_pretrained, source, **PLAIN)
+        config = cached_first(AutoConfig.from_pretrained, source, None, **PLAIN)
     except UNAVAILABLE as error:
-        raise ConfigError(_unavailable(name_or_path, error)) from None
+        raise ConfigError(unavailable(name_or_path, error)) from None
     require_plain(source, config)
     # Whatever names the checkpoint has are those of another task's classes.
     config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
@@ -98,7 +98,7 @@ def hf_image(
             model = _from_checkpoint(kind, source, config, name_or_path)
         with drawing_from(generator):
             for head in head_names(model, body_name(model)):
-                _redraw(model, head)
+                redraw(model, head)
     pixels = _pixels(config, source, image_size)
     model.name_or_path = name_or_path
     classifier = as_classifier(model, pixels)
@@ -203,9 +203,10 @@ def _from_checkpoint(
     load: Callable[..., tuple[PreTrainedModel, dict[str, Any]]]
     load = kind.from_pretrained  # type: ignore[assignment]  # which returns more if it is told to
     try:
-        model, report = _cached_first(
+        model, report = cached_first(
             load,
             source,
+            None,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
@@ -213,7 +214,7 @@ def _from_checkpoint(
             **TENSORS,
         )
     except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CheckpointError(_unavailable(name, error)) from None
+        raise CheckpointError(unavailable(name, error)) from None
     heads = head_names(model, body_name(model))
     mismatched = {key for key, *_ in report["mismatched_keys"]}
     for key in sorted({*report["missing_keys"], *mismatched}):
@@ -230,7 +231,7 @@ def _pixels(config: PretrainedConfig, source: str, image_size: int | None) -> Pi
     channels = int(getattr(config, "num_channels", 3))
     own = None if image_size is None else (image_size, image_size)
     try:
-        processor = _cached_first(AutoImageProcessor.from_pretrained, source, **PLAIN)
+        processor = cached_first(AutoImageProcessor.from_pretrained, source, None, **PLAIN)
     except UNAVAILABLE:
         return Pixels(channels=channels, size=own or _own_size(config))
     factor = 255 * (processor.rescale_factor if processor.do_rescale else 1.0)

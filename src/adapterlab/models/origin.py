@@ -52,10 +52,10 @@ def folder_of(load: Callable[..., Any], options: Mapping[str, Any]) -> Path | No
 
 def named(options: Mapping[str, Any]) -> Path | None:
     """Return the folder of the option `name_or_path`: a folder, or a snapshot of the hub's."""
-    return here(str(options["name_or_path"]))
+    return here(str(options["name_or_path"]), options.get("revision"))
 
 
-def here(name_or_path: str) -> Path | None:
+def here(name_or_path: str, revision: str | None = None) -> Path | None:
     """Return a folder that is here, or the hub's snapshot of that name; None if there is none."""
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
@@ -63,7 +63,7 @@ def here(name_or_path: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        config = try_to_load_from_cache(name_or_path, "config.json")
+        config = try_to_load_from_cache(name_or_path, "config.json", revision=revision)
     except ValueError:  # no name that the hub could have
         return None
     return Path(config).parent if isinstance(config, str) else None

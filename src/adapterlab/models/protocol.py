@@ -28,6 +28,8 @@ class Adaptable(Protocol):
         head_modules: the modules that map features to the task's classes. Needed.
         blocks: the layers in the order of the forward pass; those before the head that
             `last_layers`, `layers` and frozen prefixes count in. Needed, and may be empty.
+        block_passes: how often the blocks are computed, one after the other, with the same weights.
+            1 by default.
         target_aliases: short names of layers (`query`), which come before patterns of the same
             text. None by default.
         is_chain: whether each layer takes only what the one before it gives, so that lanes of a
@@ -54,12 +56,13 @@ class Adaptable(Protocol):
             None by default: they are not kept from one run to the next.
         attention_heads: of a block, for an estimate of memory; 0 by default: none.
         peft_root: the submodule whose names files in PEFT's format have; the model itself by
-            default.
+            default. None: no file in that format would fit a model that others have.
         name_or_path: where others find the base, for files in PEFT's format. None by default.
     """
 
     head_modules: tuple[str, ...]
     blocks: tuple[str, ...]
+    block_passes: int = 1
     target_aliases: Aliases = MappingProxyType({})
     is_chain: bool = False
     frozen_dropout: bool = False
@@ -73,7 +76,7 @@ class Adaptable(Protocol):
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None
     attention_heads: int = 0
-    peft_root: str = ""
+    peft_root: str | None = ""
     name_or_path: str | None = None
 
 
@@ -90,6 +93,15 @@ class _WithDefaults:
     def __getattr__(self, name: str) -> Any:
         default = vars(Adaptable)
         return getattr(self._model, name, *((default[name],) if name in default else ()))
+
+
+def counted_layers(model: nn.Module) -> str:
+    """Say how many layers a model has before its head, and how often it computes shared ones."""
+    said = adaptable(model)
+    number = f"{len(said.blocks)} layer{'' if len(said.blocks) == 1 else 's'}"
+    if said.block_passes == 1:
+        return number
+    return f"{number} whose weights are shared by {said.block_passes * len(said.blocks)}"
 
 
 def adaptable(model: nn.Module) -> Adaptable:

@@ -7,39 +7,23 @@ the body's one list of layers.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.layouts import target_aliases
 from adapterlab.models.protocol import ClassifierModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-LAYOUTS: tuple[Mapping[str, tuple[str, ...]], ...] = (
-    {  # BERT, RoBERTa, and the many that share their layer
-        "query": ("attention.self.query",),
-        "key": ("attention.self.key",),
-        "value": ("attention.self.value",),
-        "out": ("attention.output.dense",),
-        "ffn": ("intermediate.dense", "output.dense"),
-    },
-    {  # DistilBERT
-        "query": ("attention.q_lin",),
-        "key": ("attention.k_lin",),
-        "value": ("attention.v_lin",),
-        "out": ("attention.out_lin",),
-        "ffn": ("ffn.lin1", "ffn.lin2"),
-    },
-)
-"""Short names of the linear layers inside a block, by the ways that blocks are laid out."""
-
 _OF_THE_TASK = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
 
-ATTENTION = ("query", "key", "value", "out")
+_POSITIONS = ("position_embeddings", "embed_positions", "position_embedding", "wpe")
+"""Names of embeddings of places, counted from the first token."""
 
 
 class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass that has its result
@@ -66,19 +50,22 @@ class TransformerClassifier(ClassifierModel):
             to the base model.
         blocks: the encoder's layers in the order of the forward pass.
         embedding_modules: what stands before them in the base model and has weights.
-        target_aliases: names of linear layers by short name: query, key, value, out, ffn, and
-            attention for the first four; empty if the blocks are laid out in no known way.
+        target_aliases: names of layers by short name, see `models.layouts`; empty if the blocks are
+            laid out in no known way.
+        block_passes: how often the blocks are computed; above 1 where layers share weights.
         peft_root: the submodule that PEFT and `save_pretrained` know.
         max_tokens: tokens of the longest input that has a position; None without learned positions.
         vocab_size: token ids that the model has an embedding for, counted from 0.
         architecture: transformers' configuration, without what it says of the task.
+        drawn: modules of the head that are not the checkpoint's.
 
     Raises:
         ConfigError: head or blocks cannot be told from the module tree.
     """
 
-    peft_root = "model"
+    peft_root: str | None = "model"
     input_names = ("input_ids", "attention_mask")
+    drawn: tuple[str, ...] = ()
 
     def __init__(self, model: "PreTrainedModel", *, frozen_dropout: bool = False) -> None:
         super().__init__()
@@ -89,6 +76,8 @@ class TransformerClassifier(ClassifierModel):
         self.blocks = tuple(f"model.{name}" for name in block_names(model, body))
         self.embedding_modules = tuple(f"model.{name}" for name in embedding_names(model, body))
         self.target_aliases = target_aliases(self, self.blocks)
+        layers = getattr(model.config, "num_hidden_layers", None) or len(self.blocks)
+        self.block_passes = max(1, layers // max(1, len(self.blocks)))
         self.max_tokens = longest_input(model)
         self.vocab_size = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
         self.architecture = architecture(model)
@@ -106,14 +95,18 @@ class TransformerClassifier(ClassifierModel):
         rest = dict(inputs)
         hidden, depth = rest.pop("hidden_states", None), rest.pop("depth", 0)
         if hidden is None:
-            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+            return self.logits(rest)
         if self._block_outputs is None:
             with torch.no_grad():
                 self.hidden_states({name: value[:1] for name, value in rest.items()}, 1)
         if not torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(self.model.dtype)  # what autocast gave may be narrower
         with self._given(hidden, self._blocks(depth)):
-            return cast(Tensor, self.model(**rest, return_dict=True).logits)
+            return self.logits(rest)
+
+    def logits(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the logits of the architecture's own head."""
+        return cast(Tensor, self.model(**inputs, return_dict=True).logits)
 
     def hidden_states(self, inputs: Mapping[str, Tensor], depth: int) -> Tensor:
         """Return the output of block number `depth`, [batch, tokens, hidden].
@@ -157,7 +150,7 @@ class TransformerClassifier(ClassifierModel):
         text_config = self.model.config.get_text_config()
         if text_config.pad_token_id != token_id:
             text_config.pad_token_id = token_id
-            self.architecture = architecture(self.model)
+            self.architecture = {**(self.architecture or {}), **architecture(self.model)}
 
     def _blocks(self, depth: int) -> list[nn.Module]:
         if not 1 <= depth <= len(self.blocks):
@@ -245,39 +238,37 @@ def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
     Raises:
         ConfigError: there is no single list of blocks.
     """
-    holder = block_names(model, body)[0].removeprefix(f"{body}.").partition(".")[0]
-    children = model.get_submodule(body).named_children()
-    return tuple(
-        f"{body}.{name}"
-        for name, module in takewhile(lambda child: child[0] != holder, children)
-        if any(True for _ in module.parameters())
-    )
+    path = block_names(model, body)[0].split(".")[:-1]
+    for depth in range(1, len(path)):
+        holder = ".".join(path[:depth])
+        children = model.get_submodule(holder).named_children()
+        before = takewhile(lambda child: child[0] != path[depth], children)  # noqa: B023
+        found = [name for name, module in before if any(True for _ in module.parameters())]
+        if found:
+            return tuple(f"{holder}.{name}" for name in found)
+    return ()
 
 
 def longest_input(model: "PreTrainedModel") -> int | None:
-    """Return the tokens of the longest input; None where positions are not learned."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from the one after padding's.
-            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - reserved
-    return None
+    """Return the tokens of the longest input, by embeddings and configuration; None if any."""
+    found = [
+        module.num_embeddings - _reserved(module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding)
+        and name.endswith(_POSITIONS)
+        and not hasattr(module, "make_weights")  # sines, which are made as far as they are needed
+    ]
+    # A model of relative or rotary positions names a length that it was trained for, no limit.
+    return min(found, default=None)
+
+
+def _reserved(positions: nn.Embedding) -> int:
+    """Return the rows of no token: OPT counts from 2, RoBERTa from the one after padding's."""
+    offset: int = getattr(positions, "offset", 0)
+    return offset or (0 if positions.padding_idx is None else positions.padding_idx + 1)
 
 
 def architecture(model: "PreTrainedModel") -> dict[str, Any]:
     """Return the model's configuration without what it says of the task, or of where it is from."""
     config: dict[str, Any] = model.config.to_dict()
     return {k: v for k, v in config.items() if k not in _OF_THE_TASK and not k.startswith("_")}
-
-
-def target_aliases(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the names of linear layers by short name, for blocks laid out in a known way."""
-    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    for layout in LAYOUTS:
-        aliases = {
-            short: tuple(f"{block}.{part}" for block in blocks for part in parts)
-            for short, parts in layout.items()
-        }
-        if names.issuperset(chain.from_iterable(aliases.values())):
-            return {**aliases, "attention": tuple(chain(*(aliases[part] for part in ATTENTION)))}
-    return {}

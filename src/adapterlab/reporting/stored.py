@@ -28,6 +28,10 @@ OWN_ERRORS = (
 """Errors whose text says all; of others the kind is part of the reason."""
 
 
+_CAME_LATER = {"loss.class_weights": "None", "loss.focal_gamma": "0.0", "sampling": "natural"}
+"""Options that runs of before did not have, and what those did."""
+
+
 class Status(StrEnum):
     """What came of a run."""
 
@@ -176,6 +180,9 @@ def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:
             kept.pop(f"{place}._target_", None)
         if kept.get(f"{place}.roles") == "{}":
             del kept[f"{place}.roles"]
+    for key, usual in _CAME_LATER.items():
+        if kept.get(key) == usual:
+            del kept[key]
     return kept
 
 

@@ -1,12 +1,13 @@
 """What a run trains and on what: data, base weights, model and strategy, put together."""
 
 import copy
+import logging
 import warnings
 from dataclasses import dataclass
 
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, plan
+from adapterlab.adapters import AdaptedModel, plan
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.seeding import stream
@@ -20,12 +21,11 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import (
     check_with,
-    high_rate,
     make_model,
     make_strategy,
-    sketch,
 )
 from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
     ImageInputs,
     Inputs,
@@ -37,6 +37,8 @@ from adapterlab.runs.preprocessing import (
 from adapterlab.runs.scrutiny import scrutinised
 from adapterlab.training.few_texts import why_by_length
 from adapterlab.training.hardware import weights_dtype
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def assemble(
     else:
         data = like.data.in_order(config.order_seed)
     take_padding(model, inputs)
+    if like is None and (drawn := getattr(model, "drawn", ())):
+        log.info("model=%s: not in its weights, drawn: %s", config.model["name"], ", ".join(drawn))
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":
@@ -116,9 +120,11 @@ def assemble(
     notes = _notes(config, read, inputs, data, base) + scrutiny.notes
     if (padding := _padding(config, adapted, data, like)) is not None:
         notes = (*notes, padding)
-    if (rate := high_rate(config, plan(adapted))) is not None:
-        warnings.warn(rate, stacklevel=2)
-        notes = (*notes, rate)
+    planned = plan(adapted)
+    for said in (high_rate(config, planned), small_reach(config, planned)):
+        if said is not None:
+            warnings.warn(said, stacklevel=2)
+            notes = (*notes, said)
     examples = like.examples if like is not None else within_limit(config, read.target.test, "test")
     return Assembly(read, inputs, data, examples, base, adapted, head_kept, notes, scrutiny)
 
@@ -188,11 +194,6 @@ def _notes(
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))
-
-
-def plan_from_files(config: Config) -> Plan:
-    """Return what a run would train, for a data set whose shape or classes are in its files."""
-    return plan(sketch(config, load_data(config)))
 
 
 def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Module:

@@ -5,6 +5,7 @@ data set), kept in its own folder and found again by the hash of its configurati
 it once; a process that wants the base that another is training waits for it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from adapterlab.adapters import read_extra
 from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
+from adapterlab.config.class_names import listed
+from adapterlab.config.losses import Loss
 from adapterlab.config.schema import (
     BASES,
     Base,
@@ -30,7 +33,12 @@ from adapterlab.config.schema import (
     TrainedBase,
 )
 from adapterlab.models.protocol import adaptable
-from adapterlab.runs.check import comes_with_weights
+from adapterlab.runs.check import (
+    comes_with_weights,
+    keeps_own_head,
+    make_model,
+    require_own_head,
+)
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import run_name
@@ -86,6 +94,8 @@ def base_run(config: Config) -> Config | None:
         epochs=base.epochs,
         batch_size=base.batch_size,
         label_smoothing=0.0,
+        loss=Loss(),
+        sampling="natural",
         select_on="accuracy",
         early_stopping=None,
         seed=base.seed,
@@ -111,9 +121,9 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         CheckpointError: the file of `base=checkpoint` is missing or damaged.
     """
     if isinstance(config.base, CheckpointBase):
-        return _from_file(config.base)
+        return from_file(config.base, data.target.classes)
     if isinstance(config.base, PretrainedBase):
-        return BaseWeights(f"pretrained ({config.model.get('name_or_path', config.model['name'])})")
+        return _that_comes_with(config, data)
     run = base_run(config)
     if run is None:
         return BaseWeights("random weights", pretrained=False)
@@ -132,6 +142,20 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         run_id=result.run_id,
         vocabulary=read_extra(adapter).get("vocabulary"),
     )
+
+
+def _that_comes_with(config: Config, data: RunData) -> BaseWeights:
+    """Return the weights that a model comes with: by its loader, or here, with its own head."""
+    origin = f"pretrained ({config.model.get('name_or_path', config.model['name'])})"
+    if not keeps_own_head(config):
+        return BaseWeights(origin)
+    from adapterlab.models.own_head import load_own_head  # loads transformers
+
+    classes = data.target.classes
+    require_own_head(config, classes)
+    model = make_model(config, data.shape, len(classes))
+    load_own_head(model, config.model["name_or_path"], config.model.get("revision"))
+    return BaseWeights(f"{origin}, with its head", weights=model.state_dict(), classes=classes)
 
 
 def load_into(
@@ -199,7 +223,17 @@ def _require_same_outputs(
             )
 
 
-def _from_file(base: CheckpointBase) -> BaseWeights:
+def from_file(base: CheckpointBase, wanted: tuple[str, ...] | None = None) -> BaseWeights:
+    """Return the weights of a file.
+
+    Args:
+        base: says which.
+        wanted: the data set's classes, as far as they are known.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+        ConfigError: it is an exported model whose head, which should be kept, is for others.
+    """
     path = Path(base.path).expanduser()
     if not path.is_file():
         raise CheckpointError(f"base.path={base.path}: no such file")
@@ -212,6 +246,8 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         raise CheckpointError(
             f"base.path={base.path} cannot be read: {first_line(error)}"
         ) from None
+    if base.head == "keep" and base.classes is None and wanted:
+        _require_exported_classes(path, wanted)
     return BaseWeights(
         origin=path.name,
         weights=weights,
@@ -219,6 +255,20 @@ def _from_file(base: CheckpointBase) -> BaseWeights:
         classes=None if base.classes is None else tuple(base.classes),
         vocabulary=read_extra(path).get("vocabulary"),
     )
+
+
+def _require_exported_classes(path: Path, wanted: tuple[str, ...]) -> None:
+    """Refuse the head of an exported model whose classes are others than a data set's, by name."""
+    try:
+        said = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["classes"]
+        own = tuple(str(name) for name in said)
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # it is no model that was exported
+    if own != wanted:
+        raise ConfigError(
+            f"base.head=keep: the head of {path} tells apart {listed(own)}, and the data set "
+            f"{listed(wanted)}; they should agree by name and in their order"
+        )
 
 
 def _state_dict(saved: Any) -> dict[str, Tensor]:

@@ -1,20 +1,22 @@
 """Model and strategy from their options, and a check of both without data or weights."""
 
+import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Plan, Strategy, plan
+from adapterlab.adapters import AdaptedModel, AdapterLayer, Plan, Strategy, plan
 from adapterlab.adapters.budget import Fitted, fit
+from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import WIDE
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.memory_limits import fitting
 from adapterlab.base.seeding import stream
 from adapterlab.config.parsing import optimizers
 from adapterlab.config.schema import (
-    BASES,
     CheckpointBase,
     Config,
     Dataset,
@@ -33,11 +35,11 @@ from adapterlab.runs.memory import (
     sizes_in,
 )
 from adapterlab.training.hardware import require_modest
+from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
 
-OWN_WEIGHTS_LR = 1e-4
-"""The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
+_FEW_TOKENS = 4
 
 
 def check(config: Config) -> Plan | None:
@@ -52,7 +54,12 @@ def check(config: Config) -> Plan | None:
     """
     require_modest(config.hardware)
     require_representable(config)
-    make_strategy(config)
+    strategy = make_strategy(config)
+    if config.mlflow_model and not strategy.mergeable:
+        raise ConfigError(
+            f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
+            "which an MLflow model is"
+        )
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
@@ -66,6 +73,8 @@ def check(config: Config) -> Plan | None:
             f"base=pretrained: model={config.model['name']} comes without weights; "
             "allowed: trained, checkpoint, scratch"
         )
+    if keeps_own_head(config):
+        require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
         raise CheckpointError(f"base.path={config.base.path}: no such file")
     if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
@@ -73,6 +82,8 @@ def check(config: Config) -> Plan | None:
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
+    if config.dataset.classes is not None:
+        _require_weighed(config, config.dataset.classes)
     require_crop(config.dataset, shape_of(config.dataset), "dataset")
     shape, classes = declared_shape(config), config.dataset.classes
     if shape is None and config.dataset.kind == "image":
@@ -81,8 +92,34 @@ def check(config: Config) -> Plan | None:
     adapted = sketch(config, None)
     require_optimizer(config.optimizer, "optimizer", adapted, allow)
     require_room_for_weights(config, adapted)
+    _require_learning(adapted)
     planned = plan(adapted)
     return None if classes is None else planned
+
+
+def _require_learning(adapted: AdaptedModel) -> None:
+    """Refuse adapters that can never learn, as far as a model without weights can tell.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    said = adaptable(adapted.model)
+    if "input_ids" not in said.input_names:
+        return
+    layers = [n for n, m in adapted.model.named_modules() if isinstance(m, AdapterLayer)]
+    key = json.dumps([said.architecture, layers], default=str)
+    if key not in _idle:
+        # Without a mask, which models look into.
+        inputs = {"input_ids": torch.zeros(2, _FEW_TOKENS, dtype=torch.long, device="meta")}
+        try:
+            _idle[key] = never_learning(adapted, inputs)
+        except Exception:  # it looks at numbers that are not there; the run itself tries it
+            _idle[key] = ()
+    refuse_idle(_idle[key])
+
+
+_idle: dict[str, tuple[str, ...]] = {}
+"""What has been found out: the configurations of a sweep share few models and targets."""
 
 
 def check_with(config: Config, read: RunData) -> None:
@@ -93,10 +130,13 @@ def check_with(config: Config, read: RunData) -> None:
         read: its data.
 
     Raises:
-        ConfigError: a crop is larger than the images, or this machine has no room for the model
-            or its batches.
+        ConfigError: a crop is larger than the images, a class that is weighed does not exist, or
+            this machine has no room for the model or its batches.
     """
+    _require_weighed(config, read.target.classes)
     require_crop(config.dataset, read.shape, "dataset")
+    if keeps_own_head(config):
+        require_own_head(config, read.target.classes)
     batch = rows_of_batch(config, read.target.train)
     known = says_its_shape(config)
     if known and batch is None:
@@ -106,6 +146,11 @@ def check_with(config: Config, read: RunData) -> None:
     require_room_for_weights(config, adapted)
     if batch is not None:
         require_room_for_batch(config, adapted, *batch)
+
+
+def _require_weighed(config: Config, classes: Sequence[str]) -> None:
+    """Refuse weights of a class that there is not."""
+    class_weights(config.loss.class_weights, torch.zeros(1, dtype=torch.long), classes)
 
 
 def sketch(config: Config, read: RunData | None) -> AdaptedModel:
@@ -222,6 +267,33 @@ def make_model(config: Config, shape: Shape | None, num_classes: int) -> nn.Modu
     return model
 
 
+def keeps_own_head(config: Config) -> bool:
+    """Say whether a run starts from the head that its pretrained model comes with."""
+    return isinstance(config.base, PretrainedBase) and config.base.head == "keep"
+
+
+def require_own_head(config: Config, classes: tuple[str, ...]) -> None:
+    """Refuse a model without a head of its own, or one for other classes.
+
+    Args:
+        config: of a run that keeps it.
+        classes: of the data set; empty where they are not known yet.
+
+    Raises:
+        ConfigError: it has none, or its classes are others by name.
+    """
+    path = config.model.get("name_or_path")
+    if path is None:
+        raise ConfigError(
+            f"base.head=keep: model={config.model['name']} comes without a head; "
+            "model=hf model.name_or_path=FOLDER names a classifier, such as export writes"
+        )
+    if classes:
+        from adapterlab.models.own_head import require_own_classes  # loads transformers
+
+        require_own_classes(path, classes, config.model.get("revision"))
+
+
 def model_shape(config: Config, read: RunData | None) -> Shape | None:
     """Return the model's (channels, height, width), from its data where only they tell it."""
     shape = declared_shape(config)
@@ -237,21 +309,6 @@ def declared_shape(config: Config) -> Shape | None:
     if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
         return as_shape(config.base.shape)
     return shape_of(config.dataset)
-
-
-def high_rate(config: Config, plan: Plan) -> str | None:
-    """Say it where a pretrained model's own weights would be trained at an adapter's rate."""
-    own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
-    where, rate = "base.optimizer" if config.study == BASES else "optimizer", config.optimizer.lr
-    of_role = config.optimizer.roles.get("adapter")
-    if of_role is not None and of_role.lr is not None:
-        where, rate = f"{where}.roles.adapter", of_role.lr
-    if isinstance(config.base, PretrainedBase) and own and rate > OWN_WEIGHTS_LR:
-        return (
-            f"{where}.lr={rate:g} is high for a pretrained model's own weights; "
-            "2e-5 to 5e-5 is usual"
-        )
-    return None
 
 
 def _text_datasets(config: Config) -> list[tuple[str, TextDataset]]:

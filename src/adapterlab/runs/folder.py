@@ -124,6 +124,11 @@ class RunFolder:
         return self.path / "peft"
 
     @property
+    def model(self) -> Path:
+        """The run's model as MLflow's; only where that was asked for."""
+        return self.path / "model"
+
+    @property
     def mistakes(self) -> Path:
         """What the model gets wrong on the test split."""
         return self.path / "mistakes"

@@ -14,7 +14,7 @@ from pathlib import Path
 from adapterlab.base.files import write_text
 from adapterlab.config.schema import Config
 from adapterlab.runs.folder import RunFolder
-from adapterlab.runs.identity import former_hash, run_name
+from adapterlab.runs.identity import config_hash, former_hash, former_name, run_name
 
 
 def home_of(config: Config, data_hash: str) -> RunFolder:
@@ -63,8 +63,10 @@ def homes(config: Config) -> list[RunFolder]:
 def _former(config: Config) -> RunFolder:
     """Return the folder that earlier versions gave a run, if it is there; or that of now."""
     plain = RunFolder.of(config)
-    former = plain.path.with_name(f"{run_name(config)}-{former_hash(config)}")
-    return RunFolder(former) if former.is_dir() else plain
+    names = dict.fromkeys((run_name(config), former_name(config)))
+    hashes = (former_hash(config), config_hash(config))
+    places = (plain.path.with_name(f"{name}-{one}") for name in names for one in hashes)
+    return next((RunFolder(place) for place in places if place.is_dir()), plain)
 
 
 def _other(plain: RunFolder, data_hash: str) -> RunFolder:

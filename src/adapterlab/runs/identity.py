@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
+    "mlflow_model",
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -26,6 +28,9 @@ OFF: dict[str, Any] = {"also_train": []}
 
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
 """Likewise, where a name means something else in other strategies."""
+
+OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}
+"""Likewise, of models and their tokenizers."""
 
 _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
 
@@ -49,6 +54,9 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
     "image_parquet": {"image_column": "img", "label_column": "label"},
 }
 """Columns that were named by default, and are now looked for under that name first."""
+
+CAME_LATER = {"loss": {"class_weights": None, "focal_gamma": 0.0}, "sampling": "natural"}
+"""Options of a run that came later, and the value without which older runs keep their hash."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -97,9 +105,16 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    for key, usual in CAME_LATER.items():
+        if values[key] == usual:
+            del values[key]
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])
+    for node in (values["model"], values["model"].get("tokenizer", {})):
+        for option, off in OFF_OF_MODELS.items():
+            if option in node and node[option] == off:
+                del node[option]
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     for node in (values["optimizer"], values["base"].get("optimizer")):
@@ -115,6 +130,8 @@ def _as_written(config: Config) -> dict[str, Any]:
         if not dataset.get("augment"):  # which configurations of before did not say
             dataset.pop("augment", None)
         _as_it_was_named(dataset)
+    if isinstance(config.base, PretrainedBase) and config.base.head == "new":
+        del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
     return values
@@ -160,6 +177,13 @@ def run_name(config: Config) -> str:
     """Return a name for people: ``digits_rotated-mlp-lora-r8-a16-seed0``."""
     labels = [str(node.get("label", node["name"])) for node in (config.model, config.adapter)]
     return "-".join([config.dataset.name, *labels, f"seed{config.seed}"])
+
+
+def former_name(config: Config) -> str:
+    """Return the name that earlier versions gave a run: they called own data by their loader."""
+    values: dict[str, Any] = {"name": config.dataset.name, "loader": dict(config.dataset.loader)}
+    _as_it_was_named(values)
+    return run_name(replace(config, dataset=replace(config.dataset, name=values["name"])))
 
 
 def _precision(config: Config) -> str:

@@ -1,10 +1,12 @@
 """A run that is under way: its folder, its MLflow run, and what it ends with."""
 
+import logging
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import sha256, sweep
 from adapterlab.base.full_disk import keep_room, said_where_full
 from adapterlab.base.revision import source_tags, version_tags
@@ -26,6 +28,8 @@ from adapterlab.training.hardware import Device, PeakMemory, fingerprint
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions
 from adapterlab.training.prefix.frozen_prefix import Prefix
+
+log = logging.getLogger(__name__)
 
 Costs = Mapping[str, tuple[float | None, str]]
 """Figures under ``cost/`` by name; None where one was not measured, and why."""
@@ -129,11 +133,25 @@ class OpenRun:
 
     def conclude(self, result: RunResult) -> RunResult:
         """Let the run count as finished, and log what came of it."""
+        if self.config.mlflow_model and self.config.study != BASES:
+            result = self._with_model(result)
         self.pictures.wait()
         seal(self.folder)
         self.folder.finish(result)
         _log_end(result, self.folder, self.tracker, known=self.tags)
         self.folder.drop_checkpoints()
+        return result
+
+    def _with_model(self, result: RunResult) -> RunResult:
+        """Keep the run's model as MLflow's; where that cannot be, the run says why and goes on."""
+        from adapterlab.runs.export.mlflow_model import write_mlflow_model
+        from adapterlab.runs.saved import Rebuilt
+
+        try:
+            write_mlflow_model(Rebuilt(self.config, result, self.assembly), self.folder.model)
+        except AdapterLabError as error:
+            log.warning("%s: %s", result.name, error)
+            return replace(result, missing={**result.missing, "mlflow_model": str(error)})
         return result
 
 

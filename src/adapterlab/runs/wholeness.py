@@ -36,6 +36,8 @@ def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
     yield folder.mistakes, "mistakes"
     if folder.peft.is_dir():
         yield folder.peft, "peft"
+    if folder.model.is_dir():
+        yield folder.model, "model"
 
 
 def seal(folder: RunFolder) -> None:

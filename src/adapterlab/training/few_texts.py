@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import ConfigError, first_line, out_of_memory
 from adapterlab.data.batches import on_device
@@ -80,8 +81,8 @@ def why_by_length(adapted: AdaptedModel, data: TextBatches, name: str) -> str | 
         name: of the model, for errors.
 
     Raises:
-        ConfigError: the model cannot be computed, or gives other logits in a batch whether texts
-            are padded or not.
+        ConfigError: the model cannot be computed, an adapter can never learn, or the logits are
+            others in a batch whether texts are padded or not.
     """
     split = some_texts(data.splits["train"])
     device = next(adapted.parameters()).device
@@ -91,9 +92,9 @@ def why_by_length(adapted: AdaptedModel, data: TextBatches, name: str) -> str | 
     training = adapted.training
     adapted.eval()
     try:
-        alone = outcome(
-            adapted, [cut(split, row[None], data.pad_token_id) for row in twice], device
-        )
+        singles = [cut(split, row[None], data.pad_token_id) for row in twice]
+        alone = outcome(adapted, singles, device)
+        refuse_idle(never_learning(adapted, on_device(singles[0].inputs, device)))
         if not all(tensor.isfinite().all() for tensor in alone):
             return None  # of broken numbers nothing can be said; training says so
         apart = 0.0

@@ -182,6 +182,8 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     Raises:
         ConfigError: something is trained, or kept frozen, that has no place in the file.
     """
+    if adaptable(adapted.model).peft_root is None:
+        raise ConfigError("PEFT's format has no place for a head that is not the architecture's")
     method = method_of(adapted.strategy)
     layers = _layers(adapted, method)
     head = set[str]()

@@ -57,13 +57,14 @@ class Found:
     names: Mapping[str, str]
     guessed: Mapping[str, str]
 
-    def note(self, path: Path) -> str | None:
-        """What was guessed, in a sentence; None if nothing was."""
+    def note(self) -> str | None:
+        """What was guessed, in words; None if nothing was."""
         if not self.guessed:
             return None
-        said = ", ".join(f"{role} from {name!r}" for role, name in self.guessed.items())
-        options = ", ".join(f"dataset.loader.{role}_column" for role in self.guessed)
-        return f"{path.name} has columns without the usual names: {said} ({options} name others)"
+        said = " and ".join(f"the {role} is in {name!r}" for role, name in self.guessed.items())
+        options = [f"dataset.loader.{role}_column" for role in self.guessed]
+        others = "names another" if len(options) == 1 else "name others"
+        return f"{said}, by the names of the columns ({' and '.join(options)} {others})"
 
 
 def find(

@@ -1,5 +1,6 @@
 """Cuts the rows of one file into the splits that it does not have itself."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,12 @@ class Cutting:
 
 
 def cut(
-    labels: Tensor, classes: Sequence[str], how: Cutting, groups: Tensor | None, what: str
+    labels: Tensor,
+    classes: Sequence[str],
+    how: Cutting,
+    groups: Tensor | None,
+    what: str,
+    places: Sequence[str],
 ) -> tuple[dict[str, Tensor], str]:
     """Cut rows into a training and a test split, each class keeping its share.
 
@@ -53,6 +59,7 @@ def cut(
         how: to cut.
         groups: int64 ``[N]``; rows of one group come into one split. None: each row by itself.
         what: the rows are, for errors: the name of their file.
+        places: what to call each row in an error.
 
     Returns:
         The rows of each split, ascending, and a sentence about the cut.
@@ -62,17 +69,12 @@ def cut(
     """
     rows, by = len(labels), "class" if groups is None else "group and class"
     if how.folds is None:
-        counts = torch.bincount(labels, minlength=len(classes))
-        if groups is None and (lonely := (counts == 1).nonzero().flatten()).numel():
-            raise DataError(
-                f"{what} has only one row with the label {quoted(classes[int(lonely[0])])} (row "
-                f"{int((labels == lonely[0]).nonzero()[0])}, counted from 0), which cannot be in "
-                "two splits; add rows, or mend the label"
-            )
+        if groups is None:
+            _require_enough(labels, classes, how.test, what, places)
         if groups is None:
             parts = stratified_cut(labels, how.test, how.seed)
         else:
-            parts = grouped_cut(labels, groups, how.test, how.seed)
+            parts = grouped_cut(labels, groups, how.test, how.seed, "dataset.loader.test")
         said = f"cut by {by} with dataset.loader.test_seed={how.seed}"
     else:
         parts = _fold(labels, how, groups, what)
@@ -82,6 +84,27 @@ def cut(
     train, test = parts
     note = f"{what} has no test split: it is {len(test):,} of its {rows:,} rows, {said}"
     return {"train": train, "test": test}, note
+
+
+def _require_enough(
+    labels: Tensor, classes: Sequence[str], share: float, what: str, places: Sequence[str]
+) -> None:
+    counts = torch.bincount(labels, minlength=len(classes))
+    if (lonely := (counts == 1).nonzero().flatten()).numel():
+        row = int((labels == lonely[0]).nonzero()[0])
+        raise DataError(
+            f"{what} has only one row with the label {quoted(classes[int(lonely[0])])} "
+            f"({places[row]}), which cannot be in two splits; add rows, or mend the label"
+        )
+    rows, present = len(labels), int((counts > 0).sum())
+    held = math.ceil(share * rows)
+    if min(held, rows - held) < present:
+        more = math.ceil(100 * present / rows) / 100
+        way = f"set dataset.loader.test={more:g}" if 2 * present <= rows else "add rows"
+        raise DataError(
+            f"{what} has {rows:,} rows of {present:,} classes, of which dataset.loader.test="
+            f"{share:g} puts {held:,} into the test; each class needs one in either part: {way}"
+        )
 
 
 def _fold(labels: Tensor, how: Cutting, groups: Tensor | None, what: str) -> tuple[Tensor, Tensor]:

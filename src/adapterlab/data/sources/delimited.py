@@ -6,8 +6,9 @@ text has one unquoted comma, all without a word, and knows no line numbers.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,13 +37,13 @@ class Dialect:
     quoting: int = csv.QUOTE_MINIMAL
 
     def notes(self, path: Path) -> tuple[str, ...]:
-        """What of it nobody expects by the file's name, after which each note goes on."""
+        """What of it nobody expects by the file's name."""
         usual = "\t" if path.suffix.lower() in TABBED else ","
         notes = []
         if self.mark != usual:
-            notes.append(f"has its columns between {MARKS.get(self.mark, repr(self.mark))}")
+            notes.append(f"columns are between {MARKS.get(self.mark, repr(self.mark))}")
         if self.quoting == csv.QUOTE_NONE:
-            notes.append("has quotes that do not come in pairs: they are taken as they stand")
+            notes.append("quotes do not come in pairs: they are taken as they stand")
         return tuple(notes)
 
 
@@ -52,32 +53,39 @@ def dialect_of(path: Path, encoding: str, mark: str | None = None) -> Dialect:
     Args:
         path: the file.
         encoding: of the file.
-        mark: what stands between its columns; None takes what gives all of the first rows as many
-            fields as the header, and more than one.
+        mark: what stands between its columns; None takes what the first line says (``sep=;``, as
+            Excel reads it), or what gives all of the first rows as many fields as the header, and
+            more than one.
+
+    Raises:
+        DataError: several marks do; the text names them.
     """
     if mark is None:
-        usual = ("\t", ",", ";", "|") if path.suffix.lower() in TABBED else tuple(MARKS)
-        widths = {one: _width(path, encoding, one) for one in usual}
-        regular = [one for one, (width, alike) in widths.items() if width > 1 and alike]
-        several = [one for one, (width, _) in widths.items() if width > 1]
-        mark = (regular or several or list(usual))[0]
+        mark = _said_first(path, encoding) or _found(path, encoding)
     return Dialect(mark, csv.QUOTE_NONE if _quotes_are_text(path, encoding, mark) else 0)
 
 
-def rows(path: Path, encoding: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def rows(
+    path: Path, encoding: str, dialect: Dialect
+) -> Generator[tuple[int, list[str]], None, None]:
     """Yield the rows that are not empty, each with the number of its first line, from 1.
+
+    It is to be closed: until then the file is open, and Python's limit of a field is another.
 
     Raises:
         DataError: a row is broken; the text names its line.
     """
     with _opened(path, encoding) as file, _long_fields(path.stat().st_size):
-        reader = _reader(file, dialect)
         start = 1
+        if _said_first(path, encoding):
+            file.readline()
+            start = 2
+        before, reader = start - 1, _reader(file, dialect)
         try:
             for row in reader:
                 if row:
                     yield start, row
-                start = reader.line_num + 1
+                start = before + reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path} is broken in line {start}: {error}") from error
 
@@ -94,12 +102,32 @@ def _opened(path: Path, encoding: str) -> TextIO:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _said_first(path: Path, encoding: str) -> str | None:
+    """The mark that the first line names; None where it is no such line."""
+    with _opened(path, encoding) as file:
+        named = re.fullmatch(r"\ufeff?sep=(.)", file.readline(8).rstrip("\r\n"))
+    return named[1] if named else None
+
+
+def _found(path: Path, encoding: str) -> str:
+    usual = ("\t", ",", ";", "|") if path.suffix.lower() in TABBED else tuple(MARKS)
+    widths = {one: _width(path, encoding, one) for one in usual}
+    regular = [one for one, (width, alike) in widths.items() if width > 1 and alike]
+    several = [one for one, (width, _) in widths.items() if width > 1]
+    if len(regular) > 1:
+        raise DataError(
+            f"{path} may have its columns between {' or '.join(MARKS[one] for one in regular)}; "
+            "set dataset.loader.delimiter"
+        )
+    return (regular or several or list(usual))[0]
+
+
 def _width(path: Path, encoding: str, mark: str) -> tuple[int, bool]:
     """How many fields the first row has, and whether those after it have as many."""
     widths: list[int] = []
     try:
-        for _, row in islice(rows(path, encoding, Dialect(mark)), _LOOKED_AT):
-            widths.append(len(row))
+        with closing(rows(path, encoding, Dialect(mark))) as read:
+            widths.extend(len(row) for _, row in islice(read, _LOOKED_AT))
     except DataError:
         return (widths or [0])[0], False
     return (widths or [0])[0], len(set(widths)) == 1
@@ -153,7 +181,8 @@ def require_width(path: Path, line: int, row: Sequence[str], width: int, mark: s
 @contextmanager
 def _long_fields(characters: int) -> Iterator[None]:
     """Let fields be as long as the file; Python's limit is 131,072 characters."""
-    before = csv.field_size_limit(max(characters, 1))
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(characters, before))
     try:
         yield
     finally:

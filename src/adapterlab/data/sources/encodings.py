@@ -36,7 +36,7 @@ class Encoding(NamedTuple):
 
     Attributes:
         name: of Python's codec.
-        note: what to say of it, after the file's name; None where nobody expects another one.
+        note: what to say of it; None where nobody expects another one.
     """
 
     name: str
@@ -69,10 +69,10 @@ def encoding_of(path: Path, named: str | None = None) -> Encoding:
     for mark, name, said in _MARKS:
         if start.startswith(mark):
             _require(path, name, said or "UTF-8")
-            return Encoding(name, said and f"is read as {said}")
+            return Encoding(name, said and f"read as {said}")
     if b"\0" in start and (wide := _wide(start)) is not None:
         _require(path, wide, wide.upper())
-        return Encoding(wide, f"is read as {wide.upper()}")
+        return Encoding(wide, f"read as {wide.upper()}")
     return _narrow(path)
 
 
@@ -139,7 +139,7 @@ def _western(sample: bytes) -> Encoding | None:
         if _looks_western(text):
             return Encoding(
                 name,
-                f"is read as {name} ({_words(text)}); dataset.loader.encoding=... names another",
+                f"read as {name} ({_words(text)}; dataset.loader.encoding names another)",
             )
     return None
 

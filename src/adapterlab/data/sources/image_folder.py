@@ -12,6 +12,7 @@ from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.cutting import Cutting
 from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.image_listing import Asked, list_images
+from adapterlab.data.sources.layout import passed_over
 from adapterlab.data.sources.tables import Written
 from adapterlab.data.splits import ImageSplit, ImageSplits
 
@@ -109,7 +110,7 @@ def image_folder(
     splits = cached(context.cache, root.name, key, build)
     origins = {name: part.origin() for name, part in parts.items()}
     splits = replace(splits, origins=origins, groups=listing.groups)
-    return splits.with_notes(*listing.notes)
+    return splits.with_notes(*listing.notes, *passed_over(root))
 
 
 def _encoded(files: Sequence[Path]) -> Encoded:

@@ -13,6 +13,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import AS_FOUND, Written
@@ -62,8 +63,7 @@ class Part:
 
     def origin(self) -> Origin:
         """What to call the images."""
-        names = [str(file.relative_to(self.home)) for file in self.files]
-        return Origin(self.home, names, self.numbers, self.ids)
+        return Origin(self.home, _names(self), self.numbers, self.ids)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ def _cut(root: Path, asked: Asked) -> Listing:
             f"{root}/<class>/<image>, of which a test split is cut; there is: {there}"
         )
     whole = _of_classes(root, classes)
-    rows, note = cut(torch.tensor(whole.labels), classes, asked.cutting, None, root.name)
+    rows, note = cut(
+        torch.tensor(whole.labels), classes, asked.cutting, None, root.name, _names(whole)
+    )
     return Listing(classes, _parts(whole, rows), (note,))
 
 
@@ -175,12 +177,13 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
         homes = {split: splits[split] for split in _OURS if split in splits}
     found = {name: _images_in(home) for name, home in homes.items()}
     keys: dict[str, list[str]] = {}
-    notes: list[str] = list(labels.notes)
+    found_out = list(labels.notes)
     for name, files in found.items():
         home = homes[name]
         candidates = [tuple(dict.fromkeys((*keys_of(f, root), *keys_of(f, home)))) for f in files]
-        keys[name], note = looked_up(candidates, [str(file) for file in files], labels)
-        notes += [note] if note and len(homes) == 1 else []
+        keys[name], left = looked_up(candidates, [str(file) for file in files], labels)
+        found_out += left if len(homes) == 1 else ()
+    notes = list(said(found_out))
     learnt = keys["all"] if "all" in keys else keys["train"]
     classes, index = classes_of([labels.of[key] for key in learnt], None, None, None)
     parts = {
@@ -193,15 +196,18 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
     whole = parts["all"]
     if labels.splits:
         values = [labels.splits[key] for key in keys["all"]]
-        names = [str(file) for file in whole.files]
-        rows = by_column(values, names, str(path), asked.columns.split or "split")
+        rows = by_column(values, _names(whole), str(path), asked.columns.split or "split")
         notes.append(f"{path.name} names the split of each image")
     else:
-        numbers = torch.tensor(whole.labels)
-        rows, note = cut(numbers, classes, asked.cutting, groups.get("all"), root.name)
+        numbers, by = torch.tensor(whole.labels), groups.get("all")
+        rows, note = cut(numbers, classes, asked.cutting, by, root.name, _names(whole))
         notes.append(note)
     of_train = None if "all" not in groups else groups["all"][rows["train"]]
     return Listing(classes, _parts(whole, rows), tuple(notes), of_train)
+
+
+def _names(part: Part) -> list[str]:
+    return [str(file.relative_to(part.home)) for file in part.files]
 
 
 def _indices(keys: Sequence[str], labels: Labels, index: Mapping[str, int]) -> list[int]:

@@ -1,5 +1,6 @@
 """Where the splits of a user's data set are: in files or folders of their own, or in one."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,17 @@ def visible(folder: Path) -> list[Path]:
         for entry in folder.iterdir()
         if not entry.name.startswith(".") and entry.name.lower() not in _OF_SYSTEMS
     )
+
+
+def passed_over(home: Path) -> tuple[str, ...]:
+    """Say which files of systems there are in a folder and those in it, if there are any."""
+    found = [
+        Path(where, name).relative_to(home).as_posix()
+        for where, inside, names in os.walk(home)
+        for name in (*inside, *names)
+        if name.lower() in _OF_SYSTEMS
+    ]
+    return (f"passed over, being files of systems: {listed(sorted(found), 3)}",) if found else ()
 
 
 def folders(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.columns import Columns, Found, find
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
+from adapterlab.data.sources.noting import noted, said
 from adapterlab.data.sources.strays import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 
@@ -78,7 +79,7 @@ def image_parquet(
     colour = background_of(background)
     found = _columns(files["train"], image_column, label_column)
     columns = found.names["image"], found.names["label"]
-    notes += (note,) if (note := found.note(files["train"])) else ()
+    notes += said(noted(", ".join(file.name for file in files.values()), found.note()))
 
     def build() -> ImageSplits:
         # `datasets` copies each file to Arrow; the copy goes when the images are decoded.

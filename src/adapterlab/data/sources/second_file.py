@@ -7,6 +7,7 @@ from typing import NamedTuple
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.columns import USUAL, Columns, find
+from adapterlab.data.sources.noting import Note, noted
 from adapterlab.data.sources.tables import Table, Written, read_table
 from adapterlab.data.sources.text_tables import as_written, integers_of, labels_of
 
@@ -30,7 +31,7 @@ class Labels(NamedTuple):
     groups: Mapping[str, str]
     integers: bool | None
     names: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
@@ -61,7 +62,6 @@ def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
     if not len(table):
         raise DataError(f"{path} has no rows")
     names = found[0].names
-    note = found[0].note(path)
     labels = labels_of(table, names["label"])
     of = dict(zip(_column(table, names["text"]), labels, strict=True))
     _require_one_label(table, names["text"], labels, of)
@@ -78,7 +78,7 @@ def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
         other("group"),
         integers_of(table, names["label"]),
         table.names.get(names["label"]),
-        (*table.notes, *([note] if note else [])),
+        (*table.notes, *noted(path.name, found[0].note())),
     )
 
 
@@ -112,7 +112,7 @@ def keys_of(file: Path, root: Path) -> tuple[str, ...]:
 
 def looked_up(
     candidates: Sequence[Sequence[str]], places: Sequence[str], labels: Labels
-) -> tuple[list[str], str | None]:
+) -> tuple[list[str], tuple[Note, ...]]:
     """Find which of some names the file of labels has for each example.
 
     Args:
@@ -121,7 +121,7 @@ def looked_up(
         labels: of the file.
 
     Returns:
-        The names, and a sentence about labels without an example, if there are any.
+        The names, and a note on labels without an example, if there are any.
 
     Raises:
         DataError: an example has no label, or two have one name.
@@ -143,5 +143,5 @@ def looked_up(
         seen[key] = place
         keys.append(key)
     left = [key for key in labels.of if key not in seen]
-    note = f"{len(left):,} labels of {labels.path.name} have no example: {listed(left, 3)}"
-    return keys, note if left else None
+    note = f"{len(left):,} labels have no example: {listed(left, 3)}" if left else None
+    return keys, noted(labels.path.name, note)

@@ -4,10 +4,9 @@ A file may be larger than the memory. All of its columns are kept, for what is p
 them.
 """
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import listed, quoted
+from adapterlab.config.class_names import quoted
+from adapterlab.data.sources.delimited import dialect_of, require_width
+from adapterlab.data.sources.delimited import rows as rows_of
+from adapterlab.data.sources.encodings import encoding_of
+from adapterlab.data.sources.image_listing import SUFFIXES as IMAGES
+from adapterlab.data.sources.layout import visible
+from adapterlab.data.sources.noting import Note, noted
+from adapterlab.data.sources.tables import AS_FOUND, Written
+from adapterlab.data.sources.tables import records as records_of
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-"""Files of a folder that are images."""
+_Record = tuple[dict[str, Any], str, int]
+"""A row, what to call it, and about how many characters it has."""
 
 FILE = "file"
 """The column that names the images of a folder."""
@@ -53,7 +60,7 @@ class Table:
         schema: of a parquet file; None for others, whose columns have no types.
         home: the folder that names of images are below.
         of_images: whether the rows are images, named in the column :data:`FILE`.
-        notes: how the file was read, a sentence each.
+        notes: how the file was read.
     """
 
     path: Path
@@ -63,16 +70,17 @@ class Table:
     home: Path
     schema: Any = None
     of_images: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = ()
 
 
-def open_table(path: Path, rows: int) -> Table:
+def open_table(path: Path, rows: int, written: Written = AS_FOUND) -> Table:
     """Open a file of rows, or a folder of images.
 
     Args:
         path: a file whose suffix is in :data:`SUFFIXES`, one image, or a folder of images, which
             may have folders in it. Hidden files are passed over.
         rows: of a chunk, at most.
+        written: how a file of text is written, where that is not to be found.
 
     Raises:
         DataError: there is no such file, it is of another kind, or it is broken where it begins.
@@ -91,15 +99,13 @@ def open_table(path: Path, rows: int) -> Table:
             f"images ({', '.join(IMAGES)})"
         )
     try:
-        return _OPEN[suffix](path, rows)
+        return _OPEN[suffix](path, rows, written)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
+    for entry in visible(folder):
         if entry.is_dir():
             yield from _files_below(entry)
         elif entry.suffix.lower() in IMAGES:
@@ -120,7 +126,7 @@ def _images(folder: Path, files: Sequence[Path], rows: int) -> Table:
     return Table(folder, (FILE,), chunks(), len(files), folder, of_images=True)
 
 
-def _parquet(path: Path, rows: int) -> Table:
+def _parquet(path: Path, rows: int, written: Written) -> Table:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowException as error:
@@ -144,97 +150,48 @@ def _parquet(path: Path, rows: int) -> Table:
     return Table(path, names, chunks(), file.metadata.num_rows, path.parent, schema)
 
 
-def _csv(path: Path, rows: int) -> Table:
-    mark = "\t" if path.suffix.lower() == ".tsv" else ","
-    file = path.open("rb")
-    lines = _decoded(path, file)
-    csv.field_size_limit(max(path.stat().st_size, csv.field_size_limit()))
-    reader = csv.reader(lines, strict=True, delimiter=mark)
-    try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise DataError(f"{path} is broken in line 1: {error}") from None
+def _csv(path: Path, rows: int, written: Written) -> Table:
+    encoding = encoding_of(path, written.encoding)
+    dialect = dialect_of(path, encoding.name, written.delimiter)
+    read = rows_of(path, encoding.name, dialect)
+    _, first = next(read, (1, []))
+    header = tuple(name.strip() for name in first)
     _require_once(path, header)
 
-    def records() -> Iterator[tuple[dict[str, Any], str]]:
-        start = reader.line_num + 1
-        try:
-            for row in reader:
-                if len(row) not in (0, len(header)):
-                    raise DataError(
-                        f"{path} has {len(row)} fields in line {start} but {len(header)} in its "
-                        "header; put texts that contain the separator in double quotes"
-                    )
-                if row:
-                    yield dict(zip(header, row, strict=True)), f"line {start}"
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path} is broken in line {start}: {error}") from None
+    def records() -> Iterator[_Record]:
+        for line, row in read:
+            require_width(path, line, row, len(header), dialect.mark)
+            size = sum(map(len, row)) + len(row)
+            yield dict(zip(header, row, strict=True)), f"line {line}", size
 
-    chunks = _chunked(records(), rows, file)
-    return Table(path, tuple(header), chunks, path.stat().st_size, path.parent)
+    total = path.stat().st_size
+    notes = noted(path.name, encoding.note, *dialect.notes(path))
+    return Table(path, header, _chunked(records(), rows, total), total, path.parent, notes=notes)
 
 
-def _json_lines(path: Path, rows: int) -> Table:
-    file = path.open("rb")
-
-    def records() -> Iterator[tuple[dict[str, Any], str]]:
-        for number, line in enumerate(_decoded(path, file), start=1):
-            if line.strip():
-                yield _record(line, path, f"line {number}"), f"line {number}"
-
-    all_records = records()
-    first = next(all_records, None)
-    if first is None:
+def _json(path: Path, rows: int, written: Written) -> Table:
+    encoding = encoding_of(path, written.encoding)
+    read = records_of(path, encoding.name)
+    begun = next(read, None)
+    if begun is None:
         raise DataError(f"{path} has no rows")
 
-    def again() -> Iterator[tuple[dict[str, Any], str]]:
-        yield first
-        yield from all_records
+    def records() -> Iterator[_Record]:
+        for form, number, record in chain([begun], read):
+            size = sum(len(str(value)) + len(name) for name, value in record.items())
+            yield record, form.format(number), size
 
-    chunks = _chunked(again(), rows, file)
-    return Table(path, tuple(first[0]), chunks, path.stat().st_size, path.parent)
-
-
-def _record(line: str, path: Path, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:  # what is deep or long is no syntax error
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-        raise DataError(f"{path} is broken in {place}: {reason}") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{path} is broken in {place}: wanted one JSON object a line")
-    return record
+    total = path.stat().st_size
+    notes, columns = noted(path.name, encoding.note), tuple(begun[2])
+    return Table(path, columns, _chunked(records(), rows, total), total, path.parent, notes=notes)
 
 
-def _decoded(path: Path, file: Any) -> Iterator[str]:
-    """Yield the lines of a file of UTF-8, with their ends."""
-    for number, line in enumerate(file, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise DataError(f"{path} is not UTF-8 in line {number}; save it as UTF-8") from None
-        if "\0" in text:
-            raise DataError(f"{path} has a byte of zero in line {number}; save it as UTF-8")
-        yield text
-
-
-def _chunked(
-    records: Iterator[tuple[dict[str, Any], str]], rows: int, file: Any
-) -> Iterator[Chunk]:
-    kept: list[tuple[dict[str, Any], str]] = []
-    with file:
-        for record in records:
-            kept.append(record)
-            if len(kept) == rows:
-                yield _chunk(kept, file)
-                kept = []
-        if kept:
-            yield _chunk(kept, file)
-
-
-def _chunk(kept: Sequence[tuple[dict[str, Any], str]], file: Any) -> Chunk:
-    return Chunk([record for record, _ in kept], [place for _, place in kept], file.tell())
+def _chunked(records: Iterator[_Record], rows: int, total: int) -> Iterator[Chunk]:
+    """Yield chunks of rows; how far they are is told from what is in them."""
+    done = 0
+    while kept := list(islice(records, rows)):
+        done = min(total, done + sum(size for _, _, size in kept))
+        yield Chunk([record for record, _, _ in kept], [place for _, place, _ in kept], done)
 
 
 def _require_once(path: Path, columns: Sequence[str]) -> None:
@@ -245,17 +202,13 @@ def _require_once(path: Path, columns: Sequence[str]) -> None:
             raise DataError(f"{path} has more than one column {quoted(name)}; rename or remove one")
 
 
-def column_of(table: Table, wanted: str, usual: Sequence[str] = ()) -> str:
-    """Return the column that is wanted, or the first usual one that there is.
-
-    Raises:
-        DataError: there is none; the text lists those that there are.
-    """
-    for name in (wanted, *usual):
-        if name in table.columns:
-            return name
-    raise DataError(f"{table.path} has no column {wanted}; it has: {listed(table.columns)}")
-
-
-_OPEN = {".csv": _csv, ".tsv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
+_OPEN: dict[str, Callable[[Path, int, Written], Table]] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".tab": _csv,
+    ".jsonl": _json,
+    ".ndjson": _json,
+    ".json": _json,
+    ".parquet": _parquet,
+}
 SUFFIXES = tuple(_OPEN)

@@ -5,20 +5,22 @@ in memory there is what was asked for, and no copy of the file.
 """
 
 import json
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapterlab.base.errors import DataError
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.delimited import dialect_of, require_width, rows
 from adapterlab.data.sources.encodings import encoding_of
+from adapterlab.data.sources.noting import Note, noted
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,50 @@ class Written:
         encoding: of a file of text.
         delimiter: between the columns of a CSV file.
         columns: names of the columns of a CSV file without a header.
+
+    Raises:
+        ConfigError: a delimiter that is no single character.
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     columns: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ConfigError(
+                f"dataset.loader.delimiter={self.delimiter!r} should be one character"
+            )
+
 
 AS_FOUND = Written()
+
+
+class Places(Sequence[str]):
+    """What to call each row, made when it is asked for: a file may have millions of rows.
+
+    Args:
+        form: of a place: ``line {}``.
+        numbers: of the rows.
+    """
+
+    def __init__(self, form: str, numbers: Sequence[int]) -> None:
+        self.form, self.numbers = form, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "Places": ...
+
+    def __getitem__(self, row: int | slice) -> "str | Places":
+        if isinstance(row, slice):
+            return Places(self.form, self.numbers[row])
+        return self.form.format(self.numbers[row])
+
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Names the columns to read, of those that a table has."""
@@ -53,8 +91,8 @@ class Table:
         places: what to call each row: ``line 3``.
         types: of the columns of a parquet file, by name; empty for others.
         names: the class names of columns whose file states them.
-        notes: how the file was read, a sentence each.
-        formats: ``csv``, ``json`` or ``parquet``.
+        format: ``csv``, ``json`` or ``parquet``.
+        notes: how the file was read.
     """
 
     path: Path
@@ -63,7 +101,7 @@ class Table:
     format: str
     types: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -85,7 +123,10 @@ def read_table(path: Path, choose: Choose, written: Written = AS_FOUND) -> Table
         DataError: the file is broken, or a column is missing or there twice; the text names file
             and row.
     """
-    return _READERS[path.suffix.lower()](path, choose, written)
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise DataError(f"{path} is no table that can be read; allowed: {', '.join(SUFFIXES)}")
+    return read(path, choose, written)
 
 
 def require_columns(path: Path, existing: Sequence[str], wanted: Sequence[str]) -> None:
@@ -114,7 +155,7 @@ def _read_parquet(path: Path, choose: Choose, written: Written) -> Table:
         table = pq.read_table(path, columns=list(wanted), partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
-    places = [f"row {row} (counted from 0)" for row in range(len(table))]
+    places = Places("row {} (counted from 0)", range(len(table)))
     columns = {name: _plain(table[name]) for name in wanted}
     features = datasets.Features.from_arrow_schema(table.schema)
     return Table(
@@ -155,43 +196,49 @@ def _values(column: Any, path: Path, name: str, places: Sequence[str]) -> list[A
 def _read_csv(path: Path, choose: Choose, written: Written) -> Table:
     encoding = encoding_of(path, written.encoding)
     dialect = dialect_of(path, encoding.name, written.delimiter)
-    read = rows(path, encoding.name, dialect)
-    if written.columns is None:
-        _, first = next(read, (1, []))
-        header = [name.strip() for name in first]
-    else:
-        header = list(written.columns)
-    wanted = _chosen(path, header, choose)
-    numbers = [header.index(name) for name in wanted]
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
-    filled = [values[name] for name in wanted]
-    places = []
-    for line, row in read:
-        require_width(path, line, row, len(header), dialect.mark)
-        for number, column in zip(numbers, filled, strict=True):
-            column.append(row[number])
-        places.append(f"line {line}")
-    said = (*([encoding.note] if encoding.note else []), *dialect.notes(path))
-    return Table(path, values, places, "csv", notes=tuple(f"{path.name} {one}" for one in said))
+    with closing(rows(path, encoding.name, dialect)) as read:
+        if written.columns is None:
+            _, first = next(read, (1, []))
+            header = [name.strip() for name in first]
+        else:
+            header = list(written.columns)
+        wanted = _chosen(path, header, choose)
+        numbers = [header.index(name) for name in wanted]
+        values: dict[str, list[Any]] = {name: [] for name in wanted}
+        filled = [values[name] for name in wanted]
+        lines = array("q")
+        for line, row in read:
+            require_width(path, line, row, len(header), dialect.mark)
+            for number, column in zip(numbers, filled, strict=True):
+                column.append(row[number])
+            lines.append(line)
+    notes = noted(path.name, encoding.note, *dialect.notes(path))
+    return Table(path, values, Places("line {}", lines), "csv", notes=notes)
 
 
 def _read_json(path: Path, choose: Choose, written: Written) -> Table:
     encoding = encoding_of(path, written.encoding)
     values: dict[str, list[Any]] = {}
-    places: list[str] = []
+    numbers = array("q")
+    form = ""
     wanted: tuple[str, ...] = ()
-    for place, record in _records(path, encoding.name):
-        if not places:
+    for place, number, record in records(path, encoding.name):
+        if not numbers:
+            form = place
             wanted = _chosen(path, list(record), choose)
             values = {name: [] for name in wanted}
         for name in wanted:
             values[name].append(record.get(name))
-        places.append(place)
-    notes = (f"{path.name} {encoding.note}",) if encoding.note else ()
-    return Table(path, values, places, "json", notes=notes)
+        numbers.append(number)
+    return Table(path, values, Places(form, numbers), "json", notes=noted(path.name, encoding.note))
 
 
-def _records(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(path: Path, encoding: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield the form of a row's place, its number, and the row.
+
+    Raises:
+        DataError: a row is broken; the text names it.
+    """
     with path.open(encoding=encoding, newline="\n") as file:
         if path.suffix.lower() == ".json" and _first_sign(file) == "[":
             yield from _of_array(path, file.read())
@@ -199,7 +246,8 @@ def _records(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 place = f"line {number}"
-                yield place, _object(_parsed(line.removesuffix("\n"), path, place), path, place)
+                record = _object(_parsed(line.removesuffix("\n"), path, place), path, place)
+                yield "line {}", number, record
 
 
 def _first_sign(file: Any) -> str:
@@ -210,10 +258,10 @@ def _first_sign(file: Any) -> str:
     return sign
 
 
-def _of_array(path: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_array(path: Path, content: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    form = "row {} (counted from 0)"
     for row, record in enumerate(_parsed(content, path, "its array")):
-        place = f"row {row} (counted from 0)"
-        yield place, _object(record, path, place)
+        yield form, row, _object(record, path, form.format(row))
 
 
 def _parsed(text: str, path: Path, place: str) -> Any:

@@ -162,7 +162,7 @@ def _labelled(
     if not file.is_file():
         raise DataError(f"dataset.loader.labels={asked.labels}: {file} is no file")
     labels = read_labels(file, asked.columns, asked.written)
-    keys, note = looked_up(candidates, table.places, labels)
+    keys, left = looked_up(candidates, table.places, labels)
     return table._replace(
         labels=[labels.of[key] for key in keys],
         integers=labels.integers,
@@ -170,7 +170,7 @@ def _labelled(
         ids=keys if table.ids is None else table.ids,
         splits=[labels.splits[key] for key in keys] if labels.splits else table.splits,
         groups=[labels.groups[key] for key in keys] if labels.groups else table.groups,
-        notes=(*table.notes, *labels.notes, *([note] if note and "*" in asked.labels else [])),
+        notes=(*table.notes, *labels.notes, *(left if "*" in asked.labels else ())),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from adapterlab.base.errors import DataError
 from adapterlab.data.sources.encodings import encoding_of
 from adapterlab.data.sources.layout import visible
+from adapterlab.data.sources.noting import noted
 from adapterlab.data.sources.tables import Written
 from adapterlab.data.sources.text_tables import TextTable
 
@@ -55,7 +56,7 @@ def _table(
         encodings[encoding] = encodings.get(encoding, 0) + 1
     others = {name: count for name, count in encodings.items() if not name.startswith("utf-8")}
     notes = [
-        f"{count:,} of {len(files):,} texts of {folder.name} are read as {name}"
+        f"{count:,} of {len(files):,} texts are read as {name}"
         for name, count in others.items()
         if written.encoding is None
     ]
@@ -66,7 +67,7 @@ def _table(
         [file.relative_to(folder).as_posix() for file in files],
         integers=False,
         names=tuple(dict.fromkeys(labels)) or None,
-        notes=tuple(notes),
+        notes=noted(folder.name, *notes),
     )
 
 

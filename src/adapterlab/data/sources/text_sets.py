@@ -11,6 +11,7 @@ from adapterlab.config.class_names import folded, listed, quoted
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.tables import AS_FOUND, Written
 from adapterlab.data.sources.text_tables import TextTable
 from adapterlab.data.splits import TextSplit, TextSplits
@@ -53,7 +54,7 @@ def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
         test=splits["test"],
         validation=splits.get("validation"),
         classes=names,
-        notes=tuple(dict.fromkeys(n for table in tables.values() for n in table.notes)) + notes,
+        notes=(*said(note for table in tables.values() for note in table.notes), *notes),
         origins={name: _origin(table) for name, table in tables.items()},
         groups=groups,
     )
@@ -89,14 +90,14 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
     else:
         names, index = _classes(table, asked.classes)
         labels = _indices(table, index)
-        rows, note = cut(labels, names, asked.cutting, groups, table.path.name)
+        rows, note = cut(labels, names, asked.cutting, groups, table.path.name, table.places)
     whole, origin = TextSplit(tuple(table.texts), labels), _origin(table)
     return TextSplits(
         train=whole.select(rows["train"]),
         test=whole.select(rows["test"]),
         validation=whole.select(rows["validation"]) if "validation" in rows else None,
         classes=names,
-        notes=(*table.notes, note),
+        notes=(*said(table.notes), note),
         origins={split: origin.part(found.tolist()) for split, found in rows.items()},
         groups=None if groups is None else groups[rows["train"]],
     )

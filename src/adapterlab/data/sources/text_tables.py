@@ -9,6 +9,7 @@ import pyarrow as pa
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import quoted, seen
 from adapterlab.data.sources.columns import Columns, Found, find
+from adapterlab.data.sources.noting import Note, noted
 from adapterlab.data.sources.tables import AS_FOUND, SUFFIXES, Table, Written, read_table
 
 __all__ = ["SUFFIXES", "TextTable", "read_text_table"]
@@ -39,7 +40,7 @@ class TextTable(NamedTuple):
     ids: Sequence[str] | None = None
     splits: Sequence[str] | None = None
     groups: Sequence[str] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def read_text_table(
@@ -81,7 +82,6 @@ def read_text_table(
         raise DataError(f"{path} has no rows")
     (columns,) = found[:1]
     names = columns.names
-    note = columns.note(path)
     plain = {role: _plain(table, name) for role, name in names.items() if role not in _CONTENT}
     made = TextTable(
         path,
@@ -93,7 +93,7 @@ def read_text_table(
         ids=plain.get("id"),
         splits=plain.get("split"),
         groups=plain.get("group"),
-        notes=(*table.notes, *([note] if note else [])),
+        notes=(*table.notes, *noted(path.name, columns.note())),
     )
     _require_whole(made, names)
     return made

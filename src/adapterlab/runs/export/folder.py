@@ -19,6 +19,7 @@ from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
+from adapterlab.models.pooling import PooledClassifier
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.runs.check import comes_with_weights, make_model
 from adapterlab.runs.data import AnySplits, Shape
@@ -93,6 +94,11 @@ def model_folder(rebuilt: Rebuilt) -> ModelFolder:
             f"model={config.model['name']} cannot be exported: of the models that take texts, "
             "those of transformers can"
         )
+    if isinstance(assembly.adapted.model, PooledClassifier):
+        raise AdapterLabError(
+            f"model.pooling={config.model['pooling']} cannot be exported: no classifier of "
+            "transformers reads that of this architecture; allowed: auto"
+        )
     return TextModelFolder(config, assembly.read.target, assembly.data, inputs)
 
 
@@ -107,7 +113,7 @@ class TextModelFolder(ModelFolder):
 
     def write(self, merged: nn.Module, folder: Path) -> None:
         """Write model and tokenizer, which cuts where the run did if it is told to truncate."""
-        from adapterlab.models.hub import quiet  # loads transformers: not for images
+        from adapterlab.models.loading import quiet  # loads transformers: not for images
 
         model = cast(TransformerClassifier, merged).model
         model.config.id2label = dict(enumerate(self.data.classes))
@@ -126,7 +132,7 @@ class TextModelFolder(ModelFolder):
 
     def read(self, folder: Path) -> nn.Module:
         """Load with `transformers` alone."""
-        from adapterlab.models.hub import quiet
+        from adapterlab.models.loading import quiet
 
         # isort: split
 

@@ -32,7 +32,7 @@ class TransformersImageFolder(ImageModelFolder):
 
     def write(self, merged: nn.Module, folder: Path) -> None:
         """Write the model, and a processor that resizes and normalises as the run did."""
-        from adapterlab.models.hub import quiet  # loads transformers: not for other images
+        from adapterlab.models.loading import quiet  # loads transformers: not for other images
 
         # isort: split
 
@@ -56,8 +56,8 @@ class TransformersImageFolder(ImageModelFolder):
 
     def read(self, folder: Path) -> nn.Module:
         """Load with `transformers` alone."""
-        from adapterlab.models.hub import quiet
         from adapterlab.models.hub_images import as_classifier
+        from adapterlab.models.loading import quiet
 
         # isort: split
 

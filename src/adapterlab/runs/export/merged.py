@@ -16,7 +16,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
 from adapterlab.config.domains import Count, NotNegative
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import CheckpointBase, Config
+from adapterlab.config.schema import CheckpointBase, Config, Text
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.text import TextBatches
@@ -45,12 +45,14 @@ class Request(SavedRun):
             rounds differently, in float32 by 1e-6 of the largest logit, by 4e-6 after 24 layers;
             a layer or a factor that is merged wrongly changes whole percents. The default of 1e-4
             is well above the one and below the other.
+        registered_model_name: of MLflow's registry; only where `to` is ``mlflow``.
     """
 
     to: str
     overwrite: bool
     examples: Count
     tolerance: NotNegative
+    registered_model_name: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def export_saved(request: Request) -> Export:
     """
     to = Path(absolute(request.to))
     _require_free(to, overwrite=request.overwrite)
-    rebuilt = rebuild(request, _require_mergeable)
+    rebuilt = rebuild(request, require_mergeable)
     _require_not_needed(to, rebuilt.config)
     kept = model_folder(rebuilt)
     adapted, data = rebuilt.assembly.adapted, rebuilt.assembly.data
@@ -207,7 +209,7 @@ def _require_same(agreement: Agreement, request: Request) -> None:
         )
 
 
-def _require_mergeable(config: Config) -> None:
+def require_mergeable(config: Config) -> None:
     """Refuse a run of which there is no merged model, before anything is loaded for it."""
     if not make_strategy(config).mergeable:
         raise AdapterLabError(

@@ -1,5 +1,6 @@
 """Predicting for the rows of a file: what `python scripts/predict.py` does."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,10 @@ from adapterlab.config.domains import Count
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import FileName, Text
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.data.sources.streamed import FILE, Chunk, Table, column_of, open_table
+from adapterlab.data.sources.columns import Columns, find
+from adapterlab.data.sources.noting import Note, noted, said
+from adapterlab.data.sources.streamed import FILE, Chunk, Table, open_table
+from adapterlab.data.sources.tables import Written, require_columns
 from adapterlab.runs.predicting.ensemble import Ensemble
 from adapterlab.runs.predicting.members import Examples, Member, images_in, member, texts_in
 from adapterlab.runs.predicting.written import opened, require_writable
@@ -28,9 +32,6 @@ from adapterlab.runs.saved import SavedRun
 
 ROWS = 1024
 """Rows that are read, predicted and written at a time."""
-
-USUAL = {True: ("text", "sentence"), False: ("image", "img", "file")}
-"""Names of columns of texts and of images, where a run's own name is not there."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,6 +45,8 @@ class Request(SavedRun):
     input: Text
     output: Text
     column: Text | None
+    encoding: Text | None
+    delimiter: Text | None
     top_k: Count | None
     probabilities: bool
     prefix: str
@@ -101,8 +104,22 @@ def predict_file(request: Request, runs: Sequence[str]) -> Predicted:
         AdapterLabError: a run cannot be asked, or runs have different classes.
         DataError: the input cannot be read, or not all of it; the text names the row.
     """
+    try:
+        return _predict_file(request, runs)
+    except DataError as error:
+        raise DataError(_by_our_options(str(error))) from None
+
+
+def _by_our_options(text: str) -> str:
+    """Name the options of this program, where reading names those of a data set."""
+    named = re.sub(r"dataset\.loader\.(text|image)_column", "column", text)
+    named = re.sub(r"; a file without a header needs dataset\.loader\.columns=\S+", "", named)
+    return named.replace("dataset.loader.", "")
+
+
+def _predict_file(request: Request, runs: Sequence[str]) -> Predicted:
     source, output = Path(absolute(request.input)), Path(absolute(request.output))
-    table = open_table(source, ROWS)
+    table = open_table(source, ROWS, Written(request.encoding, request.delimiter))
     require_writable(output, table, request.overwrite)
     members = [member(_saved(request, run)) for run in runs]
     ensemble = Ensemble(members)
@@ -113,7 +130,8 @@ def predict_file(request: Request, runs: Sequence[str]) -> Predicted:
             f"input={request.input} has a column {taken[0]} already; prefix=... begins the names "
             "of the new ones"
         )
-    read = _reading(table, members[0], request.column)
+    notes = list(table.notes)
+    read = _reading(table, members[0], request.column, notes)
     counts = dict.fromkeys(ensemble.classes, 0)
     rows = 0
     with opened(output, table) as writer, _progress(table) as advance:
@@ -132,7 +150,7 @@ def predict_file(request: Request, runs: Sequence[str]) -> Predicted:
         members=tuple(one.name for one in members),
         counts=counts,
         columns=tuple(columns),
-        notes=(*table.notes, *ensemble.notes(rows)),
+        notes=(*map(_by_our_options, said(notes)), *ensemble.notes(rows)),
     )
 
 
@@ -147,8 +165,10 @@ def _saved(request: Request, run: str) -> SavedRun:
     )
 
 
-def _reading(table: Table, one: Member, column: str | None) -> Callable[[Chunk], Examples]:
-    """Return what takes the examples out of rows.
+def _reading(
+    table: Table, one: Member, column: str | None, notes: list[Note]
+) -> Callable[[Chunk], Examples]:
+    """Return what takes the examples out of rows; a guess of their column is noted.
 
     Raises:
         DataError: there is no column of them, or a run of texts is given images.
@@ -157,9 +177,13 @@ def _reading(table: Table, one: Member, column: str | None) -> Callable[[Chunk],
         raise DataError(f"input={table.path} has images, and {one.name} takes texts")
     if table.of_images:
         return partial(images_in, table, column=FILE)
-    usual = one.text_column if one.of_texts else one.image_column
-    found = column_of(table, column or usual or "", () if column else USUAL[one.of_texts])
-    return partial(texts_in if one.of_texts else images_in, table, column=found)
+    content = "text" if one.of_texts else "image"
+    wanted = Columns(text=column or one.column)
+    found = find(table.path, table.columns, wanted, content=content, labels=False)
+    require_columns(table.path, table.columns, [found.names[content]])
+    notes += noted(table.path.name, found.note())
+    read = texts_in if one.of_texts else images_in
+    return partial(read, table, column=found.names[content])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, DataError
 from adapterlab.config.schema import TextDataset
 from adapterlab.data.batches import AnyBatches
-from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.streamed import Chunk, Table
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.data.tokens import tokenize
@@ -40,16 +40,14 @@ class Member:
     Attributes:
         name: of the run.
         classes: in label order.
-        text_column: of the run's data set; None of images.
-        image_column: likewise; None of texts.
+        column: of the texts or images, where the run's data set names it.
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
     """
 
     name: str
     classes: tuple[str, ...]
-    text_column: str | None
-    image_column: str | None
+    column: str | None
     max_length: int | None
     notes: tuple[str, ...]
     _model: AdaptedModel
@@ -58,6 +56,7 @@ class Member:
     _read: Shape | None
     _taken: Shape | None
     _device: torch.device
+    _background: tuple[int, int, int] | None
     truncated: int = 0
 
     @property
@@ -84,7 +83,7 @@ class Member:
     def _split(self, examples: Examples) -> Any:
         if isinstance(examples, Encoded):
             assert self._taken is not None
-            (images,) = decode([examples], self._read, title="")
+            (images,) = decode([examples], self._read, title="", lost=Lost(self._background))
             labels = torch.zeros(len(images), dtype=torch.int64)
             return ImageSplit(to_shape(images, self._taken), labels)
         assert self.max_length is not None
@@ -123,8 +122,7 @@ def _member(rebuilt: Rebuilt) -> Member:
     return Member(
         name=rebuilt.result.name,
         classes=tuple(like.classes),
-        text_column=loader.get("text_column", "text") if text else None,
-        image_column=None if text else loader.get("image_column", "image"),
+        column=loader.get("text_column" if text else "image_column"),
         max_length=None if text is None else text.max_length,
         notes=tuple(changed),
         _model=assembly.adapted,
@@ -133,6 +131,7 @@ def _member(rebuilt: Rebuilt) -> Member:
         _read=assembly.read.shape,
         _taken=taken,
         _device=device,
+        _background=background_of(loader.get("background")),
     )
 
 

@@ -13,6 +13,7 @@ from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.training.lightning.imported import pl
+from adapterlab.training.losses import TrainingLoss
 from adapterlab.training.optimizers import (
     make_optimizer,
     make_plateau,
@@ -35,7 +36,7 @@ class Classifier(pl.LightningModule):
         model: what is trained.
         num_classes: classes of the task.
         optimizer: its options.
-        label_smoothing: share of the target spread over all classes; in training only.
+        loss: what is made small, in training only.
         seed: of everything drawn while training.
         select_on: the metric on validation that the best epoch is the best in.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
@@ -55,7 +56,7 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         optimizer: Optimizer,
         *,
-        label_smoothing: float = 0.0,
+        loss: TrainingLoss | None = None,
         seed: int = 0,
         select_on: str = "accuracy",
         report: Report | None = None,
@@ -65,7 +66,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.model = model
         self.options = optimizer
-        self.label_smoothing = label_smoothing
+        self.loss = loss or TrainingLoss()
         self.seed = seed
         self.report = report
         self._adds = model.strategy.uses("extra_loss")
@@ -107,7 +108,7 @@ class Classifier(pl.LightningModule):
         """Return the loss of a batch."""
         end_if_signalled()
         logits = self(batch.inputs)
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        loss = self.loss(logits, batch.labels)
         self.train_tally.add(logits, batch.labels, loss)
         if self._adds:
             # In the parameters' own precision, as in a pack.

@@ -21,6 +21,7 @@ from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import pl
+from adapterlab.training.losses import training_loss
 from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
 from adapterlab.training.throughput import Throughput
 
@@ -63,7 +64,7 @@ def fit(
         model,
         num_classes,
         config.optimizer,
-        label_smoothing=config.label_smoothing,
+        loss=training_loss(config, data.splits["train"].labels, data.classes),
         seed=stream(config.init_seed, "training"),
         select_on=config.select_on,
         report=report_all,

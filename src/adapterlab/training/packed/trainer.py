@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.hooks import Moment
@@ -14,6 +13,7 @@ from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
+from adapterlab.training.losses import TrainingLoss, training_loss
 from adapterlab.training.optimizers import settings_of
 from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
@@ -24,6 +24,10 @@ from adapterlab.training.throughput import Throughput
 
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
+
+
+_PLAIN = TrainingLoss()
+"""What validation measures."""
 
 
 class PackTrainer:
@@ -63,6 +67,7 @@ class PackTrainer:
         self._throughput = Throughput()
         self._epoch = progress[0].epochs
         self._find_hooks()
+        self._loss = training_loss(tasks[0].config, data.splits["train"].labels, data.classes)
         options = [task.config.optimizer for task in tasks]
         self._optimizer = LaneOptimizer(
             pack,
@@ -112,7 +117,7 @@ class PackTrainer:
         """Train on a batch of every stream; labels are the lanes', ``[K, B]``."""
         with autocast(self.device.torch, self.device.precision):
             logits = self.pack(inputs, labels.shape[1])
-            losses = _losses(logits, labels, self.tasks[0].config.label_smoothing)
+            losses = self._loss.of_lanes(logits, labels)
         tally.add(logits, labels, losses)
         loss = losses.sum()
         for lane, strategy in self._adding:
@@ -150,7 +155,7 @@ class PackTrainer:
             labels = batch.labels.expand(self.pack.count, -1)
             with autocast(self.device.torch, self.device.precision):
                 logits = self.pack(batch.inputs, len(batch.labels), together=True)
-                losses = _losses(logits, labels)
+                losses = _PLAIN.of_lanes(logits, labels)
             tally.add(logits, labels, losses)
         for module in in_training:  # which leaves out what is frozen without dropout
             module.training = True
@@ -187,11 +192,3 @@ class PackTrainer:
 
     def _tally(self) -> LaneTally:
         return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)
-
-
-def _losses(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return each lane's mean loss, [K], from logits [K, B, C] and labels [K, B]."""
-    flat = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing, reduction="none"
-    )
-    return flat.view(labels.shape).mean(1)

@@ -1,0 +1,246 @@
+"""A finished run as an MLflow model, which needs no AdapterLab to load or to serve.
+
+The code that loads it is a file of `served`, of which MLflow keeps a copy in the model.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import yaml
+from scipy.special import softmax
+from torch import nn
+
+from adapterlab.adapters import merge
+from adapterlab.base.errors import first_line
+from adapterlab.base.files import flush, write_json
+from adapterlab.config.schema import TextDataset
+from adapterlab.data.images import ImageBatches
+from adapterlab.data.sources.decode import background_of
+from adapterlab.data.splits import ImageSplits, TextSplits
+from adapterlab.runs.export.folder import ExportError, ImageModelFolder, ModelFolder, model_folder
+from adapterlab.runs.preprocessing import run_splits
+from adapterlab.runs.saved import Rebuilt
+from adapterlab.tracking.client import quieten
+from adapterlab.training.hardware import choose_device
+from adapterlab.training.predictions import predict
+
+NAME = "model"
+"""What the model is called among the files of an MLflow run."""
+
+CHECKED = 64
+"""Rows of the validation split that the written model is asked about."""
+
+TOLERANCE = 1e-4
+"""Most that a probability may differ."""
+
+_EXAMPLES = 2
+_SERVED = Path(__file__).parent / "served"
+
+
+@dataclass(frozen=True)
+class Served:
+    """An MLflow model on disk.
+
+    Attributes:
+        difference: the largest between a probability of it and of the adapted model.
+        examples: how many rows were compared.
+        requirements: what it needs, as pip takes it.
+    """
+
+    difference: float
+    examples: int
+    requirements: tuple[str, ...]
+
+
+def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
+    """Write a run's merged model as MLflow's, once it is shown to answer as the run does.
+
+    It is read back by `mlflow.pyfunc.load_model`, and asked about the first rows of the validation
+    split as they are outside of AdapterLab: texts, encoded images. The first two are its example.
+
+    Args:
+        rebuilt: the run.
+        folder: where the model goes; it must not be there.
+
+    Raises:
+        ConfigError: the strategy cannot be merged.
+        ExportError: what was written answers otherwise, or torch cannot export the model.
+    """
+    quieten()
+    import mlflow
+
+    kept = model_folder(rebuilt)
+    adapted = rebuilt.assembly.adapted
+    merged = merge(adapted)
+    rows = min(CHECKED, len(kept.data.splits["validation"]))
+    examples, script, packages = _outside(kept, rebuilt, rows)
+    requirements = [f"{name}=={version(name).partition('+')[0]}" for name in packages]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        weights, made = Path(scratch) / "weights", Path(scratch) / "made"
+        weights.mkdir()
+        if isinstance(kept, ImageModelFolder):
+            _write_program(merged, kept, rebuilt, weights)
+        else:
+            kept.write(merged, weights)
+            write_json(weights / "inputs.json", {"by_length": adapted.by_length})
+        device = choose_device(rebuilt.config.hardware).torch
+        wanted = predict(adapted, kept.first(rows), "validation", device)
+        with _silent():
+            mlflow.pyfunc.save_model(
+                made,
+                python_model=str(_SERVED / script),
+                artifacts={"model": str(weights)},
+                pip_requirements=requirements,
+                signature=_signature(examples),
+                input_example=examples.iloc[:_EXAMPLES],
+                mlflow_model=mlflow.models.Model(run_id=rebuilt.result.run_id),
+                metadata={"adapterlab.run": rebuilt.result.name},
+            )
+            _forget_this_machine(made / "MLmodel", script)
+            probabilities = softmax(wanted.logits.astype(np.float64), axis=1)
+            difference = _compared(made, examples, probabilities)
+        flush(made)
+        made.rename(folder)
+    stated = (folder / "requirements.txt").read_text(encoding="utf-8").split()
+    return Served(difference, rows, tuple(stated))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep off the terminal what MLflow and torch tell of writing and loading."""
+    from adapterlab.models.loading import (
+        quiet,  # loads transformers, which MLflow's own code does too
+    )
+
+    loggers = [logging.getLogger(name) for name in ("mlflow", "torch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _forget_this_machine(path: Path, script: str) -> None:
+    """Take the places out of a model's description where its parts were made."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    flavor = values["flavors"]["python_function"]
+    flavor["model_code_path"] = script
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _compared(made: Path, examples: Any, wanted: Any) -> float:
+    """Return the largest difference between what a model answers and what it should.
+
+    Raises:
+        ExportError: it is more than rounding.
+    """
+    import mlflow
+
+    answers = mlflow.pyfunc.load_model(str(made)).predict(examples, params={"probabilities": True})
+    found = answers.iloc[:, 2:].to_numpy(dtype=np.float64)
+    difference = float(np.abs(found - wanted).max())
+    if not difference <= TOLERANCE:  # NaN is not
+        raise ExportError(
+            "no MLflow model was written: its probabilities differ by up to "
+            f"{difference:.3g} from the run's, over {len(wanted)} examples; allowed: {TOLERANCE:g}"
+        )
+    return difference
+
+
+def _outside(kept: ModelFolder, rebuilt: Rebuilt, rows: int) -> tuple[Any, str, tuple[str, ...]]:
+    """Return validation rows as others have them, the code that takes these, and its packages."""
+    import pandas as pd
+
+    config = rebuilt.config
+    if isinstance(config.dataset, TextDataset):
+        target = cast(TextSplits, kept.target)
+        _, validation, _ = run_splits(config, config.dataset, target)
+        table = pd.DataFrame({"text": list(validation.texts[:rows])})
+        return table, "texts.py", ("torch", "transformers", "numpy", "pandas")
+    images = cast(ImageSplits, kept.target)
+    _, held_out, _ = run_splits(config, config.dataset, images)
+    encoded = [_png(image) for image in held_out.images[:rows]]
+    packages = ("torch", "numpy", "pandas", "pillow")
+    return pd.DataFrame({"image": encoded}), "images.py", packages
+
+
+def _png(image: torch.Tensor) -> bytes:
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+    buffer = BytesIO()
+    Image.fromarray(pixels.numpy()).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _signature(examples: Any) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    (column,) = examples.columns
+    return ModelSignature(
+        inputs=Schema([ColSpec("string" if column == "text" else "binary", column)]),
+        outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "probability")]),
+        params=ParamSchema([ParamSpec("probabilities", "boolean", False)]),
+    )
+
+
+def _write_program(
+    merged: nn.Module, kept: ImageModelFolder, rebuilt: Rebuilt, folder: Path
+) -> None:
+    """Write a network of images as a program of torch, which needs none of its classes.
+
+    Raises:
+        ExportError: torch cannot follow its forward pass.
+    """
+    data = cast(ImageBatches, kept.data)
+    taken = data.splits["validation"].shape
+    size = list(data.pixels.size or taken[1:])
+    example = torch.zeros(2, taken[0], *size, dtype=data.dtype)
+    try:
+        with _silent():
+            program = torch.export.export(
+                merged.cpu(),
+                (example,),
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                strict=False,
+            )
+            torch.export.save(program, folder / "program.pt2")
+    except Exception as error:  # torch raises nearly anything here
+        raise ExportError(
+            f"model={rebuilt.config.model['name']} cannot be an MLflow model: torch.export does "
+            f"not follow it ({first_line(error)}); to=FOLDER writes its weights"
+        ) from None
+    write_json(
+        folder / "inputs.json",
+        {
+            "classes": list(data.classes),
+            "decoded_shape": list(rebuilt.assembly.read.shape or kept.shape),
+            "kept_shape": list(taken),
+            "size": size,
+            "interpolation": data.pixels.interpolation,
+            "background": background_of(rebuilt.config.dataset.loader.get("background")),
+            "mean": list(data.normalize.mean),
+            "std": list(data.normalize.std),
+            "dtype": str(data.dtype).removeprefix("torch."),
+        },
+        ensure_ascii=False,
+    )

@@ -1,0 +1,69 @@
+"""What a plan looks at beside the options: data and weights that lie here, as a run would."""
+
+import json
+import warnings
+from pathlib import Path
+
+from adapterlab.adapters import Plan, plan
+from adapterlab.config.schema import CheckpointBase, Config
+from adapterlab.data.scrutiny import require_different
+from adapterlab.runs.base_weights import from_file, load_into
+from adapterlab.runs.check import bare, check_with, model_shape, sketch
+from adapterlab.runs.data import RunData, load_data, load_splits, shape_of, shape_of_base
+
+_last: dict[str, RunData] = {}
+"""The data of the plan before: those of a multirun mostly share them."""
+
+
+def look_at(config: Config) -> tuple[Plan, RunData]:
+    """Return what a run would train, and its data, of which the source's are read only if need be.
+
+    Raises:
+        AdapterLabError: a run would refuse the data, or the weights of `base=checkpoint`.
+    """
+    read = _data(config)
+    check_with(config, read)
+    require_different(read.target, read.alike(config.mlruns / "cache"))
+    if isinstance(config.base, CheckpointBase):
+        require_weights(config, read)
+    return plan(sketch(config, read)), read
+
+
+def require_weights(config: Config, read: RunData | None) -> None:
+    """Refuse weights of `base=checkpoint` that are not the model's.
+
+    Args:
+        config: of the run.
+        read: its data; None where options say the classes and the shape of the images.
+
+    Raises:
+        AdapterLabError: the file is damaged, or holds weights of another model.
+    """
+    assert isinstance(config.base, CheckpointBase)
+    classes = tuple(config.dataset.classes or (read.target.classes if read else ()))
+    base = from_file(config.base, classes)
+    model = bare(config, model_shape(config, read), len(classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a model without memory takes no values
+        load_into(model, base, classes, config.base.head)
+
+
+def _data(config: Config) -> RunData:
+    source = config.source
+    if source is not None and source.kind == "image" and shape_of(source) is None:
+        return load_data(config)
+    key = json.dumps([str(config.dataset), shape_of_base(config), str(config.mlruns)])
+    key += _state(config)
+    place = Path(str(config.dataset.loader.get("path", "")))
+    if key not in _last or not place.is_absolute():
+        _last.clear()
+        _last[key] = RunData(load_splits(config, config.dataset, shape_of_base(config)))
+    return _last[key]
+
+
+def _state(config: Config) -> str:
+    """Return what changes when a file of the user's own data does."""
+    place = Path(str(config.dataset.loader.get("path", ""))).expanduser()
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    stats = ((file, file.stat()) for file in files if file.exists())
+    return json.dumps([(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats])

@@ -1,0 +1,109 @@
+"""What a classifier is trained to make small: cross-entropy, weighted by class or focused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.config.schema import Config
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """A loss of logits and labels, alone and for each lane of a pack.
+
+    Validation and test measure plain cross-entropy whatever this is.
+
+    Attributes:
+        smoothing: share of the target spread over all classes.
+        gamma: of the focal loss, (1 - p)^γ times the cross-entropy of the true class, p being its
+            probability (Lin et al., 2017, arXiv:1708.02002, without its balance of classes, which
+            is `weights`); 0 is cross-entropy.
+        weights: of the classes, ``[C]``; None weighs all alike. A batch's loss is the weighted mean
+            over its rows, as in torch.
+    """
+
+    smoothing: float = 0.0
+    gamma: float = 0.0
+    weights: Tensor | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of a batch, from logits ``[B, C]`` and labels ``[B]``."""
+        if self.gamma == 0:
+            weights = self._weights(logits)
+            return F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing)
+        return self.of_lanes(logits[None], labels[None])[0]
+
+    def of_lanes(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return each lane's mean loss, ``[K]``, from logits ``[K, B, C]``, labels ``[K, B]``."""
+        weights = self._weights(logits)
+        flat = F.cross_entropy(
+            logits.flatten(0, 1),
+            labels.flatten(),
+            weights,
+            label_smoothing=self.smoothing,
+            reduction="none",
+        ).view(labels.shape)
+        if self.gamma:
+            # Of the logits, not of the loss: the true class may weigh nothing.
+            true = logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
+            # Powers below 1 have an infinite slope at 0.
+            wrong = (-torch.expm1(true)).clamp(min=torch.finfo(true.dtype).tiny)
+            flat = flat * wrong.pow(self.gamma)
+        if weights is None:
+            return flat.mean(1)
+        return flat.sum(1) / weights[labels].sum(1)
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        return None if self.weights is None else self.weights.to(logits)
+
+
+def training_loss(config: Config, labels: Tensor, classes: Sequence[str]) -> TrainingLoss:
+    """Return a run's loss.
+
+    Args:
+        config: of the run.
+        labels: of the rows that it is trained on.
+        classes: the class names.
+
+    Raises:
+        ConfigError: weights of a class that there is not.
+    """
+    return TrainingLoss(
+        config.label_smoothing,
+        config.loss.focal_gamma,
+        class_weights(config.loss.class_weights, labels, classes),
+    )
+
+
+def class_weights(
+    asked: str | Mapping[str, float] | None, labels: Tensor, classes: Sequence[str]
+) -> Tensor | None:
+    """Return the weight of each class, float32 ``[C]``; None where all weigh alike.
+
+    Args:
+        asked: ``balanced`` weighs a class by N / (C n), n of the N rows being of it, as
+            scikit-learn does, C counting the classes that have a row; or weights by class name,
+            1 for the others.
+        labels: of the training rows, ``[N]``.
+        classes: the class names.
+
+    Raises:
+        ConfigError: there is no class of a name.
+    """
+    if asked is None:
+        return None
+    weights = torch.ones(len(classes))
+    if isinstance(asked, str):
+        counts = torch.bincount(labels, minlength=len(classes))
+        there = counts > 0
+        weights[there] = len(labels) / (int(there.sum()) * counts[there].float())
+        return weights
+    for name, weight in asked.items():
+        if name not in classes:
+            raise ConfigError(f"loss.class_weights.{name} is no class; {allowed(name, classes)}")
+        weights[list(classes).index(name)] = weight
+    return weights

@@ -39,6 +39,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
 _TARGETS = {
     **dict.fromkeys(("vit", "deit", "dinov2", "swin", "timm_vit"), ("attention", "mlp")),
+    "dinov2": ("attention", "conv"),  # its patches' projection is asked for its type
     "convnext": ("mlp", "conv"),
     "resnet": ("conv", "conv"),
     "timm_efficientnet": ("pointwise", "conv"),

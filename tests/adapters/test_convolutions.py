@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT and timm, which import torchvision
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA, merge
 from adapterlab.adapters.formats.peft import load_peft, save_peft
 from adapterlab.adapters.lora import LoRAConv
@@ -215,3 +216,13 @@ def test_timms_own_convolution_is_one() -> None:
     for side in (6, 7):
         x = inputs()[..., :side, :side]
         torch.testing.assert_close(merge(adapted)(x), adapted.eval()(x), **CLOSE)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_the_weight_that_a_model_finds_is_the_one_computed_with(strategy: LoRA) -> None:
+    adapted = strategy.apply(model("wide"))
+    perturb(adapted)
+    layer = adapted.model.model.layers[0]
+    torch.testing.assert_close(layer.weight, layer.merged().weight, **CLOSE)
+    assert layer.weight.requires_grad
+    assert "weight" not in dict(layer.named_parameters(recurse=False))

@@ -1,6 +1,8 @@
 """Whole runs of pretrained image classifiers: alone, in a pack, resumed, and taken elsewhere."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,14 +17,16 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
+from adapterlab.data.pixels import Pixels
 from adapterlab.runs.check import check
 from adapterlab.runs.data import load_data
 from adapterlab.runs.export.merged import Request, export_saved
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.pack import run_pack
+from adapterlab.runs.preprocessing import ImageInputs, make_inputs
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
-from small_images import SIDE, saved
+from small_images import SIDE, classifier, saved
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -99,6 +103,18 @@ def test_a_run_that_stopped_goes_on_under_augmentation(
     np.testing.assert_array_equal(logits(other), logits(whole))
     plain = run(config(tmp_path / "plain", folders["vit"], *more[:1], *more[2:]))
     assert not np.array_equal(logits(plain), logits(whole))
+
+
+@pytest.mark.parametrize(("size", "shape"), [((SIDE, SIDE), (3, 28, 20)), (None, (3, 8, 8))])
+def test_images_come_from_their_own_size_or_the_bases(
+    size: tuple[int, int] | None, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """A base that was trained on smaller images loses nothing where the model says a size."""
+    model = classifier("resnet")
+    model.pixels = Pixels(size=size)
+    read: Any = SimpleNamespace(shape=(1, 28, 20))
+    asked = config(tmp_path, tmp_path)
+    assert make_inputs(asked, read, (3, 8, 8), model) == ImageInputs(shape, model.pixels)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,11 @@ class DoRALinear(LoRALinear):
         bias = cast(Tensor | None, self.base.bias)
         return y if bias is None else y + bias
 
+    def adapted_matrix(self) -> Tensor:
+        """Return (m / ‖W'‖) · W', [d_out, d_in]; gradients flow."""
+        rescale = self.magnitude.flatten() / self.weight_norm()
+        return super().adapted_matrix() * (rescale[:, None] if self.over_output else rescale)
+
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """Return the layer with weight (m / ‖W'‖) · W'."""

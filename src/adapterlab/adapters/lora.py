@@ -41,6 +41,7 @@ from adapterlab.adapters.targets import (
 from adapterlab.adapters.weights import (
     convolve,
     is_convolution,
+    is_transposed,
     matrix,
     sizes,
     weight_layers,
@@ -110,6 +111,16 @@ class LoRALinear(AdapterLayer):
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
         """Return W + s · B A, [d_out, d_in]."""
+        return matrix(self.base) + self.scale * self.lora_B.flatten(1) @ self.lora_A.flatten(1)
+
+    @property
+    def weight(self) -> Tensor:
+        """The adapted weight, for models that look at their layer's, at its type say."""
+        adapted, own = self.adapted_matrix(), cast(Tensor, self.base.weight)
+        return adapted.mT if is_transposed(self.base) else adapted.view_as(own)
+
+    def adapted_matrix(self) -> Tensor:
+        """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
         return matrix(self.base) + self.scale * self.lora_B.flatten(1) @ self.lora_A.flatten(1)
 
     def merged(self) -> nn.Module:

@@ -68,7 +68,7 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> list
                 _require_close(f"gradients of {name}", gradient, packed[name], largest / 100)
     except CannotPackError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise CannotPackError(
             f"the model cannot be computed for several lanes: {first_line(error)}"
         ) from None

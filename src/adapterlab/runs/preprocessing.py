@@ -57,7 +57,8 @@ class ImageInputs:
         assert isinstance(dataset, ImageDataset)
         assert isinstance(splits, ImageSplits)
         shape = self.shape
-        if self.pixels is not None:  # which brings them to one size, batch by batch
+        if self.pixels is not None and self.pixels.size is not None:
+            # Brought to that size batch by batch, from their own.
             shape = (self.pixels.channels, *splits.train.shape[1:])
         train, validation, test = run_splits(config, dataset, splits_to_shape(splits, shape))
         return ImageBatches(
@@ -156,7 +157,11 @@ def make_inputs(config: Config, data: RunData, shape: Shape | None, model: nn.Mo
     """
     if shape is not None:
         pixels = adaptable(model).pixels
-        return ImageInputs(shape if pixels is None else (pixels.channels, *shape[1:]), pixels)
+        if pixels is None:
+            return ImageInputs(shape)
+        # Where the model says a size, images come there from their own, whatever the base's was.
+        given = shape if pixels.size is None else data.shape or shape
+        return ImageInputs((pixels.channels, *given[1:]), pixels)
     from adapterlab.data.tokenizer import check_tokenizer  # loads transformers: not for images
 
     node, where = config.model["tokenizer"], "model.tokenizer"

@@ -151,7 +151,7 @@ class TextModelFolder(ModelFolder):
         splits = cast(TextSplits, self.target)
         _, validation, _ = run_splits(self.config, self.config.dataset, splits)
         texts = validation.texts[:rows]
-        tokenizer = AutoTokenizer.from_pretrained(folder, **PLAIN)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **PLAIN)
         parts: Sequence[Sequence[str]] = [texts]
         if validation.pairs and joins(tokenizer):
             parts = list(zip(*validation.pairs[:rows], strict=True))

@@ -111,7 +111,11 @@ class FrozenLayers:
             first_only,
             hashlib.sha256(split.tokens.numpy().data).hexdigest(),
             hashlib.sha256(split.offsets.numpy().data).hexdigest(),
-            *([] if split.types is None else [hashlib.sha256(split.types.numpy()).hexdigest()]),
+            *(
+                []
+                if split.types is None
+                else [hashlib.sha256(split.types.numpy().data).hexdigest()]
+            ),
             self.precision,
             self.device.type,
             torch.__version__,

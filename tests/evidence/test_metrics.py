@@ -25,6 +25,7 @@ answers = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_si
 
 def test_golden_values_by_hand() -> None:
     metrics = classification_metrics(np.log(PROBABILITIES), LABELS, ANIMALS)
+    del metrics["auroc"]  # see test_ranking
 
     assert metrics == pytest.approx(
         {

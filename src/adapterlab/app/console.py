@@ -194,11 +194,11 @@ def print_tuning(
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("chosen", justify="right", no_wrap=True)
-    loss = metric == "loss"
-    write = "{:.4f}" if loss else "{:.2%}"
+    number = metric in ("loss", "mcc")
+    write = "{:.4f}" if number else "{:.2%}"
 
     def much(value: float) -> str:
-        return f"{value:.4f}" if loss else f"{100 * value:.2f}"
+        return f"{value:.4f}" if number else f"{100 * value:.2f}"
 
     for arm, row, deviations, place in zip(arms, scores, spreads, chosen, strict=True):
         cells = [
@@ -211,7 +211,7 @@ def print_tuning(
     console.print(table, markup=False)
     if spread:
         print("±: standard deviation over the tuning seeds")
-    unit = "" if loss else " points"
+    unit = "" if number else " points"
     for arm, place, beside in zip(arms, chosen, close or [()] * len(arms), strict=True):
         for other, difference, noise in beside if place is not None else ():
             ahead = f"is ahead of {names[other]} by {much(difference)}{unit}"

@@ -22,6 +22,7 @@ from adapterlab.evidence.metrics import (
     matthews_correlation,
     metric_names,
 )
+from adapterlab.evidence.ranking import rankings
 
 RECALL = "recall/"
 """What names of a class's recall begin with; what follows is as in `classification_metrics`."""
@@ -39,6 +40,7 @@ class _Answers:
     """What a model said to N examples of C classes.
 
     Attributes:
+        logits: ``[N, C]``.
         log_p: ``[N, C]``, logarithms of the probabilities.
         labels: ``[N]``, the true classes.
         said: ``[N]``, the predicted ones.
@@ -46,6 +48,7 @@ class _Answers:
         classes: C names.
     """
 
+    logits: Floats
     log_p: Values
     labels: Integers
     said: Integers
@@ -80,6 +83,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "macro_f1": Metric("macro-F1", "points", higher_is_better=True),
         "mcc": Metric("Matthews correlation", "", higher_is_better=True),
         "balanced_accuracy": Metric("balanced accuracy", "points", higher_is_better=True),
+        "auroc": Metric("area under the ROC curve", "points", higher_is_better=True),
         "nll": Metric("negative log-likelihood", "nats", higher_is_better=False),
         "ece": Metric("expected calibration error", "points", higher_is_better=False),
         "brier": Metric("Brier score", "", higher_is_better=False),
@@ -133,7 +137,9 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     accuracy there, of logits and labels of the source task). Their variance (divisor
     N - 1) over N is the score's variance over new test examples: exactly so for ``accuracy``,
     ``nll`` and ``brier``; by the delete-one jackknife for ``recall/<class>``,
-    ``balanced_accuracy``, ``macro_f1`` and ``mcc``, in closed form from the confusion matrix. That
+    ``balanced_accuracy``, ``macro_f1`` and ``mcc``, in closed form from the confusion matrix, and
+    for ``auroc`` from the placements of DeLong et al. (1988, "Comparing the areas under two or more
+    correlated receiver operating characteristic curves", Biometrics 44). That
     is a little too large rather than too small while a class has few examples (Efron & Stein,
     1981), but an interval also takes the score for normal, and the variance of a share near 0 or
     1 is seen badly by few examples: see `least_answers`.
@@ -157,12 +163,13 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     Raises:
         ValueError: no such metric; what `classification_metrics` refuses; or a class whose recall
             is asked for has fewer than 2 examples, which show no spread (``balanced_accuracy``
-            asks for that of every class that has any).
+            and ``auroc`` ask for that of every class that has any, and ``auroc`` for two classes).
     """
     known(name, classes)
     check_logits(logits, labels, classes)
     said = logits.argmax(axis=1)
     answers = _Answers(
+        logits=logits,
         log_p=log_softmax(logits.astype(np.float64)),
         labels=labels,
         said=said,
@@ -177,13 +184,15 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
 def least_answers(
     name: str, correct: Booleans, labels: Integers, classes: Sequence[str]
 ) -> float | None:
-    """Return how few answers a count-based score hangs on: the fewer of right and wrong ones.
+    """Return how few answers a score hangs on: the fewer of right and wrong ones.
 
     A recall hangs on its class's answers; ``macro_f1`` and ``balanced_accuracy`` give a rare class
     as much weight as any other, so they hang on the class that has least. Simulated, 95% intervals
     by the contributions' spread hold 94% to 95% of the time from about 20 such answers on, 89% to
     93% with 5, 64% to 78% with 1: a spread cannot be seen in what happens once. The interval of
     one recall need not suffer that: `share_interval` of its class's answers allows for it.
+
+    ``auroc`` counts no answers; it hangs on the examples of the class that has least.
 
     Args:
         name: of the metric.
@@ -192,7 +201,7 @@ def least_answers(
         classes: the C class names.
 
     Returns:
-        The mean over models; None for metrics that are not made of counts.
+        The mean over models; None for metrics that are means over all examples.
 
     Raises:
         ValueError: there is no such metric.
@@ -200,6 +209,8 @@ def least_answers(
     known(name, classes)
     if name in ("nll", "brier", "ece"):
         return None
+    if name == "auroc":
+        return float(np.unique(labels, return_counts=True)[1].min())
     if name.startswith(RECALL):
         groups = [labels == _class_of(name, classes)]
     elif name in ("macro_f1", "balanced_accuracy"):
@@ -250,17 +261,30 @@ def _recall(answers: _Answers, name: str) -> Values:
 
 def _balanced_accuracy(answers: _Answers) -> Values:
     right, examples = answers.confusion.diagonal(), answers.confusion.sum(axis=1)
-    for label in np.flatnonzero(examples == 1):
-        raise ValueError(
-            f"balanced_accuracy has no standard error: {answers.classes[label]} has 1 example; "
-            "a class needs 2 or more"
-        )
+    _require_two_of_each("balanced_accuracy", answers)
     recalls = right / np.maximum(examples, 1)
     own = answers.labels
     without = (right[own] - answers.correct) / (examples[own] - 1)
     present = int((examples > 0).sum())
     score = float(recalls[examples > 0].mean())
     return _centred(score, score + (without - recalls[own]) / present)
+
+
+def _auroc(answers: _Answers) -> Values:
+    found = rankings(answers.logits, answers.labels)
+    if not found:
+        raise ValueError("auroc of examples of one class is not defined; it needs two classes")
+    _require_two_of_each("auroc", answers)
+    without = np.mean([one.without_each() for one in found], axis=0)
+    return _centred(float(np.mean([one.area for one in found])), without)
+
+
+def _require_two_of_each(name: str, answers: _Answers) -> None:
+    for label in np.flatnonzero(answers.confusion.sum(axis=1) == 1):
+        raise ValueError(
+            f"{name} has no standard error: {answers.classes[label]} has 1 example; "
+            "a class needs 2 or more"
+        )
 
 
 def _macro_f1(answers: _Answers) -> Values:
@@ -298,6 +322,7 @@ _CONTRIBUTIONS: Mapping[str, Callable[[_Answers], Values]] = {
     "macro_f1": _macro_f1,
     "mcc": _mcc,
     "balanced_accuracy": _balanced_accuracy,
+    "auroc": _auroc,
     "nll": _nll,
     "ece": _ece,
     "brier": _brier,

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
 from adapterlab.evidence.calibration import reliability
+from adapterlab.evidence.ranking import mean_area
 
 
 def classification_metrics(
@@ -29,7 +30,9 @@ def classification_metrics(
         ``balanced_accuracy``, the mean recall of the classes that have an example; ``nll``, the
         mean negative log-likelihood in nats; ``ece``, see `expected_calibration_error`;
         ``brier``, the mean over examples of the sum over classes of (p - y)², from 0 to 2 (Brier,
-        1950, "Verification of forecasts expressed in terms of probability"); and
+        1950, "Verification of forecasts expressed in terms of probability"); ``auroc``, the mean
+        over the classes that have an example of the area under the ROC curve of the class against
+        the rest, see `ranking`, left out where all labels are of one class; and
         ``recall/<class>`` for every class that has an example. A class absent from the labels has
         no recall, so its key is left out.
 
@@ -46,6 +49,7 @@ def classification_metrics(
     right, examples = confusion.diagonal(), confusion.sum(axis=1)
     # F1 is 2TP / (2TP + FP + FN), and the denominator is all of the class and all called so.
     f1 = 2 * right / np.maximum(examples + confusion.sum(axis=0), 1)
+    area = mean_area(logits, labels)
     return {
         "accuracy": float(right.sum() / len(labels)),
         "macro_f1": float(f1.mean()),
@@ -55,6 +59,7 @@ def classification_metrics(
         "nll": float(-log_p[one_hot].mean()),
         "ece": expected_calibration_error(p.max(axis=1), predictions == labels),
         "brier": float(np.square(p - one_hot).sum(axis=1).mean()),
+        **({} if area is None else {"auroc": area}),
     } | {
         f"recall/{name}": float(right[i] / examples[i])
         for i, name in enumerate(metric_names(classes))

@@ -17,8 +17,8 @@ _REASONS = 8
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
 
-_SPREAD_BY_EXAMPLES = ("mcc", "macro_f1", "balanced_accuracy")
-"""Scores made of counts whose luck is seen in the spread of examples alone."""
+_SPREAD_BY_EXAMPLES = ("mcc", "macro_f1", "balanced_accuracy", "auroc")
+"""Scores whose luck is seen in the spread of examples alone."""
 
 _ENOUGH_ANSWERS = 20
 """From about here on their 95% intervals hold 94% to 95% of the time: `least_answers`."""
@@ -101,8 +101,9 @@ def _few_answers(findings: Findings) -> list[str]:
                 few[arm.name] = least
     if not few:
         return []
+    of = "examples of a class" if metric == "auroc" else "right or wrong answers a run"
     return [
-        f"{metric} hangs on {min(few.values()):.0f} right or wrong answers a run at the least "
+        f"{metric} hangs on {min(few.values()):.0f} {of} at the least "
         f"({listed(sorted(few))}): below {_ENOUGH_ANSWERS} or so its intervals and verdicts "
         "promise more than they hold; a larger test split helps, or compare_on=accuracy"
     ]

@@ -21,6 +21,7 @@ from adapterlab.reporting.figure_layout import (
     sheet,
     write_below,
 )
+from adapterlab.reporting.formatting import is_share
 from adapterlab.reporting.tuning_study import ArmTuning, Setting, TuningFindings
 
 _KEY_WIDTH = 3.2
@@ -52,7 +53,7 @@ def tuning_figure(findings: TuningFindings) -> Figure | None:
     by_number.set_title("expected best", fontsize=10, color=INK, loc="left")
     by_value.set_title("every setting", fontsize=10, color=INK, loc="left")
     by_value.set_ylabel(f"validation {findings.metric}", color=INK)
-    if not findings.minimize:
+    if is_share(findings.metric):
         by_value.set_ylim(*within_shares(by_value.get_ylim()))
         by_value.yaxis.set_major_formatter(percent)
     keys = [
@@ -79,7 +80,7 @@ def _notes(findings: TuningFindings, arms: Sequence[ArmTuning]) -> list[str]:
     if regret is not None and regret.place is not None:
         setting = ", ".join(_written(value) for value in findings.shared[regret.place])
         cost = regret.means[regret.place] or 0.0
-        much = f"{cost:.4f}" if findings.minimize else f"{100 * cost:.2f} points"
+        much = f"{100 * cost:.2f} points" if is_share(findings.metric) else f"{cost:.4f}"
         options = " and ".join(findings.options)
         notes.append(
             f"One {options} for all arms would cost them {much} of validation {findings.metric} on "

@@ -1,5 +1,6 @@
 """Pictures drawn by a process beside this one are the same files."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from adapterlab.base.workers import Worker
+from adapterlab.base.workers import Worker, submit
 from adapterlab.drawing.figures import learning_curves_figure
 from adapterlab.drawing.pictures import Pictures, PicturesBeside, get_ready
 
@@ -79,6 +80,16 @@ def test_a_process_that_keeps_what_it_has_read_stays(recwarn: pytest.WarningsRec
     assert worker.submit(holds_ctrl_c).result(60)
     worker.kill()
     assert not recwarn.list
+
+
+def submitted_nothing() -> bool:
+    return submit(nothing) is None
+
+
+def test_a_process_of_a_pool_does_all_by_itself() -> None:
+    """Python lets daemonic processes have no children."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(submitted_nothing)
 
 
 def nothing() -> None:

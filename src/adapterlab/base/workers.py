@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from functools import lru_cache
+from multiprocessing import current_process
 from typing import Any
 
 from adapterlab.base.garbage_collection import collect_seldom
@@ -72,8 +73,11 @@ def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any] | None
     """Have a function of a module called in a process for small things; it is started if need be.
 
     Returns:
-        What will come of it; None if the process has died, and the next call starts another.
+        What will come of it; None if the process has died, and the next call starts another, or if
+        this process may have none: one of a pool of `multiprocessing`.
     """
+    if current_process().daemon:
+        return None
     try:
         return _for_small_things().submit(function, *arguments)
     except BrokenExecutor:

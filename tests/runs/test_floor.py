@@ -44,7 +44,7 @@ def test_why_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(floor, "submit", lambda *_: None)
     dead = floor.begin_floor(config, load_data(config), "test")
     assert dead.accuracy() is None
-    assert "has died" in dead.why
+    assert "no process" in dead.why
 
 
 def test_what_fails_beside_says_so_and_ends_nothing(

@@ -93,7 +93,7 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
     how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
     coming = submit(_computed, cache, key, how, fit)
     if coming is None:
-        return Floor(how, why="the process that computes it has died")
+        return Floor(how, why="there is no process to compute it in")
     return Floor(how, _coming=coming)
 
 

@@ -200,7 +200,7 @@ MISTAKES = {
     ),
     "too many last layers": (
         "adapter=last_layers adapter.n=3",
-        "adapter.n=3 is more than the 1 layers",
+        "adapter.n=3 is more than the 1 layer before the head",
         "layers.0",
     ),
     "head that full cannot adapt": (

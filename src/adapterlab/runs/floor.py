@@ -32,7 +32,7 @@ class Floor:
 
     Attributes:
         how: what was fitted to how many rows.
-        why: there is none; empty if there is one.
+        why: there is none; empty if there is one, or none was asked for.
     """
 
     how: str = ""
@@ -60,7 +60,7 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
         test_hash: of the examples that it is tested on.
     """
     if config.baseline == "never" or config.study == BASES:
-        return Floor(why="baseline=never" if config.baseline == "never" else "a base's training")
+        return Floor()
     dataset = config.dataset
     key = [
         *(_FORMAT, version("scikit-learn"), read.hash, test_hash),

@@ -39,7 +39,6 @@ class Measurements:
     def add_outcome(self, training: Training, test: Predictions) -> None:
         """Add the metrics on the test split, and those of the epoch that was chosen."""
         self.add("test", test.metrics())
-        self.values["test/classes_answered"] = float(test.answered())
         if test.answered() == 1 and len(np.unique(test.labels)) > 1:
             only = test.classes[int(test.logits[0].argmax())]
             self.notes.append(
@@ -64,8 +63,10 @@ class Measurements:
         self.add("data", assembly.scrutiny.facts)
 
     def add_floor(self, floor: Floor) -> None:
-        """Add what a linear model reaches on the same rows."""
-        self.add_or_say("data/baseline_accuracy", floor.accuracy(), floor.why)
+        """Add what a linear model reaches on the same rows, if that was asked for."""
+        accuracy = floor.accuracy()
+        if accuracy is not None or floor.why:
+            self.add_or_say("data/baseline_accuracy", accuracy, floor.why)
 
     def add_parameters(self, config: Config, assembly: Assembly) -> None:
         """Count adapter, head, trainable and total parameters, and compare with the budget."""

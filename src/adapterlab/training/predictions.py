@@ -31,6 +31,8 @@ class Predictions:
     def metrics(self) -> dict[str, float]:
         """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on.
 
+        And ``classes_answered``, of how many classes the model answers one at all.
+
         Raises:
             TrainingDivergedError: a logit is no number. The loss of the last epoch may still be
                 one, where the source task or the test split has larger activations.
@@ -41,7 +43,8 @@ class Predictions:
                 f"{broken} of {len(self.logits)} examples have logits that are not finite after "
                 "training; try a lower optimizer.lr, or optimizer.clip_norm"
             )
-        return classification_metrics(self.logits, self.labels, self.classes)
+        metrics = classification_metrics(self.logits, self.labels, self.classes)
+        return metrics | {"classes_answered": float(self.answered())}
 
     def answered(self) -> int:
         """Return how many of the classes the model answers at all."""

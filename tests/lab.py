@@ -38,8 +38,8 @@ TINY = (
     "hardware=cpu",
     "hardware.threads=1",
     "hardware.precision=32-true",
-    "tracking=none",
     "baseline=never",
+    "tracking=none",
 )
 """A run of a fraction of a second."""
 

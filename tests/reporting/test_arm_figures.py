@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figure_cases import REFERENCE, drawn, marks, texts
 from matplotlib.axes import Axes
 from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
-from test_study_figures import REFERENCE, drawn, marks, texts
 
 from adapterlab.reporting.arm_figures import accuracy_figure, forgetting_figure
 from adapterlab.reporting.study import Replicate, Status

@@ -143,8 +143,9 @@ def _reach(adapted: AdaptedModel) -> tuple[float | None, tuple[str, ...]]:
             continue
         if isinstance(module, AdapterLayer):
             inside.add(f"{name}.base")
-        weight = getattr(module, "weight", None)
-        if not isinstance(weight, nn.Parameter) or weight.ndim < 2:
+        # Not as an attribute: an adapted layer would compute its own.
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
+        if weight is None or weight.ndim < 2:
             continue
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             continue

@@ -33,7 +33,7 @@ def use(adapted: AdaptedModel, batches: ImageBatches, cache: Path, **options: An
 
 
 def train(adapted: AdaptedModel, batches: ImageBatches) -> tuple[list[float], dict[str, Tensor]]:
-    optimizer = torch.optim.SGD(adapted.trainable().values(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.AdamW(adapted.trainable().values(), lr=0.02)
     adapted.train()
     losses = []
     for epoch in range(3):

@@ -161,7 +161,6 @@ def _main(results: ModuleType, capfd: pytest.CaptureFixture[str], *arguments: st
     return Outcome(code, out, err)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_study_of_texts_is_read_from_the_store_that_has_it(
     results: ModuleType,
     page: Path,

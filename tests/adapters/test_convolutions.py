@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_layer import CLOSE, as_peft_has_it, perturb
 from torch import Tensor, nn
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT and timm, which import torchvision
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA, merge
-from adapterlab.adapters.formats.peft import load_peft, save_peft
+from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.lora import LoRAConv
 from adapterlab.adapters.weights import is_convolution
 from adapterlab.base.errors import ConfigError
@@ -19,7 +20,6 @@ from adapterlab.models import ClassifierModel, wrapped
 from adapterlab.packing import PackedModel, share_frozen
 from adapterlab.packing.trial import try_out
 
-CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 CHANNELS, SIDE, CLASSES = 4, 7, 3
 
 
@@ -98,13 +98,6 @@ def inputs(batch: int = 6) -> Tensor:
     return torch.randn(batch, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64)
 
 
-@torch.no_grad()
-def perturb(adapted: AdaptedModel, seed: int = 2) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in adapted.trainable().values():
-        parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 @pytest.mark.parametrize("name", LAYERS | OWN)
 def test_it_starts_as_the_base_is_counted_and_merges(name: str, strategy: LoRA) -> None:
@@ -125,27 +118,9 @@ def test_it_starts_as_the_base_is_counted_and_merges(name: str, strategy: LoRA) 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 @pytest.mark.parametrize("name", LAYERS)
 def test_logits_gradients_and_file_are_pefts(name: str, strategy: LoRA, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
-    base, x = model(name), inputs()
-    ours = strategy.apply(copy.deepcopy(base))
-    perturb(ours)
-    save_peft(ours, tmp_path)
-    theirs = peft.PeftModel.from_pretrained(base.model, tmp_path, is_trainable=True).double()
-    for logits in (ours(x), theirs(x)):
-        (logits * torch.tensor([1.0, -2.0, 0.5])).square().sum().backward()
-    torch.testing.assert_close(theirs(x), ours(x), **CLOSE)
-    their_gradients = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
-    names = {"lora_A": "lora_A.default.weight", "lora_B": "lora_B.default.weight"}
-    names["magnitude"] = "lora_magnitude_vector.default.weight"
-    layer = ours.model.model.layers[0]
-    assert isinstance(layer, LoRAConv)
-    for own, parameter in layer.named_parameters(recurse=False):
-        gradient = their_gradients[f"base_model.model.layers.0.{names[own]}"]
-        assert parameter.grad.abs().max() > 1e-9
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-11)
-    fresh = strategy.apply(model(name))
-    load_peft(fresh, tmp_path)
-    torch.testing.assert_close(fresh(x), ours(x), **CLOSE)
+    x = inputs()
+    ours, theirs = as_peft_has_it(strategy, lambda: model(name), x, tmp_path)
+    assert isinstance(ours.model.model.layers[0], LoRAConv)
     merged = theirs.merge_and_unload()
     torch.testing.assert_close(merged(x), merge(ours)(x), **CLOSE)
 

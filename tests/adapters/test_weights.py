@@ -12,17 +12,17 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 
 # isort: split
 
+from one_layer import CLOSE, as_peft_has_it, perturb
 from transformers.pytorch_utils import Conv1D
 
-from adapterlab.adapters import AdaptedModel, DoRA, LoRA, load_adapter, merge, plan, save_adapter
-from adapterlab.adapters.formats.peft import load_peft, save_peft
+from adapterlab.adapters import DoRA, LoRA, load_adapter, merge, plan, save_adapter
+from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.weights import matrix, with_matrix
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import ClassifierModel, wrapped
 from adapterlab.packing import PackedModel
 from adapterlab.packing.trial import try_out
 
-CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 CHANNELS, PLACES, CLASSES = 4, 7, 3
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -73,13 +73,6 @@ def inputs(dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(6, PLACES, CHANNELS, generator=generator, dtype=dtype)
 
 
-@torch.no_grad()
-def perturb(adapted: AdaptedModel) -> None:
-    generator = torch.Generator().manual_seed(2)
-    for parameter in adapted.trainable().values():
-        parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-
-
 @pytest.mark.parametrize("name", LAYERS | OWN)
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 class TestLaws:
@@ -121,28 +114,7 @@ class TestLaws:
 def test_logits_and_gradients_are_pefts_and_so_is_its_file(
     name: str, strategy: LoRA, tmp_path: Path
 ) -> None:
-    peft = pytest.importorskip("peft")
-    base, x = model(name), inputs()
-    ours = strategy.apply(copy.deepcopy(base))
-    perturb(ours)
-    save_peft(ours, tmp_path)
-    theirs = peft.PeftModel.from_pretrained(base.model, tmp_path, is_trainable=True).double()
-    for logits in (ours(x), theirs(x)):
-        (logits * torch.tensor([1.0, -2.0, 0.5])).square().sum().backward()
-    torch.testing.assert_close(theirs(x), ours(x), **CLOSE)
-    their_gradients = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
-    names = {
-        "lora_A": "lora_A.default.weight",
-        "lora_B": "lora_B.default.weight",
-        "magnitude": "lora_magnitude_vector.default.weight",
-    }
-    for own, parameter in ours.model.model.layers[0].named_parameters(recurse=False):
-        gradient = their_gradients[f"base_model.model.layers.0.{names[own]}"]
-        assert parameter.grad.abs().max() > 1e-9
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-11)
-    fresh = strategy.apply(model(name))
-    load_peft(fresh, tmp_path)
-    torch.testing.assert_close(fresh(x), ours(x), **CLOSE)
+    as_peft_has_it(strategy, lambda: model(name), inputs(), tmp_path)
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -178,6 +178,7 @@ def test_an_arm_of_which_no_run_finished_stands_in_the_table() -> None:
 def test_an_arm_that_answers_one_class_is_said_and_never_taken() -> None:
     def made(name: str, accuracy: float, answered: float) -> Made:
         own = {"params/trainable": 10.0, "test/classes_answered": answered, MAJORITY: 0.65, **COST}
+        own |= {"test/recall/neg": 1.0, "test/recall/pos": 0.0}
         return arm(name, accuracy, 10, metrics=own)
 
     findings = study(made("full", 0.65, 1.0), made("head", 0.5, 2.0))
@@ -190,7 +191,7 @@ def test_an_arm_that_answers_one_class_is_said_and_never_taken() -> None:
 
 
 def test_a_test_of_one_class_has_one_answer_that_is_right() -> None:
-    own = {"test/classes_answered": 1.0, MAJORITY: 1.0}
+    own = {"test/classes_answered": 1.0, MAJORITY: 1.0, "test/recall/neg": 1.0}
     assert study(arm("full", 1.0, 10, metrics=own)).arm("full").collapsed == 0
 
 

@@ -41,16 +41,16 @@ from small_texts import data, encoder
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
+SMALL = {
+    "vocab_size": 96,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+}
+
 
 def fnet() -> PretrainedConfig:
-    return FNetConfig(
-        vocab_size=96,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        max_position_embeddings=24,
-        hidden_dropout_prob=0.0,
-    )
+    return FNetConfig(**SMALL, num_hidden_layers=2, hidden_dropout_prob=0.0)
 
 
 def gpt2(**options: object) -> PretrainedConfig:
@@ -214,13 +214,7 @@ def test_options_that_came_later_leave_hashes_as_they_were(tmp_path: Path) -> No
 
 def test_all_linear_that_reaches_little_is_said(reviews: Path, tmp_path: Path) -> None:
     squeezed = SqueezeBertConfig(
-        vocab_size=96,
-        hidden_size=16,
-        embedding_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=24,
+        **SMALL, embedding_size=16, num_hidden_layers=2, num_attention_heads=2
     )
     folder = written(tmp_path / "squeezed", squeezed)
     config = of(tmp_path, reviews, folder, "adapter=lora")
@@ -239,14 +233,7 @@ def test_a_plan_refuses_an_adapter_that_never_learns(
             super().__init__(config)
             self.bert.spare = torch.nn.Linear(16, 16)
 
-    small_bert = BertConfig(
-        vocab_size=96,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=24,
-    )
+    small_bert = BertConfig(**SMALL, num_hidden_layers=1, num_attention_heads=2)
     folder = written(tmp_path / "base", small_bert)
     monkeypatch.setattr(
         "adapterlab.models.loading.AutoModelForSequenceClassification.from_config",

@@ -13,6 +13,7 @@ from rich.text import Text
 from adapterlab.base.amounts import duration, memory
 from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
+from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import run_name
 
@@ -126,7 +127,7 @@ def print_line(result: RunResult, config: Config) -> None:
         config: by which it was asked for.
     """
     accuracy = _share(result.metrics.get("test/accuracy"))
-    only = ", one class only" if result.metrics.get("test/classes_answered") == 1 else ""
+    only = ", one class only" if answers_one_class(result.metrics) else ""
     _print_text(
         f"{_among_many(config)}: accuracy {accuracy} on the test split{only}, {_cost(result)}"
     )

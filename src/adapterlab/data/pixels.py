@@ -1,5 +1,6 @@
 """Images as a pretrained model takes them: of which size, and how they are normalised."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+PILLOWS: Mapping[Interpolation, int] = {"bilinear": 2, "bicubic": 3}
+"""Pillow's numbers of them, which processors of transformers have."""
 
 EVALUATED_ROWS = 64
 """Images of a batch in evaluation where the model says their size, which may be a large one."""

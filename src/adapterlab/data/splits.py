@@ -117,6 +117,11 @@ class TextSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def parts(self) -> Sequence[str]:
+        """The texts as they are tokenised: of pairs one part after the other."""
+        return tuple(chain.from_iterable(self.pairs)) if self.pairs else self.texts
+
     def select(self, indices: Tensor) -> "TextSplit":
         """The rows ``indices`` (int64 ``[M]``), in that order."""
         rows = indices.tolist()
@@ -126,7 +131,7 @@ class TextSplit:
 
     def update(self, digest: Digest) -> None:
         """Feed the texts and their labels to a hash."""
-        update_with_texts(digest, chain.from_iterable(self.pairs) if self.pairs else self.texts)
+        update_with_texts(digest, self.parts)
         digest.update(self.labels.contiguous().numpy().data)
 
 

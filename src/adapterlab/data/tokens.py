@@ -122,14 +122,12 @@ def tokenize(
     key = [
         "tokens",
         _FORMAT,
-        _texts_hash(split.texts),
+        _texts_hash(split.parts),
         tokenizer_hash(tokenizer),
         tokenizers.__version__,
         max_length,
+        *(("pairs", types) if split.pairs else ()),
     ]
-    if split.pairs:
-        key[2] = _texts_hash(list(chain.from_iterable(split.pairs)))
-        key += ["pairs", types]
     entry = stored(cache, f"{name}-tokens", key, encode)
     return _split_of(split, max_length, entry)
 

@@ -1,7 +1,7 @@
 """Metrics of a classifier on one split, from its logits and the true labels."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,17 @@ def classification_metrics(
         for i, name in enumerate(metric_names(classes))
         if examples[i]
     }
+
+
+def answers_one_class(metrics: Mapping[str, float], split: str = "test") -> bool:
+    """Say whether a model answers one class whatever it is shown, though there are several.
+
+    Args:
+        metrics: of a run, as they are logged: ``test/classes_answered``, ``test/recall/cat``.
+        split: that is meant.
+    """
+    present = sum(name.startswith(f"{split}/recall/") for name in metrics)
+    return metrics.get(f"{split}/classes_answered") == 1 and present > 1
 
 
 def expected_calibration_error(confidence: Floats, correct: Booleans, bins: int = 15) -> float:

@@ -1,5 +1,6 @@
 """Where text classifiers come from: the hub, a local folder, a package, or a seed alone."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -218,17 +219,7 @@ def bert_tiny(
         "num_heads": num_heads,
         "max_tokens": max_tokens,
     }
-    for option, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f"model.{option}={size} must be 1 or more")
-    if hidden_size % num_heads:
-        raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
-    # Before a hundred million layers are made one by one, even without weights.
-    weights = num_layers * 12 * hidden_size**2 + (vocab_size + max_tokens) * hidden_size
-    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
-    require_bytes(4 * weights, asked, f"{weights:,} weights")
+    require_encoder(sizes, dropout, embeddings=vocab_size + max_tokens)
     config = BertConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -244,3 +235,28 @@ def bert_tiny(
     with drawing_from(generator):
         model = from_config(config)
     return TransformerClassifier(model, frozen_dropout=frozen_dropout)
+
+
+def require_encoder(sizes: Mapping[str, int], dropout: float, *, embeddings: int = 0) -> None:
+    """Refuse sizes that no encoder has, before a hundred million layers are made one by one.
+
+    Args:
+        sizes: by option; `hidden_size`, `num_layers` and `num_heads` among them.
+        dropout: its probability.
+        embeddings: vectors in its tables of tokens and places.
+
+    Raises:
+        ConfigError: a size is below 1, the heads do not divide the width, dropout is outside
+            [0, 1), or the weights are more than this machine's memory.
+    """
+    for option, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"model.{option}={size} must be 1 or more")
+    width, heads = sizes["hidden_size"], sizes["num_heads"]
+    if width % heads:
+        raise ConfigError(f"model.num_heads={heads} does not divide hidden_size={width}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
+    weights = sizes["num_layers"] * 12 * width**2 + embeddings * width
+    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
+    require_bytes(4 * weights, asked, f"{weights:,} weights")

@@ -1,12 +1,9 @@
 """Where image classifiers come from: the hub, a local folder, or a seed alone."""
 
 import inspect
-from collections.abc import Callable
-from pickle import UnpicklingError
 from typing import Any, cast, get_args
 
 import torch
-from safetensors import SafetensorError
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
@@ -23,16 +20,17 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from adapterlab.base.errors import CheckpointError, ConfigError, allowed
-from adapterlab.base.memory_limits import require_bytes
-from adapterlab.data.pixels import Interpolation, Pixels
+from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.data.pixels import PILLOWS, Pixels
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN, TENSORS, require_plain
-from adapterlab.models.hub import Weights
+from adapterlab.models.foreign import PLAIN, require_plain
+from adapterlab.models.hub import Weights, require_encoder
 from adapterlab.models.loading import (
     UNAVAILABLE,
     cached_first,
+    indispensable,
     quiet,
+    read_weights,
     redraw,
     source_of,
     unavailable,
@@ -41,8 +39,8 @@ from adapterlab.models.origin import named, reads
 from adapterlab.models.transformer import head_names
 from adapterlab.models.vision import VisionClassifier, body_name, from_transformers, require_size
 
-_INTERPOLATIONS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of them, which processors have; another one is taken for bilinear."""
+_BY_NUMBER = {number: name for name, number in PILLOWS.items()}
+"""How processors change sizes; another way is taken for bilinear."""
 
 
 @reads(named)
@@ -140,21 +138,12 @@ def vit_tiny(
         "num_layers": num_layers,
         "num_heads": num_heads,
     }
-    for option, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f"model.{option}={size} must be 1 or more")
+    require_encoder(sizes, dropout)
     channels, height, width = input_shape
     if height % patch_size or width % patch_size:
         raise ConfigError(
             f"model.patch_size={patch_size} does not divide images of {height}x{width} pixels"
         )
-    if hidden_size % num_heads:
-        raise ConfigError(f"model.num_heads={num_heads} does not divide hidden_size={hidden_size}")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"model.dropout={dropout:g} must be at least 0 and below 1")
-    asked = ", ".join(f"model.{option}={size}" for option, size in sizes.items())
-    weights = num_layers * 12 * hidden_size**2
-    require_bytes(4 * weights, asked, f"{weights:,} weights")
     config = ViTConfig(
         image_size=[height, width],
         patch_size=patch_size,
@@ -200,29 +189,11 @@ def _from_checkpoint(
     kind: type[PreTrainedModel], source: str, config: PretrainedConfig, name: str
 ) -> PreTrainedModel:
     """Return the architecture with the checkpoint's body."""
-    load: Callable[..., tuple[PreTrainedModel, dict[str, Any]]]
-    load = kind.from_pretrained  # type: ignore[assignment]  # which returns more if it is told to
-    try:
-        model, report = cached_first(
-            load,
-            source,
-            None,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
-            output_loading_info=True,
-            **TENSORS,
-        )
-    except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CheckpointError(unavailable(name, error)) from None
-    heads = head_names(model, body_name(model))
-    mismatched = {key for key, *_ in report["mismatched_keys"]}
-    for key in sorted({*report["missing_keys"], *mismatched}):
-        if not key.startswith(tuple(f"{head}." for head in heads)):
-            raise CheckpointError(
-                f"model.name_or_path={name}: {key} is "
-                f"{'of another shape' if key in mismatched else 'missing'} in its weights"
-            )
+    model, missing, mismatched = read_weights(kind.from_pretrained, source, None, config, name)
+    heads = tuple(f"{head}." for head in head_names(model, body_name(model)))
+    for key in sorted(missing | mismatched):
+        if not key.startswith(heads):
+            raise indispensable(name, key, mismatched)
     return model
 
 
@@ -243,7 +214,7 @@ def _pixels(config: PretrainedConfig, source: str, image_size: int | None) -> Pi
         size=own or _processed_size(processor) or _own_size(config),
         mean=tuple(float(value) / factor for value in mean),
         std=tuple(float(value) / factor for value in std),
-        interpolation=_INTERPOLATIONS.get(int(processor.resample or 2), "bilinear"),
+        interpolation=_BY_NUMBER.get(int(processor.resample or 2), "bilinear"),
     )
 
 

@@ -100,36 +100,62 @@ def from_checkpoint(
     Raises:
         CheckpointError: the weights are damaged, or the body's are missing or of another shape.
     """
-    model: PreTrainedModel
+    load = AutoModelForSequenceClassification.from_pretrained
+    model, missing, mismatched = read_weights(load, source, revision, config, name)
+    body = body_name(model)
+    drawn = sorted(key for key in (missing | mismatched) if key.startswith(f"{body}."))
+    for key in drawn:
+        # Masked-language-model checkpoints have no pooler, everything else is indispensable.
+        if key in mismatched or not key.startswith(f"{body}.pooler."):
+            raise indispensable(name, key, mismatched)
+    if drawn:
+        warnings.warn(
+            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=3
+        )
+    return model, missing | mismatched
+
+
+def read_weights(
+    load: Callable[..., Any],
+    source: str,
+    revision: str | None,
+    config: PretrainedConfig,
+    name: str,
+) -> tuple[PreTrainedModel, set[str], set[str]]:
+    """Return a model, and the weights that the checkpoint lacks or has in another shape.
+
+    Args:
+        load: `from_pretrained` of the class.
+        source: a folder, or a name on the hub.
+        revision: on the hub; None is its default branch.
+        config: with the number of classes that is wanted.
+        name: of the model, for errors.
+
+    Raises:
+        CheckpointError: the weights are damaged, or not to be had.
+    """
     try:
         model, report = cached_first(
-            AutoModelForSequenceClassification.from_pretrained,
+            load,
             source,
             revision,
             config=config,
             dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # of the head; the body's are looked at below
+            ignore_mismatched_sizes=True,  # of the head; whose they are is for the caller to say
             output_loading_info=True,
             **TENSORS,
         )
     except (*UNAVAILABLE, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(unavailable(name, error)) from None
-    body = body_name(model)
-    mismatched = {key for key, *_ in report["mismatched_keys"]}
-    lacking = {*report["missing_keys"], *mismatched}
-    drawn = sorted(key for key in lacking if key.startswith(f"{body}."))
-    for key in drawn:
-        # Masked-language-model checkpoints have no pooler, everything else is indispensable.
-        if key in mismatched or not key.startswith(f"{body}.pooler."):
-            raise CheckpointError(
-                f"model.name_or_path={name}: {key} is "
-                f"{'of another shape' if key in mismatched else 'missing'} in its weights"
-            )
-    if drawn:
-        warnings.warn(
-            f"{name} has no weights for {', '.join(drawn)}: they start random", stacklevel=3
-        )
-    return model, lacking
+    return model, set(report["missing_keys"]), {key for key, *_ in report["mismatched_keys"]}
+
+
+def indispensable(name: str, key: str, mismatched: set[str]) -> CheckpointError:
+    """Return the error for a checkpoint whose body is not all there."""
+    return CheckpointError(
+        f"model.name_or_path={name}: {key} is "
+        f"{'of another shape' if key in mismatched else 'missing'} in its weights"
+    )
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
+from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
@@ -118,8 +119,7 @@ class ArmFindings:
     @property
     def collapsed(self) -> int:
         """How many of its finished runs answer one class only."""
-        answered = self.arm.values("test/classes_answered")
-        return 0 if self.arm.values(MAJORITY)[:1] == (1.0,) else sum(n == 1 for n in answered)
+        return sum(answers_one_class(run.metrics) for run in self.arm.runs)
 
     @property
     def unsteady(self) -> str:

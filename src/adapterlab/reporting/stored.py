@@ -11,7 +11,8 @@ from typing import Any
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
-from adapterlab.runs.identity import USUAL_CUT
+from adapterlab.runs.identity import CAME_LATER, USUAL_CUT, without
+from adapterlab.tracking.trackers import flattened
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 
@@ -28,8 +29,8 @@ OWN_ERRORS = (
 """Errors whose text says all; of others the kind is part of the reason."""
 
 
-_CAME_LATER = {"loss.class_weights": "None", "loss.focal_gamma": "0.0", "sampling": "natural"}
-"""Options that runs of before did not have, and what those did."""
+_CAME_LATER = {name: str(value) for name, value in flattened(CAME_LATER).items()}
+"""Options that runs of before did not have, and what those did, as MLflow has them."""
 
 
 class Status(StrEnum):
@@ -180,10 +181,7 @@ def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:
             kept.pop(f"{place}._target_", None)
         if kept.get(f"{place}.roles") == "{}":
             del kept[f"{place}.roles"]
-    for key, usual in _CAME_LATER.items():
-        if kept.get(key) == usual:
-            del kept[key]
-    return kept
+    return without(kept, _CAME_LATER)
 
 
 def _outcome(status: str, error: str) -> tuple[Status, str]:

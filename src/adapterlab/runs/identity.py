@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,16 +110,13 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
-    for key, usual in CAME_LATER.items():
-        if values[key] == usual:
-            del values[key]
+    values = without(values, CAME_LATER)
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
     values["adapter"] = _strategy(values["adapter"])
-    for node in (values["model"], values["model"].get("tokenizer", {})):
-        for option, off in OFF_OF_MODELS.items():
-            if option in node and node[option] == off:
-                del node[option]
+    values["model"] = without(values["model"], OFF_OF_MODELS)
+    if "tokenizer" in values["model"]:
+        values["model"]["tokenizer"] = without(values["model"]["tokenizer"], OFF_OF_MODELS)
     values["model"] = with_folders(values["model"], _folder_hashes)
     values["hardware"] = {"precision": _precision(config)}
     for node in (values["optimizer"], values["base"].get("optimizer")):
@@ -141,10 +139,14 @@ def _as_written(config: Config) -> dict[str, Any]:
     return values
 
 
+def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a node's options but for those that have the value that `off` gives them."""
+    return {key: value for key, value in node.items() if off.get(key, ...) != value}
+
+
 def _strategy(node: dict[str, Any]) -> dict[str, Any]:
     """Return what counts of a strategy, and of its parts if it is a combination."""
-    off = OFF | OFF_OF.get(node["_target_"], {})
-    kept = {key: value for key, value in node.items() if off.get(key, ...) != value}
+    kept = without(node, OFF | OFF_OF.get(node["_target_"], {}))
     if "parts" in kept:
         kept.pop("dial_of", None)  # where other options come from
         kept["parts"] = {
@@ -160,8 +162,7 @@ def _as_it_was_named(dataset: dict[str, Any]) -> None:
     function = loader_name(loader)
     if "path" in loader and dataset["name"] == own_name(str(loader["path"])):
         dataset["name"] = function
-    off = OF_LOADERS.get(function, {})
-    kept = {key: value for key, value in loader.items() if off.get(key, ...) != value}
+    kept = without(loader, OF_LOADERS.get(function, {}))
     first = FOUND_FIRST.get(function, {})
     dataset["loader"] = {
         key: first.get(key) if value is None and key in first else value

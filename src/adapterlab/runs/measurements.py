@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from adapterlab.adapters.budget import in_parameters
 from adapterlab.config.class_names import quoted
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
+from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.models.by_length import ByLength
 from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.runs.floor import Floor
@@ -39,7 +39,7 @@ class Measurements:
     def add_outcome(self, training: Training, test: Predictions) -> None:
         """Add the metrics on the test split, and those of the epoch that was chosen."""
         self.add("test", test.metrics())
-        if test.answered() == 1 and len(np.unique(test.labels)) > 1:
+        if answers_one_class(self.values):
             only = test.classes[int(test.logits[0].argmax())]
             self.notes.append(
                 f"answers {quoted(only)} for all {len(test.labels):,} test examples: nothing that "

@@ -104,6 +104,14 @@ def model_folder(rebuilt: Rebuilt) -> ModelFolder:
     return TextModelFolder(config, assembly.read.target, assembly.data, inputs)
 
 
+def name_classes(config: Any, classes: Sequence[str]) -> None:
+    """Tell a configuration of transformers what classes its model has, one for each example."""
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {name: i for i, name in enumerate(classes)}
+    # A base of another task may have a kind that pipelines would turn into other scores.
+    config.problem_type = "single_label_classification"
+
+
 @dataclass(frozen=True)
 class TextModelFolder(ModelFolder):
     """What `save_pretrained` writes, for `transformers` alone to read: model and tokenizer.
@@ -118,10 +126,7 @@ class TextModelFolder(ModelFolder):
         from adapterlab.models.loading import quiet  # loads transformers: not for images
 
         model = cast(TransformerClassifier, merged).model
-        model.config.id2label = dict(enumerate(self.data.classes))
-        model.config.label2id = {name: i for i, name in enumerate(self.data.classes)}
-        # A base of another task may have a kind that pipelines would turn into other scores.
-        model.config.problem_type = "single_label_classification"
+        name_classes(model.config, self.data.classes)
         tokenizer = copy.deepcopy(self.inputs.tokenizer)
         tokenizer.model_max_length = cast(TextDataset, self.config.dataset).max_length
         tokenizer.padding_side = "right"  # as the batches here are

@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 from adapterlab.data.images import ImageBatches, RawBatch
+from adapterlab.data.pixels import PILLOWS
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.vision import VisionClassifier
-from adapterlab.runs.export.folder import ExportError, ImageModelFolder
-
-_RESAMPLE = {"bilinear": 2, "bicubic": 3}
-"""Pillow's numbers, which processors have."""
+from adapterlab.runs.export.folder import ExportError, ImageModelFolder, name_classes
 
 
 def is_of_transformers(model: nn.Module) -> bool:
@@ -40,13 +38,11 @@ class TransformersImageFolder(ImageModelFolder):
 
         classifier, data = cast(VisionClassifier, merged), cast(ImageBatches, self.data)
         model: Any = classifier.model
-        model.config.id2label = dict(enumerate(self.data.classes))
-        model.config.label2id = {name: i for i, name in enumerate(self.data.classes)}
-        model.config.problem_type = "single_label_classification"
+        name_classes(model.config, self.data.classes)
         height, width = data.pixels.size or self.shape[1:]
         processor = ViTImageProcessor(
             size={"height": height, "width": width},
-            resample=_RESAMPLE[data.pixels.interpolation],
+            resample=PILLOWS[data.pixels.interpolation],
             image_mean=list(data.normalize.mean),
             image_std=list(data.normalize.std),
         )

@@ -31,6 +31,18 @@ class Writer(ABC):
     def __init__(self, file: IO[bytes], table: Table) -> None:
         self.file, self.table = file, table
 
+    def require_known(self, record: Mapping[str, Any], place: str) -> None:
+        """Refuse a row with a column that the first one has not.
+
+        Raises:
+            DataError: it has one; the text names the row.
+        """
+        if strange := [name for name in record if name not in self.table.columns]:
+            raise DataError(
+                f"{self.table.path} has {strange[0]} in {place}, which its first row has not; "
+                "output=....jsonl keeps it"
+            )
+
     @abstractmethod
     def write(self, chunk: Chunk, new: Columns) -> None:
         """Write some rows with their new columns.
@@ -62,11 +74,7 @@ class _Csv(Writer):
             self._rows.writerow([*columns, *new])
             self._begun = True
         for i, (record, place) in enumerate(zip(chunk.records, chunk.places, strict=True)):
-            if strange := [name for name in record if name not in columns]:
-                raise DataError(
-                    f"{self.table.path} has {strange[0]} in {place}, which its first row has not; "
-                    "output=....jsonl keeps it"
-                )
+            self.require_known(record, place)
             old = [_cell(record.get(name), self.table.path, name, place) for name in columns]
             self._rows.writerow([*old, *(_number(values[i]) for values in new.values())])
 
@@ -121,11 +129,7 @@ class _Parquet(Writer):
     def _typed(self, chunk: Chunk) -> Any:
         columns = self.table.columns
         for record, place in zip(chunk.records, chunk.places, strict=True):
-            if strange := [name for name in record if name not in columns]:
-                raise DataError(
-                    f"{self.table.path} has {strange[0]} in {place}, which its first row has not; "
-                    "output=....jsonl keeps it"
-                )
+            self.require_known(record, place)
         known = None
         if self._writer is not None:
             known = pa.schema([self._writer.schema.field(name) for name in columns])

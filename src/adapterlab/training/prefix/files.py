@@ -1,10 +1,89 @@
-"""Room for the features in the cache folder, of which the least used give way."""
+"""Features in the cache folder: found or made, with room for them; the least used give way."""
 
+import math
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from adapterlab.base.cache import sweep_unfinished
+import torch
+from torch import Tensor
+
+from adapterlab.base.cache import filled, sweep_unfinished
+from adapterlab.base.full_disk import FullDiskError
+from adapterlab.data.batches import SplitName
+from adapterlab.training.prefix.trial import OffError
+
+GIB = 2**30
+
+Shapes = Mapping[SplitName, tuple[int, ...]]
+"""Of the features of each split that has some."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is in the cache folder now.
+
+    Attributes:
+        values: the features of each split.
+        found: whether all of them were there.
+    """
+
+    values: Mapping[SplitName, Tensor]
+    found: bool
+
+
+def bytes_within(shapes: Shapes, dtype: torch.dtype, max_gib: float) -> int:
+    """Return how many bytes features take together.
+
+    Raises:
+        OffError: that is more than is allowed.
+    """
+    total = sum(_sizes(shapes, dtype).values())
+    if total > max_gib * GIB:
+        raise OffError(f"would take {total / GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
+    return total
+
+
+def keep(
+    cache: Path,
+    keys: Mapping[SplitName, str],
+    shapes: Shapes,
+    dtype: torch.dtype,
+    fills: Mapping[SplitName, Callable[[Tensor], None]],
+    max_gib: float,
+) -> Kept:
+    """Find the features of all splits in the cache folder, or compute them into it.
+
+    Args:
+        cache: the folder; the least recently used features in it give way.
+        keys: all that the features of a split depend on.
+        shapes: of the features.
+        dtype: of the features.
+        fills: writes those of a split.
+        max_gib: what all features in the folder may take together.
+
+    Raises:
+        OffError: there is no room for them.
+    """
+    paths = {name: cache / f"prefix-{key}.safetensors" for name, key in keys.items()}
+    cache.mkdir(parents=True, exist_ok=True)
+    sizes = _sizes(shapes, dtype)
+    lacking = make_room(cache, {paths[n]: sizes[n] for n in paths}, int(max_gib * GIB))
+    if lacking:
+        raise OffError(f"{cache} has {lacking / GIB:.3g} GiB too little free space")
+    values, all_found = {}, True
+    for name, path in paths.items():
+        try:
+            values[name], found = filled(path, shapes[name], dtype, fills[name])
+        except FullDiskError as error:
+            raise OffError(str(error)) from None
+        all_found = all_found and found
+    return Kept(values, all_found)
+
+
+def _sizes(shapes: Shapes, dtype: torch.dtype) -> dict[SplitName, int]:
+    return {name: math.prod(shape) * dtype.itemsize for name, shape in shapes.items()}
 
 
 def make_room(folder: Path, sizes: Mapping[Path, int], limit: int) -> int:

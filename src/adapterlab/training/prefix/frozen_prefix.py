@@ -5,7 +5,6 @@ text never changes. Whether the rest of a model computes the same from it is not
 model's name, but tried on a few texts before anything is kept.
 """
 
-import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,17 +14,14 @@ import torch
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.amounts import duration
-from adapterlab.base.cache import filled
-from adapterlab.base.full_disk import FullDiskError
 from adapterlab.data.batches import SplitName
 from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models.protocol import adaptable
 from adapterlab.training.few_texts import difference, outcome, some_texts, tolerance
-from adapterlab.training.prefix.files import make_room
+from adapterlab.training.prefix.files import GIB, bytes_within, keep
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
-from adapterlab.training.prefix.trial import OffError, frozen_layers
+from adapterlab.training.prefix.trial import OffError, frozen_layers, require_same
 
-_GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
@@ -101,7 +97,7 @@ def use_frozen_prefix(
     finally:
         adapted.train(training)
     seconds = time.perf_counter() - start
-    return Prefix(layers.depth, "", seconds, size / _GIB, first_only, found)
+    return Prefix(layers.depth, "", seconds, size / GIB, first_only, found)
 
 
 def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
@@ -136,11 +132,7 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         raise OffError(f"the model cannot go on from layer {depth} ({error})") from None
     if hidden.requires_grad:
         raise OffError(f"layers beside the first {depth} are trained and part of their output")
-    if not apart <= most:  # which broken numbers are not either
-        raise OffError(
-            f"the model does not go on from layer {depth} alone: logits or gradients differ by "
-            f"{apart:.0e}, rounding allows {most:.0e}"
-        )
+    require_same(depth, apart, most)
     blocks = adaptable(adapted.model).blocks
     first_only = depth == len(blocks) and apart_with(first_only=True) <= most
     if epochs == 1 and not first_only:
@@ -170,23 +162,11 @@ def _attach(
         name: (len(split if first_only else split.tokens), sample.shape[-1])
         for name, split in splits.items()
     }
-    sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
-    total = sum(sizes.values())
-    if total > max_gib * _GIB:
-        raise OffError(f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
+    total = bytes_within(shapes, sample.dtype, max_gib)
     weights = layers.weights_hash(batch)
-    paths = {
-        name: cache / f"prefix-{layers.key(weights, split, first_only)}.safetensors"
-        for name, split in splits.items()
-    }
-    cache.mkdir(parents=True, exist_ok=True)
-    wanted = {paths[name]: sizes[name] for name in splits}
-    found = True
-    lacking = make_room(cache, wanted, int(max_gib * _GIB))
-    if lacking:
-        raise OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
-    for name, split in splits.items():
-        fill = partial(
+    keys = {name: layers.key(weights, split, first_only) for name, split in splits.items()}
+    fills = {
+        name: partial(
             layers.fill,
             split=split,
             pad_token_id=data.pad_token_id,
@@ -194,11 +174,9 @@ def _attach(
             batch_size=batch_size,
             title=f"frozen layers of {name}",
         )
-        try:
-            values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
-        except FullDiskError as error:
-            data.detach()
-            raise OffError(str(error)) from None
+        for name, split in splits.items()
+    }
+    kept = keep(cache, keys, shapes, sample.dtype, fills, max_gib)
+    for name, values in kept.values.items():
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
-        found = found and kept
-    return total, found
+    return total, kept.found

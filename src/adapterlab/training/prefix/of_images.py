@@ -7,7 +7,6 @@ and gradients, before anything is kept.
 
 import hashlib
 import json
-import math
 import time
 from functools import partial
 from importlib.metadata import version
@@ -17,21 +16,18 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
-from adapterlab.base.cache import filled
-from adapterlab.base.full_disk import FullDiskError
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
 from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models.protocol import adaptable
 from adapterlab.training.few_texts import difference, outcome, tolerance
-from adapterlab.training.prefix.files import make_room
+from adapterlab.training.prefix.files import GIB, bytes_within, keep
 from adapterlab.training.prefix.frozen_layers import FrozenLayers, with_progress
 from adapterlab.training.prefix.frozen_prefix import Prefix
-from adapterlab.training.prefix.trial import OffError, frozen_layers
+from adapterlab.training.prefix.trial import OffError, frozen_layers, require_same
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
-_GIB = 2**30
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 _TRIED = 4  # images
 
@@ -71,7 +67,7 @@ def use_image_prefix(
         adapted.train(training)
     what = "all before the head" if at_head else f"{layers.depth} layers"
     seconds = time.perf_counter() - start
-    return Prefix(layers.depth, "", seconds, size / _GIB, False, found, what)
+    return Prefix(layers.depth, "", seconds, size / GIB, False, found, what)
 
 
 def _try_out(
@@ -103,11 +99,7 @@ def _try_out(
         raise OffError(f"layers beside the first {layers.depth} are trained and part of them")
     if not moving <= most:
         raise OffError("what the frozen layers give while training is random")
-    if not apart <= most:  # which broken numbers are not either
-        raise OffError(
-            f"the model does not go on from layer {layers.depth} alone: logits or gradients "
-            f"differ by {apart:.0e}, rounding allows {most:.0e}"
-        )
+    require_same(layers.depth, apart, most)
 
 
 def _attach(
@@ -123,30 +115,17 @@ def _attach(
     with torch.inference_mode():
         sample = layers(batch)
     shapes = {name: (len(split), *sample.shape[1:]) for name, split in splits.items()}
-    sizes = {name: math.prod(shape) * sample.itemsize for name, shape in shapes.items()}
-    total = sum(sizes.values())
-    if total > max_gib * _GIB:
-        raise OffError(f"would take {total / _GIB:.3g} GiB, hardware.prefix_gib allows {max_gib:g}")
+    total = bytes_within(shapes, sample.dtype, max_gib)
     weights = layers.weights_hash(batch)
-    paths = {
-        name: cache / f"prefix-{_key(layers, weights, split, data)}.safetensors"
+    keys = {name: _key(layers, weights, split, data) for name, split in splits.items()}
+    fills = {
+        name: partial(_fill, split=split, layers=layers, data=data, title=f"features of {name}")
         for name, split in splits.items()
     }
-    cache.mkdir(parents=True, exist_ok=True)
-    lacking = make_room(cache, {paths[n]: sizes[n] for n in splits}, int(max_gib * _GIB))
-    if lacking:
-        raise OffError(f"{cache} has {lacking / _GIB:.3g} GiB too little free space")
-    found = True
-    for name, split in splits.items():
-        fill = partial(_fill, split=split, layers=layers, data=data, title=f"features of {name}")
-        try:
-            values, kept = filled(paths[name], shapes[name], sample.dtype, fill)
-        except FullDiskError as error:
-            data.detach()
-            raise OffError(str(error)) from None
+    kept = keep(cache, keys, shapes, sample.dtype, fills, max_gib)
+    for name, values in kept.values.items():
         data.attach(name, ImageFeatures(values, layers.depth))
-        found = found and kept
-    return total, found
+    return total, kept.found
 
 
 @torch.inference_mode()

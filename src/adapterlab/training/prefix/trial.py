@@ -12,6 +12,24 @@ class OffError(Exception):
     """There is no prefix; the text says why."""
 
 
+def require_same(depth: int, apart: float, most: float) -> None:
+    """Refuse a model that computes something else from features than from its inputs.
+
+    Args:
+        depth: of the features.
+        apart: how far logits or gradients are apart, relative to the largest number.
+        most: what rounding allows.
+
+    Raises:
+        OffError: they are farther apart, or no numbers.
+    """
+    if not apart <= most:  # which broken numbers are not either
+        raise OffError(
+            f"the model does not go on from layer {depth} alone: logits or gradients differ by "
+            f"{apart:.0e}, rounding allows {most:.0e}"
+        )
+
+
 def frozen_layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
     """Return the frozen layers of a model, as far as its parts tell.
 

@@ -78,7 +78,7 @@ STUDIES = {
         Study("cifar10_mlp/as_published"),
         Study("cifar10_mlp/controlled"),
         Study("cifar10_mlp/tuned"),
-        Study("efficientnet_cifar10/tuned", stored=True),
+        Study("efficientnet_cifar10", stored=True),
         Study(
             "emotion_distilbert/tuned",
             ("model=minilm", "limit={train: 4000, validation: 1200, test: 800}"),

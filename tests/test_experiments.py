@@ -25,6 +25,7 @@ from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.schema import Config, TrainedBase
 from adapterlab.models.hub import MINILM_PACKAGE
+from adapterlab.models.timm_images import LITE0_PACKAGE
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import arm_hash, run_name
 from adapterlab.studies.tuning import Design
@@ -36,6 +37,12 @@ NAMES = [str(p.relative_to(EXPERIMENT).with_suffix("")) for p in sorted(EXPERIME
 NEEDS_MINILM = pytest.mark.skipif(
     find_spec(MINILM_PACKAGE) is None, reason="MiniLM is not installed"
 )
+NEEDS_LITE0 = pytest.mark.skipif(
+    find_spec(LITE0_PACKAGE) is None, reason="EfficientNet-Lite0's weights are not installed"
+)
+NEEDS = {"_text": NEEDS_MINILM, "efficientnet_cifar10": NEEDS_LITE0}
+"""What the models of presets come from that no installation for tests has to have."""
+
 ON_THE_HUB = [name for name in NAMES if "distilbert" in name or "roberta" in name]
 
 HUB: dict[str, PretrainedConfig] = {
@@ -117,7 +124,10 @@ def sweep(name: str) -> list[tuple[str, ...]]:
 class TestEachPreset:
     @pytest.mark.parametrize(
         "name",
-        [pytest.param(n, marks=NEEDS_MINILM if n.endswith("_text") else ()) for n in NAMES],
+        [
+            pytest.param(n, marks=[mark for end, mark in NEEDS.items() if n.endswith(end)])
+            for n in NAMES
+        ],
     )
     def test_every_arm_can_be_carried_out(self, name: str, counted: Checked) -> None:
         jobs = {tuple(o for o in job if "seed=" not in o) for job in sweep(name)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT and timm, which import torchvision
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA, merge
 from adapterlab.adapters.formats.peft import save_peft
-from adapterlab.adapters.lora import LoRAConv
+from adapterlab.adapters.methods.lora import LoRAConv
 from adapterlab.adapters.weights import is_convolution
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import ClassifierModel, wrapped

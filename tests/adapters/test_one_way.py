@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from adapterlab.adapters import LoRA
-from adapterlab.adapters.lora import LoRALinear
+from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.models.hub import bert_tiny
 from adapterlab.runs.identity import arm_hash, config_hash
 from reviews import small

@@ -1,14 +1,14 @@
 """Ways to fine-tune: one file a method, all of them over plain torch modules."""
 
-from adapterlab.adapters.bitfit import BitFit
 from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metadata, save_adapter
 from adapterlab.adapters.combined import Combined
-from adapterlab.adapters.dora import DoRA, DoRALinear
-from adapterlab.adapters.full import Full
-from adapterlab.adapters.head import Head
-from adapterlab.adapters.last_layers import LastLayers
-from adapterlab.adapters.lora import LoRA, LoRALinear
 from adapterlab.adapters.merge import merge
+from adapterlab.adapters.methods.bitfit import BitFit
+from adapterlab.adapters.methods.dora import DoRA, DoRALinear
+from adapterlab.adapters.methods.full import Full
+from adapterlab.adapters.methods.head import Head
+from adapterlab.adapters.methods.last_layers import LastLayers
+from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 

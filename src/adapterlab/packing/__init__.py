@@ -1,6 +1,7 @@
 """Packs: K adapted models over one frozen base, trained in one pass."""
 
-import adapterlab.packing.convolutions  # noqa: F401  # their counterparts stand in one table
+import adapterlab.packing.convolutions
+import adapterlab.packing.methods  # noqa: F401  # their counterparts stand in one table
 from adapterlab.packing.pack import (
     CannotPackError,
     PackedModel,

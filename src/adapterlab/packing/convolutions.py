@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.dora import DoRAConv, norm_sq_of_rows, root
-from adapterlab.adapters.lora import LoRAConv
+from adapterlab.adapters.methods.dora import DoRAConv, norm_sq_of_rows, root
+from adapterlab.adapters.methods.lora import LoRAConv
 from adapterlab.adapters.weights import base_of, by_kernel, matrix
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneDropout, LaneModule, own_trained

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.dora import (
+from adapterlab.adapters.methods.dora import (
     DoRALinear,
     full_precision,
     norm_sq_of_columns,
     norm_sq_of_rows,
     root,
 )
-from adapterlab.adapters.lora import LoRALinear
+from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.weights import matrix

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.dora import DoRALinear
 from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.methods.dora import DoRALinear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
-from adapterlab.adapters.lora import LoRA, LoRAConv, LoRALinear
+from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.weights import base_of, is_convolution, matrix, with_matrix
 from adapterlab.base.errors import ConfigError, allowed

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import VeRA
+from adapterlab.adapters import LoRAXS, VeRA
 
 
 def _vera_lane(strategy: VeRA, i: int) -> VeRA:
@@ -14,6 +14,16 @@ def _vera_lane(strategy: VeRA, i: int) -> VeRA:
         rank=(4, 4, 2, 6)[i % 4],
         projection_seed=(0, 0, 0, 0, 3)[i % 5],
         d_initial=0.1 + i,
+    )
+
+
+def _xs_lane(strategy: LoRAXS, i: int) -> LoRAXS:
+    return replace(
+        strategy,
+        rank=(2, 1, 5, 3)[i % 4],
+        scale=1.0 + i,
+        init_std=0.3,
+        dropout=(strategy.dropout, 0.0, 0.4)[i % 3] if strategy.dropout else 0.0,
     )
 
 
@@ -28,5 +38,22 @@ ROWS: dict[str, Row] = {
         VeRA(rank=4, head="adapt", dropout=0.2, targets=["layers.1*"]),
         of_linear(lambda name, d_in, d_out: 4 + d_out, targets=("layers.1*",)),
         lane=_vera_lane,
+    ),
+    "lora_xs": Row(
+        LoRAXS(rank=2),
+        of_linear(lambda name, d_in, d_out: 4),
+        drawn=frozenset({"lora_R"}),
+        exact=False,
+        nearly=2e-4,
+        lane=_xs_lane,
+        anywhere=True,
+    ),
+    "lora_xs-adapted-head": Row(
+        LoRAXS(rank=4, head="adapt", dropout=0.2, targets=["layers.1*"], scale=2.0),
+        of_linear(lambda name, d_in, d_out: min(4, d_in, d_out) ** 2, targets=("layers.1*",)),
+        drawn=frozenset({"lora_R"}),
+        exact=False,
+        nearly=2e-4,
+        lane=_xs_lane,
     ),
 }

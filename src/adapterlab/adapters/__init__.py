@@ -9,6 +9,7 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
@@ -25,6 +26,8 @@ __all__ = [
     "LastLayers",
     "LoRA",
     "LoRALinear",
+    "LoRAXS",
+    "LoRAXSLinear",
     "ParameterCount",
     "Plan",
     "PlannedLayer",

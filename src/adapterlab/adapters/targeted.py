@@ -1,13 +1,16 @@
 """Strategies that put one layer of their own around each linear layer that targets name."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from adapterlab.adapters.one_way import targets_of
-from adapterlab.adapters.strategy import HeadMode, Strategy
+from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
     Layers,
@@ -15,8 +18,42 @@ from adapterlab.adapters.targets import (
     select_layers,
     unnamed_head,
 )
-from adapterlab.adapters.weights import is_linear, weight_layers
+from adapterlab.adapters.weights import is_linear, is_transposed, weight_layers, with_matrix
 from adapterlab.base.errors import ConfigError
+
+
+class LinearAdapter(AdapterLayer):
+    """A linear layer whose weight is adapted by what can be added to it.
+
+    Args:
+        base: `nn.Linear` or transformers' Conv1D; frozen here.
+        dropout: probability of dropping an input of the update.
+
+    Attributes:
+        singular: whether it is made of its weight's singular vectors (`adapters.decomposition`).
+    """
+
+    singular: ClassVar[bool] = False
+
+    def __init__(self, base: nn.Module, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.dropout = SeededDropout(dropout)
+
+    @abstractmethod
+    def adapted_matrix(self) -> Tensor:
+        """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The adapted weight, for models that look at their layer's, at its type say."""
+        adapted = self.adapted_matrix()
+        return adapted.mT if is_transposed(self.base) else adapted
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """Return the layer with the update added to its weight."""
+        return with_matrix(self.base, self.adapted_matrix())
 
 
 @dataclass(frozen=True, kw_only=True)

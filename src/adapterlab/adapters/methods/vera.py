@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from adapterlab.adapters.factors import check_low_rank
 from adapterlab.adapters.formats.peft import METHODS, PeftMethod
 from adapterlab.adapters.formats.understood import require_understood
-from adapterlab.adapters.seeded_dropout import SeededDropout
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
-from adapterlab.adapters.targeted import Targeted
-from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
+from adapterlab.adapters.strategy import AdaptedModel, replace_module
+from adapterlab.adapters.targeted import LinearAdapter, Targeted
+from adapterlab.adapters.weights import is_transposed, matrix, sizes
 from adapterlab.base.errors import CheckpointError, ConfigError
 
 
-class VeRALinear(AdapterLayer):
+class VeRALinear(LinearAdapter):
     """VeRA (Kopiczko et al. 2024, https://arxiv.org/abs/2310.11454).
 
     y = W x + b + λ_b ∘ B (λ_d ∘ A dropout(x)), with W, b, A and B frozen.
@@ -46,9 +45,7 @@ class VeRALinear(AdapterLayer):
     def __init__(
         self, base: nn.Module, A: Tensor, B: Tensor, *, d_initial: float = 0.1, dropout: float = 0.0
     ) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.dropout = SeededDropout(dropout)
+        super().__init__(base, dropout=dropout)
         weight = matrix(base)
         self.keep_frozen("vera_A", A.to(weight))
         self.keep_frozen("vera_B", B.to(weight))
@@ -64,17 +61,6 @@ class VeRALinear(AdapterLayer):
         """Return W + diag(λ_b) B diag(λ_d) A, [d_out, d_in]; gradients flow."""
         up = self.vera_lambda_b[:, None] * self.vera_B
         return matrix(self.base) + up @ (self.vera_lambda_d[:, None] * self.vera_A)
-
-    @property
-    def weight(self) -> Tensor:
-        """The adapted weight, for models that look at their layer's, at its type say."""
-        adapted = self.adapted_matrix()
-        return adapted.mT if is_transposed(self.base) else adapted
-
-    @torch.no_grad()
-    def merged(self) -> nn.Module:
-        """Return the layer with the update added to its weight."""
-        return with_matrix(self.base, self.adapted_matrix())
 
     def describe(self) -> str:
         """Say the rank."""

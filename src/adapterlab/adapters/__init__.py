@@ -10,11 +10,13 @@ from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "SVFT",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
@@ -31,6 +33,7 @@ __all__ = [
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "SVFTLinear",
     "Strategy",
     "VeRA",
     "VeRALinear",

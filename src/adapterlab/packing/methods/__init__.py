@@ -4,4 +4,5 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
 import adapterlab.packing.methods.lora_xs
+import adapterlab.packing.methods.svft
 import adapterlab.packing.methods.vera  # noqa: F401

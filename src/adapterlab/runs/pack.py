@@ -346,3 +346,4 @@ def _side_by_side(lane: _Lane) -> tuple[int, int]:
 def _kind(adapted: AdaptedModel) -> object:
     with suppress(CannotPackError):  # the trial will say why
         return signature(adapted)
+    return None

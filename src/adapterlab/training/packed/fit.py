@@ -12,6 +12,7 @@ from adapterlab.training.hardware import Device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.begun_alone import gone_on_from
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane
+from adapterlab.training.packed.shares import shares
 from adapterlab.training.packed.trainer import OnStep, PackTrainer
 
 
@@ -90,6 +91,7 @@ def fit_pack(
                 num_classes=num_classes,
                 device=device,
                 optimizer_states=[lane.optimizer for lane in going_on],
+                shares=shares([tasks[i].model for i in active], data, device),
                 on_step=on_step,
             )
         trainer.train()

@@ -9,7 +9,7 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
 from adapterlab.models.protocol import adaptable
-from adapterlab.packing import CannotPackError, Signature, signature
+from adapterlab.packing import CannotPackError, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
 from adapterlab.runs.check import sketch
 from adapterlab.runs.data import AnySplits, RunData
@@ -82,15 +82,15 @@ def plan_packs(
 def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
     adapted = sketch(config, read)
     memory = pack_memory(adapted, load_of(config, read))
-    alone, parts = _why_alone(config, adapted, memory), cast(Signature, ())
+    alone, ground = _why_alone(config, adapted, memory), cast(tuple[object, ...], ())
     shared = _shared(config, adapted, read)
     if alone is None:
         try:
-            parts = signature(adapted)
+            ground = signature(adapted).ground
         except CannotPackError as error:
             alone = str(error)
     key = f"alone {job}" if alone else json.dumps(shared, sort_keys=True)
-    return _Candidate(job, config, memory, f"{key} {parts}", alone)
+    return _Candidate(job, config, memory, f"{key} {ground}", alone)
 
 
 def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str | None:

@@ -101,7 +101,7 @@ class PackTrainer:
             [stream(seed, "dropout", self._epoch) for seed in seeds],
         )
         tally = self._tally()
-        orders = sorted({task.config.order_seed for task in self.tasks})
+        orders = list(dict.fromkeys(task.config.order_seed for task in self.tasks))
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
             end_if_signalled()

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from rows import Row, low_rank, of_linear
+from rows import Row, low_rank, low_rank_lane, of_linear
 
-from adapterlab.adapters import LoRAFA, LoRAPlus
+from adapterlab.adapters import DoRA, LoRA, LoRAFA, LoRAPlus
+from adapterlab.adapters.factors import Init
 
 
 def _frozen_lane(strategy: LoRAFA, i: int) -> LoRAFA:
@@ -28,8 +29,26 @@ def _lora_fa(strategy: LoRAFA, *, anywhere: bool = False) -> Row:
     )
 
 
+def _first_lane(strategy: LoRA, i: int) -> LoRA:
+    """Return lanes with first updates of several kinds, and one without."""
+    inits: tuple[Init, ...] = ("pissa", "kaiming", "olora", "milora")
+    return replace(low_rank_lane(strategy, i), init=inits[i % 4])
+
+
+def _first_update(strategy: LoRA, *, anywhere: bool = False) -> Row:
+    row = low_rank(strategy, anywhere=anywhere)
+    return replace(row, drawn=frozenset(), lane=_first_lane)
+
+
 ROWS: dict[str, Row] = {
     "lora_plus": low_rank(LoRAPlus(rank=2, alpha=3, ratio=4.0), anywhere=True),
     "lora_fa": _lora_fa(LoRAFA(rank=2, alpha=3, dropout=0.3), anywhere=True),
     "lora_fa-adapted-head": _lora_fa(LoRAFA(rank=2, alpha=3, head="adapt")),
+    "lora-pissa": _first_update(LoRA(rank=2, alpha=3, init="pissa", dropout=0.3), anywhere=True),
+    "lora-milora": _first_update(LoRA(rank=2, alpha=3, init="milora")),
+    "lora-olora": _first_update(LoRA(rank=2, alpha=3, init="olora", head="adapt")),
+    "dora-olora": _first_update(DoRA(rank=2, alpha=3, init="olora"), anywhere=True),
+    "dora-pissa-per-input": _first_update(
+        DoRA(rank=2, alpha=3, init="pissa", magnitude="per_input", dropout=0.3)
+    ),
 }

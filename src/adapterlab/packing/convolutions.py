@@ -119,8 +119,16 @@ class LaneLoRAConv(LaneModule):
         return weight
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Return A, ``[K, R, d_in / groups, kernel...]``, and s · B, ``[K, d_out, R, 1...]``."""
-        return self.lora_A, self.scale * self.lora_B
+        """Return A, ``[K, R, d_in / groups, kernel...]``, and s · B, ``[K, d_out, R, 1...]``.
+
+        Of twice the rank where the first update is subtracted, as those of `LoRALinear` are.
+        """
+        A, B = self.lora_A, self.scale * self.lora_B
+        if "first_A" in self.frozen:
+            first_A, first_B = self.of_lanes("first_A"), -self.scale * self.of_lanes("first_B")
+            A = torch.cat((A, first_A.expand(self.lanes.count, *first_A.shape[1:])), 1)
+            B = torch.cat((B, first_B), 2)
+        return A, B
 
     def update(self, x: Tensor) -> Tensor:
         """Return s · B A dropout(x), ``[K·B, d_out, ...]``."""

@@ -1,6 +1,5 @@
 """Batched counterparts of LoRA-FA, whose A is frozen: each lane's own, or one that lanes share."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.methods.lora_fa import LoRAFAConv, LoRAFALinear
@@ -13,12 +12,6 @@ class LaneLoRAFALinear(LaneLoRALinear):
 
     Shapes: as LaneLoRALinear; A ``[r, d_in]`` where lanes share it.
     """
-
-    def down(self, x: Tensor) -> Tensor:
-        """Return A dropout(x), ``[K, B·..., R]``, or ``[1, B·..., R]`` for rows in common."""
-        if "lora_A" in self.stacks:
-            return super().down(x)
-        return self.lanes.flat(F.linear(self.dropout(x), self.lora_A))
 
     def _find_places(self) -> None:
         if "lora_A" in self.stacks:

@@ -17,6 +17,7 @@ from rows import (
     of_linear,
     of_names,
 )
+from rows_init import ROWS as ROWS_OF_INIT
 from torch import Tensor, nn
 from trial_strategies import Bottleneck, FirstUpdate, VeRA
 
@@ -117,6 +118,8 @@ ROWS: dict[str, Row] = {
         lane=lambda strategy, i: replace(strategy, size=1 + i),
     ),
 }
+
+ROWS |= ROWS_OF_INIT
 
 
 def _bottlenecks(base: nn.Module, size: int) -> int:

@@ -113,21 +113,7 @@ class FirstUpdateLinear(LoRALinear):
 
     def __init__(self, base: nn.Linear, *, saved: bool = False, **lora: Any) -> None:
         super().__init__(base, **lora)
-        self.keep_frozen("first_A", self.lora_A.detach().clone(), saved=saved)
-        self.keep_frozen("first_B", self.lora_B.detach().clone(), saved=saved)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.dropout(x) if self.dropout.p else x
-        update = F.linear(F.linear(x, self.lora_A), self.lora_B)
-        first = F.linear(F.linear(x, self.first_A), self.first_B)
-        return self.base(x) + self.scale * (update - first)
-
-    @torch.no_grad()
-    def merged_weight(self) -> Tensor:
-        return super().merged_weight() - self.scale * self.first_B @ self.first_A
-
-    def describe(self) -> str:
-        return f"{super().describe()}, less the first"
+        self.subtract_first(saved=saved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,16 +129,6 @@ class FirstUpdate(LoRA):
             layer, saved=self.saved, rank=rank, alpha=alpha, scaling=self.scaling,
             init="both_normal", init_std=0.5, generator=generator,
         )  # fmt: skip
-
-
-class LaneFirstUpdateLinear(LaneLoRALinear):
-    """K of them, of any ranks."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        A, B = self.of_lanes("first_A"), self.of_lanes("first_B")
-        first = self.lanes.linear(x, A.expand(self.lanes.count, -1, -1)) @ (self.scale * B).mT
-        update = self.down(x) @ (self.scale * self.lora_B).mT
-        return self.lanes.join(self.lanes.add(self.base(x), update - first), x)
 
 
 class BottleneckLayer(AdapterLayer):
@@ -230,5 +206,5 @@ class LaneBottleneckLayer(LaneModule):
 
 
 COUNTERPARTS[VeRALinear] = LaneVeRALinear
-COUNTERPARTS[FirstUpdateLinear] = LaneFirstUpdateLinear
+COUNTERPARTS[FirstUpdateLinear] = LaneLoRALinear
 COUNTERPARTS[BottleneckLayer] = LaneBottleneckLayer

@@ -9,6 +9,8 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.lora_fa import LoRAFA
+from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
@@ -23,7 +25,9 @@ __all__ = [
     "Head",
     "LastLayers",
     "LoRA",
+    "LoRAFA",
     "LoRALinear",
+    "LoRAPlus",
     "ParameterCount",
     "Plan",
     "PlannedLayer",

@@ -69,7 +69,7 @@ def signature(adapted: AdaptedModel) -> Signature:
             raise CannotPackError(
                 f"{type(module).__name__} trains {inner[0]}, a parameter of a module inside it"
             )
-        own = (*counterpart.signature(module), *frozen_names(module))
+        own = (*counterpart.signature(module), *frozen_names(module).items())
         parts.append((name, type(module).__name__, *own))
     frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():

@@ -99,7 +99,7 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         ConfigError: PEFT cannot express the strategy.
     """
     config = _config(adapted, method_of(adapted.strategy), base_name)
-    own = adapted.model.state_dict()
+    own = _tensors(adapted)
     tensors = {
         theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
     }
@@ -110,6 +110,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
     """Load PEFT's adapter into a model under the same strategy over the same base weights.
+
+    Frozen state that the file has, such as the A of LoRA-FA, is taken over with the rest.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the adapter is of another kind, scale or
@@ -124,14 +126,14 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
-    names, own = _names(adapted), adapted.model.state_dict()
+    names, own = _names(adapted), _tensors(adapted)
     odd = sorted(tensors.keys() ^ names.keys())
     if odd:
         raise CheckpointError(
             f"{folder} does not fit {type(adapted.model).__name__}: {odd[0]} is only in the "
             f"{'file' if odd[0] in tensors else 'model'}"
         )
-    frozen = own.keys() - adapted.state().keys()
+    frozen = adapted.model.state_dict().keys() - adapted.state().keys()
     for theirs, ours in names.items():
         if own[ours].shape != tensors[theirs].shape:
             raise CheckpointError(
@@ -176,6 +178,11 @@ def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer
     return {name: module for name, module in modules if isinstance(module, method.layer)}
 
 
+def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
+    """Return a model's tensors by name, with the frozen state that its own files leave out."""
+    return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
+
+
 def _names(adapted: AdaptedModel) -> dict[str, str]:
     """Return our name of every tensor that PEFT's file has, by PEFT's.
 
@@ -189,9 +196,9 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
-    names = {}
-    placeless = sorted(adapted.frozen_state(saved=False))
-    for ours in sorted(adapted.state().keys() | head):
+    names, placeless = {}, []
+    frozen = adapted.frozen_state(saved=False)
+    for ours in sorted(adapted.state().keys() | head | frozen.keys()):
         module, _, parameter = ours.rpartition(".")
         if module in layers and parameter in method.names:
             theirs = f"{module}.{method.names[parameter]}"

@@ -2,3 +2,6 @@
 
 Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
+
+import adapterlab.packing.methods.dora
+import adapterlab.packing.methods.lora_fa  # noqa: F401

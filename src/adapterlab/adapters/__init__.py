@@ -11,6 +11,8 @@ from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
+from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
@@ -28,10 +30,14 @@ __all__ = [
     "LoRAFA",
     "LoRALinear",
     "LoRAPlus",
+    "LoRAXS",
+    "LoRAXSLinear",
     "ParameterCount",
     "Plan",
     "PlannedLayer",
     "Strategy",
+    "VeRA",
+    "VeRALinear",
     "load_adapter",
     "merge",
     "plan",

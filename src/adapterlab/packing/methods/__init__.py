@@ -4,4 +4,6 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
 import adapterlab.packing.methods.dora
-import adapterlab.packing.methods.lora_fa  # noqa: F401
+import adapterlab.packing.methods.lora_fa
+import adapterlab.packing.methods.lora_xs
+import adapterlab.packing.methods.vera  # noqa: F401

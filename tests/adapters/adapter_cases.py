@@ -17,6 +17,7 @@ from rows import (
     of_linear,
     of_names,
 )
+from rows_diag import ROWS as ROWS_DIAG
 from torch import Tensor, nn
 from trial_strategies import Bottleneck, FirstUpdate, VeRA
 
@@ -117,6 +118,8 @@ ROWS: dict[str, Row] = {
         lane=lambda strategy, i: replace(strategy, size=1 + i),
     ),
 }
+
+ROWS |= ROWS_DIAG
 
 
 def _bottlenecks(base: nn.Module, size: int) -> int:

@@ -17,6 +17,7 @@ from rows import (
     low_rank,
     of_names,
 )
+from rows_diag import ROWS as ROWS_DIAG
 from rows_init import ROWS as ROWS_OF_INIT
 from torch import Tensor, nn
 from trial_strategies import Bottleneck, FirstUpdate
@@ -110,6 +111,8 @@ ROWS: dict[str, Row] = {
 ROWS |= rows_shared.ROWS
 
 ROWS |= ROWS_OF_INIT
+
+ROWS |= ROWS_DIAG
 
 
 def _bottlenecks(base: nn.Module, size: int) -> int:

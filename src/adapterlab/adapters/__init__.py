@@ -7,6 +7,7 @@ from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
+from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
@@ -17,6 +18,7 @@ from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "IA3",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",

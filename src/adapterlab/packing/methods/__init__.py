@@ -2,3 +2,5 @@
 
 Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
+
+import adapterlab.packing.methods.bottleneck  # noqa: F401

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import rows_mods
 import rows_shared
 import torch
 from convolutional import CHANNELS, convolutional
@@ -94,13 +95,6 @@ ROWS: dict[str, Row] = {
         drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
         anywhere=True,
     ),
-    "bottleneck": Row(
-        Bottleneck(),
-        lambda base, head: 0 if head else _bottlenecks(base, 2),
-        drawn=frozenset({"down"}),
-        lane=lambda strategy, i: replace(strategy, size=1 + i),
-        anywhere=True,
-    ),
     "bottleneck-whole-blocks": Row(
         Bottleneck(size=3, whole_blocks=True, head="freeze"),
         lambda base, head: 0 if head else _bottlenecks(base, 3),
@@ -113,6 +107,7 @@ ROWS |= rows_shared.ROWS
 ROWS |= ROWS_OF_INIT
 
 ROWS |= ROWS_DIAG
+ROWS |= rows_mods.ROWS
 
 
 def _bottlenecks(base: nn.Module, size: int) -> int:

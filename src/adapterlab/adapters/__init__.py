@@ -4,6 +4,7 @@ from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metada
 from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.bitfit import BitFit
+from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
@@ -22,6 +23,8 @@ __all__ = [
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
+    "Bottleneck",
+    "BottleneckLinear",
     "Combined",
     "DoRA",
     "DoRALinear",

@@ -28,12 +28,12 @@ class PlainMethod(PeftMethod):
         peft_type: its name there.
         counting: options that the logits depend on, and PEFT's defaults of them. A file is taken
             where it has what a model of ours is written with.
-        beside: further options, which show in the tensors or have no effect on them.
+        further: options besides, which show in the tensors or have no effect on them.
     """
 
     peft_type: ClassVar[str]
     counting: ClassVar[Mapping[str, Any]] = {}
-    beside: ClassVar[tuple[str, ...]] = ()
+    further: ClassVar[tuple[str, ...]] = ()
 
     def lacking(self, strategy: Any) -> str | None:
         """Nothing, unless the method says more."""
@@ -53,7 +53,7 @@ class PlainMethod(PeftMethod):
             raise CheckpointError(
                 f"{path.parent} holds PEFT's {config.get('peft_type')}; allowed: {self.peft_type}"
             )
-        known = {*_PASSED_OVER, *self.counting, *self.beside}
+        known = {*_PASSED_OVER, *self.counting, *self.further}
         for option in sorted(config.keys() - known):
             if config[option] not in (None, False, "none", [], {}):
                 raise CheckpointError(

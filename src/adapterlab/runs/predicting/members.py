@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ from adapterlab.training.predictions import predict
 Probabilities = npt.NDArray[np.float64]
 """``[N, C]``; each row adds up to 1."""
 
-Examples = Sequence[str] | Encoded
-"""Texts, or encoded images."""
+Examples = Sequence[str] | Sequence[tuple[str, str]] | Encoded
+"""Texts, pairs of texts, or encoded images."""
 
 
 @dataclass
@@ -40,15 +40,17 @@ class Member:
     Attributes:
         name: of the run.
         classes: in label order.
-        column: of the texts or images, where the run's data set names it.
+        column: of the texts or images, where the run's data set names it; two of pairs.
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
+        of_pairs: whether it takes pairs of texts.
     """
 
     name: str
     classes: tuple[str, ...]
-    column: str | None
+    column: str | Sequence[str] | None
     max_length: int | None
+    of_pairs: bool
     notes: tuple[str, ...]
     _model: AdaptedModel
     _like: AnyBatches
@@ -63,6 +65,11 @@ class Member:
     def of_texts(self) -> bool:
         """Whether it takes texts, rather than images."""
         return self.max_length is not None
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words."""
+        return "pairs of texts" if self.of_pairs else "texts" if self.of_texts else "images"
 
     def probabilities(self, examples: Examples) -> Probabilities:
         """Return what the run makes of examples, in their order.
@@ -89,11 +96,14 @@ class Member:
         assert self.max_length is not None
         labels = torch.zeros(len(examples), dtype=torch.int64)
         split = tokenize(
-            TextSplit(tuple(examples), labels),
+            TextSplit.of_pairs(cast(Sequence[tuple[str, str]], examples), labels)
+            if self.of_pairs
+            else TextSplit(tuple(cast(Sequence[str], examples)), labels),
             self._inputs.tokenizer,
             self.max_length,
             cache=None,
             name="",
+            types=self._inputs.token_types,
         )
         self.truncated += split.truncated_texts
         return split
@@ -113,22 +123,19 @@ def _member(rebuilt: Rebuilt) -> Member:
     device = choose_device(config.hardware).torch
     like = copy.copy(assembly.data)
     taken = None
+    test = assembly.read.target.test
     if not isinstance(assembly.inputs, TextInputs):
         taken = like.splits["test"].shape
     like.splits = {}
     text = config.dataset if isinstance(config.dataset, TextDataset) else None
     loader = config.dataset.loader
-    if isinstance(loader.get("text_column"), list):
-        raise AdapterLabError(
-            f"{rebuilt.result.name} takes pairs of texts, for which predictions are not made from "
-            "files; scripts/export.py writes a model that transformers reads"
-        )
     changed = [note for note in assembly.notes if note.startswith("the data have changed")]
     return Member(
         name=rebuilt.result.name,
         classes=tuple(like.classes),
         column=loader.get("text_column" if text else "image_column"),
         max_length=None if text is None else text.max_length,
+        of_pairs=isinstance(test, TextSplit) and bool(test.pairs),
         notes=tuple(changed),
         _model=assembly.adapted,
         _like=like,
@@ -162,6 +169,16 @@ def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
             ) from None
         texts.append(text)
     return texts
+
+
+def pairs_in(table: Table, chunk: Chunk, columns: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return the pairs of texts of some rows.
+
+    Raises:
+        DataError: a text is missing, empty, or no text.
+    """
+    first, second = (texts_in(table, chunk, column) for column in columns)
+    return list(zip(first, second, strict=True))
 
 
 def images_in(table: Table, chunk: Chunk, column: str) -> Encoded:

@@ -193,7 +193,7 @@ def _reading(
     require_columns(table.path, table.columns, [first] if second is None else [first, second])
     notes += noted(table.path.name, found.note())
     if second is not None:
-        return partial(pairs_in, table, columns=(first, second))
+        return partial(pairs_in, table, columns=(first, second), halves=one.halves)
     read = texts_in if one.of_texts else images_in
     return partial(read, table, column=first)
 

@@ -44,6 +44,7 @@ class Member:
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
         of_pairs: whether it takes pairs of texts.
+        halves: whether one text of a pair may be empty, as in the training.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Member:
     column: str | Sequence[str] | None
     max_length: int | None
     of_pairs: bool
+    halves: bool
     notes: tuple[str, ...]
     _model: AdaptedModel
     _like: AnyBatches
@@ -136,6 +138,7 @@ def _member(rebuilt: Rebuilt) -> Member:
         column=loader.get("text_column" if text else "image_column"),
         max_length=None if text is None else text.max_length,
         of_pairs=isinstance(test, TextSplit) and bool(test.pairs),
+        halves=bool(loader.get("empty_texts")),
         notes=tuple(changed),
         _model=assembly.adapted,
         _like=like,
@@ -147,8 +150,8 @@ def _member(rebuilt: Rebuilt) -> Member:
     )
 
 
-def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
-    """Return the texts of some rows.
+def texts_in(table: Table, chunk: Chunk, column: str, *, empty: bool = False) -> list[str]:
+    """Return the texts of some rows, none of which is empty unless they may be.
 
     Raises:
         DataError: one is missing, empty, or no text.
@@ -159,7 +162,7 @@ def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
         if not isinstance(text, str):
             what = "no" if text is None else f"{str(text)[:40]!r}, which is no text, as"
             raise DataError(f"{table.path} has {what} {column} in {place}")
-        if not text.strip():
+        if not (empty or text.strip()):
             raise DataError(f"{table.path} has an empty {column} in {place}; fill or remove it")
         try:
             text.encode()
@@ -171,14 +174,22 @@ def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
     return texts
 
 
-def pairs_in(table: Table, chunk: Chunk, columns: tuple[str, str]) -> list[tuple[str, str]]:
-    """Return the pairs of texts of some rows.
+def pairs_in(
+    table: Table, chunk: Chunk, columns: tuple[str, str], *, halves: bool = False
+) -> list[tuple[str, str]]:
+    """Return the pairs of texts of some rows; of each one may be empty if `halves` are allowed.
 
     Raises:
         DataError: a text is missing, empty, or no text.
     """
-    first, second = (texts_in(table, chunk, column) for column in columns)
-    return list(zip(first, second, strict=True))
+    first, second = (texts_in(table, chunk, column, empty=halves) for column in columns)
+    pairs = list(zip(first, second, strict=True))
+    for pair, place in zip(pairs, chunk.places, strict=True):
+        if not "".join(pair).strip():
+            raise DataError(
+                f"{table.path} has an empty {' and '.join(columns)} in {place}; fill or remove it"
+            )
+    return pairs
 
 
 def images_in(table: Table, chunk: Chunk, column: str) -> Encoded:

@@ -140,7 +140,7 @@ class _PeftIA3(PlainMethod):
     """PEFT's IA3."""
 
     peft_type = "IA3"
-    beside: ClassVar[tuple[str, ...]] = ("feedforward_modules", "init_ia3_weights")
+    further: ClassVar[tuple[str, ...]] = ("feedforward_modules", "init_ia3_weights")
 
     def own(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
         """Return which layers' inputs are scaled.

@@ -14,12 +14,14 @@ from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
     "IA3",
+    "SVFT",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
@@ -40,6 +42,7 @@ __all__ = [
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "SVFTLinear",
     "Strategy",
     "VeRA",
     "VeRALinear",

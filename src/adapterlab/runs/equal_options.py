@@ -20,6 +20,10 @@ USUAL_STD = 0.01
 """`init_std` of the strategies in conf/, for first values that have no use for it."""
 
 
+USUAL_BAND = 1
+"""`band` of SVFT in conf/, for a pattern that has no use for it."""
+
+
 def one_way(values: dict[str, Any], config: Config) -> None:
     """Write the options of a run in one way, in place.
 
@@ -41,8 +45,10 @@ def one_way(values: dict[str, Any], config: Config) -> None:
     adapter = values["adapter"]
     strategies = [adapter, *adapter.get("parts", {}).values()]
     for strategy in strategies:
-        if "init_std" in strategy and strategy.get("init") != "both_normal":
+        if "init_std" in strategy and strategy.get("init", "both_normal") != "both_normal":
             strategy["init_std"] = USUAL_STD
+        if "band" in strategy and strategy.get("pattern") == "plain":
+            strategy["band"] = USUAL_BAND
     if any(map(_names_layers, strategies)):
         shapes = [
             node.get("shape") for node in (values["dataset"], base, base.get("dataset") or {})

@@ -1,17 +1,21 @@
 """Methods that scale, rotate or mask: values worked out by hand, and mistakes in their options."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from adapter_cases import MODELS, build
+from adapter_cases import MODELS, build, perturb
 from convolutional import convolutional
 from torch import Tensor, nn
 from transformer_cases import encoder
 
-from adapterlab.adapters import IA3, AdaptedModel, Strategy, plan
+from adapterlab.adapters import IA3, SSF, AdaptedModel, LNTuning, Strategy, merge, plan
 from adapterlab.adapters.methods.ia3 import IA3Linear
+from adapterlab.adapters.methods.ssf import SSFLayer
 from adapterlab.base.errors import ConfigError
+from adapterlab.packing import share_frozen
+from adapterlab.packing.trial import try_out
 
 
 def linear(weight: list[list[float]], bias: list[float]) -> nn.Linear:
@@ -58,6 +62,74 @@ class TestIA3:
         assert found == {f"layers.{i}": layer["outputs"] for i in range(3)}
 
 
+class TestSSF:
+    def test_a_layer_and_a_norm_by_hand(self) -> None:
+        layer, x = SSFLayer(linear([[1, 2], [3, 4], [5, 6]], [1, 0, -1])), Tensor([1, 10])
+        norm = SSFLayer(nn.BatchNorm1d(3, eps=0.0).eval())
+        norm.base.running_mean += Tensor([2, 3, 4])  # type: ignore[operator]
+        norm.base.running_var *= 4  # type: ignore[operator]
+        for wrapped in (layer, norm):
+            with torch.no_grad():
+                wrapped.scale.copy_(Tensor([2, 0, -1]))
+                wrapped.shift.copy_(Tensor([1, 5, 0.5]))
+        y = layer(x)
+        assert y.tolist() == [2 * 22 + 1, 5, -64 + 0.5]
+        assert norm(y[None]).tolist() == [[2 * 43 / 2 + 1, 5, 67.5 / 2 + 0.5]]
+        for wrapped, rows in ((layer, x[None]), (norm, y[None])):
+            assert torch.equal(wrapped.merged()(rows), wrapped(rows))
+
+    def test_what_it_is_on(self) -> None:
+        found = adapted_layers(SSF(layers=[0]).apply(build(MODELS["encoder"])))
+        assert found == {
+            "layers.0.norm": "scaled and shifted",
+            "layers.0.query": "scaled",  # no bias, so no place for a shift
+            "layers.0.output": "scaled and shifted",
+        }
+        both = SSF(targets=["all-linear", "all-conv"]).apply(build(lambda: convolutional(3)))
+        assert {n.removeprefix("model.").rpartition(".")[2] for n in adapted_layers(both)} == {
+            *("stem", "norm", "conv", "output"),
+        }
+
+    def test_the_papers_first_values(self) -> None:
+        layer = SSFLayer(nn.Linear(2, 20_000), init="normal")
+        for vector, mean in ((layer.scale, 1), (layer.shift, 0)):
+            assert vector.mean().item() == pytest.approx(mean, abs=1e-3)
+            assert vector.std().item() == pytest.approx(0.02, rel=0.03)
+        adapted = SSF(init="normal").apply(build(MODELS["mlp"]), seed=3)
+        again = SSF(init="normal").apply(build(MODELS["mlp"]), seed=3)
+        for name, parameter in adapted.trainable().items():
+            assert torch.equal(parameter, again.trainable()[name])
+
+    def test_convolutions_merge_and_are_packed(self) -> None:
+        strategy = SSF(targets=["all-linear", "all-conv"], init="normal")
+        make = partial(build, lambda: convolutional(3), dtype=torch.float64)
+        models = [strategy.apply(make(), seed=seed) for seed in range(3)]
+        x = torch.randn(4, 5, dtype=torch.float64)
+        for model in models:
+            perturb(model, seed=len(model.trainable()))
+            torch.testing.assert_close(merge(model)(x), model.eval()(x), rtol=1e-12, atol=1e-12)
+        share_frozen(models)
+        assert try_out(models, x, torch.tensor([0, 1, 2, 0])) == [0, 1, 2]
+
+
+class TestLNTuning:
+    def test_what_it_trains(self) -> None:
+        names = adapted_layers(LNTuning().apply(encoder("distilbert")))
+        assert len(names) == 1 + 2 * 2
+        assert set(names.values()) == {"in full"}
+        llama = adapted_layers(LNTuning().apply(encoder("llama")))
+        assert len(llama) == 2 * 2 + 1
+        assert set(llama.values()) == {"in full"}
+
+    def test_in_one_way(self) -> None:
+        model = encoder("bert")
+        assert LNTuning(targets=["*"]).in_one_way(model) == {"targets": "*"}
+        assert LNTuning(targets="*LayerNorm").in_one_way(model) == {"targets": "*"}
+        some = LNTuning(targets="layer.1.*").in_one_way(model)["targets"]
+        assert len(some) == 2
+        assert all(".layer.1." in name for name in some)
+
+
 MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
     "feedforward beside the targets": (
         lambda: IA3(targets=["layers.0"], feedforward=["layers.1"]),
@@ -69,6 +141,18 @@ MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
         "convolutional",
         r"adapter\.targets: model\.layers\.0\.conv is a convolution, and adapter=ia3 is of linear",
     ),
+    "no norm": (
+        lambda: LNTuning(),
+        "mlp",
+        "adapter=ln_tuning: MLP has no layer norms outside its head; models that have them: minilm",
+    ),
+    "no such norm": (
+        lambda: LNTuning(targets="nrom"),
+        "encoder",
+        "'nrom' matches no layer norm; n",
+    ),
+    "no norm named": (lambda: LNTuning(targets=()), "encoder", "adapter.targets is empty"),
+    "first values": (lambda: SSF(init="nromal"), "mlp", "init=nromal; .*did you mean normal"),
     "unknown target": (lambda: IA3(targets="querry"), "mlp", "'querry' matches no layer"),
 }
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformer_cases import ARCHITECTURES, encoder, tokens
 
-from adapterlab.adapters import IA3, AdaptedModel, Strategy
+from adapterlab.adapters import IA3, AdaptedModel, LNTuning, Strategy
 from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
@@ -54,6 +54,11 @@ METHODS = {
             },
         ),
         IA3(targets=["key", "value", "*output.dense"], feedforward="*output.dense"),
+    ),
+    "ln_tuning": Method(
+        {"all": LNTuning(), "some": LNTuning(targets="*output*")},
+        ("LNTuningConfig", {"target_modules": ["LayerNorm"]}),
+        LNTuning(),
     ),
 }
 CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]

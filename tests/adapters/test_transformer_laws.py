@@ -26,6 +26,7 @@ from adapterlab.base.errors import ConfigError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 KEY_BIASES = ("key.bias", "k_lin.bias", "key_proj.bias", "attn.k.bias", "k_proj.bias")
+KEY_BIASES += tuple(name.replace(".bias", ".shift") for name in KEY_BIASES)  # SSF's
 
 
 @pytest.fixture(

@@ -9,12 +9,15 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
+from adapterlab.adapters.methods.ln_tuning import LNTuning
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
     "IA3",
+    "SSF",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
@@ -23,6 +26,7 @@ __all__ = [
     "DoRALinear",
     "Full",
     "Head",
+    "LNTuning",
     "LastLayers",
     "LoRA",
     "LoRALinear",

@@ -22,11 +22,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapterlab.adapters.checkpoint import UNREADABLE
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
-from adapterlab.adapters.weights import is_convolution, is_linear
+from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
@@ -41,12 +40,17 @@ class PeftMethod(ABC):
     """How PEFT writes a strategy.
 
     Attributes:
-        layer: the strategy's adapter layers.
+        layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
     """
 
-    layer: type[AdapterLayer]
+    layer: type[nn.Module]
     names: Mapping[str, str]
+
+    def layers_of(self, adapted: AdaptedModel) -> dict[str, nn.Module]:
+        """Return the layers of the strategy by their name in the model."""
+        modules = adapted.model.named_modules()
+        return {name: module for name, module in modules if isinstance(module, self.layer)}
 
     @abstractmethod
     def lacking(self, strategy: Any) -> str | None:
@@ -143,7 +147,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
                 f"{folder} has a head of its own ({theirs} differs), and this model's is frozen; "
                 "to take it over: adapter.head=train"
             )
-    method.require_same(adapted, _layers(adapted, method), config, folder)
+    method.require_same(adapted, method.layers_of(adapted), config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
             own[ours].copy_(tensors[theirs])
@@ -170,12 +174,6 @@ def relative(adapted: AdaptedModel, name: str) -> str:
     return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
-def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
-    """Return the adapted layers by their name in the model."""
-    modules = adapted.model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, method.layer)}
-
-
 def _names(adapted: AdaptedModel) -> dict[str, str]:
     """Return our name of every tensor that PEFT's file has, by PEFT's.
 
@@ -185,7 +183,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     if adaptable(adapted.model).peft_root is None:
         raise ConfigError("PEFT's format has no place for a head that is not the architecture's")
     method = method_of(adapted.strategy)
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
@@ -208,7 +206,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
 
 def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) -> dict[str, Any]:
     """Return the content of `adapter_config.json`."""
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     targets = [relative(adapted, name) for name in layers]
     whole_head = adapted.strategy.head != "adapt"
     heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
@@ -234,7 +232,7 @@ def _require_unmistakable(
     """
     for name, module in adapted.model.named_modules():
         layer = name.removesuffix(".base")
-        if not (is_linear(module) or is_convolution(module)) or layer in layers:
+        if layer in layers or not any(True for _ in module.parameters(recurse=False)):
             continue
         for target in targets:
             if relative(adapted, layer).endswith(f".{target}"):

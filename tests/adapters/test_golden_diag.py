@@ -10,10 +10,13 @@ from convolutional import convolutional
 from torch import Tensor, nn
 from transformer_cases import encoder
 
-from adapterlab.adapters import IA3, SSF, AdaptedModel, LNTuning, Strategy, merge, plan
+from adapterlab.adapters import IA3, OFT, SSF, AdaptedModel, LNTuning, Strategy, merge, plan
+from adapterlab.adapters.budget import fit
 from adapterlab.adapters.methods.ia3 import IA3Linear
+from adapterlab.adapters.methods.oft import OFTLinear, nearest_divisor, rotations
 from adapterlab.adapters.methods.ssf import SSFLayer
 from adapterlab.base.errors import ConfigError
+from adapterlab.models import MLP
 from adapterlab.packing import share_frozen
 from adapterlab.packing.trial import try_out
 
@@ -130,6 +133,49 @@ class TestLNTuning:
         assert all(".layer.1." in name for name in some)
 
 
+class TestOFT:
+    def test_a_rotation_by_hand(self) -> None:
+        layer = OFTLinear(linear([[1, 2], [3, 4], [5, 6]], [1, 0, -1]), block_size=2)
+        with torch.no_grad():
+            layer.oft_R.fill_(0.5)  # the tangent of half the angle
+        R = rotations(layer.oft_R, 2)
+        torch.testing.assert_close(R, Tensor([[[0.6, -0.8], [0.8, 0.6]]]))
+        x = Tensor([1, 10])  # turned to 8.6, 5.2
+        torch.testing.assert_close(layer(x), Tensor([20, 46.6, 73.2]))
+        torch.testing.assert_close(layer.merged()(x), layer(x))
+
+    @pytest.mark.parametrize("size", [2, 5, 16])
+    def test_rotations_are_cayleys(self, size: int) -> None:
+        generator = torch.Generator().manual_seed(size)
+        count = size * (size - 1) // 2
+        above = torch.randn(3, count, generator=generator, dtype=torch.float64).requires_grad_()
+        R, eye = rotations(above, size), torch.eye(size, dtype=torch.float64)
+        torch.testing.assert_close(R @ R.mT, eye.expand(3, -1, -1), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(torch.linalg.det(R), torch.ones(3, dtype=torch.float64))
+        assert torch.autograd.gradcheck(lambda vector: rotations(vector, size), above[:1])
+        assert torch.equal(rotations(torch.zeros_like(above), size), eye.expand(3, -1, -1))
+
+    def test_each_layer_has_the_nearest_block(self) -> None:
+        wanted = {(784, 32): 28, (512, 32): 32, (5, 2): 5, (12, 5): 4, (7, 100): 7, (784, 15): 14}
+        assert {key: nearest_divisor(*key) for key in wanted} == wanted
+        found = adapted_layers(OFT(block_size=4).apply(build(MODELS["mlp"])))
+        assert found == {
+            "layers.0": "OFT, 1 block of 5",
+            "layers.1": "OFT, 2 blocks of 4",
+            "layers.2": "OFT, 2 blocks of 3",
+        }
+
+    def test_a_budget_sets_the_block(self) -> None:
+        with torch.device("meta"):
+            model = MLP((784,), 10, widths=(512,))
+        fitted = fit(OFT(head="freeze"), model, 6_000)
+        # 784 = 49 blocks of 16, and 392 (16 - 1) numbers; of 28 it would be 10,584.
+        assert (fitted.trained, fitted.dial) == (5_880, "block_size")
+        assert nearest_divisor(784, fitted.strategy.options()["block_size"]) == 16
+        assert fit(OFT(head="freeze"), model, 1).strategy == OFT(block_size=2, head="freeze")
+        assert fit(OFT(head="freeze"), model, 10**9).trained == 784 * 783 // 2
+
+
 MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
     "feedforward beside the targets": (
         lambda: IA3(targets=["layers.0"], feedforward=["layers.1"]),
@@ -153,6 +199,8 @@ MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
     ),
     "no norm named": (lambda: LNTuning(targets=()), "encoder", "adapter.targets is empty"),
     "first values": (lambda: SSF(init="nromal"), "mlp", "init=nromal; .*did you mean normal"),
+    "a block of 1": (lambda: OFT(block_size=1), "mlp", "adapter.block_size=1 must be 2 or more"),
+    "rotated convolution": (lambda: OFT(targets="conv"), "convolutional", "adapter=oft is of lin"),
     "unknown target": (lambda: IA3(targets="querry"), "mlp", "'querry' matches no layer"),
 }
 

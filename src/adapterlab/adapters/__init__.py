@@ -11,12 +11,14 @@ from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.ln_tuning import LNTuning
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
     "IA3",
+    "OFT",
     "SSF",
     "AdaptedModel",
     "AdapterLayer",

@@ -4,4 +4,5 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
 import adapterlab.packing.methods.ia3
+import adapterlab.packing.methods.oft
 import adapterlab.packing.methods.ssf  # noqa: F401

@@ -30,6 +30,8 @@ KEY_BIASES = tuple(
     for key in ("key", "k_lin", "key_proj", "attn.k", "k_proj")
     for bias in ("bias", "up_bias")
 )
+KEY_BIASES = ("key.bias", "k_lin.bias", "key_proj.bias", "attn.k.bias", "k_proj.bias")
+KEY_BIASES += tuple(name.replace(".bias", ".shift") for name in KEY_BIASES)  # SSF's
 
 
 @pytest.fixture(

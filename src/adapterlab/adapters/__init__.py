@@ -10,6 +10,7 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
@@ -27,9 +28,11 @@ __all__ = [
     "LastLayers",
     "LoRA",
     "LoRALinear",
+    "LoReFT",
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "ReFT",
     "Strategy",
     "load_adapter",
     "merge",

@@ -22,6 +22,7 @@ from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_linear, matrix, sizes
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.given import Passed
 from adapterlab.models.protocol import adaptable
 
 Placement = Literal["houlsby", "pfeiffer", "parallel"]
@@ -55,26 +56,6 @@ _USUAL: dict[Placement, _Usual] = {
     "pfeiffer": _Usual(16, "relu", 1.0),
     "parallel": _Usual(2, "relu", 4.0),
 }
-
-
-class Passed:
-    """What one module hands to another within a forward pass; copies of a model share it."""
-
-    def __init__(self) -> None:
-        self._held: Tensor | None = None
-
-    def __deepcopy__(self, memo: object) -> "Passed":
-        return self
-
-    def give(self, x: Tensor) -> None:
-        """Hold a tensor until it is taken."""
-        self._held = x
-
-    def take(self) -> Tensor:
-        """Return what was given last, and hold it no longer."""
-        held, self._held = self._held, None
-        assert held is not None, "the first layer of a network was not called before its last"
-        return held
 
 
 class Tapped(nn.Module):

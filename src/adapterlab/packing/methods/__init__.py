@@ -3,4 +3,5 @@
 Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
-import adapterlab.packing.methods.bottleneck  # noqa: F401
+import adapterlab.packing.methods.bottleneck
+import adapterlab.packing.methods.reft  # noqa: F401

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import rows_mods
+import rows_shared
 import torch
 from convolutional import convolutional
 from rows import (
@@ -15,11 +16,12 @@ from rows import (
     combined,
     last_blocks,
     low_rank,
-    of_linear,
     of_names,
 )
+from rows_diag import ROWS as ROWS_DIAG
+from rows_init import ROWS as ROWS_OF_INIT
 from torch import Tensor, nn
-from trial_strategies import FirstUpdate, VeRA
+from trial_strategies import FirstUpdate
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
@@ -88,23 +90,17 @@ ROWS: dict[str, Row] = {
         },
         head="adapt",
     ),
-    "vera": Row(
-        VeRA(rank=4),
-        of_linear(lambda name, d_in, d_out: 4 + d_out),
-        lane=lambda strategy, i: replace(strategy, projection_seed=strategy.projection_seed),
-        anywhere=True,
-    ),
-    "vera-adapted-head": Row(
-        VeRA(rank=4, head="adapt"),
-        of_linear(lambda name, d_in, d_out: 4 + d_out),
-        lane=lambda strategy, i: replace(strategy, projection_seed=i),
-    ),
     "first-update": replace(
         low_rank(FirstUpdate(rank=2, alpha=3)),
         drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
         anywhere=True,
     ),
 }
+ROWS |= rows_shared.ROWS
+
+ROWS |= ROWS_OF_INIT
+
+ROWS |= ROWS_DIAG
 ROWS |= rows_mods.ROWS
 
 

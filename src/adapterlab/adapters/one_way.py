@@ -68,7 +68,7 @@ def as_written(options: Mapping[str, Any]) -> dict[str, Any]:
         options: of a strategy.
     """
     changed: dict[str, Any] = {}
-    for key in ("targets", "also_train"):
+    for key in ("targets", "feedforward", "also_train"):
         if isinstance(named := options.get(key), list) and named:
             changed[key] = sorted(set(named), key=str)
     for key in ("rank_pattern", "alpha_pattern"):

@@ -19,7 +19,7 @@ from adapterlab.adapters.places import (
     within_blocks,
 )
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
-from adapterlab.adapters.targets import Layers, check_layers, select_layers
+from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_linear, matrix, sizes
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.given import Passed
@@ -165,8 +165,8 @@ class Bottleneck(Strategy):
         non_linearity: `relu`, `swish`, `gelu` or `tanh`; None for swish of `houlsby`, else relu.
         scale: what the bottleneck's output is multiplied with; None for 4 of `parallel`, else 1.
         init: `kaiming`, which starts as the base, `bert` or `houlsby`, which start near to it.
-        targets: patterns or short names of linear layers to have a bottleneck after or beside each
-            of them, instead of where the placement has them; see `select_layers`.
+        targets: `auto`, where the placement has them; or patterns or short names of linear layers
+            to have a bottleneck after or beside each of them instead; see `select_layers`.
         layers: the blocks that have bottlenecks: `all`, `first N`, `last N`, or a list of indices.
     """
 
@@ -178,7 +178,7 @@ class Bottleneck(Strategy):
     non_linearity: NonLinearity | None = None
     scale: float | None = None
     init: Init = "kaiming"
-    targets: str | Sequence[str] | None = None
+    targets: str | Sequence[str] = AUTO
     layers: Layers = "all"
 
     def __post_init__(self) -> None:
@@ -219,7 +219,7 @@ class Bottleneck(Strategy):
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
         """Return targets and blocks in one way."""
         places = self._places(model)
-        if self.targets is not None:
+        if self.targets != AUTO:
             targets, layers = targets_of(model, [last for _, last in places])
             return {"targets": targets, "layers": layers}
         blocks = adaptable(model).blocks
@@ -256,7 +256,7 @@ class Bottleneck(Strategy):
 
     def _places(self, model: nn.Module) -> list[tuple[str, str]]:
         """Return the first and the last layer of what each bottleneck is at, in forward order."""
-        if self.targets is not None:
+        if self.targets != AUTO:
             names = list(select_layers(model, self.targets, with_head=False, layers=self.layers))
             places = [(name, name) for name in names]
         else:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.one_way import blocks_of, targets_of
 from adapterlab.adapters.places import WITH_ATTENTION, refuse, within_blocks
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
-from adapterlab.adapters.targets import Layers, check_layers, select_layers
+from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_convolution, is_linear, sizes
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.given import Passed
@@ -162,8 +162,8 @@ class ReFT(Strategy):
         positions: tokens that are edited: `all`, or as in pyreft `f4+l4` for the first and last
             four of a text, `f1` or `l1`. A text's own tokens count, not its padding.
         init: `identity`, which starts as the base, or `random`, which does not and is pyreft's.
-        targets: patterns or short names of linear layers whose outputs are edited, instead of the
-            outputs of blocks; see `select_layers`.
+        targets: `auto`, the outputs of blocks; or patterns or short names of linear layers whose
+            outputs are edited instead; see `select_layers`.
         layers: the blocks that are edited: `all`, `first N`, `last N`, or a list of indices.
     """
 
@@ -172,7 +172,7 @@ class ReFT(Strategy):
     rank: int = 4
     positions: str = "all"
     init: Init = "identity"
-    targets: str | Sequence[str] | None = None
+    targets: str | Sequence[str] = AUTO
     layers: Layers = "all"
 
     def __post_init__(self) -> None:
@@ -203,7 +203,7 @@ class ReFT(Strategy):
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
         """Return targets and blocks in one way."""
         places = self._places(model)
-        if self.targets is not None:
+        if self.targets != AUTO:
             targets, layers = targets_of(model, places)
             return {"targets": targets, "layers": layers}
         blocks = adaptable(model).blocks
@@ -237,7 +237,7 @@ class ReFT(Strategy):
         Raises:
             ConfigError: it cannot be.
         """
-        if self.targets is not None:
+        if self.targets != AUTO:
             layers = select_layers(model, self.targets, with_head=False, layers=self.layers)
             for name, layer in layers.items():
                 if not is_linear(layer):

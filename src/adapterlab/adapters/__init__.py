@@ -16,6 +16,7 @@ from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
@@ -45,9 +46,11 @@ __all__ = [
     "LoRAPlus",
     "LoRAXS",
     "LoRAXSLinear",
+    "LoReFT",
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "ReFT",
     "SVFTLinear",
     "Strategy",
     "VeRA",

@@ -17,7 +17,7 @@ from adapterlab.evidence.contributions import (
 from adapterlab.evidence.metrics import classification_metrics
 
 OF_THE_TARGET = tuple(name for name in METRICS if name != "source_accuracy")
-LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0")
+LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0", "f1/0")
 
 
 def sample(
@@ -50,7 +50,7 @@ def test_their_mean_is_the_score(n: int, classes: int, accuracy: float, seed: in
     undefined = {"auroc"} if (counts > 0).sum() == 1 else set()
     assert set(OF_THE_TARGET) - metrics.keys() == undefined
     for name, score in metrics.items():
-        if name.startswith("recall/") and counts[int(name.removeprefix("recall/"))] < 2:
+        if name.startswith(("recall/", "f1/")) and counts[int(name.partition("/")[2])] < 2:
             continue
         if name in ("balanced_accuracy", "auroc") and (counts == 1).any():
             continue
@@ -77,7 +77,7 @@ def test_linearised_ones_are_what_leaving_examples_out_gives(name: str, classes:
     np.testing.assert_allclose(contributions(name, logits, labels, names), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2"])
+@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2", "f1/0", "f1/2"])
 @pytest.mark.parametrize("shares", [(0.4, 0.3, 0.3), (0.8, 0.1, 0.1)])
 def test_standard_errors_are_those_of_the_bootstrap(name: str, shares: Sequence[float]) -> None:
     rng = np.random.default_rng(7)
@@ -102,7 +102,9 @@ def coverage(name: str, n: int, accuracy: float, shares: Sequence[float], seed: 
     return float(np.mean(held))
 
 
-@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll", "f1/1"]
+)
 @pytest.mark.parametrize(
     ("n", "accuracy", "shares"),
     [(200, 0.6, (0.5, 0.5)), (1000, 0.9, (0.6, 0.3, 0.1)), (1000, 0.8, (0.1,) * 10)],
@@ -157,6 +159,8 @@ def test_direction_and_unit() -> None:
         **others,
     }
     assert known("recall/a_b", ("a/b", "c")).title == "recall of a/b"
+    assert known("f1/a_b", ("a/b", "c")).title == "F1 of a/b"
+    assert (higher_is_better("f1/cat"), unit("f1/cat")) == (True, "points")
     with pytest.raises(ValueError, match="f1 is no metric"):
         higher_is_better("f1")
 
@@ -173,6 +177,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
         "auroc": 3,
         "source_accuracy": 2,
         "recall/a": 0.5,
+        "f1/a": 0.5,
         "recall/b": 1.5,
         "recall/c": 0,
         "nll": None,
@@ -183,7 +188,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
-    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog$"
+    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog, f1/cat, f1/dog$"
     with pytest.raises(ValueError, match=f"recall/cow is no metric; allowed: {allowed}"):
         contributions("recall/cow", np.zeros((1, 2)), np.array([0]), ("cat", "dog"))
 
@@ -193,6 +198,7 @@ def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
     [
         ("recall/frog", "recall/frog of 0 examples has no standard error"),
         ("recall/dog", "recall/dog of 1 examples has no standard error"),
+        ("f1/dog", "f1/dog of 1 examples has no standard error"),
         ("balanced_accuracy", "dog has 1 example; a class needs 2 or more"),
         ("auroc", "dog has 1 example; a class needs 2 or more"),
     ],

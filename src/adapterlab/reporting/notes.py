@@ -64,8 +64,8 @@ def notes(findings: Findings) -> list[str]:
         said.append(f"the base had {percents(before)} on the source task before")
     if any(arm.figure("cost/lane_seconds") for arm in arms):
         said.append(
-            "seconds in a pack are a run's share of the time of runs that were trained together; "
-            "they do not compare with those of runs alone"
+            "seconds in a pack are a run's share of the time of runs that were trained together, "
+            "by what a step of its method takes; they do not compare with those of runs alone"
         )
     if len({run.tags.get("hardware.id") for run in runs}) > 1:
         said.append("seconds come from different hardware and do not compare")

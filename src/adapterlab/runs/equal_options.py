@@ -59,8 +59,8 @@ def one_way(values: dict[str, Any], config: Config) -> None:
 def _names_layers(adapter: dict[str, Any]) -> bool:
     """Say whether options name layers otherwise than by what stands for all of them."""
     usual = {"targets": "all-linear", "layers": "all"}
-    patterns = ("rank_pattern", "alpha_pattern", "also_train")
-    return any(adapter.get(key, value) != value for key, value in usual.items()) or any(
+    patterns = ("rank_pattern", "alpha_pattern", "also_train", "feedforward")
+    return any(adapter.get(key) not in (None, value) for key, value in usual.items()) or any(
         adapter.get(key) for key in patterns
     )
 

@@ -16,7 +16,7 @@ file, by its entry in `METHODS`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,12 @@ class PeftMethod(ABC):
     Attributes:
         layer: the strategy's adapter layers.
         names: PEFT's names of a layer's parameters, by ours.
+        frozen: names of a layer's frozen state that the file has by `beside`, or makes again.
     """
 
     layer: type[AdapterLayer]
     names: Mapping[str, str]
+    frozen: tuple[str, ...] = field(default=(), kw_only=True)
 
     @abstractmethod
     def lacking(self, strategy: Any) -> str | None:
@@ -55,6 +57,10 @@ class PeftMethod(ABC):
     @abstractmethod
     def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
         """Return the method's own part of `adapter_config.json`, for adapted layers by name."""
+
+    def beside(self, layers: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what a file of this `config` has of frozen state, by PEFT's names."""
+        return {}
 
     @abstractmethod
     def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -98,11 +104,11 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     Raises:
         ConfigError: PEFT cannot express the strategy.
     """
-    config = _config(adapted, method_of(adapted.strategy), base_name)
-    own = adapted.model.state_dict()
-    tensors = {
-        theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
-    }
+    method = method_of(adapted.strategy)
+    config, own = _config(adapted, method, base_name), _tensors(adapted)
+    found = {theirs: own[ours] for theirs, ours in _names(adapted).items()}
+    found |= method.beside(_layers(adapted, method), config)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
     write_json(folder / CONFIG, config, sort_keys=True)
@@ -110,6 +116,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
     """Load PEFT's adapter into a model under the same strategy over the same base weights.
+
+    Frozen state that the file has, such as the A of LoRA-FA, is taken over with the rest.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the adapter is of another kind, scale or
@@ -124,14 +132,15 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
-    names, own = _names(adapted), adapted.model.state_dict()
-    odd = sorted(tensors.keys() ^ names.keys())
+    names, own = _names(adapted), _tensors(adapted)
+    beside = method.beside(_layers(adapted, method), config)
+    odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
         raise CheckpointError(
             f"{folder} does not fit {type(adapted.model).__name__}: {odd[0]} is only in the "
             f"{'file' if odd[0] in tensors else 'model'}"
         )
-    frozen = own.keys() - adapted.state().keys()
+    frozen = adapted.model.state_dict().keys() - adapted.state().keys()
     for theirs, ours in names.items():
         if own[ours].shape != tensors[theirs].shape:
             raise CheckpointError(
@@ -143,6 +152,8 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
                 f"{folder} has a head of its own ({theirs} differs), and this model's is frozen; "
                 "to take it over: adapter.head=train"
             )
+    for theirs, tensor in beside.items():
+        _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
     method.require_same(adapted, _layers(adapted, method), config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
@@ -176,6 +187,11 @@ def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer
     return {name: module for name, module in modules if isinstance(module, method.layer)}
 
 
+def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
+    """Return a model's tensors by name, with the frozen state that its own files leave out."""
+    return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
+
+
 def _names(adapted: AdaptedModel) -> dict[str, str]:
     """Return our name of every tensor that PEFT's file has, by PEFT's.
 
@@ -189,12 +205,14 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
-    names = {}
-    placeless = sorted(adapted.frozen_state(saved=False))
-    for ours in sorted(adapted.state().keys() | head):
+    names, placeless = {}, []
+    frozen = adapted.frozen_state(saved=False)
+    for ours in sorted(adapted.state().keys() | head | frozen.keys()):
         module, _, parameter = ours.rpartition(".")
         if module in layers and parameter in method.names:
             theirs = f"{module}.{method.names[parameter]}"
+        elif ours in frozen and parameter in method.frozen:
+            continue
         elif ours in head:
             theirs = ours
         else:
@@ -204,6 +222,14 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     if placeless:
         raise ConfigError(f"PEFT's format has no place for {placeless[0]}, which the model needs")
     return names
+
+
+def _require_close(ours: Tensor, theirs: Tensor, what: str) -> None:
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs.to(ours), atol=1e-6):
+        raise CheckpointError(
+            f"{what} differs from what the model computes with and never trains; it is made from "
+            "the base, or from a seed among the options"
+        )
 
 
 def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.factors import (
+    SUBTRACTED,
     Init,
     Scaling,
     check_low_rank,
     initial_factors,
     scale_factor,
 )
+from adapterlab.adapters.first_updates import from_weight
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.one_way import pattern_of, targets_of
@@ -55,6 +57,9 @@ class LoRALinear(AdapterLayer):
 
     y = W x + b + s · B A dropout(x), with W and b frozen.
 
+    First values that are an update already (see `first_updates`) are subtracted, as frozen state
+    that is made again from W: y = W x + b + s · (B A - B0 A0) dropout(x).
+
     Shapes: x [..., d_in], W [d_out, d_in], A [rank, d_in], B [d_out, rank], y [..., d_out].
 
     Args:
@@ -73,6 +78,9 @@ class LoRALinear(AdapterLayer):
     """
 
     roles: ClassVar[Mapping[str, str]] = {"lora_A": "A", "lora_B": "B"}
+
+    first_A: Tensor  # noqa: N815
+    first_B: Tensor  # noqa: N815
 
     def __init__(
         self,
@@ -99,10 +107,37 @@ class LoRALinear(AdapterLayer):
             A, B = initial_factors(init, rank, d_in, d_out, init_std, generator)
         self.lora_A = nn.Parameter(A.to(weight))
         self.lora_B = nn.Parameter(B.to(weight))
+        self.less_first = False
+        if init in SUBTRACTED:
+            if not weight.is_meta:
+                from_weight(init, weight, self.scale, self.lora_A.data, self.lora_B.data)
+            self.subtract_first()
+
+    def subtract_first(self, *, saved: bool = False) -> None:
+        """Keep frozen copies of A and B, whose update is subtracted from now on."""
+        self.keep_frozen("first_A", self.lora_A.detach().clone(), saved=saved)
+        self.keep_frozen("first_B", self.lora_B.detach().clone(), saved=saved)
+        self.less_first = True
+
+    def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """Return B A x, [..., d_out]."""
+        return F.linear(F.linear(x, A), B)
 
     def update(self, x: Tensor) -> Tensor:
-        """Return s · B A dropout(x), [..., d_out]."""
-        return self.scale * F.linear(F.linear(self.dropout(x), self.lora_A), self.lora_B)
+        """Return s · B A dropout(x), less the first update's, [..., d_out]."""
+        x = self.dropout(x)
+        update = self.product(x, self.lora_A, self.lora_B)
+        if self.less_first:  # one after the other, so that their difference begins as zero exactly
+            update = update - self.product(x, self.first_A, self.first_B)
+        return self.scale * update
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and s · B as matrices, of twice the rank where a first update is subtracted."""
+        A, B = self.lora_A.flatten(1), self.scale * self.lora_B.flatten(1)
+        if self.less_first:
+            A = torch.cat((A, self.first_A.flatten(1)))
+            B = torch.cat((B, -self.scale * self.first_B.flatten(1)), 1)
+        return A, B
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -110,8 +145,9 @@ class LoRALinear(AdapterLayer):
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        """Return W + s · B A, [d_out, d_in]."""
-        return matrix(self.base) + self.scale * self.lora_B.flatten(1) @ self.lora_A.flatten(1)
+        """Return W + s · B A, less the first update, [d_out, d_in]."""
+        A, B = self.factors()
+        return matrix(self.base) + B @ A
 
     @property
     def weight(self) -> Tensor:
@@ -121,15 +157,21 @@ class LoRALinear(AdapterLayer):
 
     def adapted_matrix(self) -> Tensor:
         """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
-        return matrix(self.base) + self.scale * self.lora_B.flatten(1) @ self.lora_A.flatten(1)
+        A, B = self.factors()
+        return matrix(self.base) + B @ A
 
     def merged(self) -> nn.Module:
         """Return the layer with the update added to its weight."""
         return with_matrix(self.base, self.merged_weight())
 
     def describe(self) -> str:
-        """Say rank and scale."""
-        return f"LoRA rank {self.rank}, scale {self.scale:g}"
+        """Say rank and scale, and whether the first update is subtracted."""
+        return f"LoRA rank {self.rank}, scale {self.scale:g}{self.start}"
+
+    @property
+    def start(self) -> str:
+        """What to say of first values that are subtracted."""
+        return ", less the first update" if self.less_first else ""
 
 
 class LoRAConv(LoRALinear):
@@ -149,10 +191,12 @@ class LoRAConv(LoRALinear):
         A, B = self.lora_A.data, self.lora_B.data
         self.lora_A = nn.Parameter(A.view(self.rank, *cast(Tensor, base.weight).shape[1:]))
         self.lora_B = nn.Parameter(B.view(*B.shape, *places))
+        if self.less_first:
+            self.subtract_first(saved=self.frozen["first_A"])
 
-    def update(self, x: Tensor) -> Tensor:
-        """Return s · B A dropout(x), [batch, d_out, places...]."""
-        return self.scale * convolve(self.base, self.dropout(x), self.lora_A, self.lora_B)
+    def product(self, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """Return B A x, [batch, d_out, places...]."""
+        return convolve(self.base, x, A, B)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +217,8 @@ class LoRA(Strategy):
         dropout: probability of dropping an input of the update.
         scaling: `alpha_over_rank`, `alpha_over_sqrt_rank` (rsLoRA) or `alpha`.
         init: `kaiming`, `gaussian` or `both_normal`; the last is not the identity at the start.
+            `pissa`, `milora` and `olora` come from the weight, and are subtracted, so that the
+            start is the base; see `first_updates`.
         init_std: standard deviation for `both_normal`.
         also_train: patterns of parameters or modules of the body that are trained themselves,
             beside the updates; see `select_parameters`. No part of LoRA: what it names is full

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from adapterlab.evidence.class_scores import F1
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import counted, gap, listed, percents
@@ -101,7 +102,7 @@ def _short_of_examples(findings: Findings) -> list[str]:
 def _few_answers(findings: Findings) -> list[str]:
     """Say where a score hangs on so few answers that its spread is seen badly."""
     metric = findings.compared_on
-    if metric not in _SPREAD_BY_EXAMPLES:
+    if metric not in _SPREAD_BY_EXAMPLES and not metric.startswith(F1):
         return []
     few = {}
     for arm in findings.arms:

@@ -28,10 +28,8 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 KEY_BIASES = tuple(
     f"{key}.{bias}"
     for key in ("key", "k_lin", "key_proj", "attn.k", "k_proj")
-    for bias in ("bias", "up_bias", "source_bias")
+    for bias in ("bias", "up_bias", "source_bias", "shift")
 )
-KEY_BIASES = ("key.bias", "k_lin.bias", "key_proj.bias", "attn.k.bias", "k_proj.bias")
-KEY_BIASES += tuple(name.replace(".bias", ".shift") for name in KEY_BIASES)  # SSF's
 
 
 @pytest.fixture(

@@ -111,7 +111,7 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     method = method_of(adapted.strategy)
     config, own = _config(adapted, method, base_name), _tensors(adapted)
     found = {theirs: own[ours] for theirs, ours in _names(adapted).items()}
-    found |= method.beside(_layers(adapted, method), config)
+    found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
@@ -137,7 +137,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"model has {adapted.base_hash[:12]}"
         )
     names, own = _names(adapted), _tensors(adapted)
-    beside = method.beside(_layers(adapted, method), config)
+    beside = method.beside(method.layers_of(adapted), config)
     odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
         raise CheckpointError(
@@ -158,7 +158,6 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             )
     for theirs, tensor in beside.items():
         _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
-    method.require_same(adapted, _layers(adapted, method), config, folder)
     method.require_same(adapted, method.layers_of(adapted), config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
@@ -184,12 +183,6 @@ def method_of(strategy: Strategy) -> PeftMethod:
 def relative(adapted: AdaptedModel, name: str) -> str:
     """Return a module's or tensor's name in the model that PEFT is given."""
     return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
-
-
-def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
-    """Return the adapted layers by their name in the model."""
-    modules = adapted.model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, method.layer)}
 
 
 def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:

@@ -164,7 +164,7 @@ class _PeftOFT(PlainMethod):
     counting: ClassVar[Mapping[str, Any]] = {
         **{"use_cayley_neumann": True, "coft": False, "block_share": False, "bias": "none"}
     }
-    beside: ClassVar[tuple[str, ...]] = (
+    further: ClassVar[tuple[str, ...]] = (
         *("r", "oft_block_size", "num_cayley_neumann_terms", "eps", "init_weights"),
         "module_dropout",
     )

@@ -20,6 +20,10 @@ USUAL_STD = 0.01
 """`init_std` of the strategies in conf/, for first values that have no use for it."""
 
 
+OF_INITS = {"init_batches": ("lora_ga", "eva", "corda"), "corda_method": ("corda",)}
+"""First values that have a use for an option; where it says the usual, it is left out anyway."""
+
+
 def one_way(values: dict[str, Any], config: Config) -> None:
     """Write the options of a run in one way, in place.
 
@@ -43,6 +47,9 @@ def one_way(values: dict[str, Any], config: Config) -> None:
     for strategy in strategies:
         if "init_std" in strategy and strategy.get("init") != "both_normal":
             strategy["init_std"] = USUAL_STD
+        for option, inits in OF_INITS.items():
+            if strategy.get("init") not in inits:
+                strategy.pop(option, None)
     if any(map(_names_layers, strategies)):
         shapes = [
             node.get("shape") for node in (values["dataset"], base, base.get("dataset") or {})

@@ -12,6 +12,7 @@ from transformer_cases import encoder
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before torchvision
 from adapterlab.adapters import AdaptedModel, Full, Head, LastLayers, LoRA, Strategy
+from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.trial import try_out
@@ -29,6 +30,10 @@ def trains_whole_norms(adapted: AdaptedModel) -> bool:
 
 
 def assert_the_law(strategy: str, model: str, streams: list[int], steps: int) -> None:
+    if not ROWS[strategy].fits(model):
+        with pytest.raises(ConfigError):
+            lane_models(model, [strategy])
+        return
     models, fresh = (lane_models(model, [strategy] * len(streams)) for _ in range(2))
     if ROWS[strategy].alone:
         with pytest.raises(CannotPackError, match="has no batched counterpart"):

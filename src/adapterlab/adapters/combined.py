@@ -138,6 +138,11 @@ class Combined(Strategy):
             )
         return f"parts.{self.dial_of}.{self.parts[self.dial_of].dial}"
 
+    @property
+    def least(self) -> int:
+        """The smallest value of the chosen part's dial."""
+        return 1 if self.dial_of is None else self.parts[self.dial_of].least
+
     def most(self, model: nn.Module) -> int:
         """Return the largest useful value of the chosen part's dial."""
         assert self.dial_of is not None

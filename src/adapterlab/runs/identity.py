@@ -40,6 +40,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
         **dict.fromkeys(("encoding", "delimiter", "columns")),
         **_UNCUT,
+        "empty_texts": False,
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),

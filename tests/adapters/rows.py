@@ -29,6 +29,7 @@ class Row:
         lane: returns the strategy of lane i, as different as lanes of a pack may be.
         anywhere: whether it names no layer of these models, and so fits a transformer too.
         alone: whether its layers have no batched counterpart, so that its runs are never packed.
+        lacking: models of the table that have no layer for it, and refuse it.
     """
 
     strategy: Strategy
@@ -39,6 +40,10 @@ class Row:
     lane: Callable[[Any, int], Strategy] = lambda strategy, i: strategy
     anywhere: bool = False
     alone: bool = False
+    lacking: frozenset[str] = frozenset()
+
+    def fits(self, model: str) -> bool:
+        return model not in self.lacking
 
 
 def unwrapped(name: str) -> str:

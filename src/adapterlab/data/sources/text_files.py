@@ -37,6 +37,7 @@ def text_files(
     test_seed: int = 0,
     folds: int | None = None,
     fold: int = 0,
+    empty_texts: bool = False,
 ) -> TextSplits:
     """Read texts as people have them.
 
@@ -69,6 +70,7 @@ def text_files(
         test_seed: of that cut.
         folds: cut into so many parts instead, for small sets.
         fold: the part that is the test split.
+        empty_texts: of pairs one text may be empty; a note says of how many it is.
 
     Raises:
         DataError: a file or column is missing, a file is broken, a text or label is missing, a
@@ -81,6 +83,7 @@ def text_files(
         labels,
         Written(encoding, delimiter, columns),
         Cutting(test, test_seed, folds, fold),
+        empty_texts,
     )
     place = context.place(path)
     if place.is_file():
@@ -139,6 +142,7 @@ def _table(file: Path, place: Path, asked: Asked, split: str) -> TextTable:
             group_column=columns.group if asked.labels is None else None,
             labels=asked.labels is None,
             written=asked.written,
+            empty_texts=asked.empty_texts,
         )
     except DataError as error:
         if split == "test" and "no column label" in str(error):

@@ -27,6 +27,7 @@ class Asked:
         labels: the file of the labels, where they are in one of their own.
         written: how the files are written.
         cutting: how a test split is cut where there is none.
+        empty_texts: whether one text of a pair may be empty.
     """
 
     columns: Columns
@@ -34,6 +35,7 @@ class Asked:
     labels: str | None = None
     written: Written = AS_FOUND
     cutting: Cutting = field(default_factory=Cutting)
+    empty_texts: bool = False
 
 
 def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:

@@ -56,7 +56,7 @@ def stores_are_copied(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def conf_is_read_once() -> Iterator[None]:
-    """Parse each file of conf/, and of Hydra's, once: that is half of composing, a tenth of all tests.
+    """Parse each file of conf/, and of Hydra's, once: a third of the time of composing.
 
     Processes that tests start read them for themselves.
     """

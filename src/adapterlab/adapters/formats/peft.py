@@ -14,25 +14,24 @@ Names are relative to the model that PEFT is given. A model that wraps it says w
 file, by its entry in `METHODS`.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from adapterlab.adapters.checkpoint import UNREADABLE
+from adapterlab.adapters.formats.peft_card import peft_card
+from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS, read_config, read_weights
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.base.files import write_json, write_tensors
-from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.base.files import write_json, write_tensors, write_text
 from adapterlab.models.protocol import adaptable
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,13 @@ METHODS: dict[type[Strategy], PeftMethod] = {}
 """How each strategy is written that PEFT has; a subclass needs an entry of its own."""
 
 
-def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = None) -> None:
+def save_peft(
+    adapted: AdaptedModel,
+    folder: Path,
+    *,
+    base_name: str | None = None,
+    classes: Sequence[str] = (),
+) -> None:
     """Write an adapter as `PeftModel.from_pretrained(base, folder)` reads it.
 
     A head that is trained or frozen goes along whole, for the base that it is loaded over may
@@ -126,6 +131,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         adapted: under a strategy that PEFT has.
         folder: created if need be; files of the same names in it are replaced.
         base_name: name or folder of the base model, for PEFT to record.
+        classes: names in the order of the outputs: they are kept with the weights, and told by a
+            README.md where PEFT loads the model by its task.
 
     Raises:
         ConfigError: PEFT cannot express the strategy.
@@ -135,8 +142,13 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    metadata = {"format": "pt", "base_sha256": adapted.base_hash}
+    if classes:
+        metadata["classes"] = json.dumps(list(classes))
+    write_tensors(folder / WEIGHTS, tensors, metadata)
     write_json(folder / CONFIG, config, sort_keys=True)
+    if classes and config["task_type"]:
+        write_text(folder / CARD, peft_card(base_name, classes))
 
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
@@ -150,8 +162,9 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
         ConfigError: PEFT cannot express the model's strategy.
     """
     method = method_of(adapted.strategy)
-    config = method.understood(_read_config(folder / CONFIG), folder / CONFIG)
-    tensors, base_hash = _read_weights(folder / WEIGHTS)
+    config = method.understood(read_config(folder), folder / CONFIG)
+    tensors, metadata = read_weights(folder)
+    base_hash = metadata.get("base_sha256")
     if base_hash not in (None, adapted.base_hash):
         raise CheckpointError(
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
@@ -312,26 +325,3 @@ def _require_unmistakable(
         for head in heads:
             if f".{head}." in f".{target}.":
                 raise ConfigError(f"PEFT would take {target} for a part of the head, {head}")
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        return parse_mapping(read_text(path))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; a PEFT adapter has one") from None
-    except (OSError, UnreadableError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-
-
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Return the tensors by name, and the hash of the base if this program wrote the file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, (file.metadata() or {}).get("base_sha256")
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file; have PEFT save with safe_serialization=True"
-        ) from None
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None

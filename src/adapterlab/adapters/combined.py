@@ -48,7 +48,7 @@ class Combined(Strategy):
                     f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
                     "letter"
                 )
-            if any(map(part.uses, ("first_batches", "extra_loss", "after_backward"))):
+            if part.first_batches or any(map(part.uses, ("extra_loss", "after_backward"))):
                 raise ConfigError(
                     f"adapter.parts.{name} has a way of training of its own, which would see the "
                     "other parts as well; it can be an adapter by itself only"

@@ -7,7 +7,7 @@ from typing import Any
 import rows_mods
 import rows_shared
 import torch
-from convolutional import CHANNELS, convolutional
+from convolutional import convolutional
 from rows import (
     BIASES,
     EVERYTHING,
@@ -21,7 +21,7 @@ from rows import (
 from rows_diag import ROWS as ROWS_DIAG
 from rows_init import ROWS as ROWS_OF_INIT
 from torch import Tensor, nn
-from trial_strategies import Bottleneck, FirstUpdate
+from trial_strategies import FirstUpdate
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
@@ -95,12 +95,6 @@ ROWS: dict[str, Row] = {
         drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
         anywhere=True,
     ),
-    "bottleneck-whole-blocks": Row(
-        Bottleneck(size=3, whole_blocks=True, head="freeze"),
-        lambda base, head: 0 if head else _bottlenecks(base, 3),
-        drawn=frozenset({"down"}),
-        lane=lambda strategy, i: replace(strategy, size=1 + i),
-    ),
 }
 ROWS |= rows_shared.ROWS
 
@@ -108,12 +102,6 @@ ROWS |= ROWS_OF_INIT
 
 ROWS |= ROWS_DIAG
 ROWS |= rows_mods.ROWS
-
-
-def _bottlenecks(base: nn.Module, size: int) -> int:
-    of_models = {"MLP": (8, 6, 6), "Encoder": (6, 6, 6), "WrappedModel": (CHANNELS,) * 3}
-    widths = of_models.get(type(base).__name__, (32, 32))
-    return sum(2 * size * width for width in widths)
 
 
 class Block(nn.Module):

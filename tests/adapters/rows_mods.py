@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import Bottleneck
+from adapterlab.adapters import Bottleneck, ReFT
 
 
 def bottlenecks(size: int, *, beside: bool = False, targets: tuple[str, ...] = ("*",)) -> Row:
@@ -39,4 +39,13 @@ def _targets(patterns: tuple[str, ...]) -> str | list[str]:
 ROWS: dict[str, Row] = {
     "bottleneck": replace(bottlenecks(2), anywhere=True),
     "bottleneck-beside": bottlenecks(3, beside=True),
+    "reft": Row(
+        ReFT(rank=2, targets="all-linear"),
+        of_linear(lambda name, d_in, d_out: 2 * (2 * d_out + 1)),
+        drawn=frozenset({"rotation", "source"}),
+        lane=lambda strategy, i: replace(
+            strategy, rank=(2, 1, 4, 3)[i % 4], init=("identity", "random")[i % 2]
+        ),
+        anywhere=True,
+    ),
 }

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformer_cases import ARCHITECTURES, encoder, tokens
 
-from adapterlab.adapters import IA3, AdaptedModel, Strategy
+from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, Strategy
 from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
@@ -54,6 +54,19 @@ METHODS = {
             },
         ),
         IA3(targets=["key", "value", "*output.dense"], feedforward="*output.dense"),
+    ),
+    "ln_tuning": Method(
+        {"all": LNTuning(), "some": LNTuning(targets="*output*")},
+        ("LNTuningConfig", {"target_modules": ["LayerNorm"]}),
+        LNTuning(),
+    ),
+    "oft": Method(
+        {"all": OFT(block_size=4), "adapted head": OFT(block_size=6, head="adapt")},
+        (
+            "OFTConfig",
+            {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
+        ),
+        OFT(block_size=7, targets=["query", "key"]),
     ),
 }
 CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]

@@ -28,7 +28,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 KEY_BIASES = tuple(
     f"{key}.{bias}"
     for key in ("key", "k_lin", "key_proj", "attn.k", "k_proj")
-    for bias in ("bias", "up_bias")
+    for bias in ("bias", "up_bias", "source_bias", "shift")
 )
 
 

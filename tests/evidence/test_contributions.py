@@ -17,7 +17,7 @@ from adapterlab.evidence.contributions import (
 from adapterlab.evidence.metrics import classification_metrics
 
 OF_THE_TARGET = tuple(name for name in METRICS if name != "source_accuracy")
-LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0")
+LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0", "f1/0")
 
 
 def sample(
@@ -50,7 +50,7 @@ def test_their_mean_is_the_score(n: int, classes: int, accuracy: float, seed: in
     undefined = {"auroc"} if (counts > 0).sum() == 1 else set()
     assert set(OF_THE_TARGET) - metrics.keys() == undefined
     for name, score in metrics.items():
-        if name.startswith("recall/") and counts[int(name.removeprefix("recall/"))] < 2:
+        if name.startswith(("recall/", "f1/")) and counts[int(name.partition("/")[2])] < 2:
             continue
         if name in ("balanced_accuracy", "auroc") and (counts == 1).any():
             continue
@@ -89,7 +89,7 @@ def drawn_again(
     return (logits, labels, names), scores
 
 
-@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2"])
+@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2", "f1/0", "f1/2"])
 def test_standard_errors_are_those_of_the_bootstrap(
     name: str,
     drawn_again: tuple[tuple[np.ndarray, np.ndarray, tuple[str, ...]], list[dict[str, float]]],
@@ -122,7 +122,7 @@ def coverage(
 def test_95_of_100_intervals_hold_the_score(
     n: int, accuracy: float, shares: Sequence[float]
 ) -> None:
-    names = ("accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll")
+    names = ("accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll", "f1/1")
     # 500 draws leave a standard deviation of 1%.
     expected = pytest.approx(dict.fromkeys(names, 0.95), abs=0.03)
     assert coverage(names, n, accuracy, shares, seed=n) == expected
@@ -171,6 +171,8 @@ def test_direction_and_unit() -> None:
         **others,
     }
     assert known("recall/a_b", ("a/b", "c")).title == "recall of a/b"
+    assert known("f1/a_b", ("a/b", "c")).title == "F1 of a/b"
+    assert (higher_is_better("f1/cat"), unit("f1/cat")) == (True, "points")
     with pytest.raises(ValueError, match="f1 is no metric"):
         higher_is_better("f1")
 
@@ -187,6 +189,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
         "auroc": 3,
         "source_accuracy": 2,
         "recall/a": 0.5,
+        "f1/a": 0.5,
         "recall/b": 1.5,
         "recall/c": 0,
         "nll": None,
@@ -197,7 +200,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
-    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog$"
+    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog, f1/cat, f1/dog$"
     with pytest.raises(ValueError, match=f"recall/cow is no metric; allowed: {allowed}"):
         contributions("recall/cow", np.zeros((1, 2)), np.array([0]), ("cat", "dog"))
 
@@ -207,6 +210,7 @@ def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
     [
         ("recall/frog", "recall/frog of 0 examples has no standard error"),
         ("recall/dog", "recall/dog of 1 examples has no standard error"),
+        ("f1/dog", "f1/dog of 1 examples has no standard error"),
         ("balanced_accuracy", "dog has 1 example; a class needs 2 or more"),
         ("auroc", "dog has 1 example; a class needs 2 or more"),
     ],

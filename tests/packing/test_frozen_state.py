@@ -4,9 +4,17 @@ import pytest
 import torch
 from adapter_cases import MODELS, build, inputs
 from torch import nn
-from trial_strategies import Bottleneck, BottleneckLayer, FirstUpdate
+from trial_strategies import FirstUpdate
 
-from adapterlab.adapters import AdaptedModel, LoRA, Strategy, VeRA, VeRALinear
+from adapterlab.adapters import (
+    AdaptedModel,
+    Bottleneck,
+    BottleneckLinear,
+    LoRA,
+    Strategy,
+    VeRA,
+    VeRALinear,
+)
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.layers import COUNTERPARTS
@@ -94,8 +102,8 @@ def test_a_layer_that_trains_modules_inside_it_is_refused(monkeypatch: pytest.Mo
 
 
 def test_a_layer_without_a_counterpart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(COUNTERPARTS, BottleneckLayer)
-    with pytest.raises(CannotPackError, match="BottleneckLayer has no batched counterpart"):
+    monkeypatch.delitem(COUNTERPARTS, BottleneckLinear)
+    with pytest.raises(CannotPackError, match="BottleneckLinear has no batched counterpart"):
         signature(Bottleneck().apply(build(MODELS["mlp"])))
 
 

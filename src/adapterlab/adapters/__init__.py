@@ -10,16 +10,24 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
+from adapterlab.adapters.methods.ln_tuning import LNTuning
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.reft import LoReFT, ReFT
+from adapterlab.adapters.methods.ssf import SSF
+from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
     "IA3",
+    "OFT",
+    "SSF",
+    "SVFT",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
@@ -30,6 +38,7 @@ __all__ = [
     "DoRALinear",
     "Full",
     "Head",
+    "LNTuning",
     "LastLayers",
     "LoRA",
     "LoRAFA",
@@ -37,9 +46,12 @@ __all__ = [
     "LoRAPlus",
     "LoRAXS",
     "LoRAXSLinear",
+    "LoReFT",
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "ReFT",
+    "SVFTLinear",
     "Strategy",
     "VeRA",
     "VeRALinear",

@@ -31,9 +31,11 @@ class LinearAdapter(AdapterLayer):
 
     Attributes:
         singular: whether it is made of its weight's singular vectors (`adapters.decomposition`).
+        of_base: names of its frozen state that the base alone determines, so that lanes share it.
     """
 
     singular: ClassVar[bool] = False
+    of_base: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, base: nn.Module, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -43,6 +45,11 @@ class LinearAdapter(AdapterLayer):
     @abstractmethod
     def adapted_matrix(self) -> Tensor:
         """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
+
+    @property
+    @abstractmethod
+    def inner(self) -> int:
+        """How many numbers a row becomes on its way through the update."""
 
     @property
     def weight(self) -> Tensor:

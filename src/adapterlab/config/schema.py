@@ -15,6 +15,7 @@ from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, NotNegative, Part, Positive, Share
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.selection import ClassF1
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
@@ -316,7 +317,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
+    select_on: ClassF1 | Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed

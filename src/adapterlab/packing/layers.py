@@ -13,7 +13,7 @@ from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.stacking import Joined, Padded, Stack
+from adapterlab.packing.stacking import Flat, Joined, Padded, Stack
 
 
 def own_trained(module: nn.Module) -> tuple[str, ...]:
@@ -54,6 +54,9 @@ class LaneModule(nn.Module):
     joined: ClassVar[tuple[str, ...]] = ()
     """Tensors whose rows follow each other without padding."""
 
+    flat: ClassVar[tuple[str, ...]] = ()
+    """Tensors whose numbers do, of shapes that have nothing in common."""
+
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
         self.lanes = lanes
@@ -75,7 +78,7 @@ class LaneModule(nn.Module):
 
     def _stacked(self, name: str, modules: Sequence[Any]) -> Tensor:
         tensors = [getattr(module, name).detach() for module in modules]
-        stack = Joined if name in self.joined else Padded
+        stack = Joined if name in self.joined else Flat if name in self.flat else Padded
         self.stacks[name] = stack([tensor.shape for tensor in tensors])
         return self.stacks[name].stacked(tensors)
 

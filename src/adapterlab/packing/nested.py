@@ -93,6 +93,13 @@ class NestedLaneModule(LaneModule):
             return nn.functional.linear(y, projection)
         return y @ projection.mT
 
+    def times_each(self, rows: Tensor, matrices: Tensor) -> Tensor:
+        """Multiply rows ``[K, N, r]``, or shared ``[1, N, r]``, by ``[K, s, r]``; ``[K, N, s]``."""
+        if rows.shape[0] == 1:
+            y = nn.functional.linear(rows[0], matrices.flatten(0, 1))
+            return y.view(len(y), len(matrices), -1).transpose(0, 1)
+        return rows @ matrices.mT
+
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
         super().keep(lanes)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.arrays import Booleans, Floats
-from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
+from adapterlab.evidence.class_scores import of_a_class
+from adapterlab.evidence.contributions import METRICS, SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.evidence.replicates import Replicates
@@ -256,7 +257,7 @@ def mean_interval(metric: str, values: Floats | Booleans, level: float = 0.95) -
         return Interval(share.low, share.high)
     arm = Replicates("", tuple(range(len(values))), values)
     found = Spread.of([arm]).interval(0, level)
-    if metric.startswith(RECALL) or METRICS[metric].unit == "points":
+    if of_a_class(metric) or METRICS[metric].unit == "points":
         return Interval(max(found.low, 0.0), min(found.high, 1.0))
     return found
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from adapterlab.evidence.contributions import METRICS, RECALL, SOURCE
+from adapterlab.evidence.class_scores import of_a_class, title_of
+from adapterlab.evidence.contributions import METRICS, SOURCE
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
@@ -43,7 +44,7 @@ def between(interval: Interval) -> str:
 
 def unit(metric: str) -> str:
     """Return the unit of a metric's differences: ``points``, ``nats``, or nothing."""
-    if metric.startswith(RECALL):
+    if of_a_class(metric):
         return "points"
     return METRICS[metric].unit if metric in METRICS else ""
 
@@ -53,8 +54,8 @@ def titled(metric: str) -> str:
     if metric == SOURCE:
         return f"an {METRICS[metric].title}"
     title = METRICS[metric].title if metric in METRICS else metric
-    if metric.startswith(RECALL):
-        title = f"recall of {metric.removeprefix(RECALL)}"
+    if of_a_class(metric):
+        title = title_of(metric)
     return f"a test {title}"
 
 

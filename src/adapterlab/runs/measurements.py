@@ -51,6 +51,8 @@ class Measurements:
         for name in ("loss", "accuracy", "macro_f1", "mcc", "balanced_accuracy"):
             if f"val/{name}" in best:
                 self.add("best", {f"val_{name}": best[f"val/{name}"]})
+        of_class = {name[4:]: value for name, value in best.items() if name.startswith("val/f1/")}
+        self.add("best", {f"val_{name}": value for name, value in of_class.items()})
 
     def add_before(self, assembly: Assembly, base: "OfTheBase") -> None:
         """Add the zero-shot control: the base as it is on the target's test split."""

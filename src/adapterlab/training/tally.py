@@ -1,5 +1,7 @@
 """Sums over the batches of an epoch, from which its metrics come."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,11 @@ class LaneTally(nn.Module):
         self.first_rows: Tensor
         first_rows = torch.arange(lanes)[:, None] * num_classes
         self.register_buffer("first_rows", first_rows, persistent=False)
+        self._watched: Sequence[Mapping[str, int]] = ()
+
+    def watch(self, watched: Sequence[Mapping[str, int]]) -> None:
+        """Compute each lane's F1 of some classes as well, by the name of the metric."""
+        self._watched = watched if any(watched) else ()
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Take a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
@@ -69,7 +76,10 @@ class LaneTally(nn.Module):
             "balanced_accuracy": recalls.sum(1) / (true > 0).sum(1),
         }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        scores = [dict(zip(columns, row, strict=True)) for row in rows]
+        for own, watched, of_classes in zip(scores, self._watched, f1, strict=False):
+            own |= {name: float(of_classes[label]) for name, label in watched.items()}
+        return scores
 
     def reset(self) -> None:
         """Start an epoch."""
@@ -88,6 +98,10 @@ class Tally(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self._lanes = LaneTally(num_classes, 1)
+
+    def watch(self, watched: Mapping[str, int]) -> None:
+        """Compute the F1 of some classes as well, by the name of the metric."""
+        self._lanes.watch([watched])
 
     @property
     def confusion(self) -> Tensor:

@@ -22,11 +22,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapterlab.adapters.checkpoint import UNREADABLE
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
-from adapterlab.adapters.weights import is_convolution, is_linear
+from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
@@ -41,14 +40,19 @@ class PeftMethod(ABC):
     """How PEFT writes a strategy.
 
     Attributes:
-        layer: the strategy's adapter layers.
+        layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
         frozen: names of a layer's frozen state that the file has by `beside`, or makes again.
     """
 
-    layer: type[AdapterLayer]
+    layer: type[nn.Module]
     names: Mapping[str, str]
     frozen: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def layers_of(self, adapted: AdaptedModel) -> dict[str, nn.Module]:
+        """Return the layers of the strategy by their name in the model."""
+        modules = adapted.model.named_modules()
+        return {name: module for name, module in modules if isinstance(module, self.layer)}
 
     @abstractmethod
     def lacking(self, strategy: Any) -> str | None:
@@ -107,7 +111,7 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     method = method_of(adapted.strategy)
     config, own = _config(adapted, method, base_name), _tensors(adapted)
     found = {theirs: own[ours] for theirs, ours in _names(adapted).items()}
-    found |= method.beside(_layers(adapted, method), config)
+    found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
@@ -133,7 +137,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"model has {adapted.base_hash[:12]}"
         )
     names, own = _names(adapted), _tensors(adapted)
-    beside = method.beside(_layers(adapted, method), config)
+    beside = method.beside(method.layers_of(adapted), config)
     odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
         raise CheckpointError(
@@ -154,7 +158,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             )
     for theirs, tensor in beside.items():
         _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
-    method.require_same(adapted, _layers(adapted, method), config, folder)
+    method.require_same(adapted, method.layers_of(adapted), config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
             own[ours].copy_(tensors[theirs])
@@ -181,12 +185,6 @@ def relative(adapted: AdaptedModel, name: str) -> str:
     return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
-def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
-    """Return the adapted layers by their name in the model."""
-    modules = adapted.model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, method.layer)}
-
-
 def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
     """Return a model's tensors by name, with the frozen state that its own files leave out."""
     return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
@@ -201,7 +199,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     if adaptable(adapted.model).peft_root is None:
         raise ConfigError("PEFT's format has no place for a head that is not the architecture's")
     method = method_of(adapted.strategy)
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
@@ -234,7 +232,7 @@ def _require_close(ours: Tensor, theirs: Tensor, what: str) -> None:
 
 def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) -> dict[str, Any]:
     """Return the content of `adapter_config.json`."""
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     targets = [relative(adapted, name) for name in layers]
     whole_head = adapted.strategy.head != "adapt"
     heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
@@ -260,7 +258,7 @@ def _require_unmistakable(
     """
     for name, module in adapted.model.named_modules():
         layer = name.removesuffix(".base")
-        if not (is_linear(module) or is_convolution(module)) or layer in layers:
+        if layer in layers or not any(True for _ in module.parameters(recurse=False)):
             continue
         for target in targets:
             if relative(adapted, layer).endswith(f".{target}"):

@@ -19,9 +19,10 @@ from adapterlab.adapters.places import (
     within_blocks,
 )
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
-from adapterlab.adapters.targets import Layers, check_layers, select_layers
+from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_linear, matrix, sizes
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.models.given import Passed
 from adapterlab.models.protocol import adaptable
 
 Placement = Literal["houlsby", "pfeiffer", "parallel"]
@@ -55,26 +56,6 @@ _USUAL: dict[Placement, _Usual] = {
     "pfeiffer": _Usual(16, "relu", 1.0),
     "parallel": _Usual(2, "relu", 4.0),
 }
-
-
-class Passed:
-    """What one module hands to another within a forward pass; copies of a model share it."""
-
-    def __init__(self) -> None:
-        self._held: Tensor | None = None
-
-    def __deepcopy__(self, memo: object) -> "Passed":
-        return self
-
-    def give(self, x: Tensor) -> None:
-        """Hold a tensor until it is taken."""
-        self._held = x
-
-    def take(self) -> Tensor:
-        """Return what was given last, and hold it no longer."""
-        held, self._held = self._held, None
-        assert held is not None, "the first layer of a network was not called before its last"
-        return held
 
 
 class Tapped(nn.Module):
@@ -184,8 +165,8 @@ class Bottleneck(Strategy):
         non_linearity: `relu`, `swish`, `gelu` or `tanh`; None for swish of `houlsby`, else relu.
         scale: what the bottleneck's output is multiplied with; None for 4 of `parallel`, else 1.
         init: `kaiming`, which starts as the base, `bert` or `houlsby`, which start near to it.
-        targets: patterns or short names of linear layers to have a bottleneck after or beside each
-            of them, instead of where the placement has them; see `select_layers`.
+        targets: `auto`, where the placement has them; or patterns or short names of linear layers
+            to have a bottleneck after or beside each of them instead; see `select_layers`.
         layers: the blocks that have bottlenecks: `all`, `first N`, `last N`, or a list of indices.
     """
 
@@ -197,7 +178,7 @@ class Bottleneck(Strategy):
     non_linearity: NonLinearity | None = None
     scale: float | None = None
     init: Init = "kaiming"
-    targets: str | Sequence[str] | None = None
+    targets: str | Sequence[str] = AUTO
     layers: Layers = "all"
 
     def __post_init__(self) -> None:
@@ -238,7 +219,7 @@ class Bottleneck(Strategy):
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
         """Return targets and blocks in one way."""
         places = self._places(model)
-        if self.targets is not None:
+        if self.targets != AUTO:
             targets, layers = targets_of(model, [last for _, last in places])
             return {"targets": targets, "layers": layers}
         blocks = adaptable(model).blocks
@@ -275,7 +256,7 @@ class Bottleneck(Strategy):
 
     def _places(self, model: nn.Module) -> list[tuple[str, str]]:
         """Return the first and the last layer of what each bottleneck is at, in forward order."""
-        if self.targets is not None:
+        if self.targets != AUTO:
             names = list(select_layers(model, self.targets, with_head=False, layers=self.layers))
             places = [(name, name) for name in names]
         else:

@@ -52,6 +52,11 @@ class VeRALinear(LinearAdapter):
         self.vera_lambda_d = nn.Parameter(torch.full_like(self.vera_A[:, 0], d_initial))
         self.vera_lambda_b = nn.Parameter(torch.zeros_like(self.vera_B[:, 0]))
 
+    @property
+    def inner(self) -> int:
+        """The rank, to which A brings a row."""
+        return len(self.vera_lambda_d)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
         down = self.vera_lambda_d * F.linear(self.dropout(x), self.vera_A)

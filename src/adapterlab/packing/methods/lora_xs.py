@@ -35,7 +35,7 @@ class LaneLoRAXSLinear(NestedLaneModule):
         """Map each lane's rows."""
         lanes, R = self.lanes, self.factor * self.lora_R
         down = self.project(self.dropout(x), "lora_A")
-        between = _times(down, R)
+        between = self.times_each(down, R)
         update = self.raise_to_outputs(between, "lora_B")
         return lanes.join(lanes.add(self.base(x), update), x)
 
@@ -43,14 +43,6 @@ class LaneLoRAXSLinear(NestedLaneModule):
         """Go on with some of the lanes."""
         super().keep(lanes)
         self.factor = self.factor[list(lanes)]
-
-
-def _times(rows: Tensor, matrices: Tensor) -> Tensor:
-    """Return ``[K, N, r]``: rows ``[K, N, r]``, or shared ones ``[1, N, r]``, times K matrices."""
-    if rows.shape[0] == 1:
-        y = rows[0] @ matrices.flatten(0, 1).mT
-        return y.view(len(y), len(matrices), -1).transpose(0, 1)
-    return rows @ matrices.mT
 
 
 COUNTERPARTS[LoRAXSLinear] = LaneLoRAXSLinear

@@ -18,6 +18,7 @@ from adapterlab.training.optimizers import settings_of
 from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
+from adapterlab.training.selection import watched
 from adapterlab.training.standing import metrics_of
 from adapterlab.training.tally import LaneTally
 from adapterlab.training.throughput import Throughput
@@ -152,6 +153,9 @@ class PackTrainer:
     def _validate(self) -> list[dict[str, float]]:
         """Return each lane's metrics on the validation split, which all lanes share."""
         tally, in_training = self._tally(), [m for m in self.pack.modules() if m.training]
+        watched_by = [watched(task.config.select_on, self.data.classes) for task in self.tasks]
+        if any(watched_by):
+            tally.watch(watched_by)
         self.pack.eval()
         batch: LabelledBatch
         for batch in self.data.batches("validation", self.device.torch):

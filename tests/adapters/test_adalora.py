@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapterlab.adapters import AdaLoRA, AdaptedModel
-from adapterlab.adapters.formats.peft import CONFIG, WEIGHTS, load_peft, save_peft
+from adapterlab.adapters.formats.peft import load_peft, save_peft
+from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS
 from adapterlab.adapters.hooks import Moment
 from adapterlab.base.errors import CheckpointError, ConfigError
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.formats.peft import CONFIG, PeftMethod
+from adapterlab.adapters.formats.peft import PeftMethod
+from adapterlab.adapters.formats.peft_files import CONFIG
 from adapterlab.adapters.formats.understood import require_understood
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.weights import is_transposed

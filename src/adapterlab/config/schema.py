@@ -15,6 +15,7 @@ from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Positive, Share
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
@@ -295,7 +296,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
+    select_on: SelectOn
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed
@@ -319,6 +320,7 @@ class Config:
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
+    task: Task = "single_label"
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

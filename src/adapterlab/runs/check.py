@@ -85,7 +85,7 @@ def check(config: Config) -> Plan | None:
     if config.dataset.classes is not None:
         _require_weighed(config, config.dataset.classes)
     require_crop(config.dataset, shape_of(config.dataset), "dataset")
-    shape, classes = declared_shape(config), config.dataset.classes
+    shape, outputs = declared_shape(config), named_outputs(config)
     if shape is None and config.dataset.kind == "image":
         return None
     # Whether targets and lengths fit does not hang on how many classes there are.
@@ -94,7 +94,7 @@ def check(config: Config) -> Plan | None:
     require_room_for_weights(config, adapted)
     _require_learning(adapted)
     planned = plan(adapted)
-    return None if classes is None else planned
+    return None if outputs is None else planned
 
 
 def _require_learning(adapted: AdaptedModel) -> None:
@@ -187,12 +187,22 @@ def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
 def says_its_shape(config: Config) -> bool:
     """Say whether the model's shape and classes are known without reading data."""
     shape_is_known = config.dataset.kind == "text" or declared_shape(config) is not None
-    return shape_is_known and config.dataset.classes is not None
+    return shape_is_known and named_outputs(config) is not None
+
+
+def named_outputs(config: Config) -> tuple[str, ...] | None:
+    """Return what a model's outputs stand for; None where only the data's files tell.
+
+    Of a number there is one, whatever it is called.
+    """
+    if config.task == "regression":
+        return ("number",)
+    return None if config.dataset.classes is None else tuple(config.dataset.classes)
 
 
 def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
     shape = model_shape(config, read)
-    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
+    classes = named_outputs(config) or (read.target.classes if read else ("", ""))
     return shape, len(classes)
 
 

@@ -30,6 +30,7 @@ from adapterlab.training.packed.trial import require_packable
 from adapterlab.training.predictions import Predictions, predict_pack
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.representable import require_representable
+from adapterlab.training.task_predictions import all_settled
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +204,10 @@ class _Pack:
                 [lane.assembly.adapted for lane in self.lanes], [0] * len(self.lanes)
             )
             tests = predict_pack(pack, first.assembly.data, "test", self.device.torch)
+            tests = all_settled(
+                tests,
+                lambda: predict_pack(pack, first.assembly.data, "validation", self.device.torch),
+            )
             wall_seconds = time.perf_counter() - start
         costs: dict[str, tuple[float | None, str]] = {
             "lane_seconds": (None, ""),

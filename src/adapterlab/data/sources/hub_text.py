@@ -82,7 +82,9 @@ def hub_text(
     files = {
         role: file for role, split in sources.items() if (file := find_file(place, split, SUFFIXES))
     }
-    data = read_text_splits(files, Columns(text_column, label_column), classes=names)
+    data = read_text_splits(
+        files, Columns(text_column, label_column), classes=names, task=context.task
+    )
     data = data.with_notes(*unread(place, files, "", refuse=False))
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(

@@ -1,7 +1,8 @@
 """Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,47 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from adapterlab.app import cli
 from adapterlab.drawing.pictures import Pictures
+from adapterlab.tracking import client
+from adapterlab.tracking.stores import sqlite
 from lab import Outcome, as_program
+
+MIGRATE = sqlite._migrate
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as MLflow's migrations make it, to be copied."""
+    db = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "_migrate", MIGRATE)
+        with sqlite.whole(db):
+            pass
+    return db
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_copied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Copy one store where this process would have another made, which takes a second.
+
+    Processes that tests start make theirs.
+    """
+
+    def migrate(path: Path) -> None:
+        if path.stat().st_size > 0:
+            MIGRATE(path)
+        else:
+            shutil.copyfile(request.getfixturevalue("new_store"), path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "_migrate", migrate)
+        patch.setattr(client, "set_up_beside", client.set_up)
+        yield
+
+
+@pytest.fixture
+def stores_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have them made by MLflow's migrations after all, as outside of tests."""
+    monkeypatch.setattr(sqlite, "_migrate", MIGRATE)
 
 
 @pytest.fixture(scope="session")

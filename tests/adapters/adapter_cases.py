@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import rows_mods
+import rows_shared
 import torch
-from convolutional import CHANNELS, convolutional
+from convolutional import convolutional
 from rows import (
     BIASES,
     EVERYTHING,
@@ -14,11 +16,12 @@ from rows import (
     combined,
     last_blocks,
     low_rank,
-    of_linear,
     of_names,
 )
+from rows_diag import ROWS as ROWS_DIAG
+from rows_init import ROWS as ROWS_OF_INIT
 from torch import Tensor, nn
-from trial_strategies import Bottleneck, FirstUpdate, VeRA
+from trial_strategies import FirstUpdate
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
@@ -87,42 +90,18 @@ ROWS: dict[str, Row] = {
         },
         head="adapt",
     ),
-    "vera": Row(
-        VeRA(rank=4),
-        of_linear(lambda name, d_in, d_out: 4 + d_out),
-        lane=lambda strategy, i: replace(strategy, projection_seed=strategy.projection_seed),
-        anywhere=True,
-    ),
-    "vera-adapted-head": Row(
-        VeRA(rank=4, head="adapt"),
-        of_linear(lambda name, d_in, d_out: 4 + d_out),
-        lane=lambda strategy, i: replace(strategy, projection_seed=i),
-    ),
     "first-update": replace(
         low_rank(FirstUpdate(rank=2, alpha=3)),
         drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
         anywhere=True,
     ),
-    "bottleneck": Row(
-        Bottleneck(),
-        lambda base, head: 0 if head else _bottlenecks(base, 2),
-        drawn=frozenset({"down"}),
-        lane=lambda strategy, i: replace(strategy, size=1 + i),
-        anywhere=True,
-    ),
-    "bottleneck-whole-blocks": Row(
-        Bottleneck(size=3, whole_blocks=True, head="freeze"),
-        lambda base, head: 0 if head else _bottlenecks(base, 3),
-        drawn=frozenset({"down"}),
-        lane=lambda strategy, i: replace(strategy, size=1 + i),
-    ),
 }
+ROWS |= rows_shared.ROWS
 
+ROWS |= ROWS_OF_INIT
 
-def _bottlenecks(base: nn.Module, size: int) -> int:
-    of_models = {"MLP": (8, 6, 6), "Encoder": (6, 6, 6), "WrappedModel": (CHANNELS,) * 3}
-    widths = of_models.get(type(base).__name__, (32, 32))
-    return sum(2 * size * width for width in widths)
+ROWS |= ROWS_DIAG
+ROWS |= rows_mods.ROWS
 
 
 class Block(nn.Module):

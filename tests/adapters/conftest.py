@@ -12,7 +12,7 @@ from adapter_cases import MODELS, ROWS, Case
 
 
 @pytest.fixture(
-    params=[Case(model, name) for model in MODELS for name in ROWS],
+    params=[Case(model, name) for model in MODELS for name, row in ROWS.items() if row.fits(model)],
     ids=lambda case: f"{case.model_name}-{case.strategy_name}",
 )
 def case(request: pytest.FixtureRequest) -> Case:

@@ -24,19 +24,26 @@ class Row:
         strategy: to be tested.
         count: its parameters, see `Count`.
         drawn: names of the tensors of its layers whose first values a seed draws.
-        exact: whether it starts as the base bit for bit, rather than to rounding.
+        exact: whether it starts as the base bit for bit, rather than nearly.
+        nearly: how far logits are from the base's where it does not; None for rounding.
         lane: returns the strategy of lane i, as different as lanes of a pack may be.
         anywhere: whether it names no layer of these models, and so fits a transformer too.
         alone: whether its layers have no batched counterpart, so that its runs are never packed.
+        lacking: models of the table that have no layer for it, and refuse it.
     """
 
     strategy: Strategy
     count: Count
     drawn: frozenset[str] = frozenset()
     exact: bool = True
+    nearly: float | None = None
     lane: Callable[[Any, int], Strategy] = lambda strategy, i: strategy
     anywhere: bool = False
     alone: bool = False
+    lacking: frozenset[str] = frozenset()
+
+    def fits(self, model: str) -> bool:
+        return model not in self.lacking
 
 
 def unwrapped(name: str) -> str:

@@ -5,27 +5,41 @@ from collections.abc import Callable
 import pytest
 import torch
 from adapter_cases import MODELS, assert_same, build, train
-from trial_strategies import Bottleneck
+from torch import nn
 
 from adapterlab.adapters import (
     BitFit,
+    Bottleneck,
     Combined,
     DoRA,
     Full,
     Head,
     LastLayers,
     LoRA,
+    LoReFT,
     Strategy,
     merge,
     plan,
 )
 from adapterlab.adapters.budget import fit
+from adapterlab.adapters.strategy import replace_module
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.protocol import adaptable
 from adapterlab.packing import signature
 
 
 def of(head: str = "train", dial_of: str | None = None, **parts: Strategy) -> Combined:
     return Combined(parts=parts, head=head, dial_of=dial_of)  # type: ignore[arg-type]
+
+
+class WholeBlock(Strategy):
+    """An adapter around a block of any model."""
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        name = adaptable(model).blocks[1]
+        block = model.get_submodule(name)
+        like = next(block.parameters())
+        replace_module(model, name, LoReFT(block, rank=1, width=4, like=like, generator=generator))
 
 
 FIRST = LoRA(rank=2, alpha=3, targets="layers.0*")
@@ -72,8 +86,8 @@ OVERLAPS: dict[str, tuple[Combined, str]] = {
         r"adapter\.parts: (model\.)?layers\.0(\.output)? is in dora and in lora",
     ),
     "an adapter in what another wraps": (
-        of(deep=LoRA(rank=1, targets="layers.1*"), neck=Bottleneck(whole_blocks=True)),
-        r"adapter\.parts: (model\.)?layers\.1(\.output)? is in deep and in neck",
+        of(deep=LoRA(rank=1, targets="layers.1*"), edit=WholeBlock()),
+        r"adapter\.parts: (model\.)?layers\.1(\.output)? is in deep and in edit",
     ),
     "weight and bias of a module": (
         of(bias=BitFit(), last=LastLayers(n=1)),
@@ -145,7 +159,7 @@ def test_it_computes_what_also_train_does_bit_for_bit(kind: type[LoRA], name: st
 def test_it_is_merged_where_every_part_is() -> None:
     embedding = Full(targets="embedding")
     assert of(full=embedding, lora=LoRA(rank=1)).mergeable
-    strategy = of(full=embedding, neck=Bottleneck())
+    strategy = of(full=embedding, neck=Bottleneck(targets="layers.*.output"))
     adapted = strategy.apply(build(MODELS["encoder"]))
     assert not strategy.mergeable
     assert not plan(adapted).mergeable

@@ -35,7 +35,7 @@ def step_at_rate_zero(adapted: AdaptedModel) -> None:
 
 
 @pytest.mark.parametrize("frozen_dropout", [False, True], ids=["quiet", "noisy"])
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.fits("convolutional")])
 def test_nothing_changes_but_the_statistics_of_trained_norms(
     name: str, frozen_dropout: bool
 ) -> None:

@@ -234,8 +234,8 @@ class TestHub:
         assert splits.test.texts[0] == "validation 0"
         assert splits.validation is None
         assert splits.notes == (
-            "mail has no published test labels: its official validation split (4 rows) is the "
-            "test split here, and validation is cut from train",
+            "mail: the official validation split (4 rows) is the test split here, as is usual "
+            "where test labels are not published, and validation is cut from train",
         )
 
     def test_files_that_are_not_asked_for_are_named(

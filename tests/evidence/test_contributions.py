@@ -17,7 +17,7 @@ from adapterlab.evidence.contributions import (
 from adapterlab.evidence.metrics import classification_metrics
 
 OF_THE_TARGET = tuple(name for name in METRICS if name != "source_accuracy")
-LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0")
+LINEARISED = ("macro_f1", "mcc", "balanced_accuracy", "auroc", "recall/0", "f1/0")
 
 
 def sample(
@@ -50,7 +50,7 @@ def test_their_mean_is_the_score(n: int, classes: int, accuracy: float, seed: in
     undefined = {"auroc"} if (counts > 0).sum() == 1 else set()
     assert set(OF_THE_TARGET) - metrics.keys() == undefined
     for name, score in metrics.items():
-        if name.startswith("recall/") and counts[int(name.removeprefix("recall/"))] < 2:
+        if name.startswith(("recall/", "f1/")) and counts[int(name.partition("/")[2])] < 2:
             continue
         if name in ("balanced_accuracy", "auroc") and (counts == 1).any():
             continue
@@ -77,47 +77,61 @@ def test_linearised_ones_are_what_leaving_examples_out_gives(name: str, classes:
     np.testing.assert_allclose(contributions(name, logits, labels, names), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2"])
-@pytest.mark.parametrize("shares", [(0.4, 0.3, 0.3), (0.8, 0.1, 0.1)])
-def test_standard_errors_are_those_of_the_bootstrap(name: str, shares: Sequence[float]) -> None:
+@pytest.fixture(scope="module", params=[(0.4, 0.3, 0.3), (0.8, 0.1, 0.1)], ids=str)
+def drawn_again(
+    request: pytest.FixtureRequest,
+) -> tuple[tuple[np.ndarray, np.ndarray, tuple[str, ...]], list[dict[str, float]]]:
+    """A sample, and the scores of 400 that are drawn from it with replacement."""
     rng = np.random.default_rng(7)
-    logits, labels, names = sample(1500, 0.8, shares, rng)
-    scores = []
-    for _ in range(400):
-        drawn = rng.integers(len(labels), size=len(labels))
-        scores.append(classification_metrics(logits[drawn], labels[drawn], names)[name])
+    logits, labels, names = sample(1500, 0.8, request.param, rng)
+    draws = [rng.integers(len(labels), size=len(labels)) for _ in range(400)]
+    scores = [classification_metrics(logits[drawn], labels[drawn], names) for drawn in draws]
+    return (logits, labels, names), scores
+
+
+@pytest.mark.parametrize("name", [*OF_THE_TARGET, "recall/0", "recall/2", "f1/0", "f1/2"])
+def test_standard_errors_are_those_of_the_bootstrap(
+    name: str,
+    drawn_again: tuple[tuple[np.ndarray, np.ndarray, tuple[str, ...]], list[dict[str, float]]],
+) -> None:
+    answers, scores = drawn_again
     # 400 draws leave 3.5% of noise in a standard deviation.
-    own = standard_error(contributions(name, logits, labels, names))
-    assert own == pytest.approx(np.std(scores, ddof=1), rel=0.12)
+    own = standard_error(contributions(name, *answers))
+    assert own == pytest.approx(np.std([one[name] for one in scores], ddof=1), rel=0.12)
 
 
-def coverage(name: str, n: int, accuracy: float, shares: Sequence[float], seed: int) -> float:
+def coverage(
+    names: Sequence[str], n: int, accuracy: float, shares: Sequence[float], seed: int
+) -> dict[str, float]:
     """Return how often score ± 1.96 errors holds the score of a very large sample."""
     rng = np.random.default_rng(seed)
-    truth = classification_metrics(*sample(300_000, accuracy, shares, rng))[name]
-    held = []
+    truth = classification_metrics(*sample(300_000, accuracy, shares, rng))
+    held: dict[str, list[bool]] = {name: [] for name in names}
     for _ in range(500):
-        values = contributions(name, *sample(n, accuracy, shares, rng))
-        held.append(abs(values.mean() - truth) <= 1.96 * standard_error(values))
-    return float(np.mean(held))
+        answers = sample(n, accuracy, shares, rng)
+        for name in names:
+            values = contributions(name, *answers)
+            held[name].append(abs(values.mean() - truth[name]) <= 1.96 * standard_error(values))
+    return {name: float(np.mean(each)) for name, each in held.items()}
 
 
-@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll"])
 @pytest.mark.parametrize(
     ("n", "accuracy", "shares"),
     [(200, 0.6, (0.5, 0.5)), (1000, 0.9, (0.6, 0.3, 0.1)), (1000, 0.8, (0.1,) * 10)],
 )
 def test_95_of_100_intervals_hold_the_score(
-    name: str, n: int, accuracy: float, shares: Sequence[float]
+    n: int, accuracy: float, shares: Sequence[float]
 ) -> None:
+    names = ("accuracy", "macro_f1", "mcc", "balanced_accuracy", "nll", "f1/1")
     # 500 draws leave a standard deviation of 1%.
-    assert coverage(name, n, accuracy, shares, seed=n) == pytest.approx(0.95, abs=0.03)
+    expected = pytest.approx(dict.fromkeys(names, 0.95), abs=0.03)
+    assert coverage(names, n, accuracy, shares, seed=n) == expected
 
 
 def test_a_class_of_few_examples_that_are_mostly_right_is_held_too_rarely() -> None:
     """What the docstring of `least_answers` warns of: 8 examples, less than one of them wrong."""
-    held = coverage("recall/0", 100, 0.9, (0.08, 0.92), seed=1)
-    assert held < 0.6
+    held = coverage(["recall/0"], 100, 0.9, (0.08, 0.92), seed=1)
+    assert held["recall/0"] < 0.6
 
 
 def test_the_calibration_error_of_few_examples_is_biased_and_its_interval_does_not_know() -> None:
@@ -157,6 +171,8 @@ def test_direction_and_unit() -> None:
         **others,
     }
     assert known("recall/a_b", ("a/b", "c")).title == "recall of a/b"
+    assert known("f1/a_b", ("a/b", "c")).title == "F1 of a/b"
+    assert (higher_is_better("f1/cat"), unit("f1/cat")) == (True, "points")
     with pytest.raises(ValueError, match="f1 is no metric"):
         higher_is_better("f1")
 
@@ -173,6 +189,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
         "auroc": 3,
         "source_accuracy": 2,
         "recall/a": 0.5,
+        "f1/a": 0.5,
         "recall/b": 1.5,
         "recall/c": 0,
         "nll": None,
@@ -183,7 +200,7 @@ def test_how_few_answers_a_score_hangs_on() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
-    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog$"
+    allowed = "accuracy, .*, brier, source_accuracy, recall/cat, recall/dog, f1/cat, f1/dog$"
     with pytest.raises(ValueError, match=f"recall/cow is no metric; allowed: {allowed}"):
         contributions("recall/cow", np.zeros((1, 2)), np.array([0]), ("cat", "dog"))
 
@@ -193,6 +210,7 @@ def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
     [
         ("recall/frog", "recall/frog of 0 examples has no standard error"),
         ("recall/dog", "recall/dog of 1 examples has no standard error"),
+        ("f1/dog", "f1/dog of 1 examples has no standard error"),
         ("balanced_accuracy", "dog has 1 example; a class needs 2 or more"),
         ("auroc", "dog has 1 example; a class needs 2 or more"),
     ],

@@ -51,11 +51,12 @@ def test_the_difference_is_found_80_times_in_100(design: StudyDesign) -> None:
 
 
 def test_more_of_what_rules_finds_more() -> None:
-    found = smallest_difference(PLAIN)
+    found = smallest_difference(PLAIN, draws=1000)
     assert found is not None
 
     def changed(**options: int | float) -> float:
-        other = smallest_difference(replace(PLAIN, **options))  # type: ignore[arg-type]
+        design = replace(PLAIN, **options)  # type: ignore[arg-type]
+        other = smallest_difference(design, draws=1000)
         assert other is not None
         return other
 
@@ -72,7 +73,7 @@ def test_more_of_what_rules_finds_more() -> None:
 def test_many_arms_of_three_seeds_find_nothing_small() -> None:
     """A map of ranks and alphas, such as left a gap of many points undecided."""
     design = StudyDesign(arms=33, seeds=3, deviation=0.03, examples=1000, accuracy=0.8)
-    found = smallest_difference(design)
+    found = smallest_difference(design, draws=1000)
     assert found is not None
     assert found > 0.09
 

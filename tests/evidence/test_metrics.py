@@ -42,6 +42,9 @@ def test_golden_values_by_hand() -> None:
             "recall/cat": 1.0,
             "recall/dog": 1 / 2,
             "recall/frog": 1.0,
+            "f1/cat": 2 / 3,  # of 1 that is one and 2 that are called so, 1
+            "f1/dog": 2 / 3,
+            "f1/frog": 1.0,
         }
     )
     assert all(type(value) is float for value in metrics.values())
@@ -70,7 +73,7 @@ def test_a_sure_and_wrong_answer_costs_its_whole_margin() -> None:
 def test_class_absent_from_the_labels_has_no_recall_but_counts_in_macro_f1() -> None:
     logits = np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
     metrics = classification_metrics(logits, np.array([0, 1]), ANIMALS)
-    assert "recall/frog" not in metrics
+    assert not {"recall/frog", "f1/frog"} & metrics.keys()
     assert metrics["macro_f1"] == pytest.approx(2 / 3)
 
 
@@ -99,6 +102,9 @@ def test_shares_and_counts_are_those_of_sklearn(n: int, classes: int, seed: int)
     )
     known = {f"recall/{i}": recall for i, recall in enumerate(recalls) if not np.isnan(recall)}
     assert {key: metrics[key] for key in metrics if key.startswith("recall/")} == known
+    of_each = sklearn.metrics.f1_score(labels, said, labels=columns, average=None, zero_division=0)
+    f1 = {f"f1/{i}": score for i, score in enumerate(of_each) if i in labels}
+    assert {key: metrics[key] for key in metrics if key.startswith("f1/")} == pytest.approx(f1)
     assert np.array_equal(
         confusion_matrix(labels, said, classes),
         sklearn.metrics.confusion_matrix(labels, said, labels=columns),

@@ -6,6 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers
+
+# isort: split
+
+from transformers import SwiftFormerConfig, SwiftFormerForImageClassification
+
 from adapterlab.adapters import Full, Head, LastLayers
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.base.errors import CheckpointError, ConfigError
@@ -48,6 +54,27 @@ class TestWeights:
             differs = not torch.equal(other.state_dict()[name], tensor)
             # ViTs set the head's bias to zero, a ResNet draws it.
             assert differs == name.startswith(heads) or name.endswith("bias"), name
+
+    @pytest.mark.parametrize("classes", [CLASSES, CLASSES + 1])
+    def test_a_norm_before_the_classifier_is_the_checkpoints(
+        self, classes: int, tmp_path: Path
+    ) -> None:
+        config = SwiftFormerConfig(
+            image_size=32, depths=[1, 1], embed_dims=[8, 16], mlp_ratio=2, downsamples=[True, True]
+        )
+        config.num_labels = CLASSES
+        model = SwiftFormerForImageClassification(config)
+        with torch.no_grad():
+            for tensor in (*model.norm.parameters(), model.norm.running_mean, model.head.weight):
+                tensor += 0.25
+        model.save_pretrained(tmp_path)
+        loaded = hf_image(SHAPE, classes, name_or_path=str(tmp_path))
+        assert loaded.drawn == ("head", "dist_head")
+        own = model.norm.state_dict()
+        for name, tensor in loaded.model.norm.state_dict().items():
+            assert torch.equal(tensor, own[name]), name
+        if classes == CLASSES:
+            assert not torch.equal(loaded.model.head.weight, model.head.weight)
 
     def test_random_weights_are_another_body(self, folder: Path) -> None:
         pretrained, drawn = load(folder).state_dict(), load(folder, weights="random").state_dict()

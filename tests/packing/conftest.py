@@ -8,7 +8,7 @@ import pytest
 import torch
 
 # Under --import-mode=importlib a test folder is not importable by itself.
-sys.path.insert(0, str(Path(__file__).parents[1] / "adapters"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "adapters")]
 
 
 @pytest.fixture(autouse=True)

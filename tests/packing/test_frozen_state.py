@@ -4,9 +4,17 @@ import pytest
 import torch
 from adapter_cases import MODELS, build, inputs
 from torch import nn
-from trial_strategies import Bottleneck, BottleneckLayer, FirstUpdate, VeRA, VeRALinear
+from trial_strategies import FirstUpdate
 
-from adapterlab.adapters import AdaptedModel, LoRA, Strategy
+from adapterlab.adapters import (
+    AdaptedModel,
+    Bottleneck,
+    BottleneckLinear,
+    LoRA,
+    Strategy,
+    VeRA,
+    VeRALinear,
+)
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.layers import COUNTERPARTS
@@ -22,21 +30,38 @@ def packed(*strategies: Strategy, seeds: tuple[int, ...]) -> tuple[PackedModel, 
 
 
 def test_equal_projections_are_there_once() -> None:
-    pack, models = packed(VeRA(), VeRA(), VeRA(), seeds=(0, 1, 2))
-    first = models[0].model.get_submodule("layers.1").A
-    assert models[2].model.get_submodule("layers.1").A is first
+    pack, models = packed(*(VeRA(rank=4) for _ in range(3)), seeds=(0, 1, 2))
+    first = models[0].model.get_submodule("layers.1").vera_A
+    assert models[2].model.get_submodule("layers.1").vera_A is first
     lane = pack.model.get_submodule("layers.1")
-    assert lane.A is first
-    assert set(lane.stacks) == {"d", "b"}
+    assert lane.vera_A is first
+    assert set(lane.stacks) == {"vera_lambda_d", "vera_lambda_b"}
 
 
 def test_other_projections_are_each_lanes_own_and_stay_with_those_that_stay() -> None:
-    pack, models = packed(*(VeRA(projection_seed=i) for i in (0, 0, 5)), seeds=(0, 1, 2))
+    pack, models = packed(*(VeRA(rank=4, projection_seed=i) for i in (0, 0, 5)), seeds=(0, 1, 2))
     lane = pack.model.get_submodule("layers.1")
-    assert lane.A.shape == (3, 4, 8)
+    assert lane.vera_A.shape == (3, 4, 8)
     pack.keep([0, 2])
     for k, model in enumerate((models[0], models[2])):
-        assert torch.equal(lane.A[k], model.model.get_submodule("layers.1").A)
+        assert torch.equal(lane.vera_A[k], model.model.get_submodule("layers.1").vera_A)
+    x = inputs(12, dtype=torch.float64)
+    logits = pack.eval()(x, rows=12, together=True)
+    for k, model in enumerate((models[0], models[2])):
+        torch.testing.assert_close(logits[k], model.eval()(x), rtol=1e-12, atol=1e-12)
+
+
+def test_projections_of_several_ranks_are_the_beginnings_of_one() -> None:
+    pack, models = packed(*(VeRA(rank=rank) for rank in (2, 6, 3)), seeds=(0, 0, 0))
+    lane = pack.model.get_submodule("layers.1")
+    largest = models[1].model.get_submodule("layers.1").vera_A
+    assert lane.vera_A.data_ptr() == largest.data_ptr()
+    assert lane.vera_B.shape == (3, 6, 6)  # which the rank's own bound scales
+    pack.keep([0, 2])
+    for k, model in enumerate((models[0], models[2])):
+        frozen = model.frozen_state(saved=False)
+        for name, tensor in pack.lane_frozen(k).items():
+            assert torch.equal(tensor, frozen[name])
     x = inputs(12, dtype=torch.float64)
     logits = pack.eval()(x, rows=12, together=True)
     for k, model in enumerate((models[0], models[2])):
@@ -58,7 +83,7 @@ def test_what_checkpoints_hold_comes_back_to_its_own_lane() -> None:
 def test_projections_are_no_sign_of_another_pack() -> None:
     with torch.device("meta"):
         model = MODELS["mlp"]()
-    assert signature(VeRA(projection_seed=7).apply(model)) == signature(
+    assert signature(VeRA(rank=9, projection_seed=7).apply(model)) == signature(
         VeRA(rank=4).apply(build(MODELS["mlp"]))
     )
 
@@ -77,8 +102,8 @@ def test_a_layer_that_trains_modules_inside_it_is_refused(monkeypatch: pytest.Mo
 
 
 def test_a_layer_without_a_counterpart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(COUNTERPARTS, BottleneckLayer)
-    with pytest.raises(CannotPackError, match="BottleneckLayer has no batched counterpart"):
+    monkeypatch.delitem(COUNTERPARTS, BottleneckLinear)
+    with pytest.raises(CannotPackError, match="BottleneckLinear has no batched counterpart"):
         signature(Bottleneck().apply(build(MODELS["mlp"])))
 
 

@@ -98,6 +98,7 @@ SAME = {
     "roles with nothing of their own": ("", "+optimizer.roles={head:{lr:null},B:{}}"),
     "patience of no plateau": ("", "optimizer.plateau_patience=7"),
     "spread of what is not drawn so": ("", "adapter.init_std=0.5"),
+    "a band of one diagonal": ("adapter=svft", "adapter=svft adapter.band=3"),
     "everything is trained": ("adapter=full", "adapter=full adapter.targets='*'"),
     "the part of a dial": (TWO_PARTS, f"{TWO_PARTS} adapter.dial_of=null"),
     "labels of parts": (TWO_PARTS, f"{TWO_PARTS} adapter.parts.lora.label=mine"),
@@ -165,6 +166,11 @@ DIFFERENT = {
     "rank of a part": (TWO_PARTS, f"{TWO_PARTS} adapter.parts.lora.rank=4"),
     "strategy of a part": (TWO_PARTS, f"{TWO_PARTS} adapter@adapter.parts.lora=dora"),
     "head of all parts": (TWO_PARTS, f"{TWO_PARTS} adapter.head=freeze"),
+    "spread of what is drawn": ("adapter=lora_xs", "adapter=lora_xs adapter.init_std=0.5"),
+    "bands": (
+        "adapter=svft adapter.pattern=top_k",
+        "adapter=svft adapter.pattern=top_k adapter.band=3",
+    ),
     "less than everything": ("adapter=full", "adapter=full adapter.targets=layers.0"),
     "patience": (
         "optimizer.schedule=plateau optimizer.plateau_patience=7",

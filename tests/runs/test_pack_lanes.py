@@ -230,3 +230,14 @@ def test_a_first_loss_that_is_no_float32_is_no_better_than_none(
     progress.end_epoch(task, {"train/loss": 1.0, "val/loss": loss}, {})
     assert (progress.best_epoch, progress.waited) == (1, waited)
     assert progress.has_ended(config) == bool(waited)
+
+
+def test_a_pack_of_several_methods_goes_on_where_it_stopped(lab_root: Path) -> None:
+    each = ("adapter=dora", "adapter.rank=4 seed=1", "adapter=dora adapter.dropout=0.3 seed=2")
+    whole = results(run_pack(lanes(lab_root, "mixed-whole", *each)))
+    configs = lanes(lab_root, "mixed", *each, options=["resume=true"])
+    interrupted(configs, after=3 * 3.5 / 6)
+    for expected, resumed in zip(whole, results(run_pack(configs)), strict=True):
+        assert resumed.history.keys() == expected.history.keys()
+        assert resumed.history[6] == pytest.approx(expected.history[6], rel=1e-10)
+        assert resumed.metrics["test/nll"] == pytest.approx(expected.metrics["test/nll"], rel=1e-10)

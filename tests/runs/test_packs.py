@@ -116,3 +116,21 @@ def test_texts(strategy: str, lab_root: Path, reviews: Path) -> None:
     lanes = overrides(strategy, 9, "init_seed")
     configs = [small(lab_root, reviews, study, *fixed, *TEXTS, *lane) for lane in lanes]
     assert_the_law(configs, 1e-10, 2, 9)
+
+
+MIXED = ("lora", "dora", "lora", "full", "bitfit", "dora")
+
+
+def test_several_methods_in_one_pack(lab_root: Path) -> None:
+    """Rates, clipping, orders and an early end are each lane's own, whatever trains beside it."""
+    options = [
+        [f"adapter={method}", f"seed={lane % 3}", "epochs=6", f"optimizer.lr={0.001 * (1 + lane)}"]
+        for lane, method in enumerate(MIXED)
+    ]
+    options[1].append("optimizer.clip_norm=0.05")
+    options[3] += ["optimizer.clip_norm=0.1", "early_stopping=1"]
+    options[5] += ["adapter.dropout=0.2", "optimizer.schedule=plateau"]
+    configs = [tiny(lab_root, *IMAGES, "study=mixed", *own) for own in options]
+    lanes = assert_the_law(configs, 1e-9, len(configs))
+    shares = [lane.metrics["cost/lane_seconds"] for lane in lanes]
+    assert 0 < sum(shares) <= lanes[0].metrics["cost/pack_seconds"]

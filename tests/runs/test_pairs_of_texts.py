@@ -1,7 +1,6 @@
 """Runs on pairs of texts: alone, in packs, over a frozen prefix, read back by transformers."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,12 @@ from transformers import (
     BertTokenizerFast,
 )
 
-from adapterlab.app import cli
-from adapterlab.app.predict_command import predict as predict_file
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.single import run
 from adapterlab.training.predictions import predict
-from lab import ONE_THREAD, Outcome, compose
+from lab import ONE_THREAD, compose
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
 
@@ -115,22 +112,3 @@ def test_logits_are_those_of_transformers_on_the_two_texts(
         without = model(**{**encoded, "token_type_ids": 0 * encoded["token_type_ids"]}).logits
     torch.testing.assert_close(torch.from_numpy(own), expected)
     assert float((expected - without).abs().max()) > 0.01
-
-
-def test_what_takes_single_texts_only_says_so(
-    options: list[str], pairs: Path, tmp_path: Path, run_cli: Callable[..., Outcome]
-) -> None:
-    tracked = [option for option in options if option != "tracking=none"]
-    result = run(compose(tmp_path, *tracked, "adapter=lora", "epochs=1"))
-    export = run_cli(
-        f"run={result.folder}", f"to={tmp_path / 'out'}", root=tmp_path, program=cli.export
-    )
-    assert export.code == 0, export.err
-    assert "text_pair" in export.out
-    for program, arguments in (
-        (cli.export, ("to=mlflow",)),
-        (predict_file, (f"input={pairs / 'test.jsonl'}", f"output={tmp_path / 'p.csv'}")),
-    ):
-        outcome = run_cli(f"run={result.folder}", *arguments, root=tmp_path, program=program)
-        assert "takes pairs of texts" in outcome.err, outcome
-        assert outcome.code != 0

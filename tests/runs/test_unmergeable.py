@@ -1,6 +1,5 @@
 """A run whose adapter cannot be merged: it runs to the end, is read back, and is not exported."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,7 @@ from adapterlab.runs.folder import RunResult
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 
-# Strategies of a package of the user's own, as far as a run can tell.
-sys.path.insert(0, str(Path(__file__).parents[1] / "adapters"))
-
-OPTIONS = (
-    "adapter=head",
-    "adapter.name=bottleneck",
-    "adapter._target_=trial_strategies.Bottleneck",
-    "+adapter.size=2",
-    "allow_targets=[trial_strategies]",
-    "base.head=new",
-)
+OPTIONS = ("adapter=bottleneck", "adapter.size=2", "base.head=new")
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -45,7 +34,6 @@ def options(result: RunResult) -> dict[str, object]:
         "data_dir": None,
         "tracking_uri": None,
         "hardware": ONE_THREAD,
-        "allow_targets": ["trial_strategies"],
     }
 
 

@@ -88,8 +88,8 @@ def test_what_is_packed_and_what_is_not_is_said(
 ) -> None:
     sweep = ["adapter=lora,dora,head", "seed=0,1", "optimizer.schedule=constant", "study=said"]
     outcome = run_cli(*PACKED, *OPTIONS, *sweep, "tracking=none", root=lab_root)
-    for strategy in ("lora", "dora", "head"):
-        assert f"a pack of 2: {strategy} on one frozen base" in outcome.err
+    for pack in ("a pack of 4: lora and dora on", "a pack of 2: head on"):
+        assert f"{pack} one frozen base" in outcome.err
     outcome = run_cli(
         *PACKED, *OPTIONS, *sweep, "tracking=none", "pack=never", "resume=true", root=lab_root
     )

@@ -42,6 +42,8 @@ def jobs(packs: list[PlannedPack]) -> list[tuple[int, ...]]:
         "optimizer.weight_decay=0.3", "optimizer.schedule=cosine", "optimizer.clip_norm=1.0",
         "seed=3", "init_seed=3", "order_seed=3", "early_stopping=2", "select_on=loss",
         "adapter.targets=[layers.0]",
+        # Another method at the same places.
+        "adapter=dora", "adapter=full", "adapter=bitfit", "adapter.head=adapt",
     ],
 )  # fmt: skip
 def test_lanes_may_differ_in(option: str, image: Compose) -> None:
@@ -53,7 +55,7 @@ def test_lanes_may_differ_in(option: str, image: Compose) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        "adapter=dora", "adapter.head=freeze", "adapter.head=adapt", "epochs=3", "batch_size=8",
+        "adapter=head", "adapter.head=freeze", "epochs=3", "batch_size=8",
         "optimizer=sgd", "label_smoothing=0.1", "loss.focal_gamma=2",
         "loss.class_weights=balanced", "sampling=balanced",
         "limit=64", "dataset.std=[0.3]", "base.seed=1",
@@ -66,6 +68,28 @@ def test_lanes_may_not_differ_in(option: str, image: Compose) -> None:
     for pack in packs:
         assert not pack.packed
         assert pack.why == "no other run trains the same parameters of the same base"
+
+
+METHODS = ("adapter=lora", "adapter=dora", "adapter=bitfit", "adapter=lora", "adapter=dora")
+
+
+@pytest.mark.parametrize(
+    ("at_once", "expected"),
+    [(1, [(0, 1, 2, 3, 4)]), (2, [(0, 1, 3), (2, 4)]), (9, [(0, 3), (1, 4), (2,)])],
+)
+def test_several_methods_are_packs_enough_for_all_processes(
+    at_once: int, expected: list[tuple[int, ...]], image: Compose
+) -> None:
+    configs = [image(option) for option in METHODS]
+    packs = plan_packs(configs, [None] * len(configs), 16, at_once=at_once)
+    assert jobs(packs) == expected
+    if at_once == 1:
+        assert packs[0].why == "lora, dora and bitfit on one frozen base"
+
+
+def test_one_method_is_one_pack_whatever_could_be_done_at_once(image: Compose) -> None:
+    configs = [image(f"adapter.rank={rank}") for rank in (1, 2, 3, 4)]
+    assert jobs(plan_packs(configs, [None] * 4, 16, at_once=4)) == [(0, 1, 2, 3)]
 
 
 def test_layers_of_different_depth_are_different_parameters(image: Compose) -> None:

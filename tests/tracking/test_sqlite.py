@@ -28,13 +28,15 @@ def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "QUIET", 0.0)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(autouse=True)
+def as_outside_of_tests(stores_are_made: None) -> None:
+    """A new store is not a copy of another one."""
+
+
+@pytest.fixture
+def made(new_store: Path) -> Path:
     """A new store, to be copied."""
-    db = tmp_path_factory.mktemp("made") / "mlflow.db"
-    with whole(db):
-        pass
-    return db
+    return new_store
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ def database() -> Iterator[Cluster]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("stores_are_made")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_four_processes_on_a_fresh_store_lose_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -95,6 +95,7 @@ def test_a_tally_agrees_with_sklearn_however_it_is_fed(
     truth, said = (torch.tensor(column) for column in zip(*labels, strict=True))
     logits = F.one_hot(said, 4).float() * 3
     tally = Tally(4)
+    tally.watch({"f1/b": 2})
     tally.add(logits, truth, torch.tensor(9.0))
     tally.reset()
     for part in (slice(0, cut), slice(cut, None)):
@@ -111,6 +112,9 @@ def test_a_tally_agrees_with_sklearn_however_it_is_fed(
             "mcc": sklearn.metrics.matthews_corrcoef(truth, said),
             "balanced_accuracy": sklearn.metrics.recall_score(
                 truth, said, labels=truth.unique(), average="macro", zero_division=0
+            ),
+            "f1/b": sklearn.metrics.f1_score(
+                truth, said, labels=[2], average="macro", zero_division=0
             ),
         },
         abs=1e-6,

@@ -4,30 +4,57 @@ from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metada
 from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.bitfit import BitFit
+from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
+from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
+from adapterlab.adapters.methods.ln_tuning import LNTuning
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
+from adapterlab.adapters.methods.lora_fa import LoRAFA
+from adapterlab.adapters.methods.lora_plus import LoRAPlus
+from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.reft import LoReFT, ReFT
+from adapterlab.adapters.methods.ssf import SSF
+from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
+from adapterlab.adapters.methods.vera import VeRA, VeRALinear
 from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "IA3",
+    "OFT",
+    "SSF",
+    "SVFT",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
+    "Bottleneck",
+    "BottleneckLinear",
     "Combined",
     "DoRA",
     "DoRALinear",
     "Full",
     "Head",
+    "LNTuning",
     "LastLayers",
     "LoRA",
+    "LoRAFA",
     "LoRALinear",
+    "LoRAPlus",
+    "LoRAXS",
+    "LoRAXSLinear",
+    "LoReFT",
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "ReFT",
+    "SVFTLinear",
     "Strategy",
+    "VeRA",
+    "VeRALinear",
     "load_adapter",
     "merge",
     "plan",

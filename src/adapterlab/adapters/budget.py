@@ -57,7 +57,7 @@ def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
     """Return the strategy that trains the most parameters within a budget.
 
     Its dial is set to the largest value whose adapter and head parameters are no more than the
-    budget, or to 1 where that is over it already.
+    budget, or to the least there is where that is over it already.
 
     Args:
         strategy: its dial is as configured.
@@ -76,7 +76,7 @@ def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
 
     dial = strategy.budget_dial()
     if dial is not None:
-        settings = range(1, strategy.most(model) + 1)
+        settings = range(strategy.least, strategy.most(model) + 1)
         below = bisect_right(settings, asked, key=lambda value: trained(strategy.turned(value)))
-        strategy = strategy.turned(max(below, 1))
+        strategy = strategy.turned(settings[max(below - 1, 0)])
     return Fitted(strategy, asked, trained(strategy), dial)

@@ -46,7 +46,7 @@ class Combined(Strategy):
                     f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
                     "letter"
                 )
-            if any(map(part.uses, ("first_batches", "extra_loss", "after_backward"))):
+            if part.first_batches or any(map(part.uses, ("extra_loss", "after_backward"))):
                 raise ConfigError(
                     f"adapter.parts.{name} has a way of training of its own, which would see the "
                     "other parts as well; it can be an adapter by itself only"
@@ -137,6 +137,11 @@ class Combined(Strategy):
                 f"{allowed('', self._dials)}"
             )
         return f"parts.{self.dial_of}.{self.parts[self.dial_of].dial}"
+
+    @property
+    def least(self) -> int:
+        """The smallest value of the chosen part's dial."""
+        return 1 if self.dial_of is None else self.parts[self.dial_of].least
 
     def most(self, model: nn.Module) -> int:
         """Return the largest useful value of the chosen part's dial."""

@@ -11,8 +11,17 @@ from adapterlab.base.errors import ConfigError, allowed
 Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
 """The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""
 
-Init = Literal["kaiming", "gaussian", "both_normal"]
-"""First values: A Kaiming-uniform and B zero; A ~ N(0, 1/rank²) and B zero; both N(0, std²)."""
+Init = Literal[
+    "kaiming", "gaussian", "both_normal", "pissa", "milora", "olora", "lora_ga", "eva", "corda"
+]
+"""First values.
+
+Drawn: A Kaiming-uniform and B zero; A ~ N(0, 1/rank²) and B zero; both N(0, std²). The others come
+from the weight, see `first_updates`, or from data, see `from_data`.
+"""
+
+SUBTRACTED: tuple[Init, ...] = ("pissa", "milora", "olora", "lora_ga", "corda")
+"""Those that are not zero, and of which a frozen copy is subtracted."""
 
 
 def scale_factor(scaling: Scaling, alpha: float, rank: int) -> float:
@@ -53,12 +62,14 @@ def initial_factors(
 ) -> tuple[Tensor, Tensor]:
     """Return the first A [rank, d_in] and B [d_out, rank], float32 on the CPU.
 
+    What comes from elsewhere begins as `kaiming`.
+
     Raises:
         ConfigError: `init` names no rule.
     """
     A, B = torch.empty(rank, d_in), torch.zeros(d_out, rank)
     match init:
-        case "kaiming":
+        case "kaiming" | "pissa" | "milora" | "olora" | "lora_ga" | "eva" | "corda":
             nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
         case "gaussian":
             nn.init.normal_(A, std=1 / rank, generator=generator)

@@ -38,7 +38,7 @@ def targets_of(
     blocks = adaptable(model).blocks
     if all(within(name, blocks) for name in wanted):
         touched = [n for n, block in enumerate(blocks) if any(within(w, (block,)) for w in wanted)]
-        where = _blocks_of(touched, len(blocks))
+        where = blocks_of(touched, len(blocks))
         inside = {n for n in body if within(n, select_blocks(where, blocks))}
         if (kind := _kind(wanted, inside, kinds)) is not None:
             return kind, f"last {len(blocks)}" if where == "all" else where
@@ -68,7 +68,7 @@ def as_written(options: Mapping[str, Any]) -> dict[str, Any]:
         options: of a strategy.
     """
     changed: dict[str, Any] = {}
-    for key in ("targets", "also_train"):
+    for key in ("targets", "feedforward", "also_train"):
         if isinstance(named := options.get(key), list) and named:
             changed[key] = sorted(set(named), key=str)
     for key in ("rank_pattern", "alpha_pattern"):
@@ -87,7 +87,8 @@ def _kind(
     return sorted(kinds) if wanted == among else None
 
 
-def _blocks_of(touched: Sequence[int], count: int) -> str | list[int]:
+def blocks_of(touched: Sequence[int], count: int) -> str | list[int]:
+    """Return `layers` for the blocks of these indices, of so many in the model."""
     if len(touched) == count:
         return "all"
     if list(touched) == list(range(count - len(touched), count)):

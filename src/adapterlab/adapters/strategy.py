@@ -198,7 +198,7 @@ class Strategy(Hooks, ABC):
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "freeze")
     dial: ClassVar[str | None] = None
-    """The option, a whole number from 1, of which more trains more; None where there is none."""
+    """The option, a whole number, of which more trains more; None where there is none."""
 
     head: HeadMode = "train"
 
@@ -225,6 +225,11 @@ class Strategy(Hooks, ABC):
         Raises:
             ConfigError: a target matches no layer, or the model has no such layer.
         """
+
+    @property
+    def least(self) -> int:
+        """The smallest value of the dial."""
+        return 1
 
     def most(self, model: nn.Module) -> int:
         """Return the largest useful value of the dial on a model that is not adapted.

@@ -22,6 +22,9 @@ ALL_LINEAR = "all-linear"
 ALL_CONV = "all-conv"
 """The target that stands for every convolution outside the head."""
 
+AUTO = "auto"
+"""The target that stands for what a method is usually put on."""
+
 KINDS: Mapping[str, Callable[[nn.Module], bool]] = {ALL_LINEAR: is_linear, ALL_CONV: is_convolution}
 
 Layers = str | Sequence[int]

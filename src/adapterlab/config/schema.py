@@ -15,6 +15,7 @@ from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Positive, Share
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.selection import ClassF1
 from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
@@ -296,7 +297,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: SelectOn
+    select_on: ClassF1 | SelectOn
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed

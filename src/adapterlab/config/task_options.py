@@ -5,6 +5,7 @@ from dataclasses import replace
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.losses import Loss
 from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
+from adapterlab.config.selection import F1
 from adapterlab.config.tasks import TASKS
 
 
@@ -17,7 +18,8 @@ def settled_task(config: Config) -> Config:
     kind = TASKS[config.task]
     if config.select_on == "auto":
         config = replace(config, select_on=kind.selectable[0])
-    if config.select_on not in kind.selectable:
+    of_class = config.task == "single_label" and config.select_on.startswith(F1)
+    if config.select_on not in kind.selectable and not of_class:
         raise ConfigError(
             f"select_on={config.select_on} is no metric of task={config.task}; "
             f"allowed: {', '.join(kind.selectable)}"

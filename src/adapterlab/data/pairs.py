@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from adapterlab.base.cache import Entry
+from adapterlab.base.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,6 +42,9 @@ def encode_pairs(
 
     Returns:
         ``tokens`` int32, ``offsets`` int64 and perhaps ``types`` int8, see `TokenizedSplit`.
+
+    Raises:
+        DataError: a pair of which no token is left, which is quoted.
     """
     # What the tokenizer does not give by itself, no pipeline over an exported model would either.
     types = types and joins(tokenizer) and "token_type_ids" in tokenizer.model_input_names
@@ -56,6 +60,10 @@ def encode_pairs(
         )
         shared = {"return_attention_mask": False, "return_token_type_ids": types}
         kept = tokenizer(*texts, truncation=True, max_length=max_length, **shared)
+        for pair, row in zip(some, kept["input_ids"], strict=True):
+            if not row:
+                text = "\n".join(pair)
+                raise DataError(f"nothing of the text {text[:40]!r} is a token; remove the row")
         full = tokenizer(*texts, truncation=False, verbose=False, **shared)["input_ids"]
         ids += kept["input_ids"]
         kinds += kept["token_type_ids"] if types else []

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from adapterlab.config.tasks import Task
 from adapterlab.evidence.arrays import Floats
-from adapterlab.evidence.contributions import METRICS, RECALL, Metric, Values, contributions
+from adapterlab.evidence.class_scores import of_a_class, title_of
+from adapterlab.evidence.contributions import METRICS, Metric, Values, contributions
 from adapterlab.evidence.contributions import known as known_of_classes
 from adapterlab.evidence.metrics import metric_names
 from adapterlab.evidence.multi_label import LABEL_F1, multi_label_contributions
@@ -45,10 +46,8 @@ _ALL = {**METRICS, **OF_LABELS, **OF_NUMBERS}
 
 def metric(name: str) -> Metric | None:
     """Return what a metric of any task is; None if there is none of that name."""
-    if name.startswith(RECALL):
-        return Metric(f"recall of {name.removeprefix(RECALL)}", "points", higher_is_better=True)
-    if name.startswith(LABEL_F1):
-        return Metric(f"F1 of {name.removeprefix(LABEL_F1)}", "points", higher_is_better=True)
+    if of_a_class(name):
+        return Metric(title_of(name), "points", higher_is_better=True)
     return _ALL.get(name)
 
 

@@ -15,17 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterlab.evidence.arrays import Booleans, Floats, Integers
+from adapterlab.evidence.class_scores import (
+    centred,
+    class_contributions,
+    class_of,
+    names_of_classes,
+    of_a_class,
+    title_of,
+)
 from adapterlab.evidence.metrics import (
     check_logits,
     confusion_matrix,
     log_softmax,
     matthews_correlation,
-    metric_names,
 )
 from adapterlab.evidence.ranking import rankings
-
-RECALL = "recall/"
-"""What names of a class's recall begin with; what follows is as in `classification_metrics`."""
 
 SOURCE = "source_accuracy"
 """The one metric whose logits and labels are not the target's but the source task's."""
@@ -92,11 +96,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         SOURCE: Metric("accuracy kept on the source", "points", higher_is_better=True),
     }
 )
-"""By name, as in `classification_metrics` but for the last; `known` has the recalls too."""
+"""By name, as in `classification_metrics` but for the last; `known` has those of a class too."""
 
 
 def known(name: str, classes: Sequence[str]) -> Metric:
-    """Return the metric of a name: one of `METRICS`, or ``recall/<class>``.
+    """Return the metric of a name: one of `METRICS`, ``recall/<class>`` or ``f1/<class>``.
 
     Args:
         name: of a metric.
@@ -107,11 +111,10 @@ def known(name: str, classes: Sequence[str]) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    recalls = [f"{RECALL}{one}" for one in metric_names(classes)]
-    if name not in recalls:
-        raise ValueError(f"{name} is no metric; allowed: {', '.join([*METRICS, *recalls])}")
-    label = classes[recalls.index(name)]
-    return Metric(f"recall of {label}", "points", higher_is_better=True)
+    allowed = [*METRICS, *names_of_classes(classes)]
+    if name not in allowed:
+        raise ValueError(f"{name} is no metric; allowed: {', '.join(allowed)}")
+    return Metric(title_of(name, classes), "points", higher_is_better=True)
 
 
 def higher_is_better(name: str) -> bool:
@@ -120,7 +123,7 @@ def higher_is_better(name: str) -> bool:
     Raises:
         ValueError: there is no such metric.
     """
-    return True if name.startswith(RECALL) else known(name, ()).higher_is_better
+    return True if of_a_class(name) else known(name, ()).higher_is_better
 
 
 def unit(name: str) -> str:
@@ -129,7 +132,7 @@ def unit(name: str) -> str:
     Raises:
         ValueError: there is no such metric.
     """
-    return "points" if name.startswith(RECALL) else known(name, ()).unit
+    return "points" if of_a_class(name) else known(name, ()).unit
 
 
 def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence[str]) -> Values:
@@ -138,7 +141,7 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     Their mean is the score of `classification_metrics`, to rounding (``source_accuracy`` is the
     accuracy there, of logits and labels of the source task). Their variance (divisor
     N - 1) over N is the score's variance over new test examples: exactly so for ``accuracy``,
-    ``nll`` and ``brier``; by the delete-one jackknife for ``recall/<class>``,
+    ``nll`` and ``brier``; by the delete-one jackknife for ``recall/<class>``, ``f1/<class>``,
     ``balanced_accuracy``, ``macro_f1`` and ``mcc``, in closed form from the confusion matrix, and
     for ``auroc`` from the placements of DeLong et al. (1988, "Comparing the areas under two or more
     correlated receiver operating characteristic curves", Biometrics 44). That
@@ -154,7 +157,7 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
     the bias; an interval of one model's ECE does not allow for it.
 
     Args:
-        name: of one of `METRICS`, or ``recall/<class>``.
+        name: of one of `METRICS`, ``recall/<class>`` or ``f1/<class>``.
         logits: ``[N, C]``, N at least 1, all finite.
         labels: ``[N]``, integers from 0 to C - 1.
         classes: the C class names, in the order of the columns.
@@ -163,7 +166,7 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
         float64 ``[N]``.
 
     Raises:
-        ValueError: no such metric; what `classification_metrics` refuses; or a class whose recall
+        ValueError: no such metric; what `classification_metrics` refuses; or a class whose score
             is asked for has fewer than 2 examples, which show no spread (``balanced_accuracy``
             and ``auroc`` ask for that of every class that has any, and ``auroc`` for two classes).
     """
@@ -178,8 +181,8 @@ def contributions(name: str, logits: Floats, labels: Integers, classes: Sequence
         confusion=confusion_matrix(labels, said, len(classes)),
         classes=tuple(classes),
     )
-    if name.startswith(RECALL):
-        return _recall(answers, name)
+    if of_a_class(name):
+        return class_contributions(name, labels, said, answers.confusion, classes)
     return _CONTRIBUTIONS[name](answers)
 
 
@@ -188,11 +191,12 @@ def least_answers(
 ) -> float | None:
     """Return how few answers a score hangs on: the fewer of right and wrong ones.
 
-    A recall hangs on its class's answers; ``macro_f1`` and ``balanced_accuracy`` give a rare class
-    as much weight as any other, so they hang on the class that has least. Simulated, 95% intervals
-    by the contributions' spread hold 94% to 95% of the time from about 20 such answers on, 89% to
-    93% with 5, 64% to 78% with 1: a spread cannot be seen in what happens once. The interval of
-    one recall need not suffer that: `share_interval` of its class's answers allows for it.
+    A recall or F1 hangs on its class's answers; ``macro_f1`` and ``balanced_accuracy`` give a rare
+    class as much weight as any other, so they hang on the class that has least. Simulated, 95%
+    intervals by the contributions' spread hold 94% to 95% of the time from about 20 such answers
+    on, 89% to 93% with 5, 64% to 78% with 1: a spread cannot be seen in what happens once. The
+    interval of one recall need not suffer that: `share_interval` of its class's answers allows for
+    it.
 
     ``auroc`` counts no answers; it hangs on the examples of the class that has least.
 
@@ -213,8 +217,8 @@ def least_answers(
         return None
     if name == "auroc":
         return float(np.unique(labels, return_counts=True)[1].min())
-    if name.startswith(RECALL):
-        groups = [labels == _class_of(name, classes)]
+    if of_a_class(name):
+        groups = [labels == class_of(name, classes)]
     elif name in ("macro_f1", "balanced_accuracy"):
         groups = [labels == label for label in np.unique(labels)]
     else:
@@ -248,19 +252,6 @@ def _ece(answers: _Answers) -> Values:
     return signed
 
 
-def _recall(answers: _Answers, name: str) -> Values:
-    label = _class_of(name, answers.classes)
-    examples = int(answers.confusion[label].sum())
-    if examples < 2:
-        raise ValueError(
-            f"{name} of {examples} examples has no standard error; a class needs 2 or more"
-        )
-    right = int(answers.confusion[label, label])
-    without = (right - answers.correct) / (examples - 1)
-    score = right / examples
-    return _centred(score, np.where(answers.labels == label, without, score))
-
-
 def _balanced_accuracy(answers: _Answers) -> Values:
     right, examples = answers.confusion.diagonal(), answers.confusion.sum(axis=1)
     _require_two_of_each("balanced_accuracy", answers)
@@ -269,7 +260,7 @@ def _balanced_accuracy(answers: _Answers) -> Values:
     without = (right[own] - answers.correct) / (examples[own] - 1)
     present = int((examples > 0).sum())
     score = float(recalls[examples > 0].mean())
-    return _centred(score, score + (without - recalls[own]) / present)
+    return centred(score, score + (without - recalls[own]) / present)
 
 
 def _auroc(answers: _Answers) -> Values:
@@ -278,7 +269,7 @@ def _auroc(answers: _Answers) -> Values:
         raise ValueError("auroc of examples of one class is not defined; it needs two classes")
     _require_two_of_each("auroc", answers)
     without = np.mean([one.without_each() for one in found], axis=0)
-    return _centred(float(np.mean([one.area for one in found])), without)
+    return centred(float(np.mean([one.area for one in found])), without)
 
 
 def _require_two_of_each(name: str, answers: _Answers) -> None:
@@ -300,7 +291,7 @@ def _macro_f1(answers: _Answers) -> Values:
     said_without = np.where(correct, f1[said], 2 * right[said] / np.maximum(both[said] - 1, 1))
     change = own_without - f1[own] + said_without - f1[said]
     score = float(f1.mean())
-    return _centred(score, score + change / len(f1))
+    return centred(score, score + change / len(f1))
 
 
 def _mcc(answers: _Answers) -> Values:
@@ -315,7 +306,7 @@ def _mcc(answers: _Answers) -> Values:
     spread = (float(n) ** 2 - said_squares) * (float(n) ** 2 - true_squares)
     defined = spread > 0
     correlation = ((right - correct) * n - both) / np.sqrt(np.where(defined, spread, 1))
-    return _centred(matthews_correlation(answers.confusion), np.where(defined, correlation, 0))
+    return centred(matthews_correlation(answers.confusion), np.where(defined, correlation, 0))
 
 
 _CONTRIBUTIONS: Mapping[str, Callable[[_Answers], Values]] = {
@@ -329,14 +320,3 @@ _CONTRIBUTIONS: Mapping[str, Callable[[_Answers], Values]] = {
     "ece": _ece,
     "brier": _brier,
 }
-
-
-def _centred(score: float, without: Values) -> Values:
-    """Return contributions from the score and what it is without each example."""
-    misses = (len(without) - 1) * (without.mean() - without)
-    values: Values = score + misses
-    return values
-
-
-def _class_of(name: str, classes: Sequence[str]) -> int:
-    return metric_names(classes).index(name.removeprefix(RECALL))

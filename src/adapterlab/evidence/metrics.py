@@ -33,8 +33,8 @@ def classification_metrics(
         1950, "Verification of forecasts expressed in terms of probability"); ``auroc``, the mean
         over the classes that have an example of the area under the ROC curve of the class against
         the rest, see `ranking`, left out where all labels are of one class; and
-        ``recall/<class>`` for every class that has an example. A class absent from the labels has
-        no recall, so its key is left out.
+        ``recall/<class>`` and ``f1/<class>``, see above, for every class that has an example. A
+        class absent from the labels has no recall, so its keys are left out.
 
     Raises:
         ValueError: if a logit is not finite, or shapes, labels and classes do not fit together.
@@ -61,7 +61,8 @@ def classification_metrics(
         "brier": float(np.square(p - one_hot).sum(axis=1).mean()),
         **({} if area is None else {"auroc": area}),
     } | {
-        f"recall/{name}": float(right[i] / examples[i])
+        f"{kind}/{name}": float(values[i])
+        for kind, values in (("recall", right / np.maximum(examples, 1)), ("f1", f1))
         for i, name in enumerate(metric_names(classes))
         if examples[i]
     }

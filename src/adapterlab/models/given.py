@@ -1,9 +1,29 @@
-"""Going on from the middle of a model: modules that give what they are told, and ends before."""
+"""What modules are given beside their inputs, and going on from the middle of a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class Passed:
+    """What one module hands to another within a forward pass; copies of a model share it."""
+
+    def __init__(self) -> None:
+        self.held: Tensor | None = None
+
+    def __deepcopy__(self, memo: object) -> "Passed":
+        return self
+
+    def give(self, x: Tensor | None) -> None:
+        """Hold a tensor."""
+        self.held = x
+
+    def take(self) -> Tensor:
+        """Return what was given last, and hold it no longer."""
+        held, self.held = self.held, None
+        assert held is not None, "a module was computed before the one that it waits for"
+        return held
 
 
 class Reached(Exception):  # noqa: N818  # no error: it ends a forward pass that has its result

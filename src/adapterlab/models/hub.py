@@ -29,7 +29,7 @@ from adapterlab.models.loading import (
 )
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.pooling import PooledClassifier, Pooling, require_pooling
-from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 
 Weights = Literal["pretrained", "random"]
 """Whether the body's weights are read from the checkpoint or drawn."""
@@ -91,7 +91,8 @@ def hf(
         with drawing_from(generator), quiet():
             model, lacking = from_checkpoint(source, revision, config, name_or_path)
         with drawing_from(generator):
-            drawn = redraw_head(model, lacking)
+            heads = head_names(model, body_name(model))
+            drawn = redraw_head(model, lacking, heads, from_config)
     if pooling != "auto":
         return PooledClassifier(
             model, pooling, num_classes, frozen_dropout=frozen_dropout, generator=generator

@@ -31,7 +31,7 @@ from adapterlab.models.loading import (
     indispensable,
     quiet,
     read_weights,
-    redraw,
+    redraw_head,
     source_of,
     unavailable,
 )
@@ -53,7 +53,10 @@ def hf_image(
     weights: Weights = "pretrained",
     generator: torch.Generator | None = None,
 ) -> VisionClassifier:
-    """Return any image classifier that `transformers` knows, with a new head.
+    """Return any image classifier that `transformers` knows, with a head for these classes.
+
+    Of the head, what the checkpoint lacks and what depends on the number of classes is drawn, as
+    for texts: the rest, such as a norm before the classifier, is the checkpoint's.
 
     Images are brought to the size of the model's own processor, and normalised as it does; where
     there is none, to the size in the configuration, normalised by the data set's figures.
@@ -86,20 +89,24 @@ def hf_image(
     config.label2id = {label: index for index, label in config.id2label.items()}
     config.num_labels = num_classes  # PVT's configuration keeps it apart from the names
     kind = class_of(config)
+    drawn: tuple[str, ...] = ()
+
+    def make(own: PretrainedConfig) -> PreTrainedModel:
+        made: PreTrainedModel = kind._from_config(own, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        return made
+
     if weights == "random" or torch.empty(0).is_meta:
         with drawing_from(generator):
-            model: PreTrainedModel = kind._from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.float32
-            )
+            model = make(config)
     else:
         with drawing_from(generator), quiet():
-            model = _from_checkpoint(kind, source, config, name_or_path)
+            model, lacking = _from_checkpoint(kind, source, config, name_or_path)
         with drawing_from(generator):
-            for head in head_names(model, body_name(model)):
-                redraw(model, head)
+            drawn = redraw_head(model, lacking, head_names(model, body_name(model)), make)
     pixels = _pixels(config, source, image_size)
     model.name_or_path = name_or_path
     classifier = as_classifier(model, pixels)
+    classifier.drawn = drawn
     if image_size is not None and torch.empty(0).is_meta:
         require_size(classifier, image_size)
     return classifier
@@ -187,14 +194,14 @@ def class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
 
 def _from_checkpoint(
     kind: type[PreTrainedModel], source: str, config: PretrainedConfig, name: str
-) -> PreTrainedModel:
-    """Return the architecture with the checkpoint's body."""
+) -> tuple[PreTrainedModel, set[str]]:
+    """Return the architecture with the checkpoint's weights, and those that it lacks."""
     model, missing, mismatched = read_weights(kind.from_pretrained, source, None, config, name)
     heads = tuple(f"{head}." for head in head_names(model, body_name(model)))
     for key in sorted(missing | mismatched):
         if not key.startswith(heads):
             raise indispensable(name, key, mismatched)
-    return model
+    return model, missing | mismatched
 
 
 def _pixels(config: PretrainedConfig, source: str, image_size: int | None) -> Pixels:

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter
-from adapterlab.models.transformer import body_name, head_names
+from adapterlab.models.transformer import body_name
 
 UNAVAILABLE = (OSError, ValueError, KeyError)
 """What transformers raises for a model that is not there or not whole."""
@@ -159,21 +159,27 @@ def indispensable(name: str, key: str, mismatched: set[str]) -> CheckpointError:
 
 
 @torch.no_grad()
-def redraw_head(model: PreTrainedModel, lacking: set[str]) -> tuple[str, ...]:
+def redraw_head(
+    model: PreTrainedModel,
+    lacking: Set[str],
+    heads: Sequence[str],
+    make: Callable[[PretrainedConfig], PreTrainedModel],
+) -> tuple[str, ...]:
     """Draw what of the head the checkpoint lacks or depends on the number of classes.
 
     Args:
         model: with the checkpoint's weights.
         lacking: names of the weights that it does not have.
+        heads: names of the modules that are the head.
+        make: returns a classifier of its kind; called on the meta device.
 
     Returns:
         The names of the modules that were drawn.
     """
-    heads = head_names(model, body_name(model))
     inside = tuple(f"{head}." for head in heads)
-    own = {n: p for n, p in model.named_parameters() if n.startswith(inside)}
+    own = {n: t for n, t in model.state_dict().items() if n.startswith(inside)}
     known = own.keys() - lacking
-    kept = known - (_of_the_classes(model) if known else set())
+    kept = known - (_of_the_classes(model, make) if known else set())
     before = {name: own[name].clone() for name in kept}
     for head in heads:
         redraw(model, head)
@@ -192,16 +198,18 @@ def redraw(model: PreTrainedModel, name: str) -> None:
         model._init_weights(module)  # type: ignore[no-untyped-call]
 
 
-def _of_the_classes(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters whose shape another number of classes would change."""
+def _of_the_classes(
+    model: PreTrainedModel, make: Callable[[PretrainedConfig], PreTrainedModel]
+) -> set[str]:
+    """Return the names of the weights whose shape another number of classes would change."""
     config = copy.deepcopy(model.config)
     config.num_labels = int(config.num_labels or 0) + 1
     with torch.device("meta"):
-        other = dict(from_config(config).named_parameters())
+        other = make(config).state_dict()
     return {
         name
-        for name, parameter in model.named_parameters()
-        if name not in other or other[name].shape != parameter.shape
+        for name, tensor in model.state_dict().items()
+        if name not in other or other[name].shape != tensor.shape
     }
 
 

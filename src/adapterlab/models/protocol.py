@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import Pixels
+from adapterlab.models.given import Passed
 
 Aliases = Mapping[str, tuple[str, ...]]
 """Names of layers by short name."""
@@ -50,6 +51,8 @@ class Adaptable(Protocol):
             its place by it. None by default: the attention mask says where a text ends.
         token_types: whether it is told which text of a pair a token is of (`token_type_ids`).
             False by default.
+        token_mask: holds the attention mask of the batch that is being computed, for modules inside
+            that need to know where texts begin and end. None by default: there is none.
         reaches_head: whether a depth of one more than there are blocks is what the head takes, and
             nothing before it is trained then. False by default.
         embedding_modules: what stands before the blocks and has weights; counts where there are
@@ -75,6 +78,7 @@ class Adaptable(Protocol):
     hidden_states: Callable[[Any, int], Tensor] | None = None
     pad_with: Callable[[int], None] | None = None
     token_types: bool = False
+    token_mask: Passed | None = None
     reaches_head: bool = False
     embedding_modules: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.models.given import Passed
 from adapterlab.models.layouts import target_aliases
 from adapterlab.models.protocol import ClassifierModel
 
@@ -68,6 +69,7 @@ class TransformerClassifier(ClassifierModel):
     peft_root: str | None = "model"
     input_names = ("input_ids", "attention_mask")
     drawn: tuple[str, ...] = ()
+    token_mask: Passed
 
     def __init__(self, model: "PreTrainedModel", *, frozen_dropout: bool = False) -> None:
         super().__init__()
@@ -86,6 +88,7 @@ class TransformerClassifier(ClassifierModel):
         self.token_types = takes_token_types(model)
         self.attention_heads = int(getattr(model.config, "num_attention_heads", 0))
         self.name_or_path = model.name_or_path
+        self.token_mask = Passed()
         self._block_outputs: int | None = None
         self.train()  # `from_pretrained` returns models in evaluation mode
 
@@ -97,6 +100,7 @@ class TransformerClassifier(ClassifierModel):
         """
         rest = dict(inputs)
         hidden, depth = rest.pop("hidden_states", None), rest.pop("depth", 0)
+        self.token_mask.give(rest.get("attention_mask"))
         if hidden is None:
             return self.logits(rest)
         if self._block_outputs is None:

@@ -53,11 +53,13 @@ class VisionClassifier(ClassifierModel):
         architecture: see `Adaptable`.
 
     Attributes:
+        drawn: modules of the head that are not the checkpoint's.
         target_aliases: short names of layers of the body, those that there are: attention, and
             in it query, key, value, out; mlp; conv, and of these pointwise (1x1) and depthwise.
     """
 
     peft_root = "model"
+    drawn: tuple[str, ...] = ()
 
     def __init__(
         self,

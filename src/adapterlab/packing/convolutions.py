@@ -118,15 +118,27 @@ class LaneLoRAConv(LaneModule):
         weight: Tensor = self.base.weight
         return weight
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A, ``[K, R, d_in / groups, kernel...]``, and s · B, ``[K, d_out, R, 1...]``.
+
+        Of twice the rank where the first update is subtracted, as those of `LoRALinear` are.
+        """
+        A, B = self.lora_A, self.scale * self.lora_B
+        if "first_A" in self.frozen:
+            first_A, first_B = self.of_lanes("first_A"), -self.scale * self.of_lanes("first_B")
+            A = torch.cat((A, first_A.expand(self.lanes.count, *first_A.shape[1:])), 1)
+            B = torch.cat((B, first_B), 2)
+        return A, B
+
     def update(self, x: Tensor) -> Tensor:
         """Return s · B A dropout(x), ``[K·B, d_out, ...]``."""
-        lanes, base, B = self.lanes, self.base, self.scale * self.lora_B
+        lanes, base, (A, B) = self.lanes, self.base, self.factors()
         x = self.dropout(x)
         if base.groups > 1:
-            kernels = (B.flatten(2) @ self.lora_A.flatten(2)).view(-1, *base.weight.shape[1:])
+            kernels = (B.flatten(2) @ A.flatten(2)).view(-1, *base.weight.shape[1:])
             y = by_kernel(base, side_by_side(lanes, x), kernels, lanes.count * base.groups)
             return one_below_the_other(lanes, y)
-        A = self.lora_A.flatten(0, 1)
+        A = A.flatten(0, 1)
         if lanes.is_shared(x) and lanes.stream_count == 1:
             down = by_kernel(base, x, A)
         else:
@@ -163,7 +175,7 @@ class LaneDoRAConv(LaneLoRAConv):
     @torch.no_grad()
     def weight_norm(self) -> Tensor:
         """Return ‖W + s · B A‖ of each lane's outputs, ``[K, d_out]``."""
-        A, B = self.lora_A.flatten(2), (self.scale * self.lora_B).flatten(2)
+        A, B = (factor.flatten(2) for factor in self.factors())
         return root(norm_sq_of_rows(matrix(self.base), A, B, self.base_norm_sq))
 
     def forward(self, x: Tensor) -> Tensor:

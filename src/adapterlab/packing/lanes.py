@@ -1,6 +1,7 @@
 """Where the lanes of a pack are inside its tensors."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -17,18 +18,29 @@ class Lanes:
     ``[G·B, ...]`` rows for G streams of data.
 
     Args:
-        streams: the stream of data that each lane reads while training, in ascending order; lanes
-            of equal numbers read the same rows.
+        streams: the stream of data that each lane reads while training; lanes of equal numbers
+            read the same rows.
 
     Attributes:
-        read: the stream that each lane reads while training, numbered from 0 without gaps.
-        rows: B of the batch that is being computed.
+        read: the stream that each lane reads while training, numbered from 0 in the order in which
+            the lanes name them. Quickest is an ascending one.
+        start: the number of the first lane in its pack.
     """
 
     def __init__(self, streams: Sequence[int]) -> None:
-        self.read = _without_gaps(streams)
-        self.rows = 0
-        self._together = False
+        self.read = _numbered(streams)
+        self.start = 0
+        self._batch = _Batch()
+
+    @property
+    def rows(self) -> int:
+        """B of the batch that is being computed."""
+        return self._batch.rows
+
+    @property
+    def all(self) -> slice:
+        """Where these lanes are among those of the pack."""
+        return slice(self.start, self.start + self.count)
 
     @property
     def count(self) -> int:
@@ -38,12 +50,12 @@ class Lanes:
     @property
     def streams(self) -> list[int]:
         """The stream that each lane reads in this batch."""
-        return [0] * self.count if self._together else self.read
+        return [0] * self.count if self._batch.together else self.read
 
     @property
     def stream_count(self) -> int:
         """G, how many streams of data there are in this batch."""
-        return 1 if self._together else self.read[-1] + 1
+        return 1 if self._batch.together else max(self.read) + 1
 
     def begin(self, rows: int, *, together: bool) -> None:
         """Start a batch.
@@ -52,11 +64,11 @@ class Lanes:
             rows: B.
             together: all lanes read the same rows, whatever they do while training.
         """
-        self.rows, self._together = rows, together
+        self._batch.rows, self._batch.together = rows, together
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
-        self.read = _without_gaps([self.read[lane] for lane in lanes])
+        self.read = _numbered([self.read[lane] for lane in lanes])
 
     def is_shared(self, x: Tensor) -> bool:
         """Say whether the rows of x are those of streams, not yet of lanes."""
@@ -115,7 +127,7 @@ class Lanes:
         of_streams = [0] * self.stream_count
         for stream, shape in zip(self.streams, shapes, strict=True):
             of_streams[stream] += shape[0]
-        if len(set(of_streams)) > 1:
+        if len(set(of_streams)) > 1 or self.streams != sorted(self.streams):
             return None
         flat = x.reshape(self.stream_count, -1, x.shape[-1])
         return (weight.view(self.stream_count, -1, weight.shape[-1]) @ flat.mT).flatten(0, 1)
@@ -171,11 +183,41 @@ class Lanes:
         return x[torch.tensor(self.streams, device=x.device)]
 
     def _lanes_per_stream(self) -> int | None:
-        """Return how many lanes read each stream, None if not all are read by as many."""
-        sizes = {len(list(group)) for _, group in groupby(self.streams)}
-        return sizes.pop() if len(sizes) == 1 else None
+        """Return how many lanes read each stream; None if not as many do, or not side by side."""
+        sizes = [len(list(group)) for _, group in groupby(self.streams)]
+        return sizes[0] if len(set(sizes)) == 1 and len(sizes) == self.stream_count else None
 
 
-def _without_gaps(streams: Sequence[int]) -> list[int]:
-    numbers = {stream: number for number, stream in enumerate(sorted(set(streams)))}
+class LanesPart(Lanes):
+    """Adjacent lanes of a pack that are computed apart from the others at some places.
+
+    Args:
+        whole: the lanes of the pack.
+        of: which of them.
+    """
+
+    def __init__(self, whole: Lanes, of: slice) -> None:
+        super().__init__(whole.read[of])
+        self.whole, self.start, self._batch = whole, of.start, whole._batch
+
+    def rows_of(self, x: Tensor) -> Tensor:
+        """Return what these lanes read of the rows of all: their own, or those of their streams."""
+        if not self.whole.is_shared(x):
+            return x[self.start * self.rows : self.all.stop * self.rows]
+        streams = list(dict.fromkeys(self.whole.streams[self.all]))
+        if streams == list(range(self.whole.stream_count)):
+            return x
+        return self.whole.split(x)[streams].flatten(0, 1)
+
+
+@dataclass
+class _Batch:
+    """What is being computed: rows of each lane, and whether all lanes read the same."""
+
+    rows: int = 0
+    together: bool = False
+
+
+def _numbered(streams: Sequence[int]) -> list[int]:
+    numbers = {stream: number for number, stream in enumerate(dict.fromkeys(streams))}
     return [numbers[stream] for stream in streams]

@@ -8,19 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.methods.dora import (
-    DoRALinear,
-    full_precision,
-    norm_sq_of_columns,
-    norm_sq_of_rows,
-    root,
-)
 from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.stacking import Joined, Padded, Stack
+from adapterlab.packing.stacking import Flat, Joined, Padded, Stack
 
 
 def own_trained(module: nn.Module) -> tuple[str, ...]:
@@ -61,6 +54,9 @@ class LaneModule(nn.Module):
     joined: ClassVar[tuple[str, ...]] = ()
     """Tensors whose rows follow each other without padding."""
 
+    flat: ClassVar[tuple[str, ...]] = ()
+    """Tensors whose numbers do, of shapes that have nothing in common."""
+
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
         self.lanes = lanes
@@ -82,7 +78,7 @@ class LaneModule(nn.Module):
 
     def _stacked(self, name: str, modules: Sequence[Any]) -> Tensor:
         tensors = [getattr(module, name).detach() for module in modules]
-        stack = Joined if name in self.joined else Padded
+        stack = Joined if name in self.joined else Flat if name in self.flat else Padded
         self.stacks[name] = stack([tensor.shape for tensor in tensors])
         return self.stacks[name].stacked(tensors)
 
@@ -198,16 +194,18 @@ class LaneLoRALinear(LaneModule):
 
     y_k = W x_k + b + s_k · B_k A_k dropout_k(x_k). The product with W runs over all rows at once,
     and so does that with the A of all lanes, one below the other, while lanes share their rows.
+    First updates that are subtracted are more columns of the same product with B.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, A ``[r_1 + ... + r_K, d_in]``, B ``[K, d_out, R]`` for
     the largest rank R, y ``[K·B, ..., d_out]``.
     """
 
-    joined = ("lora_A",)
+    joined = ("lora_A", "first_A")
 
     base: nn.Module
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
     lora_B: Tensor  # noqa: N815
+    first_A: Tensor  # noqa: N815
 
     def __init__(self, modules: Sequence[LoRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
@@ -237,17 +235,40 @@ class LaneLoRALinear(LaneModule):
             joined = padded.index_copy(0, self.places, joined)
         return joined.view(self.lanes.count, -1, joined.shape[-1])
 
+    @property
+    def less_first(self) -> bool:
+        """Whether first updates are subtracted."""
+        return "first_A" in self.frozen
+
     def down(self, x: Tensor) -> Tensor:
-        """Return A dropout(x), ``[K, B·..., R]``."""
+        """Return A dropout(x), ``[K, B·..., R]``; ``[K, B·..., 2 R]`` with the first A as well."""
         x = self.dropout(x)
-        down = self.lanes.linear_joined(x, self.lora_A, self.stacks["lora_A"].shapes)
+        down = self._product(x, "lora_A")
+        if not self.less_first:
+            return down
+        first = self._product(x, "first_A").expand(*down.shape[:-1], -1)
+        return torch.cat((down, first), -1)
+
+    def up(self) -> Tensor:
+        """Return s · B, ``[K, d_out, R]``; ``[K, d_out, 2 R]`` with the first B as well."""
+        B = self.scale * self.lora_B
+        if not self.less_first:
+            return B
+        return torch.cat((B, -self.scale * self.of_lanes("first_B")), -1)
+
+    def _product(self, x: Tensor, name: str) -> Tensor:
+        """Return A x, ``[K, B·..., R]``, or ``[1, B·..., R]`` of an A and rows in common."""
+        A: Tensor = getattr(self, name)
+        if name not in self.stacks:
+            return self.lanes.flat(F.linear(x, A))
+        down = self.lanes.linear_joined(x, A, self.stacks[name].shapes)
         if down is None:
-            return self.lanes.linear(x, self.padded(self.lora_A))
+            return self.lanes.linear(x, self.padded(A))
         return self.padded(down).mT
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        update = self.down(x) @ (self.scale * self.lora_B).mT
+        update = self.down(x) @ self.up().mT
         return self.lanes.join(self.lanes.add(self.base(x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
@@ -267,73 +288,9 @@ class LaneLoRALinear(LaneModule):
         self.register_buffer("places", places, persistent=False)
 
 
-class LaneDoRALinear(LaneLoRALinear):
-    """K DoRA updates of one frozen linear layer (see `DoRALinear`), of any ranks.
-
-    y_k = (m_k / ‖W'_k‖) · (W'_k x_k) + b with W'_k = W + s_k · B_k A_k, norms per output or input.
-
-    Shapes: as LaneLoRALinear; m ``[K, d_out]``, or ``[K, d_in]`` per input.
-    """
-
-    magnitude: Tensor
-    base_norm_sq: Tensor
-
-    def __init__(self, modules: Sequence[DoRALinear], lanes: Lanes) -> None:
-        super().__init__(modules, lanes)
-        self.over_output = modules[0].over_output
-        self._room: Tensor | None = None
-        self.register_buffer("base_norm_sq", modules[0].base_norm_sq, persistent=False)
-
-    @classmethod
-    def signature(cls, module: LoRALinear) -> tuple[object, ...]:
-        """Add the axis of the norm."""
-        return *super().signature(module), cast(DoRALinear, module).over_output
-
-    @torch.no_grad()
-    def weight_norm(self, B: Tensor) -> Tensor:
-        """Return ‖W + B A‖ of each lane's rows (columns), ``[K, d_out]`` (``[K, d_in]``)."""
-        W, A = matrix(self.base), self._padded_once()
-        if not self.over_output:
-            return root(norm_sq_of_columns(W, A, B, self.base_norm_sq))
-        with full_precision(W.device):
-            # Most of the work, so without the padding.
-            W_A = self.padded(F.linear(self.lora_A, W)).mT
-        return root(norm_sq_of_rows(W, A, B, self.base_norm_sq, W_A))
-
-    def _padded_once(self) -> Tensor:
-        """Return A padded, for what needs no gradient: in memory that every step uses again."""
-        if self.places is None:
-            return self.padded(self.lora_A)
-        rows, width = self.lanes.count * self.lora_B.shape[-1], self.lora_A.shape[-1]
-        room = self._room
-        fits = room is not None and (room.shape, room.dtype, room.device) == (
-            (rows, width), self.lora_A.dtype, self.lora_A.device,
-        )  # fmt: skip
-        # What inference mode has made cannot be written to outside of it.
-        if room is None or not fits or room.is_inference():
-            self._room = room = self.lora_A.new_zeros(rows, width)
-        return room.index_copy_(0, self.places, self.lora_A).view(self.lanes.count, -1, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map each lane's rows."""
-        lanes, B = self.lanes, self.scale * self.lora_B
-        rescale = (self.magnitude / self.weight_norm(B))[:, None]
-        if not self.over_output:
-            scaled = lanes.join(rescale * lanes.flat(x), x)
-            return lanes.join(lanes.add(self.base(scaled), self.down(scaled) @ B.mT), x)
-        # B is rescaled rather than what it makes of the rows: it is smaller.
-        bias = cast(Tensor | None, self.base.bias)
-        y = lanes.scaled(F.linear(x, matrix(self.base)), rescale, bias)
-        down, B = self.down(x), rescale.mT * B
-        if torch.is_autocast_enabled(x.device.type):  # which leaves products in place as they are
-            return lanes.join(y + down @ B.mT, x)
-        return lanes.join(y.baddbmm_(down, B.mT), x)
-
-
 COUNTERPARTS: dict[type[nn.Module], type[LaneModule]] = {
     nn.Linear: LaneLinear,
     nn.LayerNorm: LaneLayerNorm,
     LoRALinear: LaneLoRALinear,
-    DoRALinear: LaneDoRALinear,
 }
 """The batched counterpart of every layer that has one; a subclass needs an entry of its own."""

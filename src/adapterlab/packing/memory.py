@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.targeted import LinearAdapter
 from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line
 from adapterlab.data.pixels import EVALUATED_ROWS
@@ -174,10 +176,12 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         for saved in (False, True)
         for tensor in adapted.frozen_state(saved=saved).values()
     )
+    shared, kept_apart, deciding = _of_base(adapted, size)
+    frozen -= shared
     largest = max(p.numel() for p in adapted.trainable().values()) * size
     half = 2 if load.mixed else 0  # products keep the weights that they took in half the bytes
     return PackMemory(
-        model=(1 + load.kept_models) * weights,
+        model=(1 + load.kept_models) * weights + shared + kept_apart,
         saving=(2 + load.moments) * trained + weights * half // 4,
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
@@ -186,13 +190,33 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         training_shared=batch * row.in_flight * row.shared,
         evaluating=evaluated * row.in_flight * row.widest + logits,
         evaluating_shared=evaluated * row.in_flight * row.shared,
-        writing=load.spare_models * weights + evaluated * row.in_flight * row.total,
+        writing=load.spare_models * weights + deciding + evaluated * row.in_flight * row.total,
         resting=3 * trained + frozen + 3 * load.tested * load.classes * size,
         own_weights=own,
         depth=depth,
         blocks=len(blocks),
         unknown=unknown,
     )
+
+
+def _of_base(adapted: AdaptedModel, size: int) -> tuple[int, int, int]:
+    """Return bytes of what adapters are made of from the base, which lanes share.
+
+    Returns:
+        Of frozen state, of decompositions that are kept apart from it, and of the largest weight
+        while it is decomposed, in float64.
+    """
+    shared = apart = largest = 0
+    for module in adapted.modules():
+        if not isinstance(module, LinearAdapter):
+            continue
+        shared += sum(getattr(module, name).numel() for name in module.of_base)
+        if module.singular:
+            d_in, d_out = sizes(module.base)
+            vectors = min(d_in, d_out) * (d_in + d_out)
+            apart += 0 if module.of_base else vectors
+            largest = max(largest, 2 * (vectors + d_in * d_out))
+    return shared * size, min(apart * size, KEPT_BYTES), 8 * largest
 
 
 def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _Row:
@@ -216,6 +240,9 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
             shared = max(shared, d_in)
         widest = max(widest, d_out, d_in if kept else 1)
         kept += (times + isinstance(layer, DoRALinear)) * d_out
+        if isinstance(layer, LinearAdapter):
+            kept += 2 * layer.inner + d_out
+            widest = max(widest, layer.inner)
     dora = any(isinstance(module, DoRALinear) for module in modules.values())
     in_flight = _IN_FLIGHT if is_chain else _IN_A_BLOCK
     return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)

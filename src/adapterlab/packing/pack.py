@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
@@ -13,6 +14,7 @@ from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
 from adapterlab.models.frozen import keeps_statistics, staying_in_evaluation
 from adapterlab.models.protocol import adaptable
+from adapterlab.packing.groups import Grouping, LaneGroups, Part, within
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import (
     COUNTERPARTS,
@@ -29,12 +31,23 @@ class CannotPackError(Exception):
     """These models cannot be lanes of one pack; the text says why, in a few words."""
 
 
-Signature = tuple[tuple[object, ...], ...]
-"""Name, type and fixed sizes of every module that trains parameters of its own."""
+@dataclass(frozen=True)
+class Signature:
+    """What tells whether models can be lanes of one pack.
+
+    Attributes:
+        ground: what they must have in common: the places of what they train or adapt, by name,
+            how many frozen blocks come before these, and what else stays in evaluation mode.
+        parts: of each place what is there. Where lanes that are adapted alike are side by side,
+            they are computed as one.
+    """
+
+    ground: tuple[object, ...]
+    parts: tuple[Part, ...]
 
 
 def signature(adapted: AdaptedModel) -> Signature:
-    """Return what models must have in common to be lanes of one pack.
+    """Return what tells whether a model can be a lane of a pack with others.
 
     It works on the meta device, so that packs can be planned before anything is loaded.
 
@@ -56,7 +69,7 @@ def signature(adapted: AdaptedModel) -> Signature:
             raise CannotPackError(
                 f"{type(module).__name__} trains {inner[0]}, a parameter of a module inside it"
             )
-        own = (*counterpart.signature(module), *frozen_names(module))
+        own = (*counterpart.signature(module), *frozen_names(module).items())
         parts.append((name, type(module).__name__, *own))
     frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
     for name, module in adapted.model.named_modules():
@@ -66,7 +79,13 @@ def signature(adapted: AdaptedModel) -> Signature:
             raise CannotPackError(f"{name} is a {kind}, whose draws lanes share")
         if keeps_statistics(module) and name not in frozen:
             raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
-    return tuple(parts)
+    places = tuple(str(part[0]) for part in parts)
+    still = tuple(sorted(name for name in frozen if not _inside(name, places)))
+    return Signature((places, frozen_depth(adapted), still), tuple(parts))
+
+
+def _inside(name: str, places: tuple[str, ...]) -> bool:
+    return name in places or name.startswith(tuple(f"{place}." for place in places))
 
 
 class PackedModel(nn.Module):
@@ -76,24 +95,28 @@ class PackedModel(nn.Module):
     modules together; see `Lanes` for their order.
 
     Args:
-        models: adapted alike (see `signature`), over equal base weights.
-        streams: the stream of data that each reads while training, in ascending order.
+        models: adapted at the same places (see `signature`), over equal base weights. Quickest is
+            to have those side by side that are adapted alike.
+        streams: the stream of data that each reads while training.
 
     Raises:
-        CannotPackError: they are not alike.
+        CannotPackError: they are adapted at other places.
     """
 
     def __init__(self, models: Sequence[AdaptedModel], streams: Sequence[int]) -> None:
         super().__init__()
-        first = signature(models[0])
-        if any(signature(model) != first for model in models[1:]):
+        signatures = [signature(model) for model in models]
+        if any(one.ground != signatures[0].ground for one in signatures[1:]):
             raise CannotPackError("they train different parameters")
         self.lanes = Lanes(streams)
+        self._grouping = Grouping(self.lanes)
         frozen = {id(t): t for t in _frozen(models[0].model).values()}
         self.model = copy.deepcopy(models[0].model, memo=frozen)
-        for name, module in _training_modules(models[0].model):
+        self._places = [name for name, _ in _training_modules(models[0].model)]
+        for place, name in enumerate(self._places):
             of_lanes = [model.model.get_submodule(name) for model in models]
-            replace_module(self.model, name, COUNTERPARTS[type(module)](of_lanes, self.lanes))
+            alike = [one.parts[place] for one in signatures]
+            replace_module(self.model, name, self._grouping.counterpart(of_lanes, alike))
         self._randomness = LaneRandomness(self.lanes)
         self._said = adaptable(self.model)
         self._depth = frozen_depth(models[0])
@@ -117,7 +140,8 @@ class PackedModel(nn.Module):
         """Set the mode; what is frozen stays in evaluation mode, as in `AdaptedModel`."""
         super().train(mode)
         if mode:
-            for _, module in staying_in_evaluation(self.model, (AdapterLayer, LaneModule)):
+            added = (AdapterLayer, LaneModule, LaneGroups)
+            for _, module in staying_in_evaluation(self.model, added):
                 module.training = False
         return self
 
@@ -130,23 +154,23 @@ class PackedModel(nn.Module):
         """Return what training has changed of a lane, as `AdaptedModel.state` does; views."""
         return {
             f"{name}.{parameter}": tensor
-            for name, module in self.lane_modules()
-            for parameter, tensor in module.lane(lane).items()
+            for name, module, own_lane in self._modules_of(lane)
+            for parameter, tensor in module.lane(own_lane).items()
         }
 
     def lane_parameters(self, lane: int) -> dict[str, Tensor]:
         """Return what of a lane is trained, as views that gradients flow through."""
         return {
-            f"{name}.{own}": module.stacks[own].part(getattr(module, own), lane)
-            for name, module in self.lane_modules()
+            f"{name}.{own}": module.stacks[own].part(getattr(module, own), own_lane)
+            for name, module, own_lane in self._modules_of(lane)
             for own in module.trained
         }
 
     def lane_gradients(self, lane: int) -> dict[str, Tensor]:
         """Return the gradients of a lane's parameters, as views."""
         return {
-            f"{name}.{own}": module.stacks[own].part(gradient, lane)
-            for name, module in self.lane_modules()
+            f"{name}.{own}": module.stacks[own].part(gradient, own_lane)
+            for name, module, own_lane in self._modules_of(lane)
             for own in module.trained
             if (gradient := getattr(module, own).grad) is not None
         }
@@ -155,8 +179,8 @@ class PackedModel(nn.Module):
         """Return the frozen state of a lane's adapter layers, as views."""
         return {
             f"{name}.{own}": tensor
-            for name, module in self.lane_modules()
-            for own, tensor in module.frozen_of(lane).items()
+            for name, module, own_lane in self._modules_of(lane)
+            for own, tensor in module.frozen_of(own_lane).items()
         }
 
     @torch.no_grad()
@@ -168,9 +192,14 @@ class PackedModel(nn.Module):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes, in their order; parameters stay the same objects."""
         for _, module in self.lane_modules():
-            module.keep(lanes)
+            if kept := within(module.lanes, lanes):
+                module.keep(kept)
         self._randomness.keep(lanes)
+        self._grouping.keep(lanes)
         self.lanes.keep(lanes)
+        for place in self._places:
+            if isinstance(groups := self.model.get_submodule(place), LaneGroups):
+                groups.drop()
 
     def reseed(self, model_seeds: Sequence[int], adapter_seeds: Sequence[int]) -> None:
         """Start every lane's random streams anew.
@@ -186,14 +215,23 @@ class PackedModel(nn.Module):
         for lane, seed in enumerate(adapter_seeds):
             generator = torch.Generator().manual_seed(seed)
             for module in dropouts:
-                dropout = cast(SeededDropout, module.of_lanes[lane])
-                dropout.reseed(int(torch.randint(2**62, (), generator=generator)))
+                for own_lane in within(module.lanes, [lane]):
+                    dropout = cast(SeededDropout, module.of_lanes[own_lane])
+                    dropout.reseed(int(torch.randint(2**62, (), generator=generator)))
 
     def lane_modules(self) -> Iterator[tuple[str, LaneModule]]:
-        """Yield the modules with trained parameters, by name in the model."""
-        for name, module in self.model.named_modules():
-            if isinstance(module, LaneModule):
-                yield name, module
+        """Yield the modules with trained parameters, by name in the model of their lanes."""
+        for name in self._places:
+            module = self.model.get_submodule(name)
+            parts = module.parts if isinstance(module, LaneGroups) else [module]
+            for part in parts:
+                yield name, cast(LaneModule, part)
+
+    def _modules_of(self, lane: int) -> Iterator[tuple[str, LaneModule, int]]:
+        """Yield a lane's modules, and its number in each."""
+        for name, module in self.lane_modules():
+            for own_lane in within(module.lanes, [lane]):
+                yield name, module, own_lane
 
     def _for_lanes(self, inputs: Any) -> Any:
         """Share the frozen layers before the first trained one, where the model allows that."""
@@ -223,23 +261,55 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
     Raises:
         CannotPackError: other frozen parameters or buffers differ.
     """
-    first = _frozen(models[0].model)
+    first = _by_base_name(models[0].model)
     for model in models[1:]:
-        may_differ = model.frozen_state(saved=False).keys()
+        may_differ = _of_adapters(model.model)
         own_each = model.frozen_state(saved=True).keys()
+        wrapped = _wrapped(model.model)
         for name, own in _frozen(model.model).items():
-            shared = first.get(name)
+            shared = first.get(_base_name(name, wrapped))
             if own is shared or name in own_each:
                 continue
             if shared is None or not same_numbers(own, shared):
                 if name in may_differ:
                     continue
                 raise CannotPackError(f"{name} is frozen and differs between them")
-            parent, _, child = name.rpartition(".")
-            setattr(model.model.get_submodule(parent), child, shared)
+            if not shared.requires_grad:  # else the first trains it
+                parent, _, child = name.rpartition(".")
+                setattr(model.model.get_submodule(parent), child, shared)
         if model is not models[0]:
             for parameter in model.trainable().values():
                 parameter.data = parameter.data.clone()
+
+
+def _by_base_name(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by name in the model as it was before it was adapted."""
+    wrapped = _wrapped(model)
+    tensors = (*model.named_parameters(), *model.named_buffers(remove_duplicate=False))
+    return {_base_name(name, wrapped): tensor for name, tensor in tensors}
+
+
+def _base_name(name: str, wrapped: set[str]) -> str:
+    found: list[str] = []
+    above = ""
+    for part in name.split("."):
+        if not (part == "base" and above in wrapped):
+            found.append(part)
+        above = f"{above}.{part}".lstrip(".")
+    return ".".join(found)
+
+
+def _wrapped(model: nn.Module) -> set[str]:
+    return {name for name, module in model.named_modules() if isinstance(module, AdapterLayer)}
+
+
+def _of_adapters(model: nn.Module) -> set[str]:
+    """Return the names of what adapter layers hold themselves."""
+    return {
+        f"{place}.{name}"
+        for place in _wrapped(model)
+        for name, _ in model.get_submodule(place).named_buffers(recurse=False)
+    }
 
 
 def _frozen(model: nn.Module) -> dict[str, Tensor]:

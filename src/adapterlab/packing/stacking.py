@@ -127,3 +127,20 @@ class Joined(Stack):
         lanes = torch.arange(len(self.sizes)).repeat_interleave(torch.tensor(self.sizes))
         own = torch.cat([torch.arange(size) for size in self.sizes])
         return lanes * most + own
+
+
+class Flat(Joined):
+    """Numbers of all lanes one after the other, ``[n_1 + ... + n_K]``, whatever their shapes."""
+
+    def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the numbers of all tensors."""
+        return torch.cat([tensor.flatten() for tensor in tensors])
+
+    def part(self, stacked: Tensor, lane: int, first: int = 0) -> Tensor:
+        """Return a lane's own tensor."""
+        return super().part(stacked, lane, first).view(self.shapes[lane])
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each lane has."""
+        return [shape.numel() for shape in self.shapes]

@@ -106,14 +106,8 @@ def _require_own_rows(models: Sequence[AdaptedModel], inputs: Any, rows: int) ->
 
 
 def _gradients(pack: PackedModel, lane: int) -> dict[str, Tensor]:
-    found = {}
-    for name, module in pack.lane_modules():
-        for own in module.trained:
-            gradient = getattr(module, own).grad
-            if gradient is None:
-                gradient = torch.zeros_like(getattr(module, own))
-            found[f"{name}.{own}"] = module.stacks[own].part(gradient, lane)
-    return found
+    none = {name: torch.zeros_like(p) for name, p in pack.lane_parameters(lane).items()}
+    return none | pack.lane_gradients(lane)
 
 
 def _require_close(what: str, expected: Tensor, actual: Tensor, floor: float = 0.0) -> None:

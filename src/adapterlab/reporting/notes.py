@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from adapterlab.evidence.class_scores import F1
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import counted, gap, listed, percents
@@ -63,15 +64,25 @@ def notes(findings: Findings) -> list[str]:
         said.append(f"the base had {percents(before)} on the source task before")
     if any(arm.figure("cost/lane_seconds") for arm in arms):
         said.append(
-            "seconds in a pack are a run's share of the time of runs that were trained together; "
-            "they do not compare with those of runs alone"
+            "seconds in a pack are a run's share of the time of runs that were trained together, "
+            "by what a step of its method takes; they do not compare with those of runs alone"
         )
     if len({run.tags.get("hardware.id") for run in runs}) > 1:
         said.append("seconds come from different hardware and do not compare")
     said += _missing(runs)
     said += findings.gaps
-    said += sorted({note for run in runs if (note := run.tags.get("data_notes"))})
+    said += _on_data(runs)
     return said
+
+
+def _on_data(runs: Sequence[Run]) -> list[str]:
+    """Say what the runs say of their data: what all of them say once, and what some say besides."""
+    told = sorted({note for run in runs if (note := run.tags.get("data_notes"))})
+    parts = [note.split("; ") for note in told]
+    common = set[str].intersection(*map(set, parts)) if len(parts) > 1 else set[str]()
+    shared = [part for part in parts[0] if part in common] if common else []
+    rest = ["; ".join(part for part in own if part not in common) for own in parts]
+    return [*(["; ".join(shared)] if shared else []), *filter(None, rest)]
 
 
 def _short_of_examples(findings: Findings) -> list[str]:
@@ -91,7 +102,7 @@ def _short_of_examples(findings: Findings) -> list[str]:
 def _few_answers(findings: Findings) -> list[str]:
     """Say where a score hangs on so few answers that its spread is seen badly."""
     metric = findings.compared_on
-    if metric not in _SPREAD_BY_EXAMPLES:
+    if metric not in _SPREAD_BY_EXAMPLES and not metric.startswith(F1):
         return []
     few = {}
     for arm in findings.arms:

@@ -38,6 +38,7 @@ from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
+from adapterlab.training.selection import watched
 
 _FEW_TOKENS = 4
 
@@ -149,7 +150,8 @@ def check_with(config: Config, read: RunData) -> None:
 
 
 def _require_weighed(config: Config, classes: Sequence[str]) -> None:
-    """Refuse weights of a class that there is not."""
+    """Refuse weights of a class that there is not, and a choice by the F1 of one."""
+    watched(config.select_on, classes)
     class_weights(config.loss.class_weights, torch.zeros(1, dtype=torch.long), classes)
 
 

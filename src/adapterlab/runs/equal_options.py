@@ -19,6 +19,12 @@ USUAL_PATIENCE = 2
 USUAL_STD = 0.01
 """`init_std` of the strategies in conf/, for first values that have no use for it."""
 
+OF_INITS = {"init_batches": ("lora_ga", "eva", "corda"), "corda_method": ("corda",)}
+"""First values that have a use for an option; where it says the usual, it is left out anyway."""
+
+USUAL_BAND = 1
+"""`band` of SVFT in conf/, for a pattern that has no use for it."""
+
 
 def one_way(values: dict[str, Any], config: Config) -> None:
     """Write the options of a run in one way, in place.
@@ -41,8 +47,13 @@ def one_way(values: dict[str, Any], config: Config) -> None:
     adapter = values["adapter"]
     strategies = [adapter, *adapter.get("parts", {}).values()]
     for strategy in strategies:
-        if "init_std" in strategy and strategy.get("init") != "both_normal":
+        if "init_std" in strategy and strategy.get("init", "both_normal") != "both_normal":
             strategy["init_std"] = USUAL_STD
+        for option, inits in OF_INITS.items():
+            if strategy.get("init", inits[0]) not in inits:
+                strategy.pop(option, None)
+        if "band" in strategy and strategy.get("pattern") == "plain":
+            strategy["band"] = USUAL_BAND
     if any(map(_names_layers, strategies)):
         shapes = [
             node.get("shape") for node in (values["dataset"], base, base.get("dataset") or {})
@@ -59,7 +70,7 @@ def one_way(values: dict[str, Any], config: Config) -> None:
 def _names_layers(adapter: dict[str, Any]) -> bool:
     """Say whether options name layers otherwise than by what stands for all of them."""
     usual = {"targets": "all-linear", "layers": "all"}
-    patterns = ("rank_pattern", "alpha_pattern", "also_train")
+    patterns = ("rank_pattern", "alpha_pattern", "also_train", "feedforward")
     return any(adapter.get(key, value) != value for key, value in usual.items()) or any(
         adapter.get(key) for key in patterns
     )

@@ -24,7 +24,7 @@ BOOKKEEPING = (
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
 
-OFF: dict[str, Any] = {"also_train": []}
+OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
 OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
@@ -40,6 +40,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
         **dict.fromkeys(("encoding", "delimiter", "columns", "label_separator")),
         **_UNCUT,
+        "empty_texts": False,
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),

@@ -4,13 +4,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
+from adapterlab.adapters import AdaptedModel
 from adapterlab.config.schema import Config
 from adapterlab.drawing.pictures import PicturesBeside, get_ready
-from adapterlab.packing import CannotPackError, PackedModel, share_frozen
+from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.trial import take_rows, try_out
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.data import RunData, load_data
@@ -57,6 +59,7 @@ class _Lane:
     assembly: Assembly
     keep: bool
     saved: SavedLane | None
+    kind: int  # runs of equal kinds are adapted alike
     opened: OpenRun | None = None
     training: Training | None = None
 
@@ -137,6 +140,7 @@ class _Pack:
     def open(self) -> None:
         """Lock the runs' folders, and assemble those that are not done over one base."""
         like: Assembly | None = None
+        kinds: dict[object, AdaptedModel] = {}
         for number in sorted(range(len(self.configs)), key=self._order_seed):
             config = self.configs[number]
             try:
@@ -152,12 +156,14 @@ class _Pack:
                         like = like or assembly
                         keep = keep and goes_on(config, folder, assembly)
                         # At once, so that there are never more than two whole models.
-                        share_frozen([like.adapted, assembly.adapted])
                         own = assembly.adapted
+                        share_frozen([like.adapted, own])
+                        share_frozen([kinds.setdefault(kind := _kind(own), own), own])
                         saved = saved_lane(config, folder.checkpoints, own) if keep else None
+                        place = list(kinds).index(kind)
                         held = stack.pop_all()
                         self.lanes.append(
-                            _Lane(number, config, folder, held, assembly, keep, saved)
+                            _Lane(number, config, folder, held, assembly, keep, saved, place)
                         )
             except CannotPackError as error:
                 log.info("%s: %s; another pack", run_name(config), error)
@@ -166,6 +172,7 @@ class _Pack:
                 self.outcomes[number] = error
             if number in self.outcomes:
                 self.on_step(1.0)
+        self.lanes.sort(key=_side_by_side)
         if len(self.lanes) > 1 or any(lane.assembly.adapted.by_length for lane in self.lanes):
             self._try_out()
 
@@ -203,11 +210,8 @@ class _Pack:
             pack = PackedModel(
                 [lane.assembly.adapted for lane in self.lanes], [0] * len(self.lanes)
             )
-            tests = predict_pack(pack, first.assembly.data, "test", self.device.torch)
-            tests = all_settled(
-                tests,
-                lambda: predict_pack(pack, first.assembly.data, "validation", self.device.torch),
-            )
+            answer = partial(predict_pack, pack, first.assembly.data, device=self.device.torch)
+            tests = all_settled(answer("test"), lambda: answer("validation"))
             wall_seconds = time.perf_counter() - start
         costs: dict[str, tuple[float | None, str]] = {
             "lane_seconds": (None, ""),
@@ -334,4 +338,15 @@ def _equally_far(lanes: Sequence[_Lane]) -> Iterator[list[_Lane]]:
         return lane.saved.progress.epochs if lane.saved else 0
 
     for _, group in groupby(sorted(lanes, key=epochs), key=epochs):
-        yield sorted(group, key=lambda lane: lane.config.order_seed)
+        yield sorted(group, key=_side_by_side)
+
+
+def _side_by_side(lane: _Lane) -> tuple[int, int]:
+    """Have lanes beside each other that are adapted alike, and among them those of one order."""
+    return lane.kind, lane.config.order_seed
+
+
+def _kind(adapted: AdaptedModel) -> object:
+    with suppress(CannotPackError):  # the trial will say why
+        return signature(adapted)
+    return None

@@ -18,7 +18,7 @@ from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, first_line, with_type
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.workers import cores
-from adapterlab.config.schema import Config
+from adapterlab.config.schema import Config, Hardware
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
@@ -183,7 +183,8 @@ class _Study:
         if not configs:
             return []
         most = self.memory_gib or MEMORY_SHARE * free_memory_gib(configs[0].hardware)
-        packs = plan_packs(configs, [self.data.if_read(config) for config in configs], most)
+        data = [self.data.if_read(config) for config in configs]
+        packs = plan_packs(configs, data, most, at_once=self._at_once(configs[0].hardware))
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:
@@ -232,13 +233,16 @@ class _Study:
 
     def _helpers(self, packs: Sequence[PlannedPack]) -> int:
         """Return how many processes may work beside this one."""
-        first = self.jobs[packs[0].jobs[0]].config.hardware
-        if resolve_accelerator(first.accelerator) == "gpu":
-            return 0  # one device, and its memory is planned for one pack
-        processes = self.processes or cores() // (first.threads or 1)
+        processes = self._at_once(self.jobs[packs[0].jobs[0]].config.hardware)
         gib = max(pack.gib for pack in packs)
         fit = int(MEMORY_SHARE * psutil.virtual_memory().available / 2**30 / max(gib, 1.0))
         return max(min(processes, len(packs), fit) - 1, 0)
+
+    def _at_once(self, hardware: Hardware) -> int:
+        """Return how many packs may be carried out at the same time, but for their memory."""
+        if resolve_accelerator(hardware.accelerator) == "gpu":
+            return 1  # one device, and its memory is planned for one pack
+        return max(self.processes or cores() // (hardware.threads or 1), 1)
 
     def _as_task(self, pack: PlannedPack, helpers: int) -> Task:
         """Return a pack's configurations; processes side by side have one thread each."""

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
 from adapterlab.models.protocol import adaptable
-from adapterlab.packing import CannotPackError, Signature, signature
+from adapterlab.packing import CannotPackError, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
 from adapterlab.runs.check import sketch
 from adapterlab.runs.data import AnySplits, RunData
@@ -27,7 +27,7 @@ OF_LANES = (
     *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
     *("pack", "plan", "resume", "budget", "tuning", "told"),
 )
-"""Options in which lanes of a pack may differ; strategies must still train the same parameters."""
+"""Options in which lanes of a pack may differ; strategies must still train at the same places."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,26 @@ class _Candidate:
     config: Config
     memory: PackMemory
     key: str
+    parts: tuple[object, ...]
     alone: str | None
 
 
 def plan_packs(
-    configs: Sequence[Config], data: Sequence[RunData | None], memory_gib: float
+    configs: Sequence[Config],
+    data: Sequence[RunData | None],
+    memory_gib: float,
+    *,
+    at_once: int = 1,
 ) -> list[PlannedPack]:
     """Group runs into packs, in the order of their first runs.
+
+    Several methods at the same places of a model are one pack, as long as nothing stands idle.
 
     Args:
         configs: of the runs, each checked.
         data: of each run, where only its files tell shape or classes; None elsewhere.
         memory_gib: that a pack may take; a larger one is split.
+        at_once: packs that are carried out at the same time: several methods are no fewer.
 
     Raises:
         ConfigError: an option of a run is wrong.
@@ -75,22 +83,25 @@ def plan_packs(
         groups.setdefault(candidate.key, []).append(candidate)
     packs: list[PlannedPack] = []
     for group in groups.values():
-        packs.extend(_split(group, memory_gib))
+        packs.extend(_split(group, memory_gib, at_once))
     return sorted(packs, key=lambda pack: pack.jobs[0])
 
 
 def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
     adapted = sketch(config, read)
     memory = pack_memory(adapted, load_of(config, read))
-    alone, parts = _why_alone(config, adapted, memory), cast(Signature, ())
+    alone = _why_alone(config, adapted, memory)
+    ground: tuple[object, ...] = ()
+    parts: tuple[object, ...] = ()
     shared = _shared(config, adapted, read)
     if alone is None:
         try:
-            parts = signature(adapted)
+            found = signature(adapted)
+            ground, parts = found.ground, found.parts
         except CannotPackError as error:
             alone = str(error)
     key = f"alone {job}" if alone else json.dumps(shared, sort_keys=True)
-    return _Candidate(job, config, memory, f"{key} {parts}", alone)
+    return _Candidate(job, config, memory, f"{key} {ground}", parts, alone)
 
 
 def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str | None:
@@ -168,7 +179,7 @@ def _classes(dataset: Dataset, splits: AnySplits | None) -> tuple[str, ...] | No
     return None if dataset.classes is None else tuple(dataset.classes)
 
 
-def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
+def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list[PlannedPack]:
     """Turn runs that could share a pack into packs that fit the memory, as even as can be."""
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
@@ -177,20 +188,28 @@ def _split(group: Sequence[_Candidate], memory_gib: float) -> list[PlannedPack]:
     most = MOST_LANES
     while most > 1 and _gib(group, most) > memory_gib:
         most -= 1
-    count = -(-len(group) // most)
+    kinds = list(dict.fromkeys(run.parts for run in group))
+    count = max(-(-len(group) // most), min(at_once, len(kinds)))
+    group = sorted(group, key=lambda run: kinds.index(run.parts))
     base, more = divmod(len(group), count)
     packs, start = [], 0
     for number in range(count):
         part = group[start : start + base + (number < more)]
         start += len(part)
+        part = sorted(part, key=lambda run: run.job)
         strategies = dict.fromkeys(str(c.config.adapter["name"]) for c in part)
-        why = f"{' and '.join(strategies)} on one frozen base"
+        why = f"{_listed(list(strategies))} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
         packs.append(
             PlannedPack(tuple(c.job for c in part), why, _gib(part, len(part)), packed=True)
         )
     return packs
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _gib(runs: Sequence[_Candidate], lanes: int) -> float:

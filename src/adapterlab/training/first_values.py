@@ -81,7 +81,9 @@ def _take(model: AdaptedModel, values: Mapping[str, Tensor]) -> None:
 def _key(model: AdaptedModel, batches: list[Any], seed: int, device: Device) -> list[object]:
     """Return all that first values are made from."""
     strategy = model.strategy
-    source = file_hash(Path(inspect.getfile(type(strategy))))
+    own = Path(inspect.getfile(type(strategy)))
+    files = sorted({own, *Path(inspect.getfile(AdaptedModel)).parent.rglob("*.py")})
+    source = [file_hash(path) for path in files]
     options = sorted((name, repr(value)) for name, value in strategy.flat_options().items())
     seen: dict[str, Tensor] = {}
     others: list[str] = []

@@ -1,5 +1,7 @@
 """Sums over the batches of an epoch, from which its metrics come."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,11 @@ class LaneTally(nn.Module):
         self.first_rows: Tensor
         first_rows = torch.arange(lanes)[:, None] * num_classes
         self.register_buffer("first_rows", first_rows, persistent=False)
+        self._watched: Sequence[Mapping[str, int]] = ()
+
+    def watch(self, watched: Sequence[Mapping[str, int]]) -> None:
+        """Compute each lane's F1 of some classes as well, by the name of the metric."""
+        self._watched = watched if any(watched) else ()
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Take a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
@@ -73,7 +80,10 @@ class LaneTally(nn.Module):
             "balanced_accuracy": recalls.sum(1) / (true > 0).sum(1),
         }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        scores = [dict(zip(columns, row, strict=True)) for row in rows]
+        for own, watched, of_classes in zip(scores, self._watched, f1, strict=False):
+            own |= {name: float(of_classes[label]) for name, label in watched.items()}
+        return scores
 
     def reset(self) -> None:
         """Start an epoch."""
@@ -96,6 +106,11 @@ class Tally(nn.Module):
     ) -> None:
         super().__init__()
         self._lanes = lane_tally(loss or TrainingLoss(), num_classes, 1, training=training)
+
+    def watch(self, watched: Mapping[str, int]) -> None:
+        """Compute the F1 of some classes as well, by the name of the metric."""
+        assert isinstance(self._lanes, LaneTally), "of one label only"
+        self._lanes.watch([watched])
 
     @property
     def confusion(self) -> Tensor:

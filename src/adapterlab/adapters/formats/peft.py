@@ -16,17 +16,16 @@ file, by its entry in `METHODS`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapterlab.adapters.checkpoint import UNREADABLE
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy
-from adapterlab.adapters.weights import is_convolution, is_linear
+from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
@@ -41,12 +40,19 @@ class PeftMethod(ABC):
     """How PEFT writes a strategy.
 
     Attributes:
-        layer: the strategy's adapter layers.
+        layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
+        frozen: names of a layer's frozen state that the file has by `beside`, or makes again.
     """
 
-    layer: type[AdapterLayer]
+    layer: type[nn.Module]
     names: Mapping[str, str]
+    frozen: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def layers_of(self, adapted: AdaptedModel) -> dict[str, nn.Module]:
+        """Return the layers of the strategy by their name in the model."""
+        modules = adapted.model.named_modules()
+        return {name: module for name, module in modules if isinstance(module, self.layer)}
 
     @abstractmethod
     def lacking(self, strategy: Any) -> str | None:
@@ -55,6 +61,10 @@ class PeftMethod(ABC):
     @abstractmethod
     def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
         """Return the method's own part of `adapter_config.json`, for adapted layers by name."""
+
+    def beside(self, layers: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what a file of this `config` has of frozen state, by PEFT's names."""
+        return {}
 
     @abstractmethod
     def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -98,11 +108,11 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
     Raises:
         ConfigError: PEFT cannot express the strategy.
     """
-    config = _config(adapted, method_of(adapted.strategy), base_name)
-    own = adapted.model.state_dict()
-    tensors = {
-        theirs: own[ours].detach().cpu().contiguous() for theirs, ours in _names(adapted).items()
-    }
+    method = method_of(adapted.strategy)
+    config, own = _config(adapted, method, base_name), _tensors(adapted)
+    found = {theirs: own[ours] for theirs, ours in _names(adapted).items()}
+    found |= method.beside(method.layers_of(adapted), config)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
     write_json(folder / CONFIG, config, sort_keys=True)
@@ -110,6 +120,8 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
     """Load PEFT's adapter into a model under the same strategy over the same base weights.
+
+    Frozen state that the file has, such as the A of LoRA-FA, is taken over with the rest.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the adapter is of another kind, scale or
@@ -124,14 +136,15 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
-    names, own = _names(adapted), adapted.model.state_dict()
-    odd = sorted(tensors.keys() ^ names.keys())
+    names, own = _names(adapted), _tensors(adapted)
+    beside = method.beside(method.layers_of(adapted), config)
+    odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
         raise CheckpointError(
             f"{folder} does not fit {type(adapted.model).__name__}: {odd[0]} is only in the "
             f"{'file' if odd[0] in tensors else 'model'}"
         )
-    frozen = own.keys() - adapted.state().keys()
+    frozen = adapted.model.state_dict().keys() - adapted.state().keys()
     for theirs, ours in names.items():
         if own[ours].shape != tensors[theirs].shape:
             raise CheckpointError(
@@ -143,7 +156,9 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
                 f"{folder} has a head of its own ({theirs} differs), and this model's is frozen; "
                 "to take it over: adapter.head=train"
             )
-    method.require_same(adapted, _layers(adapted, method), config, folder)
+    for theirs, tensor in beside.items():
+        _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
+    method.require_same(adapted, method.layers_of(adapted), config, folder)
     with torch.no_grad():
         for theirs, ours in names.items():
             own[ours].copy_(tensors[theirs])
@@ -170,10 +185,9 @@ def relative(adapted: AdaptedModel, name: str) -> str:
     return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
-def _layers(adapted: AdaptedModel, method: PeftMethod) -> dict[str, AdapterLayer]:
-    """Return the adapted layers by their name in the model."""
-    modules = adapted.model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, method.layer)}
+def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
+    """Return a model's tensors by name, with the frozen state that its own files leave out."""
+    return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
 
 
 def _names(adapted: AdaptedModel) -> dict[str, str]:
@@ -185,16 +199,18 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     if adaptable(adapted.model).peft_root is None:
         raise ConfigError("PEFT's format has no place for a head that is not the architecture's")
     method = method_of(adapted.strategy)
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}
-    names = {}
-    placeless = sorted(adapted.frozen_state(saved=False))
-    for ours in sorted(adapted.state().keys() | head):
+    names, placeless = {}, []
+    frozen = adapted.frozen_state(saved=False)
+    for ours in sorted(adapted.state().keys() | head | frozen.keys()):
         module, _, parameter = ours.rpartition(".")
         if module in layers and parameter in method.names:
             theirs = f"{module}.{method.names[parameter]}"
+        elif ours in frozen and parameter in method.frozen:
+            continue
         elif ours in head:
             theirs = ours
         else:
@@ -206,9 +222,17 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
     return names
 
 
+def _require_close(ours: Tensor, theirs: Tensor, what: str) -> None:
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs.to(ours), atol=1e-6):
+        raise CheckpointError(
+            f"{what} differs from what the model computes with and never trains; it is made from "
+            "the base, or from a seed among the options"
+        )
+
+
 def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) -> dict[str, Any]:
     """Return the content of `adapter_config.json`."""
-    layers = _layers(adapted, method)
+    layers = method.layers_of(adapted)
     targets = [relative(adapted, name) for name in layers]
     whole_head = adapted.strategy.head != "adapt"
     heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
@@ -234,7 +258,7 @@ def _require_unmistakable(
     """
     for name, module in adapted.model.named_modules():
         layer = name.removesuffix(".base")
-        if not (is_linear(module) or is_convolution(module)) or layer in layers:
+        if layer in layers or not any(True for _ in module.parameters(recurse=False)):
             continue
         for target in targets:
             if relative(adapted, layer).endswith(f".{target}"):

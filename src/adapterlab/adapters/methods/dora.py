@@ -23,7 +23,8 @@ Magnitude = Literal["per_output", "per_input"]
 class DoRALinear(LoRALinear):
     """DoRA (Liu et al. 2024, https://arxiv.org/abs/2402.09353).
 
-    y = (m / ‖W'‖) · (W' x) + b, with W' = W + s · B A and the norm of each row of W'.
+    y = (m / ‖W'‖) · (W' x) + b, with W' = W + s · B A and the norm of each row of W'. Where first
+    values are subtracted (see `LoRALinear`), W' = W + s · (B A - B0 A0): m starts as ‖W‖ then too.
 
     The norm is a constant for the gradient (section 4.3 of the paper), the bias lies outside the
     rescaling, and m starts as ‖W'‖, so that the layer starts as the base layer. Dropout acts on
@@ -59,10 +60,9 @@ class DoRALinear(LoRALinear):
 
     @torch.no_grad()
     def weight_norm(self) -> Tensor:
-        """Return ‖W + s · B A‖ of each row (column), without ever forming W + s · B A."""
+        """Return ‖W'‖ of each row (column), without ever forming W'."""
         norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
-        A, B = self.lora_A.flatten(1), self.scale * self.lora_B.flatten(1)
-        return root(norm_sq(matrix(self.base), A, B, self.base_norm_sq))
+        return root(norm_sq(matrix(self.base), *self.factors(), self.base_norm_sq))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -91,7 +91,7 @@ class DoRALinear(LoRALinear):
     def describe(self) -> str:
         """Say rank and scale, and the axis when it is not the paper's."""
         axis = "" if self.over_output else ", magnitude per input"
-        return f"DoRA rank {self.rank}, scale {self.scale:g}{axis}"
+        return f"DoRA rank {self.rank}, scale {self.scale:g}{axis}{self.start}"
 
 
 class DoRAConv(LoRAConv, DoRALinear):

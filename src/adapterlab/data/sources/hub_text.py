@@ -14,11 +14,16 @@ from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
+from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.layout import find_file
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, read_text_splits
+from adapterlab.data.sources.text_sets import Asked
 from adapterlab.data.sources.text_tables import SUFFIXES
 from adapterlab.data.splits import TextSplits
+
+TestSplit = Literal["test", "validation", "validation_matched", "validation_mismatched"]
+"""Official splits that may be the test split; the last two are MNLI's."""
 
 _SILENCE_SECONDS = 10.0
 
@@ -31,9 +36,10 @@ def hub_text(
     text_column: str | list[str] = "text",
     label_column: str = "label",
     classes: Sequence[str] | None = None,
-    test_split: Literal["test", "validation"] = "test",
+    test_split: TestSplit = "test",
     has_validation: bool = False,
     absent_classes: int = 0,
+    empty_texts: bool = False,
 ) -> TextSplits:
     """Read a text data set of the hub from ``<search>/<folder>/<split>.{parquet,csv,...}``.
 
@@ -49,11 +55,13 @@ def hub_text(
         text_column: name of the column of texts, or ``[first,second]`` of pairs.
         label_column: name of the column of labels.
         classes: class names for files that do not state them, in the order of the indices.
-        test_split: ``validation`` where the test labels are not published (as in GLUE): the
-            official validation split is then the test split, and a note says so.
+        test_split: ``validation`` where the test labels are not published (as in GLUE), or one of
+            the two that MNLI has: the official validation split is then the test split, and a note
+            says so.
         has_validation: whether there is an official validation split besides the test split.
         absent_classes: so many of `classes`, the last, have no example: outputs of the head that
             are never right, for reproducing results that were obtained with them.
+        empty_texts: of pairs one text may be empty; a note says of how many it is.
 
     Raises:
         ConfigError: absent classes without two others.
@@ -82,18 +90,23 @@ def hub_text(
     files = {
         role: file for role, split in sources.items() if (file := find_file(place, split, SUFFIXES))
     }
-    data = read_text_splits(
-        files, Columns(text_column, label_column), classes=names, task=context.task
+    asked = Asked(
+        Columns(text_column, label_column),
+        names,
+        reading=Reading(context.task),
+        empty_texts=empty_texts,
     )
+    data = read_text_splits(files, asked)
     data = data.with_notes(*unread(place, files, "", refuse=False))
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(
             without_example(len(absent), len(data.classes) + len(absent))
         )
-    if test_split == "validation":
+    if test_split != "test":
         data = data.with_notes(
-            f"{folder} has no published test labels: its official validation split "
-            f"({len(data.test):,} rows) is the test split here, and validation is cut from train"
+            f"{folder}: the official {test_split} split ({len(data.test):,} rows) is the test "
+            "split here, as is usual where test labels are not published, and validation is cut "
+            "from train"
         )
     return data
 
@@ -101,13 +114,17 @@ def hub_text(
 def _downloaded(
     context: LoadContext, name: str, hub_path: str, hub_config: str | None, splits: Sequence[str]
 ) -> Path:
+    # MNLI's two data sets share their training split, of which one download is enough.
+    there = context.download / name
+    lacking = [split for split in splits if not (there / f"{split}.parquet").is_file()]
+
     def fetch(root: Path) -> None:
         (root / name).mkdir(parents=True)
         try:
             # Asked once: `datasets` would knock for half a minute at a door that is not there.
             huggingface_hub.HfApi().dataset_info(hub_path, timeout=_SILENCE_SECONDS)
             with _hub_files_in(root):
-                for split in splits:
+                for split in lacking:
                     dataset = datasets.load_dataset(
                         hub_path, hub_config, split=split, cache_dir=str(root / "arrow")
                     )
@@ -116,7 +133,7 @@ def _downloaded(
             raise DataError(f"download failed: {first_line(error)}") from error
 
     try:
-        return download(fetch, context.download, name, [f"{split}.parquet" for split in splits])
+        return download(fetch, context.download, name, [f"{split}.parquet" for split in lacking])
     except DataError as error:
         places = ", ".join(map(str, dict.fromkeys((*context.search, context.download))))
         config = f", configuration {hub_config}" if hub_config else ""

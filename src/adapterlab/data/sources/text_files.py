@@ -40,6 +40,7 @@ def text_files(
     test_seed: int = 0,
     folds: int | None = None,
     fold: int = 0,
+    empty_texts: bool = False,
 ) -> TextSplits:
     """Read texts as people have them.
 
@@ -75,6 +76,7 @@ def text_files(
         test_seed: of that cut.
         folds: cut into so many parts instead, for small sets.
         fold: the part that is the test split.
+        empty_texts: of pairs one text may be empty; a note says of how many it is.
 
     Raises:
         DataError: a file or column is missing, a file is broken, a text or label is missing, a
@@ -88,6 +90,7 @@ def text_files(
         Written(encoding, delimiter, columns),
         Cutting(test, test_seed, folds, fold),
         Reading(context.task, label_separator),
+        empty_texts,
     )
     place = context.place(path)
     if place.is_file():
@@ -149,6 +152,7 @@ def _table(file: Path, place: Path, asked: Asked, split: str) -> TextTable:
             labels=asked.labels is None,
             written=asked.written,
             reading=asked.reading,
+            empty_texts=asked.empty_texts,
         )
     except DataError as error:
         if split == "test" and "no column label" in str(error):

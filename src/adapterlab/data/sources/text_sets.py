@@ -27,6 +27,7 @@ class Asked:
         written: how the files are written.
         cutting: how a test split is cut where there is none.
         reading: how labels are read.
+        empty_texts: whether one text of a pair may be empty.
     """
 
     columns: Columns
@@ -35,6 +36,7 @@ class Asked:
     written: Written = AS_FOUND
     cutting: Cutting = field(default_factory=Cutting)
     reading: Reading = ONE_LABEL
+    empty_texts: bool = False
 
     def labelling(self, train: TextTable) -> Labelling:
         """How labels become a tensor, from the training rows."""

@@ -72,6 +72,7 @@ def read_text_table(
     labels: bool = True,
     written: Written = AS_FOUND,
     reading: Reading = ONE_LABEL,
+    empty_texts: bool = False,
 ) -> TextTable:
     """Read a file of texts and labels; its suffix says how, see `tables`.
 
@@ -87,6 +88,7 @@ def read_text_table(
         labels: whether there are labels in this file.
         written: how the file is written, where that is not to be found.
         reading: how labels are read.
+        empty_texts: whether one text of a pair may be empty, which is noted.
 
     Raises:
         DataError: the file is broken, lacks a column or rows, or has a row without a text or label;
@@ -126,8 +128,8 @@ def read_text_table(
         seconds=_texts(table, names[SECOND]) if SECOND in names else None,
         column=names.get("label", "label"),
     )
-    _require_whole(made, names)
-    return made
+    _require_whole(made, names, empty_texts)
+    return made if not empty_texts else made._replace(notes=(*made.notes, *_halves(made, names)))
 
 
 _CONTENT = ("text", "label", SECOND)
@@ -135,19 +137,47 @@ _SHORT = 20
 """Of longer texts nobody asks whether all their characters are such as are not drawn."""
 
 
-def _require_whole(table: TextTable, names: Any) -> None:
+def _require_whole(table: TextTable, names: Any, halves: bool) -> None:
+    """Refuse rows that lack something; of pairs one text if `halves` are not allowed."""
     seconds = table.seconds or ()
+    other = {"text": seconds, SECOND: table.texts} if seconds else {}
+    hint = "; dataset.loader.empty_texts=true keeps pairs of which one text is empty"
     for role, values in (("text", table.texts), (SECOND, seconds), ("label", table.labels)):
-        for value, place in zip(values, table.places, strict=False):
+        for row, (value, place) in enumerate(zip(values, table.places, strict=False)):
             if not isinstance(value, str):
                 continue  # a number, or several labels
             column = names[role]
-            if not value.strip() or (len(value) < _SHORT and not seen(value)):
-                raise DataError(f"{table.path} has an empty {column} in {place}; fill or remove it")
+            if is_empty(value) and not (
+                halves and role in other and not is_empty(other[role][row])
+            ):
+                raise DataError(
+                    f"{table.path} has an empty {column} in {place}; fill or remove it"
+                    + (hint if role in other and not halves else "")
+                )
             if not _encodes(value):
                 raise DataError(
                     f"{table.path} has half a surrogate pair as {column} in {place}; mend it"
                 )
+
+
+def is_empty(text: str) -> bool:
+    """Whether there is nothing in a text that anybody sees."""
+    return not text.strip() or (len(text) < _SHORT and not seen(text))
+
+
+def _halves(table: TextTable, names: Any) -> tuple[Note, ...]:
+    """Say of how many pairs one text is empty."""
+    pairs = zip(table.texts, table.seconds or (), table.places, strict=False)
+    found = [
+        (names["text" if is_empty(a) else SECOND], place)
+        for a, b, place in pairs
+        if is_empty(a) or is_empty(b)
+    ]
+    if not found:
+        return ()
+    column, place = found[0]
+    share = f"{len(found):,} of {len(table.texts):,} pairs"
+    return noted(table.path.name, f"{share} have an empty text, {column} in {place} first")
 
 
 def _encodes(value: str) -> bool:

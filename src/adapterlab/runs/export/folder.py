@@ -30,6 +30,7 @@ from adapterlab.runs.saved import Rebuilt
 from adapterlab.training.hardware import weights_dtype
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+TYPES = "token_type_ids"
 
 
 class ExportError(AdapterLabError):
@@ -121,6 +122,21 @@ class TextModelFolder(ModelFolder):
 
     inputs: TextInputs
 
+    @property
+    def of_pairs(self) -> bool:
+        """Whether an example is a pair of texts."""
+        return bool(cast(TextSplits, self.target).test.pairs)
+
+    @property
+    def joined(self) -> bool:
+        """Whether the tokenizer is given a pair as two texts, rather than a line for each."""
+        return self.of_pairs and joins(self.inputs.tokenizer)
+
+    @property
+    def typed(self) -> bool:
+        """Whether the model is told which text of a pair a token is of."""
+        return self.data.splits["validation"].types is not None
+
     def write(self, merged: nn.Module, folder: Path) -> None:
         """Write model and tokenizer, which cuts where the run did if it is told to truncate."""
         from adapterlab.models.loading import quiet  # loads transformers: not for images
@@ -133,6 +149,9 @@ class TextModelFolder(ModelFolder):
         # What the last call left behind, which depends on what had been in the cache.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
+        if self.of_pairs and not self.typed:  # a pipeline would give them to the model
+            names = [name for name in tokenizer.model_input_names if name != TYPES]
+            tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
         with quiet():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
@@ -158,15 +177,14 @@ class TextModelFolder(ModelFolder):
         texts = validation.texts[:rows]
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, **PLAIN)
         parts: Sequence[Sequence[str]] = [texts]
-        if validation.pairs and joins(tokenizer):
+        if self.joined:
             parts = list(zip(*validation.pairs[:rows], strict=True))
-        found = tokenizer(*map(list, parts), truncation=True)["input_ids"]
+        found = tokenizer(*map(list, parts), truncation=True)
         split: TokenizedSplit = self.data.splits["validation"]
-        ends = split.offsets.tolist()
         wrong = [
             text
-            for row, (text, ids) in enumerate(zip(texts, found, strict=True))
-            if ids != split.tokens[ends[row] : ends[row + 1]].tolist()
+            for row, text in enumerate(texts)
+            if not _same_tokens(split, row, found, types=self.of_pairs)
         ]
         if wrong:
             raise ExportError(
@@ -180,12 +198,26 @@ class TextModelFolder(ModelFolder):
 
     def usage(self, folder: str) -> str:
         """Load a pipeline, which takes texts; longer ones are cut as they were in training."""
-        texts = cast(TextSplits, self.target).test
+        called = ""
+        if self.joined:
+            called = "; classify({'text': ..., 'text_pair': ...})"
+        elif self.of_pairs:
+            called = "; classify(FIRST + '\\n' + SECOND)"
         return (
             "from transformers import pipeline; "
-            f"classify = pipeline('text-classification', model={folder!r}, truncation=True)"
-            + ("; classify({'text': ..., 'text_pair': ...})" if texts.pairs else "")
+            f"classify = pipeline('text-classification', model={folder!r}, truncation=True){called}"
         )
+
+
+def _same_tokens(split: TokenizedSplit, row: int, found: Any, *, types: bool) -> bool:
+    """Say whether a tokenizer's answer is what the run had for a row, and of the same types."""
+    of_row = slice(*split.offsets[row : row + 2].tolist())
+    same: bool = found["input_ids"][row] == split.tokens[of_row].tolist()
+    if not types:
+        return same
+    if split.types is None:
+        return same and TYPES not in found
+    return same and found[TYPES][row] == split.types[of_row].tolist()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,13 @@ from adapterlab.config.schema import TextDataset
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.sources.decode import background_of
 from adapterlab.data.splits import ImageSplits, TextSplits
-from adapterlab.runs.export.folder import ExportError, ImageModelFolder, ModelFolder, model_folder
+from adapterlab.runs.export.folder import (
+    ExportError,
+    ImageModelFolder,
+    ModelFolder,
+    TextModelFolder,
+    model_folder,
+)
 from adapterlab.runs.preprocessing import run_splits
 from adapterlab.runs.saved import Rebuilt
 from adapterlab.tracking.client import quieten
@@ -93,7 +99,9 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
             _write_program(merged, kept, rebuilt, weights)
         else:
             kept.write(merged, weights)
-            write_json(weights / "inputs.json", {"by_length": adapted.by_length})
+            texts = cast(TextModelFolder, kept)
+            inputs = {"of_pairs": texts.of_pairs, "joined": texts.joined, "typed": texts.typed}
+            write_json(weights / "inputs.json", {"by_length": adapted.by_length, **inputs})
         device = choose_device(rebuilt.config.hardware).torch
         wanted = predict(adapted, kept.first(rows), "validation", device)
         with _silent():
@@ -173,12 +181,9 @@ def _outside(kept: ModelFolder, rebuilt: Rebuilt, rows: int) -> tuple[Any, str, 
     if isinstance(config.dataset, TextDataset):
         target = cast(TextSplits, kept.target)
         _, validation, _ = run_splits(config, config.dataset, target)
-        if validation.pairs:
-            raise ExportError(
-                f"{rebuilt.result.name} takes pairs of texts, of which no MLflow model is made; "
-                "to=folder writes a model that transformers reads"
-            )
         table = pd.DataFrame({"text": list(validation.texts[:rows])})
+        if validation.pairs:
+            table = pd.DataFrame(validation.pairs[:rows], columns=["text", "text_pair"])
         return table, "texts.py", ("torch", "transformers", "numpy", "pandas")
     images = cast(ImageSplits, kept.target)
     _, held_out, _ = run_splits(config, config.dataset, images)
@@ -200,9 +205,10 @@ def _signature(examples: Any) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    (column,) = examples.columns
     return ModelSignature(
-        inputs=Schema([ColSpec("string" if column == "text" else "binary", column)]),
+        inputs=Schema(
+            [ColSpec("binary" if name == "image" else "string", name) for name in examples.columns]
+        ),
         outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "probability")]),
         params=ParamSchema([ParamSpec("probabilities", "boolean", False)]),
     )

@@ -53,7 +53,7 @@ class Ensemble:
         members: one, or several of the same classes.
 
     Raises:
-        AdapterLabError: they have other classes, or some take texts and others images.
+        AdapterLabError: they have other classes, or some take texts and others pairs or images.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -67,9 +67,9 @@ class Ensemble:
                     f"{first.name} and {other.name} have different classes, such as {odd[0]}: "
                     "they answer no question together"
                 )
-            if other.of_texts != first.of_texts:
+            if other.takes != first.takes:
                 raise AdapterLabError(
-                    f"of {first.name} and {other.name} one takes texts and one images"
+                    f"{first.name} takes {first.takes}, and {other.name} takes {other.takes}"
                 )
 
     def within(self, top_k: int | None) -> int:

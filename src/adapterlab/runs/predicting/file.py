@@ -21,12 +21,19 @@ from adapterlab.config.domains import Count
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import FileName, Text
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.data.sources.columns import Columns, find
+from adapterlab.data.sources.columns import SECOND, Columns, find, parts_of
 from adapterlab.data.sources.noting import Note, noted, said
 from adapterlab.data.sources.streamed import FILE, Chunk, Table, open_table
 from adapterlab.data.sources.tables import Written, require_columns
 from adapterlab.runs.predicting.ensemble import Ensemble
-from adapterlab.runs.predicting.members import Examples, Member, images_in, member, texts_in
+from adapterlab.runs.predicting.members import (
+    Examples,
+    Member,
+    images_in,
+    member,
+    pairs_in,
+    texts_in,
+)
 from adapterlab.runs.predicting.written import opened, require_writable
 from adapterlab.runs.saved import SavedRun
 
@@ -44,7 +51,7 @@ class Request(SavedRun):
     experiment: str
     input: Text
     output: Text
-    column: Text | None
+    column: Text | Annotated[list[Text], Field(min_length=1, max_length=2)] | None
     encoding: Text | None
     delimiter: Text | None
     top_k: Count | None
@@ -166,24 +173,39 @@ def _saved(request: Request, run: str) -> SavedRun:
 
 
 def _reading(
-    table: Table, one: Member, column: str | None, notes: list[Note]
+    table: Table, one: Member, column: str | list[str] | None, notes: list[Note]
 ) -> Callable[[Chunk], Examples]:
     """Return what takes the examples out of rows; a guess of their column is noted.
 
     Raises:
+        ConfigError: a pair's second column is not named, or a single text's is.
         DataError: there is no column of them, or a run of texts is given images.
     """
     if table.of_images and one.of_texts:
-        raise DataError(f"input={table.path} has images, and {one.name} takes texts")
+        raise DataError(f"input={table.path} has images, and {one.name} takes {one.takes}")
     if table.of_images:
         return partial(images_in, table, column=FILE)
     content = "text" if one.of_texts else "image"
     wanted = Columns(text=column or one.column)
+    _require_as_many(wanted, one)
     found = find(table.path, table.columns, wanted, content=content, labels=False)
-    require_columns(table.path, table.columns, [found.names[content]])
+    first, second = found.names[content], found.names.get(SECOND)
+    require_columns(table.path, table.columns, [first] if second is None else [first, second])
     notes += noted(table.path.name, found.note())
+    if second is not None:
+        return partial(pairs_in, table, columns=(first, second), halves=one.halves)
     read = texts_in if one.of_texts else images_in
-    return partial(read, table, column=found.names[content])
+    return partial(read, table, column=first)
+
+
+def _require_as_many(wanted: Columns, one: Member) -> None:
+    """Refuse one column for pairs of texts, and two for what has one."""
+    pair = parts_of(wanted.text)[1] is not None
+    if pair == one.of_pairs:
+        return
+    named = wanted.text if isinstance(wanted.text, str) else ",".join(wanted.text or ())
+    allowed = "[FIRST,SECOND], two columns" if one.of_pairs else "one column"
+    raise ConfigError(f"column={named}: {one.name} takes {one.takes}; allowed: {allowed}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ from adapterlab.training.predictions import predict
 Probabilities = npt.NDArray[np.float64]
 """``[N, C]``; each row adds up to 1."""
 
-Examples = Sequence[str] | Encoded
-"""Texts, or encoded images."""
+Examples = Sequence[str] | Sequence[tuple[str, str]] | Encoded
+"""Texts, pairs of texts, or encoded images."""
 
 
 @dataclass
@@ -40,15 +40,19 @@ class Member:
     Attributes:
         name: of the run.
         classes: in label order.
-        column: of the texts or images, where the run's data set names it.
+        column: of the texts or images, where the run's data set names it; two of pairs.
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
+        of_pairs: whether it takes pairs of texts.
+        halves: whether one text of a pair may be empty, as in the training.
     """
 
     name: str
     classes: tuple[str, ...]
-    column: str | None
+    column: str | Sequence[str] | None
     max_length: int | None
+    of_pairs: bool
+    halves: bool
     notes: tuple[str, ...]
     _model: AdaptedModel
     _like: AnyBatches
@@ -63,6 +67,11 @@ class Member:
     def of_texts(self) -> bool:
         """Whether it takes texts, rather than images."""
         return self.max_length is not None
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words."""
+        return "pairs of texts" if self.of_pairs else "texts" if self.of_texts else "images"
 
     def probabilities(self, examples: Examples) -> Probabilities:
         """Return what the run makes of examples, in their order.
@@ -89,11 +98,14 @@ class Member:
         assert self.max_length is not None
         labels = torch.zeros(len(examples), dtype=torch.int64)
         split = tokenize(
-            TextSplit(tuple(examples), labels),
+            TextSplit.of_pairs(cast(Sequence[tuple[str, str]], examples), labels)
+            if self.of_pairs
+            else TextSplit(tuple(cast(Sequence[str], examples)), labels),
             self._inputs.tokenizer,
             self.max_length,
             cache=None,
             name="",
+            types=self._inputs.token_types,
         )
         self.truncated += split.truncated_texts
         return split
@@ -113,22 +125,20 @@ def _member(rebuilt: Rebuilt) -> Member:
     device = choose_device(config.hardware).torch
     like = copy.copy(assembly.data)
     taken = None
+    test = assembly.read.target.test
     if not isinstance(assembly.inputs, TextInputs):
         taken = like.splits["test"].shape
     like.splits = {}
     text = config.dataset if isinstance(config.dataset, TextDataset) else None
     loader = config.dataset.loader
-    if isinstance(loader.get("text_column"), list):
-        raise AdapterLabError(
-            f"{rebuilt.result.name} takes pairs of texts, for which predictions are not made from "
-            "files; scripts/export.py writes a model that transformers reads"
-        )
     changed = [note for note in assembly.notes if note.startswith("the data have changed")]
     return Member(
         name=rebuilt.result.name,
         classes=tuple(like.classes),
         column=loader.get("text_column" if text else "image_column"),
         max_length=None if text is None else text.max_length,
+        of_pairs=isinstance(test, TextSplit) and bool(test.pairs),
+        halves=bool(loader.get("empty_texts")),
         notes=tuple(changed),
         _model=assembly.adapted,
         _like=like,
@@ -140,8 +150,8 @@ def _member(rebuilt: Rebuilt) -> Member:
     )
 
 
-def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
-    """Return the texts of some rows.
+def texts_in(table: Table, chunk: Chunk, column: str, *, empty: bool = False) -> list[str]:
+    """Return the texts of some rows, none of which is empty unless they may be.
 
     Raises:
         DataError: one is missing, empty, or no text.
@@ -152,7 +162,7 @@ def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
         if not isinstance(text, str):
             what = "no" if text is None else f"{str(text)[:40]!r}, which is no text, as"
             raise DataError(f"{table.path} has {what} {column} in {place}")
-        if not text.strip():
+        if not (empty or text.strip()):
             raise DataError(f"{table.path} has an empty {column} in {place}; fill or remove it")
         try:
             text.encode()
@@ -162,6 +172,24 @@ def texts_in(table: Table, chunk: Chunk, column: str) -> list[str]:
             ) from None
         texts.append(text)
     return texts
+
+
+def pairs_in(
+    table: Table, chunk: Chunk, columns: tuple[str, str], *, halves: bool = False
+) -> list[tuple[str, str]]:
+    """Return the pairs of texts of some rows; of each one may be empty if `halves` are allowed.
+
+    Raises:
+        DataError: a text is missing, empty, or no text.
+    """
+    first, second = (texts_in(table, chunk, column, empty=halves) for column in columns)
+    pairs = list(zip(first, second, strict=True))
+    for pair, place in zip(pairs, chunk.places, strict=True):
+        if not "".join(pair).strip():
+            raise DataError(
+                f"{table.path} has an empty {' and '.join(columns)} in {place}; fill or remove it"
+            )
+    return pairs
 
 
 def images_in(table: Table, chunk: Chunk, column: str) -> Encoded:

@@ -1,6 +1,6 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Classifier(pl.LightningModule):
         accumulate: batches whose gradients a step takes the mean of.
         seed: of everything drawn while training.
         select_on: the metric on validation that the best epoch is the best in.
+        watched: classes whose F1 on validation is measured too, see `selection.watched`.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
         compile: run the model through torch.compile.
         allow: whose code may be the optimizer's, see `config.trust.target`.
@@ -60,6 +61,7 @@ class Classifier(pl.LightningModule):
         accumulate: int = 1,
         seed: int = 0,
         select_on: str = "accuracy",
+        watched: Mapping[str, int] | None = None,
         report: Report | None = None,
         compile: bool = False,
         allow: Sequence[str] = (),
@@ -79,6 +81,8 @@ class Classifier(pl.LightningModule):
         self._plain = self.loss.plain()
         self.train_tally = Tally(num_classes, self.loss, training=True)
         self.val_tally = Tally(num_classes, self.loss)
+        if watched:
+            self.val_tally.watch(watched)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
         self._plateau_state: dict[str, Any] | None = None
 

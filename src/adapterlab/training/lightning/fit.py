@@ -25,6 +25,7 @@ from adapterlab.training.lightning.imported import pl
 from adapterlab.training.lightning.recomputing import recomputing
 from adapterlab.training.losses import training_loss
 from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
+from adapterlab.training.selection import watched
 from adapterlab.training.throughput import Throughput
 
 
@@ -71,6 +72,7 @@ def fit(
         accumulate=config.accumulate,
         seed=stream(config.init_seed, "training"),
         select_on=config.select_on,
+        watched=watched(config.select_on, data.classes),
         report=report_all,
         compile=config.hardware.compile,
         allow=config.allow_targets,

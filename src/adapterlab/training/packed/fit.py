@@ -12,6 +12,7 @@ from adapterlab.training.hardware import Device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.begun_alone import gone_on_from
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane
+from adapterlab.training.packed.shares import shares
 from adapterlab.training.packed.trainer import OnStep, PackTrainer
 
 
@@ -58,7 +59,7 @@ def fit_pack(
     leaves the others alone.
 
     Args:
-        tasks: the lanes, in ascending order of their order seeds; see
+        tasks: the lanes; see `adapterlab.packing.PackedModel` for their order, and
             `adapterlab.packing.signature` for what they must have in common.
         data: of any of them.
         saved: what each lane goes on from; all have come equally far.
@@ -76,8 +77,7 @@ def fit_pack(
     seconds, rate = 0.0, None
     if active:
         seeds = [tasks[i].config.order_seed for i in active]
-        orders = sorted(set(seeds))
-        pack = PackedModel([tasks[i].model for i in active], [orders.index(s) for s in seeds])
+        pack = PackedModel([tasks[i].model for i in active], seeds)
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
@@ -91,6 +91,7 @@ def fit_pack(
                 num_classes=num_classes,
                 device=device,
                 optimizer_states=[lane.optimizer for lane in going_on],
+                shares=shares([tasks[i].model for i in active], data, device),
                 on_step=on_step,
             )
         trainer.train()

@@ -1,6 +1,6 @@
 """One optimizer for all lanes of a pack, each with its own options, schedule and state."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.schedules import PLATEAU
 from adapterlab.packing import PackedModel
+from adapterlab.packing.groups import within
 from adapterlab.packing.layers import LaneModule
 from adapterlab.training.optimizers import (
     Setting,
@@ -117,20 +118,24 @@ class LaneOptimizer:
         """Set up torch's optimizer, without any memory."""
         self._groups: list[_Group] = []
         groups = []
-        runs = list(_runs(self.options, self.settings))
-        for lanes in runs:
+        starts = {module.lanes.start for _, module, _ in self._named}
+        for lanes in _runs(self.options, self.settings, starts):
             options, settings = self.options[lanes.start], self.settings[lanes.start]
             members: dict[Setting, list[int]] = {}
-            for index, (name, _, own) in enumerate(self._named):
-                members.setdefault(settings[f"{name}.{own}"], []).append(index)
+            for index, (name, module, own) in enumerate(self._named):
+                if within(module.lanes, [lanes.start]):
+                    members.setdefault(settings[f"{name}.{own}"], []).append(index)
             for setting, indices in members.items():
                 places = [self._named[index] for index in indices]
-                rows = [module.stacks[own].rows(lanes) for _, module, own in places]
-                of_group = [self._parameters[index] for index in indices]
-                if len(runs) > 1:
-                    of_group = [
-                        nn.Parameter(p.data[part]) for p, part in zip(of_group, rows, strict=True)
-                    ]
+                rows = [
+                    module.stacks[own].rows(_own_slice(module, lanes)) for _, module, own in places
+                ]
+                of_group = [
+                    parameter if module.lanes.all == lanes else nn.Parameter(parameter.data[part])
+                    for (_, module, _), parameter, part in zip(
+                        places, [self._parameters[index] for index in indices], rows, strict=True
+                    )
+                ]
                 self._groups.append(_Group(lanes, setting.lr, indices, rows))
                 groups.append({"params": of_group, **arguments(options, setting, self.allow)})
         options, first = self.options[0], self._parameters[0]
@@ -148,16 +153,18 @@ class LaneOptimizer:
         if self._unlimited.all():
             return
         gradients = [
-            (module.stacks[own], parameter.grad)
+            (module.lanes.all, module.stacks[own], parameter.grad)
             for (_, module, own), parameter in zip(self._named, self._parameters, strict=True)
             if parameter.grad is not None
         ]
-        norms = torch.stack([stack.norms(gradient) for stack, gradient in gradients])
+        norms = self._limits.new_zeros(len(gradients), len(self._limits))
+        for own, (lanes, stack, gradient) in zip(norms, gradients, strict=True):
+            own[lanes] = stack.norms(gradient)
         share = (self._limits / (norms.norm(dim=0) + 1e-6)).clamp(max=1.0)
         # A norm may overflow where no gradient does; without a limit that harms nobody alone.
         share.masked_fill_(self._unlimited, 1.0)
-        for stack, gradient in gradients:
-            stack.scale(gradient, share)
+        for lanes, stack, gradient in gradients:
+            stack.scale(gradient, share[lanes])
 
     def _tensors(self, lane: int) -> LaneState:
         """Copy a lane's part of torch's state, without padding."""
@@ -171,7 +178,8 @@ class LaneOptimizer:
                     if tensor.ndim:
                         if tensor.shape != piece.shape:
                             raise ValueError(f"its {key} is not of the shape of what it trains")
-                        tensor = module.stacks[own].part(tensor, lane, lanes.start)
+                        first = module.lanes.start
+                        tensor = module.stacks[own].part(tensor, lane - first, lanes.start - first)
                     kept[key] = tensor.clone()
         return copied
 
@@ -185,7 +193,8 @@ class LaneOptimizer:
                     continue
                 stacked = torch.zeros_like(piece.data)
                 for lane in range(lanes.start, lanes.stop):
-                    part = module.stacks[own].part(stacked, lane, lanes.start)
+                    first = module.lanes.start
+                    part = module.stacks[own].part(stacked, lane - first, lanes.start - first)
                     part.copy_(states[lane][full][key])
                 self.torch.state[piece][key] = stacked
 
@@ -253,14 +262,23 @@ def _named(pack: PackedModel) -> Iterator[_Place]:
             yield name, module, own
 
 
+def _own_slice(module: LaneModule, lanes: slice) -> slice:
+    """Return where a pack's lanes are among those of a module."""
+    first = module.lanes.start
+    return slice(lanes.start - first, lanes.stop - first)
+
+
 def _runs(
-    options: Sequence[Optimizer], settings: Sequence[Mapping[str, Setting]]
+    options: Sequence[Optimizer], settings: Sequence[Mapping[str, Setting]], starts: Set[int]
 ) -> Iterator[slice]:
-    """Yield the adjacent lanes of equal options; lanes on a plateau stand alone."""
+    """Yield the adjacent lanes of equal options; lanes on a plateau stand alone.
+
+    None goes on over one of the `starts`, where another group of lanes begins.
+    """
 
     def told_apart(lane: int) -> tuple[object, ...]:
         alone = options[lane].schedule == PLATEAU and lane
-        return options[lane], settings[lane], alone
+        return options[lane], settings[lane], alone, sum(start <= lane for start in starts)
 
     start = 0
     for _, group in groupby(range(len(options)), told_apart):

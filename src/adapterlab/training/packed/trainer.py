@@ -18,6 +18,7 @@ from adapterlab.training.optimizers import settings_of
 from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
+from adapterlab.training.selection import watched
 from adapterlab.training.standing import metrics_of
 from adapterlab.training.tally import LaneTally, ScoreTally, lane_tally
 from adapterlab.training.throughput import Throughput
@@ -43,6 +44,7 @@ class PackTrainer:
         num_classes: classes of the task.
         device: where it computes, and in what precision.
         optimizer_states: of the lanes, where the training goes on.
+        shares: what each lane has of the pack's time, relative to the others.
         on_step: called after every step.
     """
 
@@ -56,10 +58,12 @@ class PackTrainer:
         num_classes: int,
         device: Device,
         optimizer_states: Sequence[dict[str, Any]],
+        shares: Sequence[float],
         on_step: OnStep,
     ) -> None:
         self.pack, self.tasks, self.progress, self.data = pack, list(tasks), list(progress), data
         self.num_classes, self.device, self.on_step = num_classes, device, on_step
+        self._shares = list(shares)
         self._throughput = Throughput()
         self._epoch = progress[0].epochs
         self._find_hooks()
@@ -98,7 +102,7 @@ class PackTrainer:
             [stream(seed, "dropout", self._epoch) for seed in seeds],
         )
         tally = self._tally(training=True)
-        orders = sorted({task.config.order_seed for task in self.tasks})
+        orders = list(dict.fromkeys(task.config.order_seed for task in self.tasks))
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
             end_if_signalled()
@@ -145,10 +149,11 @@ class PackTrainer:
     @torch.inference_mode()
     def _validate(self) -> list[dict[str, float]]:
         """Return each lane's metrics on the validation split, which all lanes share."""
-        tally, in_training = (
-            self._tally(training=False),
-            [m for m in self.pack.modules() if m.training],
-        )
+        tally = self._tally(training=False)
+        in_training = [module for module in self.pack.modules() if module.training]
+        watched_by = [watched(task.config.select_on, self.data.classes) for task in self.tasks]
+        if isinstance(tally, LaneTally) and any(watched_by):
+            tally.watch(watched_by)
         self.pack.eval()
         batch: LabelledBatch
         for batch in self.data.batches("validation", self.device.torch):
@@ -171,7 +176,7 @@ class PackTrainer:
         lanes = range(self.pack.count)
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
             metrics = metrics_of(train[lane], validation[lane], self._optimizer.rate(lane))
-            progress.seconds += seconds / self.pack.count
+            progress.seconds += seconds * self._shares[lane] / sum(self._shares)
             with progress.alone():
                 progress.end_epoch(task, metrics, self.pack.lane_state(lane))
         self._optimizer.end_epoch([metrics["loss"] for metrics in validation])
@@ -188,6 +193,7 @@ class PackTrainer:
             self._optimizer.keep(going_on)
         self.tasks = [self.tasks[lane] for lane in going_on]
         self.progress = [self.progress[lane] for lane in going_on]
+        self._shares = [self._shares[lane] for lane in going_on]
         self._find_hooks()
 
     def _tally(self, *, training: bool) -> LaneTally | ScoreTally:

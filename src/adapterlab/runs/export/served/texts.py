@@ -10,6 +10,7 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 import torch
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 
 try:
@@ -27,7 +28,8 @@ BATCH = 64
 class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Takes a column `text`, and returns the most probable class of each, and its probability.
 
-    The parameter `probabilities` adds a column for each class.
+    Pairs of texts have a column `text_pair` as well. The parameter `probabilities` adds a column
+    for each class.
     """
 
     def load_context(self, context: Any) -> None:
@@ -38,18 +40,31 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
             folder, trust_remote_code=False, weights_only=True
         ).eval()
         self.pad = self.tokenizer.pad_token_id or 0
-        self.by_length: bool = json.loads((folder / "inputs.json").read_text())["by_length"]
+        inputs = json.loads((folder / "inputs.json").read_text())
+        self.by_length: bool = inputs["by_length"]
+        self.of_pairs: bool = inputs["of_pairs"]
+        self.joined: bool = inputs["joined"]
+        self.typed: bool = inputs["typed"]
         labels = self.model.config.id2label
         self.classes = [labels[label] for label in range(len(labels))]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Classify texts; longer ones are cut where they were cut in training."""
-        texts = [str(text) for text in model_input["text"]]
-        tokens = self.tokenizer(texts, truncation=True)["input_ids"] if texts else []
-        longest_first = sorted(range(len(texts)), key=lambda row: -len(tokens[row]))
-        rows: list[torch.Tensor] = [torch.empty(0)] * len(texts)
+        parts = [_texts(model_input, "text")]
+        if self.of_pairs:
+            parts.append(_texts(model_input, "text_pair"))
+        if self.of_pairs and not self.joined:  # its tokenizer puts nothing between two texts
+            parts = [["\n".join(pair) for pair in zip(*parts, strict=True)]]
+        count = len(parts[0])
+        encoded = self.tokenizer(*parts, truncation=True) if count else {"input_ids": []}
+        tokens = encoded["input_ids"]
+        types = encoded["token_type_ids"] if self.typed and count else None
+        longest_first = sorted(range(count), key=lambda row: -len(tokens[row]))
+        rows: list[torch.Tensor] = [torch.empty(0)] * count
         for some in self._batches(longest_first, tokens):
-            found = self._probabilities([tokens[row] for row in some])
+            found = self._probabilities(
+                [tokens[row] for row in some], types and [types[row] for row in some]
+            )
             for row, each in zip(some, found, strict=True):
                 rows[row] = each
         probabilities = torch.stack(rows) if rows else torch.empty(0, len(self.classes))
@@ -73,14 +88,31 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
                 yield some[start : start + BATCH]
 
     @torch.inference_mode()
-    def _probabilities(self, tokens: list[list[int]]) -> torch.Tensor:
-        longest = max(map(len, tokens))
-        padded = [ids + [self.pad] * (longest - len(ids)) for ids in tokens]
-        real = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in tokens]
-        logits = self.model(
-            input_ids=torch.tensor(padded), attention_mask=torch.tensor(real)
-        ).logits
-        return torch.softmax(logits.double(), dim=1)
+    def _probabilities(
+        self, tokens: list[list[int]], types: list[list[int]] | None
+    ) -> torch.Tensor:
+        inputs = {
+            "input_ids": _padded(tokens, self.pad),
+            "attention_mask": _padded([[1] * len(ids) for ids in tokens], 0),
+        }
+        if types is not None:
+            inputs["token_type_ids"] = _padded(types, 0)
+        return torch.softmax(self.model(**inputs).logits.double(), dim=1)
+
+
+def _texts(table: pd.DataFrame, column: str) -> list[str]:
+    texts = list(table[column])
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise MlflowException.invalid_parameter_value(
+                f"row {row} has {text!r} as {column}; allowed: a text"
+            )
+    return texts
+
+
+def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
 
 
 set_model(TextClassifier())

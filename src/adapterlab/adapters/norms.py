@@ -1,0 +1,46 @@
+"""Normalisation layers of a model's body, for methods that train or adapt them."""
+
+from torch import nn
+
+from adapterlab.adapters.strategy import within
+from adapterlab.models.protocol import adaptable
+
+WITH_NORMS = (
+    "models that have them: minilm, distilbert, bert_base, roberta_base and others of texts, vit, "
+    "deit, dinov2, swin and convnext of images"
+)
+"""For errors of methods that a model has no layer for."""
+
+_ENDINGS = ("LayerNorm", "RMSNorm")
+
+_AFFINE = (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def layer_norms(model: nn.Module) -> dict[str, nn.Module]:
+    """Return layer norms and RMS norms with weights outside the head, by name in forward order.
+
+    Those of a class of somebody else's are told by its name.
+    """
+    return {
+        name: module
+        for name, module in _outside_head(model)
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(_ENDINGS)
+        if any(True for _ in module.parameters(recurse=False))
+    }
+
+
+def affine_norms(model: nn.Module) -> dict[str, nn.Module]:
+    """Return norms outside the head that end by scaling, of torch's own classes, by name.
+
+    A subclass may apply its weight otherwise, as its own plus one, say.
+    """
+    return {
+        name: module
+        for name, module in _outside_head(model)
+        if type(module) in _AFFINE and getattr(module, "weight", None) is not None
+    }
+
+
+def _outside_head(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    heads = adaptable(model).head_modules
+    return [(name, m) for name, m in model.named_modules() if not within(name, heads)]

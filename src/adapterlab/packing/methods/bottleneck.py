@@ -1,0 +1,68 @@
+"""K bottlenecks at one frozen layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.adapters.methods.bottleneck import FUNCTIONS, BottleneckLinear
+from adapterlab.adapters.weights import matrix
+from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+
+
+class LaneBottleneckLinear(LaneModule):
+    """K bottlenecks at one frozen layer (see `BottleneckLinear`), of any sizes.
+
+    y_k = h + s_k · (U_k f_k(D_k z + c_k) + e_k), with z the layer's output h or an input.
+
+    Shapes: h and z ``[K·B, ..., d]`` or shared, D ``[K, M, d]`` for the largest size M, c
+    ``[K, M]``, U ``[K, d_out, M]``, e ``[K, d_out]``, y ``[K·B, ..., d_out]``.
+    """
+
+    base: nn.Module
+    down: Tensor
+    down_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+
+    def __init__(self, modules: Sequence[BottleneckLinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = modules[0].base
+        self.read = modules[0].read
+        self.functions = [module.non_linearity for module in modules]
+        self.scale: Tensor
+        scales = self.up.new_tensor([module.scale for module in modules])
+        self.register_buffer("scale", scales[:, None, None], persistent=False)
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Leave out size, function and scale."""
+        place = (module.beside, module.passed is not None)
+        return own_trained(module), tuple(matrix(module.base).shape), module.down.shape[1], *place
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows."""
+        lanes = self.lanes
+        h: Tensor = self.base(x)
+        inner = self._applied(lanes.linear(self.read(x, h), self.down) + self.down_bias[:, None])
+        up_bias = self.scale * self.up_bias[:, None]
+        update = torch.baddbmm(up_bias, inner, (self.scale * self.up).mT)
+        return lanes.join(lanes.add(h, update), h)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.scale = self.scale[list(lanes)]
+        self.functions = [self.functions[lane] for lane in lanes]
+
+    def _applied(self, inner: Tensor) -> Tensor:
+        """Return f_k of each lane's part of ``[K, N, M]``."""
+        if len(set(self.functions)) == 1:
+            return FUNCTIONS[self.functions[0]](inner)
+        lanes = zip(self.functions, inner, strict=True)
+        return torch.stack([FUNCTIONS[name](own) for name, own in lanes])
+
+
+COUNTERPARTS[BottleneckLinear] = LaneBottleneckLinear

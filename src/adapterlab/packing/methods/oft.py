@@ -1,0 +1,79 @@
+"""K rotations ahead of one frozen layer."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.adapters.methods.oft import OFTLinear, rotations
+from adapterlab.adapters.weights import matrix
+from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+
+
+class LaneOFTLinear(LaneModule):
+    """K OFT layers (see `OFTLinear`), in blocks of any sizes: rotated by lane, one product with W.
+
+    Shapes: x ``[K·B, ..., d_in]`` or shared, oft_R of all lanes one after the other,
+    y ``[K·B, ..., d_out]``.
+    """
+
+    flat = ("oft_R",)
+
+    base: nn.Module
+    oft_R: Tensor  # noqa: N815  # the name of OFTLinear, and of its checkpoints
+
+    def __init__(self, modules: Sequence[OFTLinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = modules[0].base
+        self.sizes = [module.block_size for module in modules]
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Leave the block size out."""
+        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, for models that look at its type; to compute with it fails the trial."""
+        return cast(Tensor, self.base.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows."""
+        rows = self.lanes.flat(x)  # [K, N, d_in], or [1, N, d_in] where all share them
+        if len(set(self.sizes)) == 1:
+            R = self.oft_R.view(self.lanes.count, *self.stacks["oft_R"].shapes[0])
+            rotated = _rotated(rows, rotations(R, self.sizes[0]).to(x.dtype))
+        else:
+            rotated = self._of_several_sizes(rows)
+        return cast(Tensor, self.base(self.lanes.join(rotated, x)))
+
+    def _of_several_sizes(self, rows: Tensor) -> Tensor:
+        stack, found = self.stacks["oft_R"], dict[int, Tensor]()
+        for size in set(self.sizes):
+            lanes = [k for k, own in enumerate(self.sizes) if own == size]
+            R = torch.stack([stack.part(self.oft_R, k) for k in lanes])
+            own_rows = rows if len(rows) == 1 else rows[lanes]
+            parts = _rotated(own_rows, rotations(R, size).to(rows.dtype))
+            found.update(zip(lanes, parts, strict=True))
+        return torch.stack([found[k] for k in range(self.lanes.count)])
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.sizes = [self.sizes[k] for k in lanes]
+
+
+def _rotated(rows: Tensor, R: Tensor) -> Tensor:
+    """Return rows ``[k, N, d]``, or ``[1, N, d]``, rotated by ``[k, n, b, b]``: ``[k, N, d]``."""
+    lanes, blocks, size, _ = R.shape
+    cut = rows.reshape(len(rows), -1, blocks, size)
+    if len(rows) == 1:  # one product of each block with the rotations of all lanes
+        beside = R.permute(1, 2, 0, 3).reshape(blocks, size, lanes * size)
+        turned = (cut[0].transpose(0, 1) @ beside).view(blocks, -1, lanes, size)
+        return turned.permute(2, 1, 0, 3).reshape(lanes, -1, blocks * size)
+    return (cut.transpose(1, 2) @ R).transpose(1, 2).reshape(lanes, -1, blocks * size)
+
+
+COUNTERPARTS[OFTLinear] = LaneOFTLinear

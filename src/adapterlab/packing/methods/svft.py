@@ -1,0 +1,65 @@
+"""SVFT in packs: the singular vectors of a weight are there once, and V^T x is computed once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapterlab.adapters.methods.svft import SVFTLinear, times_band
+from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.layers import COUNTERPARTS
+from adapterlab.packing.nested import NestedLaneModule
+
+
+class LaneSVFTLinear(NestedLaneModule):
+    """K SVFT updates of one frozen linear layer (see `SVFTLinear`), of bands or of single entries.
+
+    y_k = W x_k + b + U M_k V^T dropout_k(x_k). M of a band is never formed; of single entries it is
+    formed dense, one for each lane.
+
+    Shapes: x ``[K·B, ..., d_in]`` or shared, V^T ``[m, d_in]``, U ``[d_out, m]``, entries
+    ``[K, n]`` for the most entries n, y ``[K·B, ..., d_out]``.
+    """
+
+    svft_M: Tensor  # noqa: N815  # as SVFTLinear has it
+    svft_places: Tensor
+    own: Tensor
+
+    def __init__(self, modules: Sequence[SVFTLinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.is_banded = modules[0].is_banded
+        self.band = max(module.band for module in modules)
+        # 1 for a lane's own entries and 0 beyond them, where there are another lane's.
+        own = [torch.ones_like(module.svft_M) for module in modules]
+        self.register_buffer("own", self.stacks["svft_M"].stacked(own), persistent=False)
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Add whether the entries lie on diagonals."""
+        return *super().signature(module), module.is_banded
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows."""
+        lanes, entries = self.lanes, self.own * self.svft_M
+        z = self.project(self.dropout(x), "svft_Vh")
+        if self.is_banded:
+            z = times_band(z, entries[:, None], self.band)
+        else:
+            z = self.times_each(z, self._middle(entries, z.shape[-1]))
+        update = self.raise_to_outputs(z, "svft_U")
+        return lanes.join(lanes.add(self.base(x), update), x)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.own = self.own[list(lanes)]
+
+    def _middle(self, entries: Tensor, size: int) -> Tensor:
+        """Return the lanes' M, ``[K, m, m]``; padding adds its zeros to the first entry."""
+        places = self.of_lanes("svft_places").expand(entries.shape)
+        M = entries.new_zeros(len(entries), size**2)
+        return M.scatter_add(1, places, entries).view(-1, size, size)
+
+
+COUNTERPARTS[SVFTLinear] = LaneSVFTLinear

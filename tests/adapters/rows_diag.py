@@ -1,0 +1,81 @@
+"""Rows of methods that scale, rotate or mask what is there, and of controls."""
+
+from dataclasses import replace
+
+from rows import Row, of_linear
+from torch import nn
+
+from adapterlab.adapters import IA3, OFT, SSF, LNTuning
+from adapterlab.adapters.strategy import within
+from adapterlab.adapters.weights import is_linear, sizes, weight_layers
+from adapterlab.models.protocol import adaptable
+
+
+def _ia3(base: nn.Module, head: bool) -> int:
+    """Count l: of the outputs of all linear layers, or of the paper's in a transformer."""
+    aliases = adaptable(base).target_aliases
+    layers = {n: m for n, m in weight_layers(base, head=head).items() if is_linear(m)}
+    if not aliases or head:
+        return sum(sizes(layer)[1] for layer in layers.values())
+    outputs = {*aliases["key"], *aliases["value"]}
+    down = {n for n in aliases["ffn"] if sizes(layers[n])[0] > sizes(layers[n])[1]}
+    return sum(sizes(layers[n])[1] for n in outputs) + sum(sizes(layers[n])[0] for n in down)
+
+
+def _norms(base: nn.Module, head: bool, *kinds: type[nn.Module]) -> int:
+    heads = adaptable(base).head_modules
+    return sum(
+        p.numel()
+        for name, m in base.named_modules()
+        if isinstance(m, kinds) and within(name, heads) == head
+        for p in m.parameters()
+    )
+
+
+def _ssf(base: nn.Module, head: bool) -> int:
+    """Count a scale for each output, and a shift where there is a bias, of layers and norms."""
+    return _ssf_of_linear(base, head) + _norms(base, head, nn.LayerNorm, nn.BatchNorm1d)
+
+
+def _ssf_of_linear(base: nn.Module, head: bool) -> int:
+    layers = [m for m in weight_layers(base, head=head).values() if is_linear(m)]
+    return sum((1 + (m.bias is not None)) * sizes(m)[1] for m in layers)
+
+
+def _oft(strategy: OFT, *, anywhere: bool = False) -> Row:
+    def per_layer(name: str, d_in: int, d_out: int) -> int:
+        distance = {
+            n: (abs(n - strategy.block_size), n) for n in range(2, d_in + 1) if d_in % n == 0
+        }
+        return d_in * (min(distance, key=lambda n: distance[n]) - 1) // 2
+
+    return Row(
+        strategy,
+        of_linear(per_layer),
+        exact=False,  # a layer's inputs are laid out anew
+        lane=lambda strategy, i: replace(strategy, block_size=(4, 2, 4, 8)[i % 4]),
+        anywhere=anywhere,
+    )
+
+
+ROWS: dict[str, Row] = {
+    "ia3": Row(IA3(), _ia3, anywhere=True),
+    "ia3-inputs": Row(
+        IA3(targets="all-linear", feedforward=["layers.1*"], head="adapt"),
+        lambda base, head: sum(
+            sizes(layer)[0 if name.removeprefix("model.").startswith("layers.1") else 1]
+            for name, layer in weight_layers(base, head=head).items()
+            if is_linear(layer)
+        ),
+    ),
+    "ln_tuning": Row(
+        LNTuning(),
+        lambda base, head: 0 if head else _norms(base, head, nn.LayerNorm),
+        anywhere=True,
+        lacking=frozenset({"mlp", "convolutional"}),
+    ),
+    "ssf": Row(SSF(), _ssf, anywhere=True),
+    "ssf-adapted-head": Row(SSF(head="adapt", norms=False), _ssf_of_linear),
+    "oft": _oft(OFT(block_size=4), anywhere=True),
+    "oft-adapted-head": _oft(OFT(block_size=3, head="adapt")),
+}

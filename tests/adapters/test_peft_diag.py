@@ -1,0 +1,200 @@
+"""IA3 and its kin against PEFT in float64: logits, gradients, and files both ways.
+
+Each model is written by `save_peft` and read by PEFT as one that goes on training, so that names,
+shapes and options are PEFT's own. What PEFT makes by itself, of a configuration as its users write
+it, is read back.
+"""
+
+import copy
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from adapter_cases import MODELS, assert_same, build, inputs, perturb
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformer_cases import ARCHITECTURES, encoder, tokens
+
+from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, Strategy
+from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
+from adapterlab.base.errors import CheckpointError, ConfigError
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+DOUBLE = torch.float64
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as we have it and as a user of PEFT would write it, on an MLP and on BERT.
+
+    Attributes:
+        ours: strategies by what they try out.
+        config: of PEFT, by the class's name and its options, for BERT with `on_bert`.
+        on_bert: the strategy that reads what PEFT makes of it.
+    """
+
+    ours: dict[str, Strategy]
+    config: tuple[str, dict[str, Any]]
+    on_bert: Strategy
+
+
+METHODS = {
+    "ia3": Method(
+        {"auto": IA3(), "inputs": IA3(targets="all-linear", feedforward="*", layers="first 1")},
+        (
+            "IA3Config",
+            {
+                "target_modules": ["key", "value", "output.dense"],
+                "feedforward_modules": ["output.dense"],
+            },
+        ),
+        IA3(targets=["key", "value", "*output.dense"], feedforward="*output.dense"),
+    ),
+    "ln_tuning": Method(
+        {"all": LNTuning(), "some": LNTuning(targets="*output*")},
+        ("LNTuningConfig", {"target_modules": ["LayerNorm"]}),
+        LNTuning(),
+    ),
+    "oft": Method(
+        {"all": OFT(block_size=4), "adapted head": OFT(block_size=6, head="adapt")},
+        (
+            "OFTConfig",
+            {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
+        ),
+        OFT(block_size=7, targets=["query", "key"]),
+    ),
+}
+CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
+
+
+@pytest.fixture(scope="module")
+def peft() -> ModuleType:
+    return pytest.importorskip("peft")
+
+
+def model_and_batch(where: str) -> tuple[nn.Module, nn.Module, Any]:
+    """Return a base, the module of it that PEFT is given, and a batch."""
+    if where == "mlp":
+        base = build(MODELS["mlp"], dtype=DOUBLE)
+        return base, copy.deepcopy(base), inputs(dtype=DOUBLE)
+    base = encoder(where, dtype=DOUBLE)
+    return base, copy.deepcopy(base.model), tokens(base)
+
+
+def logits_of(model: nn.Module, batch: Any) -> Tensor:
+    if isinstance(batch, Tensor):
+        return model(batch)
+    return model(batch) if isinstance(model, AdaptedModel) else model(**batch).logits
+
+
+def read_by_peft(peft: ModuleType, base: nn.Module, folder: Path) -> nn.Module:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = peft.PeftModel.from_pretrained(base, folder, is_trainable=True)
+    assert not [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
+    model = model.double()  # it makes its own in float32, and reads them once more
+    peft.set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    return model
+
+
+@pytest.mark.parametrize("where", ["mlp", *ARCHITECTURES])
+@pytest.mark.parametrize(("name", "what"), CASES)
+def test_logits_gradients_and_files(
+    peft: ModuleType, tmp_path: Path, name: str, what: str, where: str
+) -> None:
+    strategy = METHODS[name].ours[what]
+    base, their_base, batch = model_and_batch(where)
+    before = logits_of(their_base, batch)
+    try:
+        ours = strategy.apply(base)
+    except ConfigError:
+        assert where == "mlp"  # which lacks norms
+        return
+    perturb(ours)
+    ours.eval()
+    save_peft(ours, tmp_path)
+    theirs = read_by_peft(peft, their_base, tmp_path).eval()
+    both = [logits_of(model, batch) for model in (ours, theirs)]
+    assert (both[0] - before).abs().max() > 1e-2
+    torch.testing.assert_close(both[1], both[0], **CLOSE)
+
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=DOUBLE)
+    for logits in both:
+        (logits * weights).square().sum().backward()
+    gradients = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for gradient in gradients.values():
+        by_shape.setdefault(tuple(gradient.shape), []).append(gradient)
+    trained = ours.trainable()
+    assert len(gradients) == len(trained)
+    for own_name, parameter in trained.items():
+        assert parameter.grad is not None
+        near = [g for g in by_shape[tuple(parameter.shape)] if _near(parameter.grad, g)]
+        assert near, own_name
+
+    fresh = strategy.apply(model_and_batch(where)[0], seed=5)
+    load_peft(fresh, tmp_path)
+    assert_same(fresh.state(), ours.state())
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_peft_makes_is_read(peft: ModuleType, tmp_path: Path, name: str) -> None:
+    method = METHODS[name]
+    base, their_base, batch = model_and_batch("bert")
+    before = base.eval()(batch)
+    kind, options = method.config
+    config = getattr(peft, kind)(task_type="SEQ_CLS", **options)
+    theirs = peft.get_peft_model(their_base, config).double()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            if parameter.requires_grad:
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator, dtype=DOUBLE)
+    theirs.eval().save_pretrained(tmp_path)
+    ours = method.on_bert.apply(base)
+    load_peft(ours, tmp_path)
+    logits = ours.eval()(batch)
+    assert (logits - before).abs().max() > 1e-2
+    torch.testing.assert_close(logits, theirs(**batch).logits, **CLOSE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_not_ours_is_refused(tmp_path: Path, name: str) -> None:
+    strategy = METHODS[name].on_bert
+    adapted = strategy.apply(encoder("bert", dtype=DOUBLE))
+    save_peft(adapted, tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text())
+    method = method_of(strategy)
+    changes = [({"peft_type": "LORA"}, "holds PEFT's LORA"), ({"layer_replication": [1]}, "no cou")]
+    for option, default in getattr(method, "counting", {}).items():
+        other = not default if isinstance(default, bool) else 77
+        if other == config[option]:
+            other = default
+        changes.append(({option: other}, f"{option} is {other} in the file"))
+    for change, message in changes:
+        path.write_text(json.dumps(config | change))
+        with pytest.raises(CheckpointError, match=message):
+            load_peft(adapted, tmp_path)
+
+
+def test_peft_looks_at_the_ends_of_names_for_inputs_too(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+            self.also_first = nn.Linear(2, 2)
+            self.head = nn.Linear(2, 2)
+            self.head_modules, self.blocks = ("head",), ("first", "also_first")
+
+    with pytest.raises(ConfigError, match="would scale the inputs of also_first"):
+        save_peft(IA3(feedforward="first").apply(Twice()), tmp_path)

@@ -217,7 +217,7 @@ def _as_far_as_known(read: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _size(read: Sequence[Candidate]) -> int:
-    return read[0].found.examples or 0
+    return read[0].found.tested_on
 
 
 def _family(

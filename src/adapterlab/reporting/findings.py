@@ -95,6 +95,11 @@ class ArmFindings:
         return main_of(self.arm.first)
 
     @property
+    def tested_on(self) -> int:
+        """How many test examples its answers were kept of."""
+        return self.examples or (0 if self.answers is None else len(self.answers.labels))
+
+    @property
     def name(self) -> str:
         """The arm's name."""
         return self.arm.name
@@ -165,7 +170,7 @@ class Question:
 
     reference: str | None = None
     planned: bool = False
-    compare_on: str = "auto"
+    compare_on: str = "accuracy"
     margin: float | None = None
     level: float = 0.05
 

@@ -77,7 +77,7 @@ def _leads(findings: Findings) -> str:
         ends = f"95% interval {span(interval, metric)}"
     if len(reference.score.values) < 2:
         seeds += ", whose luck it does not show"
-    if reference.examples is None:
+    if not reference.tested_on:
         seeds += ", not over test examples"
     value = measured(reference.score.mean, metric)
     return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."

@@ -207,9 +207,7 @@ class _Pack:
             seconds, rate = self._train()
             if not self.lanes:
                 return
-            pack = PackedModel(
-                [lane.assembly.adapted for lane in self.lanes], [0] * len(self.lanes)
-            )
+            pack = PackedModel([one.assembly.adapted for one in self.lanes], [0] * len(self.lanes))
             answer = partial(predict_pack, pack, first.assembly.data, device=self.device.torch)
             tests = all_settled(answer("test"), lambda: answer("validation"))
             wall_seconds = time.perf_counter() - start

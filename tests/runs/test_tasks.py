@@ -1,6 +1,7 @@
 """Runs that learn several labels or a number: alone, in packs, resumed, evaluated, compared."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,20 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 
 # isort: split
 
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    pipeline,
+)
 
+from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.evidence.regression import regression_metrics
+from adapterlab.runs.check import check
+from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
+from adapterlab.runs.export.merged import Request as ExportRequest
+from adapterlab.runs.export.merged import export_saved
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.pack import run_pack
@@ -149,6 +160,60 @@ def test_several_labels_are_answered_above_thresholds_of_validation(
     assert result.metrics["test/micro_f1"] > result.metrics["data/majority_micro_f1"]
     header = (result.folder / "mistakes" / "per_label.csv").read_text().splitlines()[0]
     assert header == "label,examples,answers,right,precision,recall,f1"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_exported_model_says_what_the_run_says(
+    task: str, options: dict[str, list[str]], tmp_path: Path
+) -> None:
+    result = run(compose(tmp_path, *options[task]))
+    to = tmp_path / "exported"
+    request = ExportRequest(
+        run=str(result.folder), to=str(to), overwrite=False, examples=8, tolerance=1e-4,
+        **_where(tmp_path),
+    )  # fmt: skip
+    export = export_saved(request)
+    assert export.agreement.difference <= 1e-4 * export.agreement.largest
+    table = pq.read_table(result.folder / "predictions.parquet")
+    (text, *_) = [json.loads(line)["text"] for line in (_test_file(options[task])).open()]
+    classify = pipeline("text-classification", model=str(to), top_k=None)
+    found = {one["label"]: one["score"] for one in classify([text])[0]}
+    if task == "regression":
+        assert found["late"] == pytest.approx(table["prediction"][0].as_py(), rel=1e-4)
+    else:
+        logits = np.array(table["logits"][0].as_py())
+        assert [found["a"], found["e"]] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-4)
+    card = (to / "README.md").read_text()
+    assert ("answered above these probabilities" in card) == (task == "multi_label")
+
+
+def test_what_is_of_one_label_only_is_refused(
+    options: dict[str, list[str]], tmp_path: Path
+) -> None:
+    for task, extra, said in (
+        ("regression", "loss.focal_gamma=2", "loss.focal_gamma=2.0 is of classes that exclude"),
+        ("multi_label", "loss.class_weights=balanced", "loss.class_weights=balanced is of classes"),
+        ("multi_label", "sampling=balanced", "sampling=balanced is of classes"),
+        ("regression", "label_smoothing=0.1", "label_smoothing=0.1 is of classes"),
+        ("regression", "select_on=accuracy", "allowed: r2, pearson, spearman, mae, rmse, loss"),
+        ("single_label", "select_on=r2", "select_on=r2 is no metric of task=single_label"),
+        ("regression", "dataset.classes=[a,b]", "are of no use for task=regression"),
+        ("regression", "mlflow_model=true", "a run of it has no MLflow model"),
+    ):
+        given = options.get(task, options["regression"])
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            check(compose(tmp_path, *given, f"task={task}", extra))
+
+
+def test_several_labels_are_not_one(options: dict[str, list[str]], tmp_path: Path) -> None:
+    alone = [*options["multi_label"], "task=single_label"]
+    with pytest.raises(DataError, match=r"has lists as labels, .* task=multi_label reads several"):
+        load_data(compose(tmp_path, *alone))
+
+
+def _test_file(options: list[str]) -> Path:
+    (folder,) = [o.partition("=")[2] for o in options if o.startswith("dataset.loader.path=")]
+    return Path(folder) / "test.jsonl"
 
 
 def _where(root: Path) -> dict[str, object]:

@@ -47,6 +47,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
             rows; classes and several labels are learnt as they are.
 
     Attributes:
+        task: what the examples are labelled for.
         scale: how numbers are learnt.
 
     Raises:
@@ -82,6 +83,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         self.order_seed = order_seed
         self.workers, self.pin_memory = workers, pin_memory
         self.shares = shares_of_rows(train.labels) if balanced else None
+        self.task: Task = task_of(train.labels)
         self.scale = Scale.of(train.labels, standardize=standardize)
 
     def in_order(self, order_seed: int) -> Self:
@@ -124,11 +126,6 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         streams = (self.in_order(seed).training_batches(epoch, device) for seed in order_seeds)
         for batches in zip(*streams, strict=True):
             yield _joined(batches)
-
-    @property
-    def task(self) -> Task:
-        """What the examples are labelled for."""
-        return task_of(self.splits["train"].labels)
 
     @property
     def steps(self) -> int:

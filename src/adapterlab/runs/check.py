@@ -34,6 +34,7 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
+from adapterlab.runs.of_task import named_outputs, require_one_label
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
@@ -61,6 +62,8 @@ def check(config: Config) -> Plan | None:
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
             "which an MLflow model is"
         )
+    if config.mlflow_model:
+        require_one_label(config, "has no MLflow model; mlflow_model=false")
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
@@ -190,16 +193,6 @@ def says_its_shape(config: Config) -> bool:
     """Say whether the model's shape and classes are known without reading data."""
     shape_is_known = config.dataset.kind == "text" or declared_shape(config) is not None
     return shape_is_known and named_outputs(config) is not None
-
-
-def named_outputs(config: Config) -> tuple[str, ...] | None:
-    """Return what a model's outputs stand for; None where only the data's files tell.
-
-    Of a number there is one, whatever it is called.
-    """
-    if config.task == "regression":
-        return ("number",)
-    return None if config.dataset.classes is None else tuple(config.dataset.classes)
 
 
 def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:

@@ -85,8 +85,8 @@ def _layers_in_one_way(config: Config) -> dict[str, Any]:
         bare,
         declared_shape,
         make_strategy,
-        named_outputs,
     )
+    from adapterlab.runs.of_task import named_outputs
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself

@@ -24,6 +24,7 @@ from adapterlab.config.schema import (
     Target,
     TrainedBase,
 )
+from adapterlab.config.task_options import settled_task
 from adapterlab.config.validation import checked
 
 EXAMPLES = {"image": ("fashion_mnist", "mlp"), "text": ("emotion", "minilm")}
@@ -73,6 +74,7 @@ def from_container(values: Any) -> Config:
         if not isinstance(tokenizer, Mapping):
             raise ConfigError(f"model.tokenizer={tokenizer} should be a node with _target_")
         _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
+    config = settled_task(config)
     _require_one_kind(config)
     _require_budget(config.budget)
     for where, optimizer in optimizers(config):

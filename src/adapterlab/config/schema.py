@@ -16,6 +16,7 @@ from adapterlab.config.domains import Count, NotNegative, Part, Positive, Share
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.selection import ClassF1
+from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
@@ -317,7 +318,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: ClassF1 | Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
+    select_on: ClassF1 | SelectOn
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed
@@ -341,6 +342,7 @@ class Config:
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
+    task: Task = "single_label"
     pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:

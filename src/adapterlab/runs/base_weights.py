@@ -97,6 +97,7 @@ def base_run(config: Config) -> Config | None:
         accumulate=1,
         loss=Loss(),
         sampling="natural",
+        task="single_label",
         select_on="accuracy",
         early_stopping=None,
         seed=base.seed,

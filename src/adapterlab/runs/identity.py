@@ -38,7 +38,7 @@ _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
 OF_LOADERS: dict[str, dict[str, Any]] = {
     "text_files": {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
-        **dict.fromkeys(("encoding", "delimiter", "columns")),
+        **dict.fromkeys(("encoding", "delimiter", "columns", "label_separator")),
         **_UNCUT,
         "empty_texts": False,
     },
@@ -58,12 +58,16 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
 """Columns that were named by default, and are now looked for under that name first."""
 
 CAME_LATER: dict[str, Any] = {
+    "task": "single_label",
     "loss": {"class_weights": None, "focal_gamma": 0.0},
     "sampling": "natural",
     "accumulate": 1,
     "pruned": None,
 }
 """Options of a run that came later, and the value without which older runs keep their hash."""
+
+OFF_OF_LOSS: dict[str, Any] = {"standardize": True}
+"""Likewise, within `loss`."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -117,6 +121,7 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    values["loss"] = without(values["loss"], OFF_OF_LOSS)
     values = without(values, CAME_LATER)
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)

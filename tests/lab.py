@@ -84,7 +84,9 @@ def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
 def tiny(root: Path, *overrides: str) -> Config:
     """Compose a run of a fraction of a second; a later override wins over `TINY`."""
     chosen = {override.partition("=")[0] for override in overrides}
-    if {"base=scratch", "base=checkpoint", "base=pretrained"} & set(overrides):
+    if {f"base={kind}" for kind in ("scratch", "checkpoint", "pretrained", "peft")} & set(
+        overrides
+    ):
         chosen.add("base.epochs")
     kept = [override for override in TINY if override.partition("=")[0] not in chosen]
     return compose(root, *kept, *overrides)

@@ -20,6 +20,7 @@ from adapterlab.config.schema import (
     CheckpointBase,
     Config,
     FileName,
+    PeftBase,
     SplitName,
     Target,
     TrainedBase,
@@ -42,7 +43,7 @@ def parse(cfg: DictConfig) -> Config:
     if config.study in RESERVED_STUDIES:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
     base = config.base
-    if isinstance(base, CheckpointBase):
+    if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))
     return replace(
         config,

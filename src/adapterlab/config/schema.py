@@ -43,7 +43,6 @@ def _told_apart(names: list[str]) -> list[str]:
 
 
 ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
-
 SplitName = Literal["train", "validation", "test"]
 
 Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
@@ -192,6 +191,16 @@ class PretrainedBase:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PeftBase:
+    """A PEFT adapter's folder, merged into the weights that the model comes with."""
+
+    kind: Literal["peft"]
+    head: HeadInit
+    path: Text
+    classes: list[str] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScratchBase:
     """No pretrained weights: the model as it was drawn from the init seed."""
 
@@ -199,7 +208,7 @@ class ScratchBase:
 
 
 Base = Annotated[
-    TrainedBase | CheckpointBase | PretrainedBase | ScratchBase, Field(discriminator="kind")
+    TrainedBase | CheckpointBase | PretrainedBase | PeftBase | ScratchBase, Discriminator("kind")
 ]
 
 

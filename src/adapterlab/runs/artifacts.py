@@ -81,8 +81,9 @@ def write_files(
     folder.figures.mkdir(exist_ok=True)
     matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
     pictures.draw(matrix, folder.figures / "confusion_matrix.png")
+    epochs = sorted(training.history.items())
     curves = {
-        name: [(epoch, metrics[name]) for epoch, metrics in sorted(training.history.items())]
+        name: [(epoch, metrics[name]) for epoch, metrics in epochs if name in metrics]
         for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
     }
     learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)

@@ -24,9 +24,10 @@ from hydra.core.hydra_config import HydraConfig
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
-from adapterlab.config.schema import Config, Hardware
+from adapterlab.config.schema import Config
 
 CHECKOUT = Path(cli.__file__).parents[3]
 

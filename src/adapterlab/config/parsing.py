@@ -20,6 +20,7 @@ from adapterlab.config.schema import (
     CheckpointBase,
     Config,
     FileName,
+    PeftBase,
     SplitName,
     Target,
     TrainedBase,
@@ -45,7 +46,7 @@ def parse(cfg: DictConfig) -> Config:
     if config.pruned is not None:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
     base = config.base
-    if isinstance(base, CheckpointBase):
+    if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))
     return replace(
         config,

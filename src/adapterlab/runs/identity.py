@@ -11,7 +11,7 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
@@ -23,6 +23,9 @@ BOOKKEEPING = (
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
+
+PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What an adapter in PEFT's format consists of."""
 
 OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
@@ -148,7 +151,14 @@ def _as_written(config: Config) -> dict[str, Any]:
         del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
+    if isinstance(config.base, PeftBase):
+        values["base"]["path"] = hashes_of_peft(Path(config.base.path))
     return values
+
+
+def hashes_of_peft(folder: Path) -> dict[str, str | None]:
+    """Return the hashes of what PEFT's format has in a folder, by the files' names."""
+    return {name: file_hash(folder / name) for name in PEFT_FILES}
 
 
 def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -128,13 +129,19 @@ class PackTrainer:
         for lane, strategy in self._looking:
             with torch.no_grad():
                 strategy.after_backward(self._moment(lane, with_gradients=True))
+        with torch.no_grad():  # whose gradients are gone after the step
+            moments = [(s, self._moment(k, with_gradients=True)) for k, s in self._following]
         self._optimizer.step()
+        for strategy, moment in moments:
+            with torch.no_grad():
+                strategy.after_step(replace(moment, step=moment.step + 1))
 
     def _find_hooks(self) -> None:
         """Remember which lanes have a way of training of their own; most packs have none."""
         strategies = [(lane, task.model.strategy) for lane, task in enumerate(self.tasks)]
         self._adding = [one for one in strategies if one[1].uses("extra_loss")]
         self._looking = [one for one in strategies if one[1].uses("after_backward")]
+        self._following = [one for one in strategies if one[1].uses("after_step")]
 
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rows import Row, of_linear
 from torch import nn
 
-from adapterlab.adapters import IA3, OFT, SSF, LNTuning
+from adapterlab.adapters import IA3, OFT, SSF, LNTuning, SHiRA
 from adapterlab.adapters.strategy import within
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
 from adapterlab.models.protocol import adaptable
@@ -78,4 +78,16 @@ ROWS: dict[str, Row] = {
     "ssf-adapted-head": Row(SSF(head="adapt", norms=False), _ssf_of_linear),
     "oft": _oft(OFT(block_size=4), anywhere=True),
     "oft-adapted-head": _oft(OFT(block_size=3, head="adapt")),
+    "shira": Row(
+        SHiRA(rank=2),
+        of_linear(lambda name, d_in, d_out: 2 * (d_in + d_out)),
+        exact=False,  # of a layout of its inputs, or of Conv1D, the base computes otherwise
+        lane=lambda strategy, i: replace(strategy, rank=(2, 1)[i % 2], random_seed=i),
+        anywhere=True,
+    ),
+    "shira-adapted-head": Row(
+        SHiRA(rank=1, mask="magnitude", head="adapt"),
+        of_linear(lambda name, d_in, d_out: d_in + d_out),
+        exact=False,
+    ),
 }

@@ -17,6 +17,7 @@ from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
+from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
@@ -51,6 +52,7 @@ __all__ = [
     "Plan",
     "PlannedLayer",
     "ReFT",
+    "SHiRA",
     "SVFTLinear",
     "Strategy",
     "VeRA",

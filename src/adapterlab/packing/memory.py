@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
+from adapterlab.adapters.methods.shira import SHiRALinear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.targeted import LinearAdapter
 from adapterlab.adapters.weights import is_linear, sizes
@@ -185,7 +186,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         saving=(2 + load.moments) * trained + weights * half // 4,
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
-        lane=(4 + load.moments) * trained + largest + trained * half // 4 + 2 * frozen,
+        lane=(4 + load.moments) * trained
+        + largest
+        + trained * half // 4
+        + 2 * frozen
+        + _whole_weights(adapted) * size,
         training=batch * (kept + row.in_flight * row.widest),
         training_shared=batch * row.in_flight * row.shared,
         evaluating=evaluated * row.in_flight * row.widest + logits,
@@ -197,6 +202,12 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         blocks=len(blocks),
         unknown=unknown,
     )
+
+
+def _whole_weights(adapted: AdaptedModel) -> int:
+    """Count what a lane makes of the base's weights in each step, and its gradient."""
+    layers = [module for module in adapted.modules() if isinstance(module, SHiRALinear)]
+    return 2 * sum(math.prod(sizes(layer.base)) for layer in layers)
 
 
 def _of_base(adapted: AdaptedModel, size: int) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
 import adapterlab.packing.methods.oft
 import adapterlab.packing.methods.reft
+import adapterlab.packing.methods.shira
 import adapterlab.packing.methods.ssf
 import adapterlab.packing.methods.svft
 import adapterlab.packing.methods.vera  # noqa: F401

@@ -3,10 +3,13 @@
 import csv
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
 
 from adapterlab.config.schema import Config
-from lab import tiny
+from adapterlab.runs.evaluation import Request, evaluate_saved
+from adapterlab.runs.folder import RunResult
+from lab import ONE_THREAD, tiny
 
 GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")
 NOUNS = ("film", "book", "play", "song", "meal")
@@ -52,3 +55,24 @@ def small(root: Path, reviews: Path, *overrides: str) -> Config:
     )
     files = ["dataset=text_files", f"dataset.loader.path={reviews}"]
     return tiny(root, "limit=null", *files, *base, *kept, *overrides)
+
+
+def evaluated(
+    result: RunResult, split: str = "test", data_dir: Path | None = None
+) -> dict[str, float]:
+    """Evaluate a run again."""
+    request = Request(
+        run=str(result.folder),
+        split=split,  # type: ignore[arg-type]
+        tracking_uri=None,
+        root=str(result.folder.parents[3]),
+        data_dir=data_dir and str(data_dir),
+        hardware=ONE_THREAD,
+    )
+    return dict(evaluate_saved(request).metrics)
+
+
+def logits(result: RunResult) -> torch.Tensor:
+    """Return the test logits that a run wrote when it had been trained."""
+    table = pq.read_table(result.folder / "predictions.parquet")
+    return torch.tensor(table["logits"].to_pylist(), dtype=torch.float64)

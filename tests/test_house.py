@@ -19,6 +19,15 @@ def test_the_list_of_rooms_is_true() -> None:
     assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
 
 
+def test_no_module_and_no_file_of_tests_is_longer_than_350_lines() -> None:
+    code = [
+        path for room in ("src", "tests", "scripts") for path in (CHECKOUT / room).rglob("*.py")
+    ]
+    assert len(code) > 400
+    lines = {path: path.read_text().count("\n") for path in code}
+    assert {path.name: count for path, count in lines.items() if count > 350} == {}
+
+
 def test_files_that_documents_name_are_there() -> None:
     """Paths of code in backquotes: ``packing/layers.py``."""
     documents = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob("docs/*.md")]

@@ -35,6 +35,12 @@ def _first_lane(strategy: LoRA, i: int) -> LoRA:
     return replace(low_rank_lane(strategy, i), init=inits[i % 4])
 
 
+def _data_lane(strategy: LoRA, i: int) -> LoRA:
+    """Return lanes with and without frozen copies, saved and not; data comes to none here."""
+    inits: tuple[Init, ...] = ("lora_ga", "eva", "corda", "pissa")
+    return replace(low_rank_lane(strategy, i), init=inits[i % 4])
+
+
 def _first_update(strategy: LoRA, *, anywhere: bool = False) -> Row:
     row = low_rank(strategy, anywhere=anywhere)
     return replace(row, drawn=frozenset(), lane=_first_lane)
@@ -50,5 +56,14 @@ ROWS: dict[str, Row] = {
     "dora-olora": _first_update(DoRA(rank=2, alpha=3, init="olora"), anywhere=True),
     "dora-pissa-per-input": _first_update(
         DoRA(rank=2, alpha=3, init="pissa", magnitude="per_input", dropout=0.3)
+    ),
+    "lora-ga": replace(
+        low_rank(LoRA(rank=2, alpha=3, init="lora_ga"), anywhere=True),
+        drawn=frozenset({"lora_A", "first_A"}),
+        lane=_data_lane,
+    ),
+    "dora-eva": low_rank(DoRA(rank=2, alpha=3, init="eva")),
+    "dora-corda": replace(
+        low_rank(DoRA(rank=2, alpha=3, init="corda")), drawn=frozenset({"lora_A", "first_A"})
     ),
 }

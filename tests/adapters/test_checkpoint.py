@@ -89,7 +89,8 @@ class TestRoundTrip:
         save_adapter(adapted, path)
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-        assert names == set(adapted.trainable()) | statistics_of_trained_norms(adapted)
+        kept = adapted.frozen_state(saved=True).keys()
+        assert names == set(adapted.trainable()) | statistics_of_trained_norms(adapted) | kept
 
     def test_a_loaded_model_trains_on(self, path: Path) -> None:
         save_adapter(adapt(LoRA(rank=2)), path)

@@ -9,7 +9,8 @@ from adapter_cases import MODELS, assert_same, build, inputs, perturb, snapshot
 from torch import Tensor, nn
 
 from adapterlab.adapters import DoRA, DoRALinear, LoRA, LoRALinear
-from adapterlab.adapters.factors import SUBTRACTED, Init
+from adapterlab.adapters.factors import Init
+from adapterlab.adapters.first_updates import FROM_WEIGHT
 from adapterlab.packing import PackedModel, share_frozen
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -55,7 +56,7 @@ def test_they_are_parts_of_the_weight(sides: tuple[int, int]) -> None:
     torch.testing.assert_close(olora.first_A[:, 0], torch.tensor([W[:, 0].norm(), 0]), **CLOSE)
 
 
-@pytest.mark.parametrize("init", SUBTRACTED)
+@pytest.mark.parametrize("init", FROM_WEIGHT)
 def test_rows_beyond_the_smaller_side_start_as_loras(init: Init) -> None:
     def made(init: Init) -> LoRALinear:
         generator = torch.Generator().manual_seed(1)
@@ -68,7 +69,7 @@ def test_rows_beyond_the_smaller_side_start_as_loras(init: Init) -> None:
     torch.testing.assert_close(first(layer), scale * layer.base.weight, **CLOSE)
 
 
-@pytest.mark.parametrize("init", SUBTRACTED)
+@pytest.mark.parametrize("init", FROM_WEIGHT)
 def test_doras_magnitude_starts_as_that_of_the_base(init: Init) -> None:
     base = linear(7, 5)
     rows = DoRALinear(base, rank=2, alpha=3, init=init)
@@ -128,7 +129,7 @@ def test_no_weight_is_changed_and_no_number_drawn_otherwise() -> None:
     base = build(MODELS["mlp"])
     before = {name: p.clone() for name, p in base.named_parameters()}
     states = []
-    for init in ("kaiming", *SUBTRACTED):
+    for init in ("kaiming", *FROM_WEIGHT):
         adapted = LoRA(rank=2, alpha=3, init=init, head="freeze").apply(copy.deepcopy(base))
         frozen = dict(adapted.model.named_parameters())
         for name, own in before.items():

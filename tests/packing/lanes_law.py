@@ -102,6 +102,6 @@ def assert_lanes_train_as_alone(
         assert expected[0] != expected[-1]
         torch.testing.assert_close(losses[:, k], expected, rtol=BOUND, atol=BOUND)
         state = pack.lane_state(k)
-        assert state.keys() == own.trainable().keys()
+        assert state.keys() == own.state().keys()
         for name, parameter in own.trainable().items():
             torch.testing.assert_close(state[name], parameter.data, rtol=1e-9, atol=1e-9)

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import datasets
 import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.config import conf_folder
 from adapterlab.config.schema import Base, PretrainedBase, ScratchBase
 from adapterlab.runs import single
@@ -21,12 +19,10 @@ from adapterlab.runs.assembly import assemble
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.check import check
 from adapterlab.runs.doubts import high_rate
-from adapterlab.runs.evaluation import Request, evaluate_saved
-from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.single import run
-from lab import ONE_THREAD, Outcome, tiny
-from reviews import SMALL, small, write_reviews
+from lab import Outcome, tiny
+from reviews import SMALL, evaluated, logits, small, write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -36,25 +32,6 @@ STRATEGIES = sorted(path.stem for path in (conf_folder.CONF / "adapter").glob("*
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reviews(tmp_path_factory.mktemp("texts") / "reviews")
-
-
-def evaluated(
-    result: RunResult, split: str = "test", data_dir: Path | None = None
-) -> dict[str, float]:
-    request = Request(
-        run=str(result.folder),
-        split=split,  # type: ignore[arg-type]
-        tracking_uri=None,
-        root=str(result.folder.parents[3]),
-        data_dir=data_dir and str(data_dir),
-        hardware=ONE_THREAD,
-    )
-    return dict(evaluate_saved(request).metrics)
-
-
-def logits(result: RunResult) -> torch.Tensor:
-    table = pq.read_table(result.folder / "predictions.parquet")
-    return torch.tensor(table["logits"].to_pylist(), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -207,28 +184,6 @@ def test_a_base_trained_on_other_texts_brings_its_vocabulary(tmp_path: Path) -> 
     assert {"lovely", "awful"} <= vocabulary.keys()
 
 
-def test_weights_from_a_file_need_their_own_vocabulary(tmp_path: Path, reviews: Path) -> None:
-    """Which is made of the training rows: of others, other words get a token's number."""
-    full = run(small(tmp_path, reviews, "adapter=full"))
-    weights = full.folder / "adapter.safetensors"
-    file = ("base=checkpoint", f"base.path={weights}", "base.head=keep", "base.classes=[bad,good]")
-    same = assemble(small(tmp_path, reviews, "adapter=head", *file), run)
-    predicted = single.predict(same.adapted, same.data, "test", torch.device("cpu"))
-    torch.testing.assert_close(torch.tensor(predicted.logits), logits(full).float())
-    for other in (["dataset.validation_seed=1"], ["limit=40"]):
-        with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
-            assemble(small(tmp_path, reviews, "adapter=head", *file, *other), run)
-
-
-def test_a_saved_run_is_not_evaluated_with_another_vocabulary(tmp_path: Path) -> None:
-    folder = write_reviews(tmp_path / "own")
-    result = run(small(tmp_path, folder, "adapter=head"))
-    lines = (folder / "train.csv").read_text().splitlines()
-    (folder / "train.csv").write_text("\n".join([lines[0], *lines[20:]]))
-    with pytest.raises(AdapterLabError, match="trained with another vocabulary"):
-        evaluated(result)
-
-
 def test_a_model_with_weights_of_its_own_is_trained_on_from_them(
     tmp_path: Path, reviews: Path
 ) -> None:
@@ -242,23 +197,6 @@ def test_a_model_with_weights_of_its_own_is_trained_on_from_them(
     assert base.base.kind == "pretrained"
 
 
-def test_class_names_in_another_order_than_the_files_are_refused(
-    tmp_path: Path, reviews: Path
-) -> None:
-    table = datasets.Dataset.from_dict(
-        {"text": ["good", "bad"] * 20, "label": [1, 0] * 20},
-        features=datasets.Features(
-            text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"])
-        ),
-    )
-    (tmp_path / "own").mkdir()
-    for split in ("train", "test"):
-        table.to_parquet(str(tmp_path / "own" / f"{split}.parquet"))
-    config = small(tmp_path, tmp_path / "own", "dataset.classes=[good,bad]")
-    with pytest.raises(ConfigError, match="another order than in the files"):
-        run(config)
-
-
 def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
     result = run(small(lab_root, reviews, "adapter=head"))
     assert result.tags["base"] == "random weights"
@@ -268,7 +206,7 @@ def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
 def test_adapters_are_kept_in_pefts_format_where_it_has_one(lab_root: Path, reviews: Path) -> None:
     lora = run(small(lab_root, reviews, "adapter=lora"))
     files = {path.name for path in (lora.folder / "peft").iterdir()}
-    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
     values = json.loads((lora.folder / "peft" / "adapter_config.json").read_text())
     assert (values["peft_type"], values["r"]) == ("LORA", 8)
     assert not (run(small(lab_root, reviews, "adapter=bitfit")).folder / "peft").exists()
@@ -303,65 +241,6 @@ def test_other_texts_in_the_same_files_are_another_run(tmp_path: Path) -> None:
     write_reviews(tmp_path / "own", seed=5)
     second = run(config)
     assert first.data_hash != second.data_hash
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (("dataset.max_length=25",), "model=bert_tiny takes at most 24 tokens"),
-        (("dataset.max_length=2",), "max_length is 2"),
-        (("model.vocab_size=20",), "vocab_size is 20"),
-        (("base=pretrained",), "model=bert_tiny comes without weights"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_training(
-    overrides: tuple[str, ...], message: str, tmp_path: Path, reviews: Path
-) -> None:
-    config = small(tmp_path, reviews, "dataset.classes=[bad,good]", *overrides)
-    with pytest.raises(ConfigError, match=message):
-        run(config)
-
-
-def test_the_tokenizer_must_be_the_models(tmp_path: Path, reviews: Path) -> None:
-    config = small(tmp_path, reviews)
-    node = {**config.model["tokenizer"], "vocab_size": 200}
-    config = replace(config, model={**config.model, "vocab_size": 60, "tokenizer": node})
-    with pytest.raises(AdapterLabError, match="token ids up to"):
-        run(config)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("dataset=emotion", "dataset=emotion holds texts and model=mlp takes images"),
-        ("model=bert_tiny", "dataset=digits_rotated holds images and model=bert_tiny takes texts"),
-        ("base=pretrained", "model=mlp comes without weights"),
-        (
-            "model=bert_tiny dataset=emotion base=trained base.source=mnist",
-            "base.source=mnist holds images and dataset=emotion texts",
-        ),
-        ("model=bert_tiny dataset=emotion base=trained", "emotion names no source for its base"),
-        ("model=hf dataset=emotion", "model.name_or_path is missing"),
-        ("model=hf dataset=emotion model.name_or_path=null", "name_or_path=None should be"),
-        ("model=bert_tiny dataset=emotion model.tokenizer=null", "should be a node with _target_"),
-        ("model=bert_tiny dataset=emotion ~model.tokenizer._target_", "_target_ is missing"),
-        ("~dataset.kind", "dataset.kind is missing"),
-        ("+adapter.tokenizer=abc", "adapter.tokenizer is not an option"),
-        (
-            "model=bert_tiny dataset=emotion base=checkpoint base.path=x base.shape=[1,28,28]",
-            "base.shape=[1, 28, 28] is for images",
-        ),
-        (
-            "model=bert_tiny dataset=text_files dataset.loader.path=x dataset.max_length=600",
-            "dataset.max_length=600: model=bert_tiny takes at most 512 tokens",
-        ),
-        ("model=hf model.name_or_path=./none dataset=emotion", "no such folder"),
-    ],
-)
-def test_images_and_texts_are_told_apart(
-    arguments: str, message: str, run_cli: Callable[..., Outcome]
-) -> None:
-    assert message in run_cli(*arguments.split()).error
 
 
 def test_a_plan_needs_neither_weights_nor_texts(run_cli: Callable[..., Outcome]) -> None:

@@ -11,14 +11,16 @@ from adapterlab.base.errors import ConfigError, allowed
 Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
 """The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""
 
-Init = Literal["kaiming", "gaussian", "both_normal", "pissa", "milora", "olora"]
+Init = Literal[
+    "kaiming", "gaussian", "both_normal", "pissa", "milora", "olora", "lora_ga", "eva", "corda"
+]
 """First values.
 
 Drawn: A Kaiming-uniform and B zero; A ~ N(0, 1/rank²) and B zero; both N(0, std²). The others come
-from the weight, see `first_updates`.
+from the weight, see `first_updates`, or from data, see `from_data`.
 """
 
-SUBTRACTED: tuple[Init, ...] = ("pissa", "milora", "olora")
+SUBTRACTED: tuple[Init, ...] = ("pissa", "milora", "olora", "lora_ga", "corda")
 """Those that are not zero, and of which a frozen copy is subtracted."""
 
 
@@ -67,7 +69,7 @@ def initial_factors(
     """
     A, B = torch.empty(rank, d_in), torch.zeros(d_out, rank)
     match init:
-        case "kaiming" | "pissa" | "milora" | "olora":
+        case "kaiming" | "pissa" | "milora" | "olora" | "lora_ga" | "eva" | "corda":
             nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
         case "gaussian":
             nn.init.normal_(A, std=1 / rank, generator=generator)

@@ -12,6 +12,9 @@ from torch import Tensor
 from adapterlab.adapters.decomposition import decompose
 from adapterlab.adapters.factors import Init
 
+FROM_WEIGHT: tuple[Init, ...] = ("pissa", "milora", "olora")
+"""Those that are made here."""
+
 
 @torch.no_grad()
 def from_weight(init: Init, W: Tensor, scale: float, A: Tensor, B: Tensor) -> None:

@@ -64,7 +64,7 @@ class Hooks:
 
         Called once, before the training and not where it goes on. The result is kept in the cache
         under all that it is made from: base weights, what is trained and its first values so far,
-        batches, options, seed and the source file of the method.
+        batches, options, seed and the source of the method and of this package.
 
         Args:
             model: in evaluation mode, on its device; it is alone also where a pack is to come.

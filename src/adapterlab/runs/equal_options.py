@@ -19,6 +19,8 @@ USUAL_PATIENCE = 2
 USUAL_STD = 0.01
 """`init_std` of the strategies in conf/, for first values that have no use for it."""
 
+OF_INITS = {"init_batches": ("lora_ga", "eva", "corda"), "corda_method": ("corda",)}
+"""First values that have a use for an option; where it says the usual, it is left out anyway."""
 
 USUAL_BAND = 1
 """`band` of SVFT in conf/, for a pattern that has no use for it."""
@@ -47,6 +49,9 @@ def one_way(values: dict[str, Any], config: Config) -> None:
     for strategy in strategies:
         if "init_std" in strategy and strategy.get("init", "both_normal") != "both_normal":
             strategy["init_std"] = USUAL_STD
+        for option, inits in OF_INITS.items():
+            if strategy.get("init", inits[0]) not in inits:
+                strategy.pop(option, None)
         if "band" in strategy and strategy.get("pattern") == "plain":
             strategy["band"] = USUAL_BAND
     if any(map(_names_layers, strategies)):

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.strategy import AdaptedModel, hash_tensors
+from adapterlab.adapters.hashes import hash_tensors
+from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.files import file_hash
 from adapterlab.base.seeding import stream
@@ -81,7 +82,9 @@ def _take(model: AdaptedModel, values: Mapping[str, Tensor]) -> None:
 def _key(model: AdaptedModel, batches: list[Any], seed: int, device: Device) -> list[object]:
     """Return all that first values are made from."""
     strategy = model.strategy
-    source = file_hash(Path(inspect.getfile(type(strategy))))
+    own = Path(inspect.getfile(type(strategy)))
+    files = sorted({own, *Path(inspect.getfile(AdaptedModel)).parent.rglob("*.py")})
+    source = [file_hash(path) for path in files]
     options = sorted((name, repr(value)) for name, value in strategy.flat_options().items())
     seen: dict[str, Tensor] = {}
     others: list[str] = []

@@ -6,6 +6,7 @@ from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
+from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
@@ -37,6 +38,7 @@ __all__ = [
     "Combined",
     "DoRA",
     "DoRALinear",
+    "FrozenLoRA",
     "Full",
     "Head",
     "LNTuning",

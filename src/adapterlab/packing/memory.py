@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
@@ -194,7 +195,7 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         + largest
         + trained * half // 4
         + 2 * frozen
-        + _whole_weights(adapted) * size,
+        + (_whole_weights(adapted) + _anchors(adapted)) * size,
         training=batch * (kept + row.in_flight * row.widest),
         training_shared=batch * row.in_flight * row.shared,
         evaluating=evaluated * row.in_flight * row.widest + logits,
@@ -206,6 +207,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         blocks=len(blocks),
         unknown=unknown,
     )
+
+
+def _anchors(adapted: AdaptedModel) -> int:
+    """Count what a lane keeps of the base's weights beside those that it trains."""
+    return 2 * sum(tensor.numel() for tensor in anchors_of(adapted).values())
 
 
 def _whole_weights(adapted: AdaptedModel) -> int:
@@ -247,7 +253,9 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
             continue
         d_in, d_out = sizes(module)
         layer = modules[name.rpartition(".")[0]] if name.endswith(".base") else module
-        is_shared = is_shared and not any(p.requires_grad for p in layer.parameters())
+        is_shared = is_shared and not (
+            isinstance(layer, AdapterLayer) or any(p.requires_grad for p in layer.parameters())
+        )
         if is_shared or within(name, frozen):
             shared = max(shared, d_in, d_out)
             continue

@@ -5,6 +5,7 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.dora
+import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.ia3
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs

@@ -73,6 +73,29 @@ def image_floor(
     return _fitted(parts.fit_transform(flat), train_labels, parts.transform(other), test_labels)
 
 
+def feature_floor(
+    train: npt.NDArray[np.float32],
+    train_labels: Integers,
+    test: npt.NDArray[np.float32],
+    test_labels: Integers,
+) -> float:
+    """Return the test accuracy of logistic regression on features, each brought to one scale.
+
+    Args:
+        train: features, ``[N, d]``.
+        train_labels: ``[N]``, of at least two classes.
+        test: likewise, ``[M, d]``.
+        test_labels: ``[M]``.
+
+    Raises:
+        ValueError: there is one class only, or a feature is no number.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scale = StandardScaler()
+    return _fitted(scale.fit_transform(train), train_labels, scale.transform(test), test_labels)
+
+
 def _fitted(
     train: npt.ArrayLike, train_labels: Integers, test: npt.ArrayLike, test_labels: Integers
 ) -> float:

@@ -22,6 +22,8 @@ from adapterlab.runs.preprocessing import run_splits
 ROWS = 5000
 """Training rows that it is fitted to, at most: seconds on a CPU."""
 
+Fit = Callable[[], float]
+
 _NAME, _VALUE = "floor", "accuracy"
 _FORMAT = 1
 
@@ -70,9 +72,8 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
 
 
 def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
-    cache = config.mlruns / "cache"
-    if (entry := found(cache, _NAME, key)) is not None:
-        return Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
+    if (known := _kept(config, key)) is not None:
+        return known
     splits: Splits[Any] = read.target
     train, _, test = run_splits(config, config.dataset, splits)
     some = train
@@ -81,7 +82,7 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         some = train.select(drawn.sort().values)
     if len(some.labels.unique()) < 2:
         return Floor(why="the training rows are of one class")
-    fit: Callable[[], float]
+    fit: Fit
     labels = some.labels.numpy(), test.labels.numpy()
     if isinstance(read.target, ImageSplits):
         images = [split.images.numpy() for split in (some, test)]
@@ -91,13 +92,32 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
         how = "logistic regression on TF-IDF of words and word pairs"
     how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
-    coming = submit(_computed, cache, key, how, fit)
+    return begin_fit(config, key, how, lambda: fit)
+
+
+def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fit]) -> Floor:
+    """Return a floor that is in the cache, or is computed in a process beside this one.
+
+    Args:
+        config: of a run.
+        key: all that it depends on.
+        how: in words.
+        prepare: returns the computation, with all that it needs; not called for one that is known.
+    """
+    if (known := _kept(config, key)) is not None:
+        return known
+    coming = submit(_computed, config.mlruns / "cache", key, how, prepare())
     if coming is None:
         return Floor(how, why="there is no process to compute it in")
     return Floor(how, _coming=coming)
 
 
-def _computed(cache: Path, key: list[Any], how: str, fit: Callable[[], float]) -> float:
+def _kept(config: Config, key: list[Any]) -> Floor | None:
+    entry = found(config.mlruns / "cache", _NAME, key)
+    return entry and Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
+
+
+def _computed(cache: Path, key: list[Any], how: str, fit: Fit) -> float:
     """Compute a floor and keep it; called in the process beside."""
 
     def build() -> Entry:

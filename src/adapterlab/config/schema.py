@@ -313,7 +313,7 @@ class Config:
     data_dir: Text | None
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
-    baseline: Literal["auto", "never"] = "auto"
+    baseline: Literal["auto", "features", "never"] = "auto"
     loss: Loss = field(default_factory=Loss)
     sampling: Literal["natural", "balanced"] = "natural"
     tuning: Tuning | None = None

@@ -30,7 +30,9 @@ PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
 OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
-OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
+OFF_OF: dict[str, dict[str, Any]] = {
+    "adapterlab.adapters.Full": {"targets": "*", "towards_base": 0.0}
+}
 """Likewise, where a name means something else in other strategies."""
 
 OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}

@@ -16,6 +16,7 @@ from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
@@ -50,6 +51,8 @@ __all__ = [
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "Prefix",
+    "PrefixAttention",
     "ReFT",
     "SVFTLinear",
     "Strategy",

@@ -41,6 +41,8 @@ def parse(cfg: DictConfig) -> Config:
     remember(config.tracking.uri)
     if config.study in RESERVED_STUDIES:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
+    if config.pruned is not None:
+        raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
     base = config.base
     if isinstance(base, CheckpointBase):
         base = replace(base, path=absolute(base.path))

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, Positive, Share
+from adapterlab.config.domains import Count, NotNegative, Part, Positive, Share
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.selection import ClassF1
@@ -270,6 +270,27 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Pruned:
+    """What ranks were cut out of, and how far; pruning fills it in.
+
+    Attributes:
+        run: name of the trained run.
+        adapter_sha256: of its adapter.
+        adapter: its strategy.
+        keep: share of the updates' parameters that was chosen.
+        tried: all shares among which.
+        margin: points on validation that fewer parameters were allowed to cost.
+    """
+
+    run: str
+    adapter_sha256: str
+    adapter: Target
+    keep: Part
+    tried: list[Part]
+    margin: NotNegative
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Told:
     """What a run was told on its command line.
 
@@ -320,6 +341,7 @@ class Config:
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
+    pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

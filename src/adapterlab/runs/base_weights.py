@@ -107,6 +107,7 @@ def base_run(config: Config) -> Config | None:
         resume=True,
         budget=None,
         tuning=None,
+        pruned=None,
     )
 
 

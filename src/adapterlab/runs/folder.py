@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "mistakes"
 
     @property
+    def choice(self) -> Path:
+        """The curve that a choice of ranks saw; only where the tool chose them."""
+        return self.path / "choice"
+
+    @property
     def figures(self) -> Path:
         """Pictures."""
         return self.path / "figures"

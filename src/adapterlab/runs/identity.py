@@ -61,6 +61,7 @@ CAME_LATER: dict[str, Any] = {
     "loss": {"class_weights": None, "focal_gamma": 0.0},
     "sampling": "natural",
     "accumulate": 1,
+    "pruned": None,
 }
 """Options of a run that came later, and the value without which older runs keep their hash."""
 
@@ -86,9 +87,14 @@ def former_hash(config: Config) -> str:
 def arm_hash(config: Config) -> str:
     """Return 12 hex digits for a run's arm: everything but its seeds.
 
-    The seed of the validation cut is one of them, also where the base's training follows it.
+    The seed of the validation cut is one of them, also where the base's training follows it. Of a
+    pruned run the arm is how it was chosen, for the ranks that were left differ between seeds.
     """
     values = what_it_computes(config)
+    if config.pruned is not None:
+        written = config.pruned.adapter
+        values["adapter"] = _strategy({k: v for k, v in written.items() if k != "label"})
+        values["pruned"] = {"tried": config.pruned.tried, "margin": config.pruned.margin}
     base = values["base"].get("dataset")
     if base is not None and same_files(base["loader"], values["dataset"]["loader"]):
         base["validation_seed"] = USUAL_CUT

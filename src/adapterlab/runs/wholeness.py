@@ -38,6 +38,8 @@ def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
         yield folder.peft, "peft"
     if folder.model.is_dir():
         yield folder.model, "model"
+    if folder.choice.is_dir():
+        yield folder.choice, "choice"
 
 
 def seal(folder: RunFolder) -> None:

@@ -29,6 +29,7 @@ from adapterlab.config.schema import (
     Dataset,
     HeadInit,
     PretrainedBase,
+    Ranks,
     ScratchBase,
     TrainedBase,
 )
@@ -107,6 +108,7 @@ def base_run(config: Config) -> Config | None:
         resume=True,
         budget=None,
         tuning=None,
+        ranks=Ranks(),
         pruned=None,
     )
 

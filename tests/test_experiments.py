@@ -43,7 +43,7 @@ NEEDS_LITE0 = pytest.mark.skipif(
 NEEDS = {"_text": NEEDS_MINILM, "efficientnet_cifar10": NEEDS_LITE0}
 """What the models of presets come from that no installation for tests has to have."""
 
-ON_THE_HUB = [name for name in NAMES if "distilbert" in name or "roberta" in name]
+ON_THE_HUB = [n for n in NAMES if "distilbert" in n or "roberta" in n or n == "glue"]
 
 HUB: dict[str, PretrainedConfig] = {
     "distilbert-base-uncased": DistilBertConfig(vocab_size=30_522),

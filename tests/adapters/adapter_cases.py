@@ -1,5 +1,6 @@
 """The one table of strategies that every law is tested on, three small models, and helpers."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -220,6 +221,11 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
     """Return a copy of every parameter and buffer, non-persistent ones included."""
     state = dict(module.named_parameters()) | dict(module.named_buffers())
     return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def without_base(name: str) -> str:
+    """Return the name that a parameter of the base had before adapters were put around it."""
+    return re.sub(r"(\.base)+\.", ".", name)
 
 
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from rows import Row, of_linear
+from rows import BIASES, Row, combined, low_rank, of_linear
 
-from adapterlab.adapters import Bottleneck, ReFT
+from adapterlab.adapters import BitFit, Bottleneck, DoRA, LoRA, ReFT
 
 
 def bottlenecks(size: int, *, beside: bool = False, targets: tuple[str, ...] = ("*",)) -> Row:
@@ -47,5 +47,20 @@ ROWS: dict[str, Row] = {
             strategy, rank=(2, 1, 4, 3)[i % 4], init=("identity", "random")[i % 2]
         ),
         anywhere=True,
+    ),
+    "lora-bitfit": replace(
+        combined({"bias": Row(BitFit(), BIASES), "lora": low_rank(LoRA(rank=2, alpha=3))}),
+        anywhere=True,
+    ),
+    "lora-bottleneck": replace(
+        combined({"lora": low_rank(LoRA(rank=2, alpha=3)), "neck": bottlenecks(2)}),
+        anywhere=True,
+    ),
+    "dora-bottleneck-bitfit": combined(
+        {
+            "bias": Row(BitFit(), BIASES),
+            "dora": low_rank(DoRA(rank=2, alpha=3)),
+            "anarrow": bottlenecks(2, beside=True),
+        }
     ),
 }

@@ -32,6 +32,12 @@ def of(head: str = "train", dial_of: str | None = None, **parts: Strategy) -> Co
     return Combined(parts=parts, head=head, dial_of=dial_of)  # type: ignore[arg-type]
 
 
+class Closed(LoReFT):
+    """An adapter that has its base for itself."""
+
+    only_calls_base = False
+
+
 class WholeBlock(Strategy):
     """An adapter around a block of any model."""
 
@@ -39,7 +45,7 @@ class WholeBlock(Strategy):
         name = adaptable(model).blocks[1]
         block = model.get_submodule(name)
         like = next(block.parameters())
-        replace_module(model, name, LoReFT(block, rank=1, width=4, like=like, generator=generator))
+        replace_module(model, name, Closed(block, rank=1, width=4, like=like, generator=generator))
 
 
 FIRST = LoRA(rank=2, alpha=3, targets="layers.0*")

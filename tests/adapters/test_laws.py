@@ -16,6 +16,7 @@ from adapter_cases import (
     perturb,
     snapshot,
     train,
+    without_base,
 )
 from torch import nn
 
@@ -129,7 +130,7 @@ class TestTraining:
         frozen = {n: p for n, p in adapted.model.named_parameters() if n not in trainable}
         assert bool(frozen) == (adapted.count().trainable < adapted.count().total)
         for name, parameter in frozen.items():
-            assert torch.equal(parameter, base[name.replace(".base.", ".")]), name
+            assert torch.equal(parameter, base[without_base(name)]), name
 
     def test_what_is_trainable_moves_and_gets_a_gradient_after_two_steps(self, case: Case) -> None:
         # B starts at zero, so A's gradient is zero at the first step and not from the second on.
@@ -167,7 +168,7 @@ class TestTraining:
             case "adapt":
                 assert in_head
                 weights = {name for name in own if name.rpartition(".")[2] == "weight"}
-                assert weights.isdisjoint(name.replace(".base.", ".") for name in in_head)
+                assert weights.isdisjoint(without_base(name) for name in in_head)
 
 
 class TestSeeds:

@@ -46,7 +46,7 @@ MISTAKES = {
     "unknown strategy": (
         "adapter=adalora",
         "adapter=adalora",
-        "bitfit, combined, ",
+        "bitfit, bottleneck, combined, ",
         "mean lora?",
     ),
     "unknown model": ("model=mpl", "model=mpl", "mlp"),

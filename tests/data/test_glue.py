@@ -158,3 +158,20 @@ def test_both_data_sets_of_mnli_share_one_download(
     assert matched.test.pairs != mismatched.test.pairs
     assert load(root, "mnli").classes == CLASSES["mnli"]
     assert len(asked) == 3
+
+
+def test_both_splits_of_mnli_are_one_test(glue: Path) -> None:
+    both = load(glue, "mnli", "dataset.loader.test_split=both")
+    parts = [load(glue, name) for name in ("mnli", "mnli_mismatched")]
+    assert both.test.pairs == parts[0].test.pairs + parts[1].test.pairs
+    assert both.test.labels.tolist() == [
+        label for part in parts for label in part.test.labels.tolist()
+    ]
+    assert both.validation is None
+    assert both.train.pairs == parts[0].train.pairs
+    called = both.called("test", [23, 24]).columns()
+    assert (called["row"], called["id"]) == ((23, 0), ("23", "0"))
+    assert [str(file).partition(" ")[0] for file in called["file"]] == [
+        "mnli/validation_matched.parquet", "mnli/validation_mismatched.parquet"
+    ]  # fmt: skip
+    assert "validation_matched and validation_mismatched splits (48 rows) are" in both.notes[-1]

@@ -63,6 +63,18 @@ def test_the_best_at_an_edge_is_in_the_report() -> None:
         "adapter=head: the best optimizer.lr=0.1 is the largest that was tried; beyond it may be "
         "better ones"
     ]
+    others = [
+        compared(f"adapter={name}", name, {"optimizer.lr": "0.1"}, **edge)
+        for name in ("lora", "dora")
+    ]
+    lower = {"tuned.edge": "optimizer.lr=0.001 is the smallest that was tried"}
+    full = compared("adapter=full", "full", {"optimizer.lr": "0.001"}, **lower)
+    assert on_tuning([run, full, *others])[1:] == [
+        "adapter=head, adapter=lora, adapter=dora: the best optimizer.lr=0.1 is the largest that "
+        "was tried; beyond it may be better ones",
+        "adapter=full: the best optimizer.lr=0.001 is the smallest that was tried; beyond it may "
+        "be better ones",
+    ]
 
 
 def test_what_was_chosen_anew_is_left_out_and_said() -> None:

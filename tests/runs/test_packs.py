@@ -21,11 +21,11 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 IMAGES = (
     "hardware.precision=64-true",
     "limit=640",
-    "epochs=20",
+    "epochs=8",
     "optimizer.lr=0.002",
     "base.head=new",
 )
-TEXTS = ("hardware.precision=64-true", "epochs=12", "optimizer.lr=0.002", "model.hidden_size=32")
+TEXTS = ("hardware.precision=64-true", "epochs=6", "optimizer.lr=0.002", "model.hidden_size=32")
 
 SPREAD: dict[str, Sequence[str]] = {
     "head": ["optimizer.lr=0.004", "optimizer.weight_decay=0.1", "SEED"],

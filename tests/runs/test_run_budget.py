@@ -33,7 +33,10 @@ def test_a_study_at_one_budget(
     assert outcome.code == 0, outcome
     assert "budget: 3,000 asked, 2,826 trained (94.2%) by lora-r8-a16" in outcome.err
     assert "budget: 3,000 asked, 2,954 trained (98.5%) by dora-r8-a16" in outcome.err
-    assert "budget: 3,000 asked, 1,290 trained (43.0%) by head" in outcome.err
+    assert (
+        "budget: 3,000 asked, 1,290 trained (43.0%) by head, which has no option that it sets"
+        in outcome.err
+    )
     assert outcome.err.count("asked") == (3 if launcher == "packed" else 6)
     client = MlflowClient(default_uri(lab_root / "mlruns"))
     experiment = client.get_experiment_by_name("adapterlab").experiment_id
@@ -75,13 +78,31 @@ def test_the_solved_rank_of_a_part_names_the_run(tmp_path: Path) -> None:
 
 
 def test_a_plan_says_it(run_cli: Callable[..., Outcome]) -> None:
-    outcome = run_cli("plan=true", "budget=1000")
+    outcome = run_cli("plan=true", "budget=1500")
     assert "LoRA rank 1, scale 2" in outcome.out
-    assert outcome.err.splitlines() == [
-        "budget: 1,000 asked, 1,482 trained (148.2%) by lora-r1-a2",
-        "warning: budget=1000: adapter.rank=1 is the least, and trains 482 more parameters than "
-        "asked: it is not within the budget",
-    ]
+    assert outcome.err.splitlines() == ["budget: 1,500 asked, 1,482 trained (98.8%) by lora-r1-a2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["budget=1"],
+            "budget=1: lora-r1-a2 trains 1,482 parameters on this model, and adapter.rank=1 is the "
+            "least; allowed: 1482 or more",
+        ),
+        (["budget=1%", "adapter=last_layers"], "adapter.n=1 is the least; allowed: 9610 or more"),
+        (["budget=9", "adapter=oft"], "adapter.block_size=2 is the least; allowed: 1322 or more"),
+        (["budget=1", "adapter=combined"], "adapter.parts.lora.rank=1 is the least; allowed: 1482"),
+    ],
+    ids=str,
+)
+def test_what_no_setting_is_within_is_refused(
+    options: list[str], message: str, run_cli: Callable[..., Outcome]
+) -> None:
+    """Before anything is trained: also by a study that others of are within it."""
+    assert message in run_cli("plan=true", *options).error
+    assert message in run_cli("-m", *TINY, *options, "seed=0,1").error
 
 
 def test_an_arm_without_a_dial_is_not_within_the_budget(

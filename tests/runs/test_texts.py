@@ -206,7 +206,7 @@ def test_random_weights_are_called_that(lab_root: Path, reviews: Path) -> None:
 def test_adapters_are_kept_in_pefts_format_where_it_has_one(lab_root: Path, reviews: Path) -> None:
     lora = run(small(lab_root, reviews, "adapter=lora"))
     files = {path.name for path in (lora.folder / "peft").iterdir()}
-    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
     values = json.loads((lora.folder / "peft" / "adapter_config.json").read_text())
     assert (values["peft_type"], values["r"]) == ("LORA", 8)
     assert not (run(small(lab_root, reviews, "adapter=bitfit")).folder / "peft").exists()

@@ -1,7 +1,7 @@
-"""A combination: several strategies at once, each over modules of its own."""
+"""A combination: several strategies at once, over modules of their own or beside each other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from adapterlab.adapters.hooks import ByRole
-from adapterlab.adapters.strategy import HeadMode, Strategy, replace_module
+from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.targets import options_at
 
@@ -20,10 +20,12 @@ _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Combined(Strategy):
-    """Fine-tune with several strategies, no module under two of them.
+    """Fine-tune with several strategies, no parameter under two of them.
 
     Each part sees the base as it would alone. First values are drawn part by part, in the order of
-    the names.
+    the names. Parts may share a module where only one thing can be meant: an adapter that only
+    calls what it is on (`AdapterLayer.only_calls_base`) is around another adapter, or around what
+    is trained; a bias that an adapter leaves as it is (`bias_apart`) may be trained beside it.
 
     Args:
         parts: strategies by name.
@@ -105,8 +107,7 @@ class Combined(Strategy):
                         f"adapter.parts: {module} is in {other} and in {name}; leave it out of one "
                         "of them"
                     )
-        for one in taken.values():
-            one.put_into(model)
+        _put_into(model, list(taken.values()))
 
     def by_role(self) -> Mapping[str, ByRole]:
         """Return what the parts say of their roles.
@@ -209,31 +210,56 @@ class _Part:
             model.requires_grad_(False)
         return one
 
-    def put_into(self, model: nn.Module) -> None:
-        """Do again what was taken out."""
-        for name, module in self.replaced.items():
-            replace_module(model, name, module)
-        for parameter in self.trained.values():
-            parameter.requires_grad_(True)
-
     @property
     def modules(self) -> set[str]:
         """Names of what it replaces, and of what owns parameters that it unfreezes."""
         return {*self.replaced, *(name.rpartition(".")[0] for name in self.trained)}
 
     def meets(self, other: "_Part") -> str | None:
-        """Return a module that is in both parts; None if there is none."""
-        shared = {
-            *self.modules & other.modules,
-            *(name for name in self.modules if other._holds(name)),
-            *(name for name in other.modules if self._holds(name)),
-        }
+        """Return a module that both parts need for themselves; None if there is none."""
+        shared = {name.rpartition(".")[0] for name in self.trained.keys() & other.trained.keys()}
+        for one, another in ((self, other), (other, self)):
+            for name, layer in one.replaced.items():
+                beside = another.replaced.get(name)
+                # One of two adapters on a module must be the outer one by its nature.
+                ordered = beside is not None and _may_be_outer(layer) != _may_be_outer(beside)
+                if another._holds(name) and not ordered:
+                    shared.add(name)
+            for name in one.trained:
+                owner, _, own = name.rpartition(".")
+                if not another._leaves_alone(owner, own):
+                    shared.add(owner)
         return min(shared, default=None)
+
+    def _leaves_alone(self, owner: str, parameter: str) -> bool:
+        """Say whether another part may train a module's parameter."""
+        own = self.replaced.get(owner)
+        if own is None:
+            return not self._holds(owner)
+        beside = parameter == "bias" and isinstance(own, AdapterLayer) and own.bias_apart
+        return beside or _may_be_outer(own)
 
     def _holds(self, name: str) -> bool:
         """Say whether a module is, or lies in, one that is replaced."""
         owners = accumulate(name.split("."), lambda owner, child: f"{owner}.{child}")
         return any(owner in self.replaced for owner in owners)
+
+
+def _put_into(model: nn.Module, parts: Sequence[_Part]) -> None:
+    """Do together what the parts did alone, of two adapters on a module one around the other."""
+    for name in dict.fromkeys(name for part in parts for name in part.replaced):
+        layers = [part.replaced[name] for part in parts if name in part.replaced]
+        inner, *outer = sorted(layers, key=_may_be_outer)
+        for layer in outer:
+            layer.base = inner
+            inner = layer
+        replace_module(model, name, inner)
+    for parameter in (p for part in parts for p in part.trained.values()):
+        parameter.requires_grad_(True)
+
+
+def _may_be_outer(module: nn.Module) -> bool:
+    return isinstance(module, AdapterLayer) and module.only_calls_base
 
 
 def _named(name: str, part: Strategy) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.strategy import hash_tensors
+from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.base.errors import ConfigError
 
 KEPT_BYTES = 2**30

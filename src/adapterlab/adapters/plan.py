@@ -171,7 +171,9 @@ def _shape(module: nn.Module) -> tuple[int, ...]:
 
 def _method(module: nn.Module) -> str:
     if isinstance(module, AdapterLayer):
-        return module.describe()
+        inner = (p for p in module.base.parameters(isinstance(module.base, AdapterLayer)))
+        around = any(p.requires_grad for p in inner)
+        return f"{module.describe()}; {_method(module.base)}" if around else module.describe()
     own = dict(module.named_parameters(recurse=False))
     trained = [name for name, p in own.items() if p.requires_grad]
     return "in full" if len(trained) == len(own) else f"{', '.join(trained)} only"

@@ -4,7 +4,6 @@ A model takes part by naming its head and its blocks, see `adapterlab.models.pro
 about it is assumed, so that the same strategies adapt an MLP and a transformer.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.hooks import Hooks
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.base.errors import ConfigError, allowed
@@ -37,9 +37,13 @@ class AdapterLayer(nn.Module, ABC):
         mergeable: whether a plain module computes the same, which `merged` then returns.
         frozen: names of the frozen state, and whether checkpoints hold it.
         roles: a role of its own for parameters by their name here, see `adapters.roles`.
+        only_calls_base: whether the base may itself be adapted or trained: it is called, no more.
+        bias_apart: whether the base's bias may be trained beside: it is added as it is.
     """
 
     base: nn.Module
+    only_calls_base: ClassVar[bool] = False
+    bias_apart: ClassVar[bool] = False
     mergeable: ClassVar[bool] = True
     frozen: Mapping[str, bool] = MappingProxyType({})
     roles: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -344,12 +348,3 @@ def hash_weights(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:
     """
     kept = {name: t for name, t in model.state_dict().items() if not within(name, without)}
     return "" if any(tensor.is_meta for tensor in kept.values()) else hash_tensors(kept)
-
-
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of tensors, their names and shapes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

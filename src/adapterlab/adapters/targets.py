@@ -28,7 +28,7 @@ AUTO = "auto"
 KINDS: Mapping[str, Callable[[nn.Module], bool]] = {ALL_LINEAR: is_linear, ALL_CONV: is_convolution}
 
 Layers = str | Sequence[int]
-"""Which of a model's blocks: `all`, `first N`, `last N`, or a list of indices from 0."""
+"""Which of a model's blocks: `all`, `first N`, `last N`, `all but last N`, or indices from 0."""
 
 Value = TypeVar("Value")
 
@@ -180,15 +180,16 @@ def check_layers(layers: Layers) -> None:
     """Refuse what says nothing about layers, whatever the model.
 
     Raises:
-        ConfigError: it is neither `all`, `first N`, `last N` nor a list of indices from 0.
+        ConfigError: it is no `Layers`.
     """
     if isinstance(layers, str):
-        known = re.fullmatch(r"all|(first|last) [1-9]\d*", layers) is not None
+        known = re.fullmatch(r"all|(first|last|all but last) [1-9]\d*", layers) is not None
     else:
         known = len(layers) > 0 and all(type(index) is int and index >= 0 for index in layers)
     if not known:
         raise ConfigError(
-            f"adapter.layers={layers}; allowed: all, first N, last N, or a list of indices from 0"
+            f"adapter.layers={layers}; allowed: all, first N, last N, all but last N, or a list of "
+            "indices from 0"
         )
 
 
@@ -209,11 +210,10 @@ def select_blocks(
     if layers == "all":
         return blocks
     if isinstance(layers, str):
-        side, _, count = layers.partition(" ")
-        largest, chosen = int(count), slice(int(count))
-        if side == "last":
-            chosen = slice(-int(count), None)
-        selected = blocks[chosen]
+        side, _, count = layers.rpartition(" ")
+        largest = int(count) + (side == "all but last")
+        chosen = {"first": slice(int(count)), "last": slice(-int(count), None)}
+        selected = blocks[chosen.get(side, slice(-int(count)))]
     else:
         largest = max(layers) + 1
         selected = tuple(block for index, block in enumerate(blocks) if index in layers)

@@ -57,6 +57,9 @@ class LaneModule(nn.Module):
     flat: ClassVar[tuple[str, ...]] = ()
     """Tensors whose numbers do, of shapes that have nothing in common."""
 
+    over_lanes: ClassVar[bool] = False
+    """Whether its base may differ between lanes, being trained or adapted: see `base_of_lanes`."""
+
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
         self.lanes = lanes
@@ -117,6 +120,24 @@ class LaneModule(nn.Module):
             tensor = getattr(self, name)
             tensor.grad = None
             tensor.data = stack.keep(tensor.data, lanes)
+
+
+def base_of_lanes(modules: Sequence[AdapterLayer], lanes: Lanes) -> nn.Module:
+    """Return the bases of K adapter layers as one: what they share, or a counterpart of its own.
+
+    Args:
+        modules: one of each lane; their bases are adapted or trained alike, or frozen.
+        lanes: of the pack.
+    """
+    base = modules[0].base
+    if not is_lanes_own(base):
+        return base
+    return COUNTERPARTS[type(base)]([module.base for module in modules], lanes)
+
+
+def is_lanes_own(base: nn.Module) -> bool:
+    """Say whether an adapter layer's base is itself an adapter layer, or trained."""
+    return isinstance(base, AdapterLayer) or bool(own_trained(base))
 
 
 class LaneDropout(nn.Module):
@@ -201,6 +222,7 @@ class LaneLoRALinear(LaneModule):
     """
 
     joined = ("lora_A", "first_A")
+    over_lanes = True
 
     base: nn.Module
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
@@ -209,7 +231,7 @@ class LaneLoRALinear(LaneModule):
 
     def __init__(self, modules: Sequence[LoRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
+        self.base = base_of_lanes(modules, lanes)
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         self.scale: Tensor
         scales = self.lora_B.new_tensor([module.scale for module in modules])

@@ -30,13 +30,17 @@ FIXED = 24 * 2**20
 _WAITING = 32
 """Batches whose logits wait to be counted; see `adapterlab.training.tally`."""
 
-_IN_FLIGHT, _IN_A_BLOCK, _MORE_OF_DORA = 5, 8, 2
+_IN_FLIGHT, _IN_A_BLOCK, _MORE_OF_WIDE = 5, 8, 2
 """Rows of the widest layer that are there at once: outputs, updates, and gradients of both; in a
-transformer's block what attention makes of them, too."""
+transformer's block what attention makes of them, too; of updates that are wide on their
+way, as DoRA's and those between singular vectors, what they make of it."""
 
 _SCORES = 3
 """Copies of attention's scores where it drops some: as they are, which ones, and the rest."""
 
+
+_WORKSPACE = 3
+"""Numbers that LAPACK works with to decompose a weight, for each of it and of its vectors."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -215,7 +219,7 @@ def _of_base(adapted: AdaptedModel, size: int) -> tuple[int, int, int]:
             d_in, d_out = sizes(module.base)
             vectors = min(d_in, d_out) * (d_in + d_out)
             apart += 0 if module.of_base else vectors
-            largest = max(largest, 2 * (vectors + d_in * d_out))
+            largest = max(largest, _WORKSPACE * (vectors + d_in * d_out))
     return shared * size, min(apart * size, KEPT_BYTES), 8 * largest
 
 
@@ -243,9 +247,9 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
         if isinstance(layer, LinearAdapter):
             kept += 2 * layer.inner + d_out
             widest = max(widest, layer.inner)
-    dora = any(isinstance(module, DoRALinear) for module in modules.values())
+    wide = any(isinstance(module, DoRALinear | LinearAdapter) for module in modules.values())
     in_flight = _IN_FLIGHT if is_chain else _IN_A_BLOCK
-    return _Row(kept, widest, shared, in_flight + _MORE_OF_DORA * dora)
+    return _Row(kept, widest, shared, in_flight + _MORE_OF_WIDE * wide)
 
 
 def _row_of_outputs(adapted: AdaptedModel, shape: tuple[int, ...]) -> _Row:

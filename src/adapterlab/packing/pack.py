@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
@@ -12,80 +11,17 @@ from torch import Tensor, nn
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
-from adapterlab.models.frozen import keeps_statistics, staying_in_evaluation
+from adapterlab.models.frozen import staying_in_evaluation
 from adapterlab.models.protocol import adaptable
-from adapterlab.packing.groups import Grouping, LaneGroups, Part, within
+from adapterlab.packing.groups import Grouping, LaneGroups, within
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import (
-    COUNTERPARTS,
     LaneDropout,
     LaneModule,
-    frozen_names,
-    own_trained,
     same_numbers,
 )
-from adapterlab.packing.randomness import UNSUPPORTED, UNSUPPORTED_NAMES, LaneRandomness, draws
-
-
-class CannotPackError(Exception):
-    """These models cannot be lanes of one pack; the text says why, in a few words."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What tells whether models can be lanes of one pack.
-
-    Attributes:
-        ground: what they must have in common: the places of what they train or adapt, by name,
-            how many frozen blocks come before these, and what else stays in evaluation mode.
-        parts: of each place what is there. Where lanes that are adapted alike are side by side,
-            they are computed as one.
-    """
-
-    ground: tuple[object, ...]
-    parts: tuple[Part, ...]
-
-
-def signature(adapted: AdaptedModel) -> Signature:
-    """Return what tells whether a model can be a lane of a pack with others.
-
-    It works on the meta device, so that packs can be planned before anything is loaded.
-
-    Raises:
-        CannotPackError: a module has no batched counterpart, or texts are computed by length.
-    """
-    if adapted.by_length:
-        raise CannotPackError("texts of each length are computed apart")
-    parts = []
-    seen: dict[int, str] = {}
-    for name, module in _training_modules(adapted.model):
-        counterpart = COUNTERPARTS.get(type(module))
-        if counterpart is None:
-            raise CannotPackError(f"{type(module).__name__} has no batched counterpart")
-        for parameter in module.parameters(recurse=False):
-            if parameter.requires_grad and seen.setdefault(id(parameter), name) != name:
-                raise CannotPackError(f"{name} and {seen[id(parameter)]} share trained weights")
-        if inner := _trained_inside(module):
-            raise CannotPackError(
-                f"{type(module).__name__} trains {inner[0]}, a parameter of a module inside it"
-            )
-        own = (*counterpart.signature(module), *frozen_names(module).items())
-        parts.append((name, type(module).__name__, *own))
-    frozen = {name for name, _ in adapted.frozen_modules()}  # which do neither
-    for name, module in adapted.model.named_modules():
-        kind = type(module).__name__
-        draws_together = isinstance(module, UNSUPPORTED) or kind.endswith(UNSUPPORTED_NAMES)
-        if draws_together and name not in frozen:
-            raise CannotPackError(f"{name} is a {kind}, whose draws lanes share")
-        if keeps_statistics(module) and name not in frozen:
-            raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
-    places = tuple(str(part[0]) for part in parts)
-    still = tuple(sorted(name for name in frozen if not _inside(name, places)))
-    return Signature((places, frozen_depth(adapted), still), tuple(parts))
-
-
-def _inside(name: str, places: tuple[str, ...]) -> bool:
-    return name in places or name.startswith(tuple(f"{place}." for place in places))
+from adapterlab.packing.randomness import LaneRandomness, draws
+from adapterlab.packing.signatures import CannotPackError, signature, training_modules
 
 
 class PackedModel(nn.Module):
@@ -112,7 +48,7 @@ class PackedModel(nn.Module):
         self._grouping = Grouping(self.lanes)
         frozen = {id(t): t for t in _frozen(models[0].model).values()}
         self.model = copy.deepcopy(models[0].model, memo=frozen)
-        self._places = [name for name, _ in _training_modules(models[0].model)]
+        self._places = [name for name, _ in training_modules(models[0].model)]
         for place, name in enumerate(self._places):
             of_lanes = [model.model.get_submodule(name) for model in models]
             alike = [one.parts[place] for one in signatures]
@@ -225,7 +161,7 @@ class PackedModel(nn.Module):
             module = self.model.get_submodule(name)
             parts = module.parts if isinstance(module, LaneGroups) else [module]
             for part in parts:
-                yield name, cast(LaneModule, part)
+                yield from _with_bases(name, part)
 
     def _modules_of(self, lane: int) -> Iterator[tuple[str, LaneModule, int]]:
         """Yield a lane's modules, and its number in each."""
@@ -318,21 +254,8 @@ def _frozen(model: nn.Module) -> dict[str, Tensor]:
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
-def _trained_inside(module: nn.Module) -> list[str]:
-    """Return the trained parameters that are not an adapter layer's own, but of modules in it."""
-    if not isinstance(module, AdapterLayer):
-        return []
-    return [n for n, p in module.named_parameters() if p.requires_grad and "." in n]
-
-
-def _training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules that own trained parameters, an adapter layer as one."""
-    inside: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if inside and name.startswith(inside):
-            continue
-        if isinstance(module, AdapterLayer):
-            inside += (f"{name}.",)
-            yield name, module
-        elif own_trained(module):
-            yield name, module
+def _with_bases(name: str, module: nn.Module | None) -> Iterator[tuple[str, LaneModule]]:
+    """Yield a batched counterpart, and what it is around if that is one as well."""
+    while isinstance(module, LaneModule):
+        yield name, module
+        name, module = f"{name}.base", getattr(module, "base", None)

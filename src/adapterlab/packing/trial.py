@@ -9,7 +9,8 @@ from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import first_line
-from adapterlab.packing.pack import CannotPackError, PackedModel
+from adapterlab.packing.pack import PackedModel
+from adapterlab.packing.signatures import CannotPackError
 
 
 def take_rows(inputs: Any, rows: Tensor | slice) -> Any:

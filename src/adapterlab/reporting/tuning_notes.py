@@ -85,10 +85,13 @@ def on_tuning(runs: Sequence[Logged], names: Mapping[str, str] | None = None) ->
     if chosen:
         said += _what_was_tuned(arms, chosen, called)
         said += _unlike(arms, chosen, called)
+        at_edges: dict[str, list[str]] = {}
+        for key in chosen:
+            if edge := arms[key].tags.get(tuned(EDGE)):
+                at_edges.setdefault(edge, []).append(called[key])
         said += [
-            f"{called[key]}: the best {edge}; beyond it may be better ones"
-            for key in chosen
-            if (edge := arms[key].tags.get(tuned(EDGE)))
+            f"{', '.join(of)}: the best {edge}; beyond it may be better ones"
+            for edge, of in at_edges.items()
         ]
     return said + _shared_rate(arms, chosen)
 

@@ -1,11 +1,14 @@
 """The files that a run leaves: adapter, predictions, pictures, mistakes."""
 
 import logging
+import re
 from functools import partial
+from pathlib import Path
 
 from adapterlab.adapters import save_adapter
 from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.base.errors import ConfigError
+from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
 from adapterlab.config.schema import Config
 from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.drawing.pictures import Pictures
@@ -19,6 +22,24 @@ from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions
 
 log = logging.getLogger(__name__)
+
+_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
+
+def known_elsewhere(name_or_path: str | None) -> str | None:
+    """Return by what name others find a base: of a folder here, the one that it says itself.
+
+    None if there is none, and for a path, which means nothing on another machine.
+    """
+    name = name_or_path
+    if name and (folder := Path(name).expanduser()).is_dir():
+        try:
+            name = parse_mapping(read_text(folder / "config.json")).get("_name_or_path")
+        except (OSError, UnreadableError):
+            return None
+    if not isinstance(name, str) or not _HUB.fullmatch(name) or Path(name).exists():
+        return None
+    return name
 
 
 def write_files(
@@ -47,8 +68,8 @@ def write_files(
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
-        name = adaptable(adapted.model).name_or_path
-        save_peft(adapted, folder.peft, base_name=name or None)
+        name = known_elsewhere(adaptable(adapted.model).name_or_path)
+        save_peft(adapted, folder.peft, base_name=name, classes=assembly.data.classes)
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
     rows = rows_called(config, assembly.read.target, "test")

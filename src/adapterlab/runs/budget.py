@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 
@@ -101,17 +102,26 @@ def _plain(value: Any) -> Any:
 
 
 def _say(config: Config, fitted: "Fitted", said: set[str]) -> None:
+    """Say what came of a budget; warn of what is over it and cannot be turned down.
+
+    Raises:
+        ConfigError: the least that can be set is over it.
+    """
     name = config.adapter.get("label", config.adapter["name"])
-    line = f"{fitted} by {name}"
+    if fitted.over and fitted.dial:
+        least: Any = OmegaConf.select(OmegaConf.create(config.adapter), fitted.dial)
+        raise ConfigError(
+            f"budget={config.budget}: {name} trains {fitted.trained:,} parameters on this model, "
+            f"and adapter.{fitted.dial}={least} is the least; allowed: {fitted.trained} or more"
+        )
+    line = f"{fitted} by {name}" + ("" if fitted.dial else ", which has no option that it sets")
     if line in said:
         return
     said.add(line)
     log.info(line)
     if fitted.over:
-        dial = fitted.dial
-        least = f"adapter.{dial}=1 is the least" if dial else f"{name} has nothing to turn down"
         warnings.warn(
-            f"budget={config.budget}: {least}, and trains {fitted.over:,} more parameters than "
-            "asked: it is not within the budget",
+            f"budget={config.budget}: {name} has nothing to turn down, and trains "
+            f"{fitted.over:,} more parameters than asked: it is not within the budget",
             stacklevel=2,
         )

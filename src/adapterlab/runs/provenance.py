@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from adapterlab.adapters.strategy import hash_tensors, hash_weights
+from adapterlab.adapters.hashes import hash_tensors
+from adapterlab.adapters.strategy import hash_weights
 from adapterlab.base.errors import AdapterLabError, CheckpointError
 from adapterlab.base.files import file_hash, write_json
 from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.strategy import AdaptedModel, hash_tensors
+from adapterlab.adapters.hashes import hash_tensors
+from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.files import file_hash
 from adapterlab.base.seeding import stream

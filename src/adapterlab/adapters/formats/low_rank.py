@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import PeftMethod, relative
 from adapterlab.adapters.strategy import AdaptedModel
@@ -44,11 +45,44 @@ HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
 class LowRank(PeftMethod):
     """PEFT's LORA, of strategies and layers that have the options of `LoRA` and `LoRALinear`.
 
+    What is subtracted as a frozen first update is more rank there, as PEFT converts its own:
+    W + s · (B A - B0 A0) = W + s · [B, -B0] [A; A0].
+
     Attributes:
         dora: whether the updates are DoRA's.
     """
 
     dora: bool = False
+
+    def written(self, layer: Any, name: str, tensor: Tensor) -> Tensor:
+        """Return a factor of twice the rank where a first update is subtracted."""
+        if not layer.less_first or name not in ("lora_A", "lora_B"):
+            return tensor
+        if name == "lora_A":
+            return torch.cat((tensor, layer.first_A))
+        return torch.cat((tensor, -layer.first_B), 1)
+
+    def taken(self, layer: Any, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        """Return both halves, or the first where the other is made again from the base."""
+        if not layer.less_first or name not in ("lora_A", "lora_B"):
+            return {name: tensor}
+        first = name.replace("lora", "first")
+        own, other = torch.split(tensor, layer.rank, 0 if name == "lora_A" else 1)
+        of_first = {first: other if name == "lora_A" else -other}
+        return {name: own, **(of_first if layer.frozen[first] else {})}
+
+    def require_fit(self, layer: Any, tensors: Mapping[str, Tensor], what: str) -> None:
+        """Refuse another first update than the one that the base gives; signs do not count."""
+        if not layer.less_first or layer.frozen["first_A"]:
+            return
+        A = tensors["lora_A"].flatten(1)[layer.rank :].to(layer.first_A)
+        B = -tensors["lora_B"].flatten(1)[:, layer.rank :].to(layer.first_B)
+        own = layer.first_B.flatten(1) @ layer.first_A.flatten(1)
+        if not (B @ A - own).abs().max() <= 1e-4 * own.abs().max():
+            raise CheckpointError(
+                f"{what} is less another first update than this model's is, which the base gives; "
+                "a LoRA of that rank takes any: adapter=lora adapter.init=kaiming"
+            )
 
     def lacking(self, strategy: Any) -> str | None:
         """PEFT trains nothing beside, and has one axis of a magnitude."""
@@ -71,14 +105,19 @@ class LowRank(PeftMethod):
                     f"PEFT's update of {name}, a convolution with {other}, is another one; export "
                     "the merged model instead"
                 )
-        rank, alpha = strategy.rank, strategy.alpha
-        ranks = {name: layer.rank for name, layer in layers.items()}
+        times = 2 if any(layer.less_first for layer in layers.values()) else 1
+        rank, alpha = times * strategy.rank, strategy.alpha
+        ranks = {name: times * layer.rank for name, layer in layers.items()}
         alphas = by_pattern(
             "alpha_pattern", layers, alpha, strategy.alpha_pattern, aliases_of(adapted.model)
         )
         if strategy.scaling == "alpha":  # PEFT divides by the rank in any case
             alpha *= rank
             alphas = {name: value * ranks[name] for name, value in alphas.items()}
+        elif times > 1:  # it divides by more of it
+            more = times if strategy.scaling == "alpha_over_rank" else math.sqrt(times)
+            alpha *= more
+            alphas = {name: value * more for name, value in alphas.items()}
 
         def exactly(name: str) -> str:
             return f"^{re.escape(relative(adapted, name))}"
@@ -141,11 +180,12 @@ class LowRank(PeftMethod):
                     f"{folder}: PEFT's update of {name}, a convolution with {other}, is not ours"
                 )
             alpha = _by_regex(config["lora_alpha"], config.get("alpha_pattern"), adapted, name)
-            root = math.sqrt(layer.rank) if config.get("use_rslora") else layer.rank
+            rank = layer.rank * (2 if layer.less_first else 1)
+            root = math.sqrt(rank) if config.get("use_rslora") else rank
             if not math.isclose(alpha / root, layer.scale, rel_tol=1e-9):
                 raise CheckpointError(
                     f"{folder}: the update of {name} is scaled by {alpha / root:g} in the file "
-                    f"(lora_alpha={alpha:g}, rank {layer.rank}) and by {layer.scale:g} in the model"
+                    f"(lora_alpha={alpha:g}, rank {rank}) and by {layer.scale:g} in the model"
                 )
 
 

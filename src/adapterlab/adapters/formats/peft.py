@@ -14,25 +14,24 @@ Names are relative to the model that PEFT is given. A model that wraps it says w
 file, by its entry in `METHODS`.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from adapterlab.adapters.checkpoint import UNREADABLE
+from adapterlab.adapters.formats.peft_card import peft_card
+from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS, read_config, read_weights
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.base.files import write_json, write_tensors
-from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
+from adapterlab.base.files import write_json, write_tensors, write_text
 from adapterlab.models.protocol import adaptable
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class PeftMethod(ABC):
     Attributes:
         layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
-        frozen: names of a layer's frozen state that the file has by `beside`, or makes again.
+        frozen: names of a layer's frozen state that the file has otherwise, or makes again.
     """
 
     layer: type[nn.Module]
@@ -61,6 +60,28 @@ class PeftMethod(ABC):
     @abstractmethod
     def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
         """Return the method's own part of `adapter_config.json`, for adapted layers by name."""
+
+    def written(self, layer: nn.Module, name: str, tensor: Tensor) -> Tensor:
+        """Return what a file has of a layer's tensor, as it is or with frozen state."""
+        return tensor
+
+    def taken(self, layer: nn.Module, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        """Return what a layer takes, by our names, of what `written` gave for one."""
+        return {name: tensor}
+
+    def require_fit(  # noqa: B027  # most have nothing to refuse
+        self, layer: nn.Module, tensors: Mapping[str, Tensor], what: str
+    ) -> None:
+        """Refuse tensors beside which a layer computes something else than PEFT.
+
+        Args:
+            layer: of the model.
+            tensors: of the file, for the layer, by our names.
+            what: the file and the layer, for people.
+
+        Raises:
+            CheckpointError: they are such.
+        """
 
     def beside(self, layers: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
         """Return what a file of this `config` has of frozen state, by PEFT's names."""
@@ -94,7 +115,13 @@ METHODS: dict[type[Strategy], PeftMethod] = {}
 """How each strategy is written that PEFT has; a subclass needs an entry of its own."""
 
 
-def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = None) -> None:
+def save_peft(
+    adapted: AdaptedModel,
+    folder: Path,
+    *,
+    base_name: str | None = None,
+    classes: Sequence[str] = (),
+) -> None:
     """Write an adapter as `PeftModel.from_pretrained(base, folder)` reads it.
 
     A head that is trained or frozen goes along whole, for the base that it is loaded over may
@@ -104,18 +131,24 @@ def save_peft(adapted: AdaptedModel, folder: Path, *, base_name: str | None = No
         adapted: under a strategy that PEFT has.
         folder: created if need be; files of the same names in it are replaced.
         base_name: name or folder of the base model, for PEFT to record.
+        classes: names in the order of the outputs: they are kept with the weights, and told by a
+            README.md where PEFT loads the model by its task.
 
     Raises:
         ConfigError: PEFT cannot express the strategy.
     """
     method = method_of(adapted.strategy)
-    config, own = _config(adapted, method, base_name), _tensors(adapted)
-    found = {theirs: own[ours] for theirs, ours in _names(adapted).items()}
+    config, found = _config(adapted, method, base_name), _written(adapted, method)
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", "base_sha256": adapted.base_hash})
+    metadata = {"format": "pt", "base_sha256": adapted.base_hash}
+    if classes:
+        metadata["classes"] = json.dumps(list(classes))
+    write_tensors(folder / WEIGHTS, tensors, metadata)
     write_json(folder / CONFIG, config, sort_keys=True)
+    if classes and config["task_type"]:
+        write_text(folder / CARD, peft_card(base_name, classes))
 
 
 def load_peft(adapted: AdaptedModel, folder: Path) -> None:
@@ -129,14 +162,15 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
         ConfigError: PEFT cannot express the model's strategy.
     """
     method = method_of(adapted.strategy)
-    config = method.understood(_read_config(folder / CONFIG), folder / CONFIG)
-    tensors, base_hash = _read_weights(folder / WEIGHTS)
+    config = method.understood(read_config(folder), folder / CONFIG)
+    tensors, metadata = read_weights(folder)
+    base_hash = metadata.get("base_sha256")
     if base_hash not in (None, adapted.base_hash):
         raise CheckpointError(
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
-    names, own = _names(adapted), _tensors(adapted)
+    names, own, written = _names(adapted), _tensors(adapted), _written(adapted, method)
     beside = method.beside(method.layers_of(adapted), config)
     odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
@@ -146,10 +180,10 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
         )
     frozen = adapted.model.state_dict().keys() - adapted.state().keys()
     for theirs, ours in names.items():
-        if own[ours].shape != tensors[theirs].shape:
+        if written[theirs].shape != tensors[theirs].shape:
             raise CheckpointError(
                 f"{folder}: {theirs} is {list(tensors[theirs].shape)} in the file and "
-                f"{list(own[ours].shape)} in the model"
+                f"{list(written[theirs].shape)} in the model"
             )
         if ours in frozen and not torch.equal(own[ours], tensors[theirs].to(own[ours])):
             raise CheckpointError(
@@ -158,10 +192,23 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             )
     for theirs, tensor in beside.items():
         _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
-    method.require_same(adapted, method.layers_of(adapted), config, folder)
+    layers = method.layers_of(adapted)
+    method.require_same(adapted, layers, config, folder)
+    of_layers: dict[str, dict[str, Tensor]] = {name: {} for name in layers}
+    values: dict[str, Tensor] = {}
+    for theirs, ours in names.items():
+        place, _, name = ours.rpartition(".")
+        if place not in layers:
+            values[ours] = tensors[theirs]
+            continue
+        of_layers[place][name] = tensors[theirs]
+        of_layer = method.taken(layers[place], name, tensors[theirs])
+        values |= {f"{place}.{own_name}": tensor for own_name, tensor in of_layer.items()}
+    for name, of_layer in of_layers.items():
+        method.require_fit(layers[name], of_layer, f"{folder}: {relative(adapted, name)}")
     with torch.no_grad():
-        for theirs, ours in names.items():
-            own[ours].copy_(tensors[theirs])
+        for ours, tensor in values.items():
+            own[ours].copy_(tensor)
 
 
 def method_of(strategy: Strategy) -> PeftMethod:
@@ -190,6 +237,17 @@ def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
     return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
 
 
+def _written(adapted: AdaptedModel, method: PeftMethod) -> dict[str, Tensor]:
+    """Return the tensors of PEFT's file, without those beside the layers, by its names."""
+    own, layers = _tensors(adapted), method.layers_of(adapted)
+    found = {}
+    for theirs, ours in _names(adapted).items():
+        place, _, name = ours.rpartition(".")
+        tensor = own[ours].detach()
+        found[theirs] = method.written(layers[place], name, tensor) if place in layers else tensor
+    return found
+
+
 def _names(adapted: AdaptedModel) -> dict[str, str]:
     """Return our name of every tensor that PEFT's file has, by PEFT's.
 
@@ -209,7 +267,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
         module, _, parameter = ours.rpartition(".")
         if module in layers and parameter in method.names:
             theirs = f"{module}.{method.names[parameter]}"
-        elif ours in frozen and parameter in method.frozen:
+        elif module in layers and parameter in method.frozen:
             continue
         elif ours in head:
             theirs = ours
@@ -267,26 +325,3 @@ def _require_unmistakable(
         for head in heads:
             if f".{head}." in f".{target}.":
                 raise ConfigError(f"PEFT would take {target} for a part of the head, {head}")
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        return parse_mapping(read_text(path))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; a PEFT adapter has one") from None
-    except (OSError, UnreadableError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-
-
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Return the tensors by name, and the hash of the base if this program wrote the file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, (file.metadata() or {}).get("base_sha256")
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file; have PEFT save with safe_serialization=True"
-        ) from None
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None

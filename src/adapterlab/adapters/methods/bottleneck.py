@@ -58,8 +58,11 @@ _USUAL: dict[Placement, _Usual] = {
 }
 
 
-class Tapped(nn.Module):
+class Tapped(AdapterLayer):
     """A layer whose input is handed to a bottleneck beside the network that it begins."""
+
+    mergeable = False
+    only_calls_base = True
 
     def __init__(self, base: nn.Module, passed: Passed) -> None:
         super().__init__()
@@ -69,6 +72,10 @@ class Tapped(nn.Module):
         """Return what the layer returns."""
         self.passed.give(x)
         return cast(Tensor, self.base(x))
+
+    def describe(self) -> str:
+        """Say what it is for."""
+        return "read by a bottleneck"
 
 
 class BottleneckLinear(AdapterLayer):
@@ -98,6 +105,7 @@ class BottleneckLinear(AdapterLayer):
     """
 
     mergeable = False
+    only_calls_base = True
 
     def __init__(
         self,

@@ -156,7 +156,10 @@ class DoRA(LoRA):
 
 
 METHODS[DoRA] = LowRank(
-    DoRALinear, {**METHODS[LoRA].names, "magnitude": "lora_magnitude_vector"}, dora=True
+    DoRALinear,
+    {**METHODS[LoRA].names, "magnitude": "lora_magnitude_vector"},
+    dora=True,
+    frozen=METHODS[LoRA].frozen,
 )
 
 

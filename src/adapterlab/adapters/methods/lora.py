@@ -184,4 +184,8 @@ class LoRA(FromData, Strategy):
         )
 
 
-METHODS[LoRA] = LowRank(LoRALinear, {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight"})
+METHODS[LoRA] = LowRank(
+    LoRALinear,
+    {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight"},
+    frozen=("first_A", "first_B"),
+)

@@ -46,6 +46,7 @@ class LoRALinear(AdapterLayer):
         ConfigError: an argument is outside its domain.
     """
 
+    bias_apart = True
     roles: ClassVar[Mapping[str, str]] = {"lora_A": "A", "lora_B": "B"}
 
     first_A: Tensor  # noqa: N815

@@ -96,6 +96,7 @@ class LoReFT(SpeaksForBase, AdapterLayer):
     """
 
     mergeable = False
+    only_calls_base = True
 
     def __init__(
         self,

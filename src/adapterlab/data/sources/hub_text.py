@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import datasets
 import huggingface_hub
+import torch
 
 from adapterlab.base.errors import ConfigError, DataError, first_line
+from adapterlab.data.origin import Origin
 from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
@@ -19,10 +22,11 @@ from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, read_text_splits
 from adapterlab.data.sources.text_sets import Asked
 from adapterlab.data.sources.text_tables import SUFFIXES
-from adapterlab.data.splits import TextSplits
+from adapterlab.data.splits import TextSplit, TextSplits
 
-TestSplit = Literal["test", "validation", "validation_matched", "validation_mismatched"]
-"""Official splits that may be the test split; the last two are MNLI's."""
+_OF_MNLI = ("validation_matched", "validation_mismatched")
+TestSplit = Literal["test", "validation", "validation_matched", "validation_mismatched", "both"]
+"""Official splits that may be the test split; the last are MNLI's, and both of these."""
 
 _SILENCE_SECONDS = 10.0
 
@@ -54,9 +58,9 @@ def hub_text(
         text_column: name of the column of texts, or ``[first,second]`` of pairs.
         label_column: name of the column of labels.
         classes: class names for files that do not state them, in the order of the indices.
-        test_split: ``validation`` where the test labels are not published (as in GLUE), or one of
-            the two that MNLI has: the official validation split is then the test split, and a note
-            says so.
+        test_split: ``validation`` where the test labels are not published (as in GLUE), one of the
+            two that MNLI has, or ``both``, one after the other: the official validation split is
+            then the test split, and a note says so.
         has_validation: whether there is an official validation split besides the test split.
         absent_classes: so many of `classes`, the last, have no example: outputs of the head that
             are never right, for reproducing results that were obtained with them.
@@ -74,8 +78,11 @@ def hub_text(
             f"allowed: 0 to {max(len(names) - 2, 0)}, so that two classes are left"
         )
     names, absent = names[: len(names) - absent_classes], names[len(names) - absent_classes :]
-    sources = {"train": "train", "test": test_split}
-    if has_validation:
+    both = test_split == "both"
+    sources = {"train": "train", "test": _OF_MNLI[0] if both else test_split}
+    if both:
+        sources["validation"] = _OF_MNLI[1]
+    elif has_validation:
         sources["validation"] = "validation"
     splits = tuple(dict.fromkeys(sources.values()))
     place = next(
@@ -92,17 +99,42 @@ def hub_text(
     asked = Asked(Columns(text_column, label_column), names, empty_texts=empty_texts)
     data = read_text_splits(files, asked)
     data = data.with_notes(*unread(place, files, "", refuse=False))
+    if both:
+        data = _tested_together(data, place)
     if absent:
         data = replace(data, classes=(*data.classes, *absent)).with_notes(
             without_example(len(absent), len(data.classes) + len(absent))
         )
     if test_split != "test":
+        tested = f"{test_split} split" if not both else f"{' and '.join(_OF_MNLI)} splits"
         data = data.with_notes(
-            f"{folder}: the official {test_split} split ({len(data.test):,} rows) is the test "
-            "split here, as is usual where test labels are not published, and validation is cut "
-            "from train"
+            f"{folder}: the official {tested} ({len(data.test):,} rows) {'are' if both else 'is'} "
+            "the test split here, as is usual where test labels are not published, and validation "
+            "is cut from train"
         )
     return data
+
+
+def _tested_together(data: TextSplits, place: Path) -> TextSplits:
+    """Return a data set with its validation split behind its test split, as one."""
+    first, second = data.test, data.validation
+    assert second is not None
+    labels = torch.cat([first.labels, second.labels])
+    split = TextSplit((*first.texts, *second.texts), labels, pairs=(*first.pairs, *second.pairs))
+    parts = [data.origins["test"], data.origins["validation"]]
+    ids = [part.ids or () for part in parts]
+    origin = Origin(
+        place,
+        [
+            part.brief(row)
+            for part, own in zip(parts, (first, second), strict=True)
+            for row in range(len(own))
+        ],
+        numbers=[*range(len(first)), *range(len(second))],
+        ids=list(chain.from_iterable(ids)) if all(ids) else None,
+    )
+    origins = {"train": data.origins["train"], "test": origin}
+    return replace(data, test=split, validation=None, origins=origins)
 
 
 def _downloaded(

@@ -1,15 +1,31 @@
 """K bottlenecks at one frozen layer."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.methods.bottleneck import FUNCTIONS, BottleneckLinear
-from adapterlab.adapters.weights import matrix
+from adapterlab.adapters.methods.bottleneck import FUNCTIONS, BottleneckLinear, Tapped
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
+
+
+class LaneTapped(LaneModule):
+    """A layer whose input is handed to the bottlenecks of K lanes."""
+
+    over_lanes = True
+    base: nn.Module
+
+    def __init__(self, modules: Sequence[Tapped], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = base_of_lanes(modules, lanes)
+        self.passed = modules[0].passed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the layer returns."""
+        self.passed.give(x)
+        return cast(Tensor, self.base(x))
 
 
 class LaneBottleneckLinear(LaneModule):
@@ -21,6 +37,7 @@ class LaneBottleneckLinear(LaneModule):
     ``[K, M]``, U ``[K, d_out, M]``, e ``[K, d_out]``, y ``[K·B, ..., d_out]``.
     """
 
+    over_lanes = True
     base: nn.Module
     down: Tensor
     down_bias: Tensor
@@ -29,7 +46,7 @@ class LaneBottleneckLinear(LaneModule):
 
     def __init__(self, modules: Sequence[BottleneckLinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
+        self.base = base_of_lanes(modules, lanes)
         self.read = modules[0].read
         self.functions = [module.non_linearity for module in modules]
         self.scale: Tensor
@@ -40,7 +57,7 @@ class LaneBottleneckLinear(LaneModule):
     def signature(cls, module: Any) -> tuple[object, ...]:
         """Leave out size, function and scale."""
         place = (module.beside, module.passed is not None)
-        return own_trained(module), tuple(matrix(module.base).shape), module.down.shape[1], *place
+        return own_trained(module), len(module.up), module.down.shape[1], *place
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -65,4 +82,5 @@ class LaneBottleneckLinear(LaneModule):
         return torch.stack([FUNCTIONS[name](own) for name, own in lanes])
 
 
+COUNTERPARTS[Tapped] = LaneTapped
 COUNTERPARTS[BottleneckLinear] = LaneBottleneckLinear

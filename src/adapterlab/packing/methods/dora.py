@@ -17,7 +17,7 @@ from adapterlab.adapters.methods.dora import (
 from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneLoRALinear
+from adapterlab.packing.layers import COUNTERPARTS, LaneLoRALinear, LaneModule
 
 
 class LaneDoRALinear(LaneLoRALinear):
@@ -89,7 +89,10 @@ class LaneDoRALinear(LaneLoRALinear):
             return lanes.join(lanes.add(self.base(scaled), self.down(scaled) @ B.mT), x)
         # B is rescaled rather than what it makes of the rows: it is smaller.
         bias = cast(Tensor | None, self.base.bias)
-        y = lanes.scaled(F.linear(x, matrix(self.base)), rescale, bias)
+        of_lanes = isinstance(self.base, LaneModule)  # whose biases are trained
+        y = lanes.scaled(F.linear(x, matrix(self.base)), rescale, None if of_lanes else bias)
+        if of_lanes and bias is not None:
+            y = y + bias[:, None]
         down, B = self.down(x), rescale.mT * B
         if torch.is_autocast_enabled(x.device.type):  # which leaves products in place as they are
             return lanes.join(y + down @ B.mT, x)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.methods.reft import LoReFT, SpeaksForBase, mask_of, orthonormal_rows
-from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+from adapterlab.packing.lanes import Lanes, LanesPart
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
 
 
 class LaneLoReFT(SpeaksForBase, LaneModule):
@@ -18,13 +18,14 @@ class LaneLoReFT(SpeaksForBase, LaneModule):
     ``[K, r]``.
     """
 
+    over_lanes = True
     rotation: Tensor
     source: Tensor
     source_bias: Tensor
 
     def __init__(self, modules: Sequence[LoReFT], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
+        self.base = base_of_lanes(modules, lanes)
         self.token_mask = modules[0].token_mask
         self.positions = [module.positions for module in modules]
         self.of_rank: Tensor
@@ -58,7 +59,10 @@ class LaneLoReFT(SpeaksForBase, LaneModule):
 
     def _chosen(self, h: Tensor) -> Tensor:
         """Say of every lane's tokens whether they are edited, ``[K, B·tokens, 1]``."""
-        masks = self.lanes.split(self.lanes.expand(mask_of(self.token_mask, h)))
+        mask = mask_of(self.token_mask, h)
+        if isinstance(self.lanes, LanesPart) and len(mask) != len(h):
+            mask = self.lanes.rows_of(mask)
+        masks = self.lanes.split(self.lanes.expand(mask))
         chosen = [
             torch.ones_like(mask, dtype=torch.bool)[..., None]
             if positions is None

@@ -80,7 +80,10 @@ def _with_ranks(cfg: DictConfig, config: Config, read: Read | None, said: set[st
     asked = config.adapter
     config = parse(changed)
     config = replace(config, ranks=replace(config.ranks, asked=asked))
-    _say(config, solved.fitted, said)
+    if (
+        solved.looked or not solved.fitted.over
+    ):  # the mean rank may be over what single ones are not
+        _say(config, solved.fitted, said)
     line = f"adapter.rank=auto by {config.adapter['label']}: {solved}"
     if solved.looked and line not in said:
         log.info(line)

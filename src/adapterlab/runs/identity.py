@@ -94,8 +94,6 @@ def arm_hash(config: Config) -> str:
     values = what_it_computes(config)
     if config.ranks.asked is not None:
         values["adapter"] = _unlabelled(config.ranks.asked)
-        how = config.ranks
-        values["ranks"] = {"budget": config.budget, "batches": how.batches, "rho": how.rho}
     if config.pruned is not None:
         values["adapter"] = _unlabelled(config.pruned.adapter)
         values["pruned"] = {"tried": config.pruned.tried, "margin": config.pruned.margin}
@@ -114,6 +112,9 @@ def what_it_computes(config: Config) -> dict[str, Any]:
     """
     values = _as_written(config)
     one_way(values, config)
+    if config.ranks.asked is not None:  # a run of its own, for it has another arm
+        how = config.ranks
+        values["ranks"] = {"budget": config.budget, "batches": how.batches, "rho": how.rho}
     return values
 
 

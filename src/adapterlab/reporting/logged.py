@@ -119,7 +119,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     read: list[_OneRun] = []
     pool = Pool()
     for run in runs:
-        path = _artifact(run, PREDICTIONS)
+        path = artifact(run, PREDICTIONS)
         if path is None:
             return None, _why_none(run)
         one, log_p = _read(path, metric)
@@ -149,7 +149,7 @@ _HISTORY = TypeAdapter(History)
 
 def read_history(run: Run) -> History:
     """Read what a run reported by epoch; nothing if it kept no result."""
-    path = _artifact(run, RESULT)
+    path = artifact(run, RESULT)
     if path is None:
         return {}
     try:
@@ -159,7 +159,7 @@ def read_history(run: Run) -> History:
         return {}
 
 
-def _artifact(run: Run, name: str) -> Path | None:
+def artifact(run: Run, name: str) -> Path | None:
     """Return where a run's file is, downloaded if it is far away; None if there is none."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -232,7 +232,7 @@ def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
     """Read what the runs still know of the source task."""
     labels, correct = [], []
     for run in runs:
-        path = _artifact(run, SOURCE_PREDICTIONS)
+        path = artifact(run, SOURCE_PREDICTIONS)
         if path is None:
             missing = run.tags.get("missing.source/accuracy_after")
             return None, missing or f"the run of {run.replicate} kept no answers to its source task"

@@ -45,6 +45,8 @@ def parse(cfg: DictConfig) -> Config:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
     if config.pruned is not None:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
+    if config.ranks.asked is not None:
+        raise ConfigError("ranks.asked is what adapter.rank=auto fills in; allowed: null")
     base = config.base
     if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))

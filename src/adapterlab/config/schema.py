@@ -249,6 +249,21 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Ranks:
+    """How `adapter.rank=auto` gives out ranks.
+
+    Attributes:
+        batches: of the training that pass through the base.
+        rho: the most that a layer gets, times the mean rank.
+        asked: the strategy before its ranks were given out; solving fills it in.
+    """
+
+    batches: Count = 8
+    rho: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    asked: Target | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Pruned:
     """What ranks were cut out of, and how far; pruning fills it in.
 
@@ -321,6 +336,7 @@ class Config:
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
     task: Task = "single_label"
+    ranks: Ranks = field(default_factory=Ranks)
     pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:

@@ -30,6 +30,7 @@ from adapterlab.config.schema import (
     HeadInit,
     PeftBase,
     PretrainedBase,
+    Ranks,
     ScratchBase,
     TrainedBase,
 )
@@ -110,6 +111,7 @@ def base_run(config: Config) -> Config | None:
         resume=True,
         budget=None,
         tuning=None,
+        ranks=Ranks(),
         pruned=None,
     )
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.files import write_bytes, write_text
-from adapterlab.config.schema import FileName
+from adapterlab.config.asked import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics

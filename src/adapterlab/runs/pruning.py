@@ -25,8 +25,9 @@ from adapterlab.adapters.pruning import (
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.asked import FileName, Pruned, Told
 from adapterlab.config.domains import NotNegative, Part
-from adapterlab.config.schema import Config, FileName, Pruned, Told
+from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.rank_curves import pruning_figure
 from adapterlab.runs.assembly import Assembly, assemble

@@ -18,7 +18,7 @@ from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
 from adapterlab.evidence.metrics import answers_one_class
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folder import OUTCOME, RunResult
 from adapterlab.runs.identity import run_name
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -110,6 +110,8 @@ def print_result(result: RunResult, ui: str) -> None:
         ("trainable parameters", _parameters(metrics)),
         ("training", _cost(result)),
     ]
+    if OUTCOME in result.tags:
+        rows.append(("adapter", result.tags[OUTCOME]))
     for row in rows:
         table.add_row(*row)
     console.print(table)

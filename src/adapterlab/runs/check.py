@@ -20,6 +20,7 @@ from adapterlab.config.schema import (
     CheckpointBase,
     Config,
     Dataset,
+    PeftBase,
     PretrainedBase,
     TextDataset,
     TrainedBase,
@@ -35,6 +36,7 @@ from adapterlab.runs.memory import (
     sizes_in,
 )
 from adapterlab.runs.of_task import named_outputs, require_one_label
+from adapterlab.runs.peft_base import require_peft_base
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
@@ -77,6 +79,8 @@ def check(config: Config) -> Plan | None:
             f"base=pretrained: model={config.model['name']} comes without weights; "
             "allowed: trained, checkpoint, scratch"
         )
+    if isinstance(config.base, PeftBase):
+        require_peft_base(config, config.base, has_weights=comes_with_weights(config))
     if keeps_own_head(config):
         require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():

@@ -17,7 +17,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
 from adapterlab.config.domains import Count, NotNegative
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import CheckpointBase, Config, Text
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, Text
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.targets import Scale
@@ -250,7 +250,7 @@ def _require_free(to: Path, *, overwrite: bool) -> None:
 def _require_not_needed(to: Path, config: Config) -> None:
     """Refuse to replace what the run itself starts from."""
     sources = {"model.name_or_path": config.model.get("name_or_path")}
-    if isinstance(config.base, CheckpointBase):
+    if isinstance(config.base, CheckpointBase | PeftBase):
         sources["base.path"] = config.base.path
     for option, source in sources.items():
         if source is not None and Path(source).resolve().is_relative_to(to):

@@ -1,11 +1,13 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
@@ -75,6 +77,7 @@ class Classifier(pl.LightningModule):
         self.report = report
         self._adds = model.strategy.uses("extra_loss")
         self._looks = model.strategy.uses("after_backward")
+        self._follows = model.strategy.uses("after_step")
         self.allow = allow
         self.select_on = select_on
         self.standing, self.is_best = Standing(), False
@@ -136,6 +139,14 @@ class Classifier(pl.LightningModule):
             with torch.no_grad():
                 self.model.strategy.after_backward(self._moment(with_gradients=True))
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and let the method look at what came of it."""
+        super().optimizer_step(*args, **kwargs)
+        if self._follows:
+            moment = self._moment(with_gradients=True)
+            with torch.no_grad():
+                self.model.strategy.after_step(replace(moment, step=moment.step + 1))
+
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
         self.val_tally.reset()
@@ -185,6 +196,7 @@ class Classifier(pl.LightningModule):
                 if with_gradients and parameter.grad is not None
             },
             frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
+            base=anchors_of(self.model),
         )
 
     def _rate(self) -> float:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from adapterlab.adapters.anchors import shared_anchors
 from adapterlab.adapters.hooks import Moment
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
@@ -128,13 +130,21 @@ class PackTrainer:
         for lane, strategy in self._looking:
             with torch.no_grad():
                 strategy.after_backward(self._moment(lane, with_gradients=True))
+        with torch.no_grad():  # whose gradients are gone after the step
+            moments = [(s, self._moment(k, with_gradients=True)) for k, s in self._following]
         self._optimizer.step()
+        for strategy, moment in moments:
+            with torch.no_grad():
+                strategy.after_step(replace(moment, step=moment.step + 1))
 
     def _find_hooks(self) -> None:
         """Remember which lanes have a way of training of their own; most packs have none."""
         strategies = [(lane, task.model.strategy) for lane, task in enumerate(self.tasks)]
         self._adding = [one for one in strategies if one[1].uses("extra_loss")]
         self._looking = [one for one in strategies if one[1].uses("after_backward")]
+        self._following = [one for one in strategies if one[1].uses("after_step")]
+        models = [task.model for task in self.tasks]
+        self._anchors = shared_anchors(models, self.device.torch)
 
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""
@@ -144,6 +154,7 @@ class PackTrainer:
             parameters=self.pack.lane_parameters(lane),
             gradients=self.pack.lane_gradients(lane) if with_gradients else {},
             frozen=self.pack.lane_frozen(lane),
+            base=self._anchors[lane],
         )
 
     @torch.inference_mode()

@@ -49,7 +49,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),
-        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **dict.fromkeys(("split_column", "group_column", "folds", "label_separator")),
         **_UNCUT,
     },
     "image_parquet": {"background": None},

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -198,7 +198,7 @@ def prune_saved(request: Request) -> Pruning:
         points=tuple(points),
         whole=_validated(trained.adapted, trained, device)[metric],
         trained=cuts[0].trained,
-        ranks=sum(layer.rank for layer in _layers(trained.adapted, found)),
+        ranks=sum(cast(Any, trained.adapted.model.get_submodule(n)).rank for n in found),
         layers=len(found),
         margin=request.margin,
         left_out=left_out,
@@ -236,10 +236,6 @@ def _require_prunable(config: Config) -> None:
     why = why_not_prunable(make_strategy(config))
     if why is not None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
-
-
-def _layers(adapted: AdaptedModel, names: Mapping[str, Any]) -> list[Any]:
-    return [adapted.model.get_submodule(name) for name in names]
 
 
 def _validated(adapted: AdaptedModel, assembly: Assembly, device: Device) -> dict[str, float]:

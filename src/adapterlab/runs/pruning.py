@@ -25,8 +25,9 @@ from adapterlab.adapters.pruning import (
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.asked import FileName, Pruned, Told
 from adapterlab.config.domains import NotNegative, Part
-from adapterlab.config.schema import Config, FileName, Pruned, Told
+from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.rank_curves import pruning_figure
 from adapterlab.runs.assembly import Assembly, assemble
@@ -261,13 +262,14 @@ def _config(request: Request, rebuilt: Rebuilt, one: Cut) -> Config:
         pruned=Pruned(
             run=run_name(config),
             adapter_sha256=rebuilt.result.tags["adapter_sha256"],
-            adapter=adapter,
+            adapter=config.ranks.asked or adapter,
             keep=one.keep,
             tried=tried,
             margin=request.margin,
         ),
         told=told,
         budget=None,
+        ranks=replace(config.ranks, asked=None),
         study=request.study,
         resume=request.resume,
         tracking=replace(config.tracking, enabled=request.tracking),

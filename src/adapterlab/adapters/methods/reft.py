@@ -16,7 +16,7 @@ from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_convolution, is_linear, sizes
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.given import Passed
+from adapterlab.models.given import Passed, SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 Init = Literal["identity", "random"]
@@ -58,20 +58,6 @@ def orthonormal_rows(rotation: Tensor) -> Tensor:
     taus = 2.0 / (1.0 + vectors.square().sum(-2))
     columns: Tensor = torch.linalg.householder_product(vectors, taus)
     return columns.mT.to(rotation.dtype)
-
-
-class SpeaksForBase(nn.Module):
-    """A module around another, whose attributes it has: models look at those of their blocks."""
-
-    base: nn.Module
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base":
-                raise
-            return getattr(super().__getattr__("base"), name)
 
 
 class LoReFT(SpeaksForBase, AdapterLayer):

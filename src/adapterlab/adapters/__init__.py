@@ -3,9 +3,11 @@
 from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metadata, save_adapter
 from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
+from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
+from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
@@ -18,6 +20,7 @@ from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
+from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
@@ -29,6 +32,8 @@ __all__ = [
     "OFT",
     "SSF",
     "SVFT",
+    "AdaLoRA",
+    "AdaLoRALinear",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",
@@ -37,6 +42,7 @@ __all__ = [
     "Combined",
     "DoRA",
     "DoRALinear",
+    "FrozenLoRA",
     "Full",
     "Head",
     "LNTuning",
@@ -54,6 +60,7 @@ __all__ = [
     "Prefix",
     "PrefixAttention",
     "ReFT",
+    "SHiRA",
     "SVFTLinear",
     "Strategy",
     "VeRA",

@@ -54,10 +54,15 @@ def orthonormal_rows(rotation: Tensor) -> Tensor:
     Shapes: [..., rank, d] to the same.
     """
     wide = rotation.float() if rotation.dtype in (torch.float16, torch.bfloat16) else rotation
-    vectors = wide.mT.tril(-1)
-    taus = 2.0 / (1.0 + vectors.square().sum(-2))
-    columns: Tensor = torch.linalg.householder_product(vectors, taus)
-    return columns.mT.to(rotation.dtype)
+    rank = wide.shape[-2]
+    one = torch.eye(rank, wide.shape[-1], dtype=wide.dtype, device=wide.device)
+    vectors = one + wide.triu(1)
+    # The product is 1 - Vᵀ T V with T⁻¹ = V Vᵀ above its diagonal and half of it there.
+    products = vectors @ vectors.mT
+    halves = torch.diag_embed(products.diagonal(dim1=-2, dim2=-1) / 2)
+    solved = torch.linalg.solve_triangular((products.triu(1) + halves).mT, vectors, upper=False)
+    R: Tensor = one - vectors[..., :rank].mT @ solved
+    return R.to(rotation.dtype)
 
 
 class LoReFT(SpeaksForBase, AdapterLayer):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images that are light at the top, at the bottom, or both; how light they are is the number."""
+    """Images that are light at the top, at the bottom, or both; the number is how light."""
     folder = tmp_path_factory.mktemp("data") / "lights"
     folder.mkdir()
     rng = np.random.default_rng(0)

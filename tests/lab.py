@@ -1,5 +1,6 @@
 """What the tests of whole runs share: small configurations, and the command line in process."""
 
+import copy
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import hydra
@@ -21,12 +23,14 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
-from adapterlab.config.schema import Config, Hardware
+from adapterlab.config.schema import Config
 
 CHECKOUT = Path(cli.__file__).parents[3]
 
@@ -77,14 +81,24 @@ class Outcome:
 def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
     """Compose a configuration as the command line does, and check it."""
     conf_folder.register_resolvers()
+    config = copy.deepcopy(_composed(config_name, overrides))
+    config.root = str(root)
+    return parse(config)
+
+
+@lru_cache(maxsize=1000)
+def _composed(config_name: str, overrides: tuple[str, ...]) -> DictConfig:
+    """Compose once what many tests begin from, under any root; nothing in it is resolved yet."""
     with composing(conf_folder.CONF):
-        return parse(hydra.compose(config_name, [f"root={root}", *overrides]))
+        return hydra.compose(config_name, [*overrides])
 
 
 def tiny(root: Path, *overrides: str) -> Config:
     """Compose a run of a fraction of a second; a later override wins over `TINY`."""
     chosen = {override.partition("=")[0] for override in overrides}
-    if {"base=scratch", "base=checkpoint", "base=pretrained"} & set(overrides):
+    if {f"base={kind}" for kind in ("scratch", "checkpoint", "pretrained", "peft")} & set(
+        overrides
+    ):
         chosen.add("base.epochs")
     kept = [override for override in TINY if override.partition("=")[0] not in chosen]
     return compose(root, *kept, *overrides)

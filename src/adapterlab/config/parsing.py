@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
+from adapterlab.config.asked import FileName, Target
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import told
@@ -19,11 +20,11 @@ from adapterlab.config.schema import (
     RESERVED_STUDIES,
     CheckpointBase,
     Config,
-    FileName,
+    PeftBase,
     SplitName,
-    Target,
     TrainedBase,
 )
+from adapterlab.config.task_options import settled_task
 from adapterlab.config.validation import checked
 
 EXAMPLES = {"image": ("fashion_mnist", "mlp"), "text": ("emotion", "minilm")}
@@ -43,8 +44,10 @@ def parse(cfg: DictConfig) -> Config:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
     if config.pruned is not None:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
+    if config.ranks.asked is not None:
+        raise ConfigError("ranks.asked is what adapter.rank=auto fills in; allowed: null")
     base = config.base
-    if isinstance(base, CheckpointBase):
+    if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))
     return replace(
         config,
@@ -73,6 +76,7 @@ def from_container(values: Any) -> Config:
         if not isinstance(tokenizer, Mapping):
             raise ConfigError(f"model.tokenizer={tokenizer} should be a node with _target_")
         _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
+    config = settled_task(config)
     _require_one_kind(config)
     _require_budget(config.budget)
     for where, optimizer in optimizers(config):

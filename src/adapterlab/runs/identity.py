@@ -11,23 +11,28 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
-    "mlflow_model",
+    *("mlflow_model", "ranks"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
 
+PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What an adapter in PEFT's format consists of."""
+
 OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
-OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
+OFF_OF: dict[str, dict[str, Any]] = {
+    "adapterlab.adapters.Full": {"targets": "*", "towards_base": 0.0}
+}
 """Likewise, where a name means something else in other strategies."""
 
 OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}
@@ -38,13 +43,13 @@ _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
 OF_LOADERS: dict[str, dict[str, Any]] = {
     "text_files": {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
-        **dict.fromkeys(("encoding", "delimiter", "columns")),
+        **dict.fromkeys(("encoding", "delimiter", "columns", "label_separator")),
         **_UNCUT,
         "empty_texts": False,
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),
-        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **dict.fromkeys(("split_column", "group_column", "folds", "label_separator")),
         **_UNCUT,
     },
     "image_parquet": {"background": None},
@@ -58,12 +63,16 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
 """Columns that were named by default, and are now looked for under that name first."""
 
 CAME_LATER: dict[str, Any] = {
+    "task": "single_label",
     "loss": {"class_weights": None, "focal_gamma": 0.0},
     "sampling": "natural",
     "accumulate": 1,
     "pruned": None,
 }
 """Options of a run that came later, and the value without which older runs keep their hash."""
+
+OFF_OF_LOSS: dict[str, Any] = {"standardize": True}
+"""Likewise, within `loss`."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -87,13 +96,15 @@ def former_hash(config: Config) -> str:
 def arm_hash(config: Config) -> str:
     """Return 12 hex digits for a run's arm: everything but its seeds.
 
-    The seed of the validation cut is one of them, also where the base's training follows it. Of a
-    pruned run the arm is how it was chosen, for the ranks that were left differ between seeds.
+    The seed of the validation cut is one of them, also where the base's training follows it. Where
+    ranks were chosen, by `adapter.rank=auto` or by pruning, the arm is how: what came out may
+    differ between its seeds and cuts.
     """
     values = what_it_computes(config)
+    if config.ranks.asked is not None:
+        values["adapter"] = _unlabelled(config.ranks.asked)
     if config.pruned is not None:
-        written = config.pruned.adapter
-        values["adapter"] = _strategy({k: v for k, v in written.items() if k != "label"})
+        values["adapter"] = _unlabelled(config.pruned.adapter)
         values["pruned"] = {"tried": config.pruned.tried, "margin": config.pruned.margin}
     base = values["base"].get("dataset")
     if base is not None and same_files(base["loader"], values["dataset"]["loader"]):
@@ -110,6 +121,9 @@ def what_it_computes(config: Config) -> dict[str, Any]:
     """
     values = _as_written(config)
     one_way(values, config)
+    if config.ranks.asked is not None:  # a run of its own, for it has another arm
+        how = config.ranks
+        values["ranks"] = {"budget": config.budget, "batches": how.batches, "rho": how.rho}
     return values
 
 
@@ -117,6 +131,7 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    values["loss"] = without(values["loss"], OFF_OF_LOSS)
     values = without(values, CAME_LATER)
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
@@ -143,7 +158,18 @@ def _as_written(config: Config) -> dict[str, Any]:
         del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
+    if isinstance(config.base, PeftBase):
+        values["base"]["path"] = hashes_of_peft(Path(config.base.path))
     return values
+
+
+def hashes_of_peft(folder: Path) -> dict[str, str | None]:
+    """Return the hashes of what PEFT's format has in a folder, by the files' names."""
+    return {name: file_hash(folder / name) for name in PEFT_FILES}
+
+
+def _unlabelled(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    return _strategy({key: value for key, value in adapter.items() if key != "label"})
 
 
 def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,8 @@ class LowRank(PeftMethod):
         """Return a factor of twice the rank where a first update is subtracted."""
         if not layer.less_first or name not in ("lora_A", "lora_B"):
             return tensor
-        if name == "lora_A":
-            return torch.cat((tensor, layer.first_A))
-        return torch.cat((tensor, -layer.first_B), 1)
+        A, B = layer.whole()
+        return cast(Tensor, A if name == "lora_A" else B).detach()
 
     def taken(self, layer: Any, name: str, tensor: Tensor) -> dict[str, Tensor]:
         """Return both halves, or the first where the other is made again from the base."""
@@ -100,7 +99,7 @@ class LowRank(PeftMethod):
         """
         strategy: Any = adapted.strategy
         for name, layer in layers.items():
-            if other := _not_peft(layer.base):
+            if other := not_peft(layer.base):
                 raise ConfigError(
                     f"PEFT's update of {name}, a convolution with {other}, is another one; export "
                     "the merged model instead"
@@ -175,11 +174,12 @@ class LowRank(PeftMethod):
     ) -> None:
         """Refuse factors that PEFT computes with otherwise than this model's layers."""
         for name, layer in layers.items():
-            if other := _not_peft(layer.base):
+            if other := not_peft(layer.base):
                 raise CheckpointError(
                     f"{folder}: PEFT's update of {name}, a convolution with {other}, is not ours"
                 )
-            alpha = _by_regex(config["lora_alpha"], config.get("alpha_pattern"), adapted, name)
+            relative_name = relative(adapted, name)
+            alpha = by_regex(config["lora_alpha"], config.get("alpha_pattern"), relative_name)
             rank = layer.rank * (2 if layer.less_first else 1)
             root = math.sqrt(rank) if config.get("use_rslora") else rank
             if not math.isclose(alpha / root, layer.scale, rel_tol=1e-9):
@@ -189,7 +189,7 @@ class LowRank(PeftMethod):
                 )
 
 
-def _not_peft(layer: nn.Module) -> str | None:
+def not_peft(layer: nn.Module) -> str | None:
     """Say what of a convolution PEFT's A has not; None if it has all, or the layer is linear."""
     if not is_convolution(layer):
         return None
@@ -200,12 +200,10 @@ def _not_peft(layer: nn.Module) -> str | None:
     return None if is_plain_at_single_places(layer) else "padding of its own"
 
 
-def _by_regex(
-    default: float, patterns: dict[str, float] | None, adapted: AdaptedModel, name: str
-) -> float:
+def by_regex(default: float, patterns: dict[str, float] | None, name: str) -> float:
     """Return a layer's value as PEFT does: of the first pattern that matches the name's end."""
     for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", relative(adapted, name)):
+        if re.match(rf"(.*\.)?({pattern})$", name):
             return value
     return default
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
@@ -27,7 +27,7 @@ from adapterlab.training.tally import Tally
 
 
 class Classifier(pl.LightningModule):
-    """Cross-entropy training of an adapted model.
+    """Training of an adapted model, by cross-entropy or what its task makes small.
 
     Checkpoints hold what is trained, never the frozen base. Randomness (dropout, base and
     adapter) is drawn anew each epoch from a stream of the seed, so a run resumed at an epoch's
@@ -35,7 +35,7 @@ class Classifier(pl.LightningModule):
 
     Args:
         model: what is trained.
-        num_classes: classes of the task.
+        num_classes: classes or labels of the task; 1 for numbers.
         optimizer: its options.
         loss: what is made small, in training only.
         accumulate: batches whose gradients a step takes the mean of.
@@ -81,7 +81,9 @@ class Classifier(pl.LightningModule):
         self.allow = allow
         self.select_on = select_on
         self.standing, self.is_best = Standing(), False
-        self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
+        self._plain = self.loss.plain()
+        self.train_tally = Tally(num_classes, self.loss, training=True)
+        self.val_tally = Tally(num_classes, self.loss)
         if watched:
             self.val_tally.watch(watched)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
@@ -152,7 +154,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: LabelledBatch, batch_index: int) -> None:
         """Count a batch."""
         logits = self(batch.inputs)
-        self.val_tally.add(logits, batch.labels, F.cross_entropy(logits, batch.labels))
+        self.val_tally.add(logits, batch.labels, self._plain(logits, batch.labels))
 
     def on_train_epoch_end(self) -> None:
         """Gather the epoch's metrics, refuse a diverged training, and follow the plateau.
@@ -194,6 +196,7 @@ class Classifier(pl.LightningModule):
                 if with_gradients and parameter.grad is not None
             },
             frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
+            base=anchors_of(self.model),
         )
 
     def _rate(self) -> float:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapterlab.config.schema import Config, Ranks
+from adapterlab.config.ranks import Ranks
+from adapterlab.config.schema import Config
 from adapterlab.runs import auto_ranks
 from adapterlab.runs.folder import read_config
 from adapterlab.runs.identity import arm_hash, config_hash

@@ -121,7 +121,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     for run in runs:
         path = artifact(run, PREDICTIONS)
         if path is None:
-            return None, _why_none(run)
+            return None, why_none(run)
         one, log_p = _read(path, metric)
         if read and not np.array_equal(one.labels, read[0].labels):
             return None, "its runs were tested on different examples"
@@ -136,7 +136,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
         ensemble=pool.mean().astype(np.float32),
     )
     if metric == SOURCE:
-        values, why = _read_source(runs)
+        values, why = read_source(runs)
     else:
         why = next((one.why for one in read if one.values is None), "")
         rows = [one.values for one in read if one.values is not None]
@@ -160,7 +160,11 @@ def read_history(run: Run) -> History:
 
 
 def artifact(run: Run, name: str) -> Path | None:
-    """Return where a run's file is, downloaded if it is far away; None if there is none."""
+    """Return where a run's file is, downloaded if it is far away; None if there is none.
+
+    Raises:
+        StoreAwayError: its server does not answer.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -175,7 +179,7 @@ def artifact(run: Run, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _why_none(run: Run) -> str:
+def why_none(run: Run) -> str:
     """Say why a run has no predictions: it kept none, or its folder is not (any more) there."""
     place = urlsplit(run.artifacts)
     folder = Path(unquote(place.path))
@@ -228,7 +232,7 @@ def _read(path: Path, metric: str) -> tuple[_OneRun, npt.NDArray[np.float64]]:
     return kept, log_p
 
 
-def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
+def read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
     """Read what the runs still know of the source task."""
     labels, correct = [], []
     for run in runs:

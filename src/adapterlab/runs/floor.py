@@ -14,7 +14,9 @@ from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.data.splits import ImageSplits, Splits
+from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
 from adapterlab.runs.data import RunData
 from adapterlab.runs.preprocessing import run_splits
@@ -28,25 +30,27 @@ _FORMAT = 1
 
 @dataclass
 class Floor:
-    """The accuracy of a linear model on a run's test examples, as soon as it is known.
+    """The score of a linear model on a run's test examples, as soon as it is known.
 
     Attributes:
         how: what was fitted to how many rows.
         why: there is none; empty if there is one, or none was asked for.
+        metric: the task's main one, accuracy of one label.
     """
 
     how: str = ""
     why: str = ""
+    metric: str = "accuracy"
     _known: float | None = field(default=None, repr=False)
     _coming: "Future[float] | None" = field(default=None, repr=False)
 
-    def accuracy(self) -> float | None:
+    def score(self) -> float | None:
         """Return it, waiting if need be; None, and `why`, where it could not be computed."""
         if self._coming is not None:
             try:
                 self._known = self._coming.result()
             except Exception as error:  # nothing of the run depends on it
-                self.why = f"logistic regression failed: {first_line(error)}"
+                self.why = f"the linear model failed: {first_line(error)}"
             self._coming = None
         return self._known
 
@@ -66,35 +70,39 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
         *(_FORMAT, version("scikit-learn"), read.hash, test_hash),
         *(config.limit_of("train"), dataset.validation, dataset.validation_seed),
     ]
+    if config.task != "single_label":
+        key.append(config.task)
     return read.once(f"{_NAME} {key}", lambda: _begun(config, read, key))
 
 
 def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
-    cache = config.mlruns / "cache"
+    cache, metric = config.mlruns / "cache", main_metric(config.task)
     if (entry := found(cache, _NAME, key)) is not None:
-        return Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
+        return Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
     splits: Splits[Any] = read.target
     train, _, test = run_splits(config, config.dataset, splits)
     some = train
     if len(train) > ROWS:
         drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
         some = train.select(drawn.sort().values)
-    if len(some.labels.unique()) < 2:
-        return Floor(why="the training rows are of one class")
+    if int(as_classes(some.labels).max()) == int(as_classes(some.labels).min()):
+        return Floor(why="the training rows are all labelled alike", metric=metric)
     fit: Callable[[], float]
     labels = some.labels.numpy(), test.labels.numpy()
+    linear = "ridge regression" if config.task == "regression" else "logistic regression"
+    linear += " of each label" * (config.task == "multi_label")
     if isinstance(read.target, ImageSplits):
         images = [split.images.numpy() for split in (some, test)]
         fit = partial(image_floor, images[0], labels[0], images[1], labels[1])
-        how = f"logistic regression on the pixels' first {COMPONENTS} principal components"
+        how = f"{linear} on the pixels' first {COMPONENTS} principal components"
     else:
         fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
-        how = "logistic regression on TF-IDF of words and word pairs"
+        how = f"{linear} on TF-IDF of words and word pairs"
     how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
     coming = submit(_computed, cache, key, how, fit)
     if coming is None:
-        return Floor(how, why="there is no process to compute it in")
-    return Floor(how, _coming=coming)
+        return Floor(how, why="there is no process to compute it in", metric=metric)
+    return Floor(how, metric=metric, _coming=coming)
 
 
 def _computed(cache: Path, key: list[Any], how: str, fit: Callable[[], float]) -> float:

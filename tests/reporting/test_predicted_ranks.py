@@ -76,7 +76,7 @@ def test_a_rank_is_predicted_from_the_mean_over_layers(study: list[Arm]) -> None
     low, rule, high = found_.ranks
     assert [one.found for one in found_.ranks] == ["rank 2"] * 3, "by validation, not by test"
     assert (low.predicted, low.interval) == ("rank 2", None)
-    assert str(low) == "80% of the variance: rank 2 against rank 2: regret the same"
+    assert str(low) == "80% of the variance: rank 2 against rank 2: regret none, the same ranks"
     assert (rule.predicted, high.predicted) == ("rank 4", "rank 4")
     assert rule.points == pytest.approx(0.0)
     assert rule.interval is not None

@@ -21,7 +21,8 @@ from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
 from adapterlab.runs.folder import RunResult, read_config
 from adapterlab.runs.identity import arm_hash, config_hash
-from adapterlab.runs.pruning import Curve, Point, Request, prune_saved
+from adapterlab.runs.pruning import Request, prune_saved
+from adapterlab.runs.pruning_curve import Curve, Point
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_THREAD, TINY, Outcome, tiny

@@ -43,14 +43,18 @@ def varied_by(config: Any) -> dict[str, list[str]]:
     """
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
-    # The tuned sweeper's; it says itself what is wrong with them.
-    tune, arms = sweeper.get("tune"), sweeper.get("arms")
+    # The tuned and the union sweeper's; they say themselves what is wrong with them.
+    tune, arms, sweeps = (sweeper.get(key) for key in ("tune", "arms", "sweeps"))
     varied: dict[str, list[str]] = {}
     if isinstance(tune, Mapping):
         varied = {str(key): [] for key in tune}
     for arm in arms if isinstance(arms, list) else ():
         with contextlib.suppress(ValueError):  # a quote that is not closed
             varied |= {_key(override): [] for override in shlex.split(str(arm))}
+    for sweep in sweeps if isinstance(sweeps, list) else ():
+        with contextlib.suppress(ValueError):
+            own = shlex.split(str(sweep))
+            varied |= {_key(override): [] for override in own} | _swept(own)
     params = sweeper.get("params")
     if isinstance(params, Mapping):  # values of Optuna's may be more than text
         varied |= _swept(f"{key}={value}" for key, value in params.items())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import DPI, INK, PAPER, draw_scale, panel
@@ -40,7 +41,8 @@ class Regret:
         found: what the sweep says.
         seeds: that both have.
         points: of test accuracy that the sweep's is ahead; below 0 where it is behind.
-        interval: of that, 95% over seeds; None with one seed, or where both are the same runs.
+        interval: of that, 95% over seeds; None with one seed, or where all are equal: it is one
+            computation, for one look may give all layers the same rank.
     """
 
     asked: str
@@ -52,8 +54,10 @@ class Regret:
 
     def __str__(self) -> str:
         """Write it as a person says it."""
-        if self.interval is None:
-            how = "the same" if self.predicted == self.found else f"{self.points:+.2f}, one seed"
+        if self.interval is None and not self.points:
+            how = "none, the same ranks"
+        elif self.interval is None:
+            how = f"{self.points:+.2f}, one seed"
         else:
             how = f"{self.points:+.2f} ({self.interval.low:+.2f} to {self.interval.high:+.2f})"
         return f"{self.asked}: {self.predicted} against {self.found}: regret {how}"
@@ -139,8 +143,7 @@ def regret(asked: str, predicted: tuple[str, Arm], found: tuple[str, Arm]) -> Re
     if not both:
         raise AdapterLabError(f"{asked}: {predicted[0]} and {found[0]} have no seed in common")
     ahead = [100 * (theirs[one] - ours[one]) for one in both]
-    same = predicted[0] == found[0]
-    interval = None if same else t_interval(ahead)
+    interval = t_interval(ahead) if any(ahead) else None
     return Regret(asked, predicted[0], found[0], len(both), float(np.mean(ahead)), interval)
 
 
@@ -192,6 +195,10 @@ def predicted_figure(found: Predicted, title: str) -> Figure:
         reach = [0.0 if one is None else one.half_width for one in intervals]
         left.errorbar(x, y, yerr=reach, color=colour, marker=marker, capsize=3, label=label)
     left.set_xscale("log")
+    left.xaxis.set_minor_locator(NullLocator())
+    trained = {int(arm.first.metrics[TRAINED]) for arm in found.sweep.values()}
+    left.xaxis.set_major_locator(FixedLocator(sorted(trained)))
+    left.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     left.set_xlabel("trained parameters", color=INK)
     left.set_ylabel("accuracy on the test split", color=INK)
     left.yaxis.set_major_formatter(percent)

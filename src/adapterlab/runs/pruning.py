@@ -164,8 +164,7 @@ def _require_prunable(config: Config) -> None:
     name = run_name(config)
     if config.pruned is not None:
         raise AdapterLabError(f"{name} is pruned already; prune {config.pruned.run} instead")
-    why = why_not_prunable(make_strategy(config))
-    if why is not None:
+    if (why := why_not_prunable(make_strategy(config))) is not None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
 
 

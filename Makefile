@@ -37,8 +37,9 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 	mkdir -p $(ROOT)/mlruns/notebooks
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter execute --output="$(ROOT)/mlruns/notebooks/{notebook_name}.ipynb" notebooks/*.ipynb
 
+# Two threads in each of two processes would fight over two cores.
 test: install  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 hydra-next: install  ## Run the tests of command line and launchers on the next Hydra, in an environment of its own
 	$(PYTHON) -m venv --without-pip $(NEXT)

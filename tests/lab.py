@@ -27,9 +27,10 @@ from omegaconf import DictConfig
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
-from adapterlab.config.schema import Config, Hardware
+from adapterlab.config.schema import Config
 
 CHECKOUT = Path(cli.__file__).parents[3]
 
@@ -95,7 +96,9 @@ def _composed(config_name: str, overrides: tuple[str, ...]) -> DictConfig:
 def tiny(root: Path, *overrides: str) -> Config:
     """Compose a run of a fraction of a second; a later override wins over `TINY`."""
     chosen = {override.partition("=")[0] for override in overrides}
-    if {"base=scratch", "base=checkpoint", "base=pretrained"} & set(overrides):
+    if {f"base={kind}" for kind in ("scratch", "checkpoint", "pretrained", "peft")} & set(
+        overrides
+    ):
         chosen.add("base.epochs")
     kept = [override for override in TINY if override.partition("=")[0] not in chosen]
     return compose(root, *kept, *overrides)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import SVFT, LoRAXS, VeRA
+from adapterlab.adapters import SVFT, AdaLoRA, LoRAXS, VeRA
 
 
 def _vera_lane(strategy: VeRA, i: int) -> VeRA:
@@ -77,6 +77,21 @@ ROWS: dict[str, Row] = {
         drawn=frozenset({"svft_places"}),
         lane=lambda strategy, i: replace(
             strategy, band=1 + i % 3, pattern=("random", "top_k")[i % 2]
+        ),
+    ),
+    "adalora": Row(
+        AdaLoRA(init_rank=3, rank=2, alpha=3),
+        of_linear(lambda name, d_in, d_out: 3 * (d_in + d_out + 1)),
+        drawn=frozenset({"lora_A", "lora_B"}),
+        lane=lambda strategy, i: replace(strategy, init_rank=(3, 1, 4)[i % 3], rank=1, alpha=1 + i),
+        anywhere=True,
+    ),
+    "adalora-adapted-head": Row(
+        AdaLoRA(init_rank=2, rank=2, alpha=3, head="adapt", dropout=0.2, targets=["layers.1*"]),
+        of_linear(lambda name, d_in, d_out: 2 * (d_in + d_out + 1), targets=("layers.1*",)),
+        drawn=frozenset({"lora_A", "lora_B"}),
+        lane=lambda strategy, i: replace(
+            strategy, init_rank=2 + i % 3, dropout=(0.2, 0.0, 0.4)[i % 3]
         ),
     ),
 }

@@ -65,7 +65,7 @@ def test_a_strategy_is_checked_without_lightning(tmp_path: Path) -> None:
 
 def test_a_pack_is_trained_without_what_takes_long_to_load(tmp_path: Path) -> None:
     own = [option for option in TINY if not option.startswith("base.")]
-    sweep = ["hydra/launcher=packed", "adapter.rank=1,2", "base=scratch", "adapter.head=train"]
+    sweep = ["hydra/launcher=packed", "adapter=dora", "adapter.rank=1,2", "base=scratch"]
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", PROBE, "-m", *own, *sweep],
         capture_output=True,

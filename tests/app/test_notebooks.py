@@ -3,11 +3,13 @@
 import ast
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
 from nbclient import NotebookClient
 
 from lab import CHECKOUT
@@ -44,18 +46,29 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebooks")
 
 
+@pytest.fixture(scope="module")
+def kernel(root: Path) -> Iterator[KernelManager]:
+    """One for all, since each loads for seconds what the one before had loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAPTERLAB_ROOT", str(root))
+        patch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
+        patch.setenv("IPYTHONDIR", str(root / "ipython"))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        manager, client = start_new_kernel(kernel_name="python3", cwd=str(NOTEBOOKS[0].parent))
+        client.stop_channels()
+        yield manager
+        manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_cell_runs_and_shows_what_the_text_speaks_of(
-    path: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, kernel: KernelManager
 ) -> None:
-    monkeypatch.setenv("ADAPTERLAB_ROOT", str(root))
-    monkeypatch.delenv("ADAPTERLAB_DATA_DIR", raising=False)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(path, as_version=4)
-    folder = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=180, kernel_name="python3", resources=folder).execute()
+    # No name of the notebook before is left.
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    NotebookClient(notebook, timeout=180, km=kernel).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     seen = "\n".join(text for output in outputs for text in _texts(output))
     assert [text for text in SHOWN[path.stem] if text not in seen] == []

@@ -70,7 +70,6 @@ def test_a_lane_trains_as_its_model_does_alone(
             loss.backward()
             optimizer.step()
             torch.testing.assert_close(losses[step][k], loss.detach(), rtol=BOUND, atol=BOUND)
+        state = pack.lane_state(k)
         for name, parameter in own.trainable().items():
-            torch.testing.assert_close(
-                pack.lane_state(k)[name], parameter.data, rtol=BOUND, atol=BOUND
-            )
+            torch.testing.assert_close(state[name], parameter.data, rtol=BOUND, atol=BOUND)

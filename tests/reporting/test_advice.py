@@ -12,12 +12,13 @@ from synthetic import Made, study
 from adapterlab.app import console
 from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.reporting.advice import advice, winner
-from adapterlab.reporting.compare import _figure, replicates
+from adapterlab.reporting.compare import replicates
 from adapterlab.reporting.content import _merged, page_of, study_metrics
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
 from adapterlab.reporting.formatting import listed, percents, points, signed, titled, with_interval
 from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.notes import notes
+from adapterlab.reporting.over_seeds import figure_of
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.report import Report
@@ -122,12 +123,12 @@ def test_intervals_of_shares_end_at_100_percent(metric: str) -> None:
 
 
 def test_an_accuracy_over_seeds_ends_at_100_percent_and_equal_seeds_have_no_interval() -> None:
-    assert "100.00)" in with_interval(_figure("source/accuracy_after", [0.97, 0.999, 0.90]))
+    assert "100.00)" in with_interval(figure_of("source/accuracy_after", [0.97, 0.999, 0.90]))
     assert with_interval(estimate([0.9, 0.9, 0.9, 0.9])) == "90.00%"
     thirds = estimate([0.7431] * 3)
     assert thirds is not None
     assert thirds.interval is None
-    free = _figure("cost/train_seconds", [1.0, 3.0])
+    free = figure_of("cost/train_seconds", [1.0, 3.0])
     assert free is not None
     assert free.interval is not None
     assert free.interval.high > 1

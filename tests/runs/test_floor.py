@@ -38,7 +38,7 @@ def test_other_rows_have_another_floor(tmp_path: Path) -> None:
     one = floor.begin_floor(config, read, "test")
     other = floor.begin_floor(tiny(tmp_path, "baseline=auto", "limit=48"), read, "test")
     assert one is floor.begin_floor(config, read, "test")
-    assert one.accuracy() != other.accuracy()
+    assert one.score() != other.score()
 
 
 def test_why_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_why_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     config = tiny(tmp_path, "baseline=auto")
     monkeypatch.setattr(floor, "submit", lambda *_: None)
     dead = floor.begin_floor(config, load_data(config), "test")
-    assert dead.accuracy() is None
+    assert dead.score() is None
     assert "no process" in dead.why
 
 
@@ -58,7 +58,7 @@ def test_what_fails_beside_says_so_and_ends_nothing(
 
     monkeypatch.setattr(floor, "submit", lambda *_: _Failed())
     result = run(config)
-    assert result.missing["data/baseline_accuracy"] == "logistic regression failed: no words"
+    assert result.missing["data/baseline_accuracy"] == "the linear model failed: no words"
 
 
 class _Failed:

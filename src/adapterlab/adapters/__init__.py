@@ -3,6 +3,7 @@
 from adapterlab.adapters.checkpoint import load_adapter, read_extra, read_metadata, save_adapter
 from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
+from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
@@ -30,6 +31,8 @@ __all__ = [
     "OFT",
     "SSF",
     "SVFT",
+    "AdaLoRA",
+    "AdaLoRALinear",
     "AdaptedModel",
     "AdapterLayer",
     "BitFit",

@@ -15,6 +15,9 @@ from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, repla
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.targets import options_at
 
+_OF_TRAINING = ("extra_loss", "after_backward", "after_step")
+"""Hooks that see the parameters of all parts."""
+
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
@@ -48,7 +51,7 @@ class Combined(Strategy):
                     f"adapter.parts.{name} should be named by letters, digits and '_', the first a "
                     "letter"
                 )
-            if part.first_batches or any(map(part.uses, ("extra_loss", "after_backward"))):
+            if part.first_batches or any(map(part.uses, _OF_TRAINING)):
                 raise ConfigError(
                     f"adapter.parts.{name} has a way of training of its own, which would see the "
                     "other parts as well; it can be an adapter by itself only"

@@ -94,6 +94,17 @@ class Hooks:
         Nothing is recorded for gradients meanwhile, so that other tensors can be changed as well.
         """
 
+    def after_step(self, moment: Moment) -> None:
+        """Look at what a step has made of the parameters, or change them in place.
+
+        Called after each step of the optimizer, which `moment.step` counts in, with the gradients
+        that it used, clipped where they are. Nothing is recorded for gradients meanwhile.
+        """
+
+    def outcome(self, adapted: "AdaptedModel") -> str | None:
+        """Say in a few words what a training chose, for the run's summary; None if nothing."""
+        return None
+
     def by_role(self) -> Mapping[str, ByRole]:
         """Return what parameters of a role are trained with, where it is not the run's own.
 

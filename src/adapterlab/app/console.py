@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapterlab.app.scores import TITLES
+from adapterlab.app.scores import scores_of as _scores
+from adapterlab.app.scores import share as _share
 from adapterlab.base.amounts import duration, memory
 from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
 from adapterlab.evidence.metrics import answers_one_class
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folder import OUTCOME, RunResult
 from adapterlab.runs.identity import run_name
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -99,16 +103,15 @@ def print_result(result: RunResult, ui: str) -> None:
     metrics = result.metrics
     table = Table(title=result.name, title_justify="left", show_header=False)
     rows = [
-        ("accuracy on the test split", _share(metrics.get("test/accuracy"))),
-        ("most frequent class, linear model", _floors(metrics)),
-        ("macro-F1", _share(metrics.get("test/macro_f1"))),
-        ("NLL, ECE", f"{metrics['test/nll']:.4f}, {metrics['test/ece']:.4f}"),
+        *_scores(metrics),
         ("base model", result.tags["base"]),
         ("best epoch on validation", number(metrics["best/epoch"])),
         ("source task before, after", _source(result)),
         ("trainable parameters", _parameters(metrics)),
         ("training", _cost(result)),
     ]
+    if OUTCOME in result.tags:
+        rows.append(("adapter", result.tags[OUTCOME]))
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -126,11 +129,10 @@ def print_line(result: RunResult, config: Config) -> None:
         result: of the run.
         config: by which it was asked for.
     """
-    accuracy = _share(result.metrics.get("test/accuracy"))
+    main = main_metric(config.task)
+    score = f"{TITLES[main]} {_share(result.metrics.get(f'test/{main}'))}"
     only = ", one class only" if answers_one_class(result.metrics) else ""
-    _print_text(
-        f"{_among_many(config)}: accuracy {accuracy} on the test split{only}, {_cost(result)}"
-    )
+    _print_text(f"{_among_many(config)}: {score} on the test split{only}, {_cost(result)}")
 
 
 def _among_many(config: Config) -> str:
@@ -195,7 +197,7 @@ def print_tuning(
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("chosen", justify="right", no_wrap=True)
-    number = metric in ("loss", "mcc")
+    number = metric in ("mcc", *LOWER_IS_BETTER)
     write = "{:.4f}" if number else "{:.2%}"
 
     def much(value: float) -> str:
@@ -302,14 +304,6 @@ def _print_text(text: str, style: str | None = None) -> None:
 def _print_notes(notes: Sequence[str]) -> None:
     for note in notes:
         _print_text(f"note: {note}", style="yellow")
-
-
-def _share(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.2%}"
-
-
-def _floors(metrics: Mapping[str, float]) -> str:
-    return ", ".join(_share(metrics.get(f"data/{k}_accuracy")) for k in ("majority", "baseline"))
 
 
 def _source(result: RunResult) -> str:

@@ -26,7 +26,7 @@ def study(
     *,
     reference: str | None = None,
     planned: bool = False,
-    compare_on: str = "accuracy",
+    compare_on: str = "auto",
     margin: float | None = None,
     experiment: str | None = None,
     tracking_uri: str | None = None,
@@ -40,7 +40,8 @@ def study(
         name: the `study` that its runs were given.
         reference: the arm to compare the others with; None for the best on validation.
         planned: whether it was named before any run was seen: only comparisons with it count.
-        compare_on: the metric of the test split that arms are compared on.
+        compare_on: the metric of the test split that arms are compared on; ``auto`` is the main one
+            of the task.
         margin: a difference that does not matter, in points or the metric's unit; None as the runs
             say.
         experiment: of MLflow; None for that of conf/report.yaml.

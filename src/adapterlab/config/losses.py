@@ -33,7 +33,10 @@ class Loss:
     Attributes:
         class_weights: `balanced`, or weights by class name; None weighs all classes alike.
         focal_gamma: how much rows that are right already count less; 0 for cross-entropy.
+        standardize: learn numbers in standard deviations from their mean, both of the training
+            rows; of a regression only.
     """
 
     class_weights: ClassWeights | None = None
     focal_gamma: NotNegative = 0.0
+    standardize: bool = True

@@ -20,10 +20,12 @@ from adapterlab.config.schema import (
     CheckpointBase,
     Config,
     FileName,
+    PeftBase,
     SplitName,
     Target,
     TrainedBase,
 )
+from adapterlab.config.task_options import settled_task
 from adapterlab.config.validation import checked
 
 EXAMPLES = {"image": ("fashion_mnist", "mlp"), "text": ("emotion", "minilm")}
@@ -44,7 +46,7 @@ def parse(cfg: DictConfig) -> Config:
     if config.pruned is not None:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
     base = config.base
-    if isinstance(base, CheckpointBase):
+    if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))
     return replace(
         config,
@@ -73,6 +75,7 @@ def from_container(values: Any) -> Config:
         if not isinstance(tokenizer, Mapping):
             raise ConfigError(f"model.tokenizer={tokenizer} should be a node with _target_")
         _require_target("model.tokenizer", {"name": config.model["name"], **tokenizer})
+    config = settled_task(config)
     _require_one_kind(config)
     _require_budget(config.budget)
     for where, optimizer in optimizers(config):

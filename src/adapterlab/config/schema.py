@@ -12,10 +12,12 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, NotNegative, Part, Positive, Share
+from adapterlab.config.domains import Count, NotNegative, Part, Share
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.selection import ClassF1
+from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 
@@ -43,7 +45,6 @@ def _told_apart(names: list[str]) -> list[str]:
 
 
 ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
-
 SplitName = Literal["train", "validation", "test"]
 
 Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
@@ -135,9 +136,6 @@ class TextDataset(DatasetBase):
 Dataset = Annotated[ImageDataset | TextDataset, Field(discriminator="kind")]
 
 
-Accelerator = Literal["auto", "cpu", "gpu"]
-Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
-
 HeadInit = Literal["auto", "keep", "new"]
 """Keep the base's classifier, draw a new one, or keep it when the classes are the same."""
 
@@ -192,6 +190,16 @@ class PretrainedBase:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PeftBase:
+    """A PEFT adapter's folder, merged into the weights that the model comes with."""
+
+    kind: Literal["peft"]
+    head: HeadInit
+    path: Text
+    classes: list[str] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScratchBase:
     """No pretrained weights: the model as it was drawn from the init seed."""
 
@@ -199,37 +207,8 @@ class ScratchBase:
 
 
 Base = Annotated[
-    TrainedBase | CheckpointBase | PretrainedBase | ScratchBase, Field(discriminator="kind")
+    TrainedBase | CheckpointBase | PretrainedBase | PeftBase | ScratchBase, Discriminator("kind")
 ]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Hardware:
-    """Where a run computes. A run uses one device; several runs can use several.
-
-    Attributes:
-        accelerator: `auto` takes a GPU when there is one.
-        device: index of the GPU.
-        precision: `auto` takes bfloat16 autocast where the GPU has it, else float32.
-        workers: processes that cut batches; 0 is fastest for images in memory.
-        threads: torch's threads on the CPU; None leaves torch's choice.
-        compile: run the model through torch.compile; pays off on long trainings only.
-        frozen_prefix: compute the outputs of frozen first layers once where that is exact
-            (`auto`), or in every step (`never`).
-        recompute: activation checkpointing: compute each block again for its gradients, which takes
-            less memory and more time, and gives the same.
-        prefix_gib: the most disk that these outputs may take, of all runs together.
-    """
-
-    accelerator: Accelerator
-    device: Annotated[int, Field(ge=0, lt=1024)]
-    precision: Precision
-    workers: Annotated[int, Field(ge=0)]
-    threads: Count | None
-    compile: bool
-    frozen_prefix: Literal["auto", "never"]
-    prefix_gib: Positive
-    recompute: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -317,7 +296,7 @@ class Config:
     epochs: Count
     batch_size: Count
     label_smoothing: Share
-    select_on: ClassF1 | Literal["accuracy", "macro_f1", "mcc", "balanced_accuracy", "loss"]
+    select_on: ClassF1 | SelectOn
     early_stopping: Count | None
     seed: Seed
     init_seed: Seed
@@ -341,6 +320,7 @@ class Config:
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
+    task: Task = "single_label"
     pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:

@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.signals import in_helping_process
+from adapterlab.config.tasks import Task
 from adapterlab.data.splits import ImageSplit
+from adapterlab.data.targets import Scale, task_of
 from adapterlab.data.tokens import TokenizedSplit
 
 SplitName = Literal["train", "validation", "test"]
@@ -41,6 +43,12 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         pin_memory: page-locked batches, for a GPU.
         balanced: draw the training rows of an epoch, as many as there are, so that each class is
             as likely as any other, rather than take each row once.
+        standardize: let numbers be learnt in standard deviations from the mean of the training
+            rows; classes and several labels are learnt as they are.
+
+    Attributes:
+        task: what the examples are labelled for.
+        scale: how numbers are learnt.
 
     Raises:
         ConfigError: a batch size below 1, or a negative seed or number of workers.
@@ -59,6 +67,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         workers: int = 0,
         pin_memory: bool = False,
         balanced: bool = False,
+        standardize: bool = True,
     ) -> None:
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -74,6 +83,8 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         self.order_seed = order_seed
         self.workers, self.pin_memory = workers, pin_memory
         self.shares = shares_of_rows(train.labels) if balanced else None
+        self.task: Task = task_of(train.labels)
+        self.scale = Scale.of(train.labels, standardize=standardize)
 
     def in_order(self, order_seed: int) -> Self:
         """The same batches but for the order of the training rows; data and features are shared."""

@@ -63,3 +63,21 @@ def grouped_cut(
     most, least = next(folds.split(np.zeros(len(labels)), labels.numpy(), groups.numpy()))
     first, second = (most, least) if fraction <= 0.5 else (least, most)
     return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+
+
+def random_cut(rows: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Cut rows in two at random, both parts in the original order and with a row at least.
+
+    Args:
+        rows: how many there are.
+        fraction: the share that the second part gets, between 0 and 1.
+        seed: fixes the cut.
+
+    Raises:
+        DataError: there are fewer than two rows.
+    """
+    if rows < 2:
+        raise DataError(f"{rows} row cannot be in two splits; allowed: at least 2")
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    held = min(max(1, round(fraction * rows)), rows - 1)
+    return order[held:].sort().values, order[:held].sort().values

@@ -23,6 +23,11 @@ def require_learnable(splits: Splits[Any], validation: float) -> None:
         DataError: names that cannot be told apart, training rows of one class only, or a class
             or a split too small to be cut in two.
     """
+    if splits.task != "single_label":
+        _require_varied(splits)
+        if splits.validation is None and splits.groups is not None:
+            require_groups(splits.groups, validation, "dataset.validation")
+        return
     counts = torch.bincount(splits.train.labels, minlength=len(splits.classes))
     _require_names(splits, counts)
     present = counts.nonzero().flatten()
@@ -37,6 +42,24 @@ def require_learnable(splits: Splits[Any], validation: float) -> None:
         _require_cuttable(splits, counts[present], present, validation)
 
 
+def _require_varied(splits: Splits[Any]) -> None:
+    """Refuse labels of several or numbers from which nothing can be learnt."""
+    labels = splits.train.labels
+    if splits.task == "regression":
+        if bool((labels == labels[0]).all()):
+            raise DataError(
+                f"{_home(splits)} has {float(labels[0]):g} as {splits.classes[0]} in all of its "
+                f"{len(labels):,} rows: nothing can be learnt; allowed: two numbers or more"
+            )
+        return
+    _require_names(splits, labels.sum(0))
+    if bool((labels == labels[0]).all()):
+        raise DataError(
+            f"{_home(splits)} has the same labels in all of its {len(labels):,} rows: nothing can "
+            "be learnt"
+        )
+
+
 def _require_names(splits: Splits[Any], counts: Tensor) -> None:
     names = splits.classes
     if (pair := same_to_a_reader(names)) and pair[0] != pair[1]:
@@ -45,7 +68,8 @@ def _require_names(splits: Splits[Any], counts: Tensor) -> None:
             f"{quoted(names[number])} ({_rows(int(counts[number]))})" for number in numbers
         )
         rare = min(numbers, key=lambda number: int(counts[number]))
-        where = f"; see {_first(splits, rare)}" if counts[rare] else ""
+        seen = counts[rare] and splits.task == "single_label"
+        where = f"; see {_first(splits, rare)}" if seen else ""
         raise DataError(
             f"{_home(splits)}: the labels {first} and {second} differ by {difference(*pair)} "
             f"only{where}; write them alike"

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import easily_confused, listed, quoted, stands_for_no_label
 from adapterlab.data.splits import ImageSplits, Splits
+from adapterlab.data.targets import as_classes, called, counts_of
 
 _UNEVEN = 10
 """Rows of the most frequent class to one of the rarest from which on it is said."""
@@ -66,7 +69,10 @@ def scrutinise(
     if facts["duplicates"]:
         notes.append(found.duplicates(int(facts["duplicates"]), several))
     notes += found.nearly_empty()
-    notes += _classes(splits, used)
+    if splits.task != "regression":
+        notes += _classes(splits, used)
+    if splits.task != "single_label":
+        return Scrutiny(facts, tuple(notes))
     facts["majority_accuracy"], uneven = _balance(splits, used)
     return Scrutiny(facts, (*notes, *uneven))
 
@@ -132,9 +138,9 @@ class _Found:
         rows = inside.nonzero().flatten()
         if not len(rows):
             return 0, ""
-        labels = self.splits.named()[name].labels
         same = {*zip(*self._with_labels(other), strict=True)}
-        ours = zip(self.numbers[name][rows].tolist(), labels[rows].tolist(), strict=True)
+        labels = self._kinds[name][rows]
+        ours = zip(self.numbers[name][rows].tolist(), labels.tolist(), strict=True)
         otherwise = sum(pair not in same for pair in ours)
         first = int(rows[0])
         twin = int((self.numbers[other] == self.numbers[name][first]).nonzero()[0])
@@ -146,11 +152,19 @@ class _Found:
         )
 
     def _with_labels(self, name: str) -> tuple[list[int], list[int]]:
-        return self.numbers[name].tolist(), self.splits.named()[name].labels.tolist()
+        return self.numbers[name].tolist(), self._kinds[name].tolist()
+
+    @cached_property
+    def _kinds(self) -> dict[str, Tensor]:
+        """The labels of each split as numbers, equal ones having one number."""
+        named = self.splits.named()
+        numbers = as_classes(torch.cat([split.labels for split in named.values()]))
+        ends = np.cumsum([0, *(len(split) for split in named.values())])
+        return {name: numbers[ends[i] : ends[i + 1]] for i, name in enumerate(named)}
 
     def of_several_labels(self) -> Tensor:
         """The training rows whose example stands there with another label too."""
-        train, labels = self.numbers["train"], self.splits.train.labels
+        train, labels = self.numbers["train"], self._kinds["train"]
         pairs = {*zip(train.tolist(), labels.tolist(), strict=True)}
         labelled = Counter(number for number, _ in pairs)
         several = torch.tensor([n for n, count in labelled.items() if count > 1], dtype=train.dtype)
@@ -163,11 +177,11 @@ class _Found:
         if not len(several):
             return said
         first = int(several[0])
-        labels = self.splits.train.labels
+        labels = self._kinds["train"]
         twins = ((train == train[first]) & (labels != labels[first])).nonzero().flatten()
         other = int(twins[0])
         (a, b), (here, there) = (
-            [self.splits.classes[int(labels[row])] for row in (first, other)],
+            [called(self.splits.train.labels[row], self.splits.classes) for row in (first, other)],
             [self.splits.place("train", row, brief=True) for row in (first, other)],
         )
         return (
@@ -196,7 +210,7 @@ def _classes(splits: Splits[Any], used: Mapping[str, Tensor]) -> list[str]:
     """Say which classes have no example, and which have names that are easily confused."""
     names = splits.classes
     absent = {
-        split: (torch.bincount(labels, minlength=len(names)) == 0).nonzero().flatten().tolist()
+        split: (counts_of(labels, len(names)) == 0).nonzero().flatten().tolist()
         for split, labels in used.items()
     }
     everywhere = set.intersection(*map(set, absent.values()))

@@ -1,7 +1,7 @@
 """What a data set is: its official splits, whole, in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import ConfigError, DataError
-from adapterlab.data.grouping import grouped_cut
+from adapterlab.config.tasks import Task
+from adapterlab.data.grouping import grouped_cut, random_cut
 from adapterlab.data.origin import Origin, RowNames
+from adapterlab.data.targets import as_parts, require_labels, require_named, task_of
 
 
 class Digest(Protocol):
@@ -30,7 +32,7 @@ class Split(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """Class indices from 0, int64 ``[N]``."""
+        """What the examples are labelled with, of one of the forms of `targets.task_of`."""
 
     def __len__(self) -> int: ...
 
@@ -50,7 +52,7 @@ class ImageSplit:
 
     Args:
         images: uint8 ``[N, C, H, W]``.
-        labels: int64 ``[N]``, class indices from 0.
+        labels: ``[N]`` or ``[N, C]``, see `targets.task_of`; class indices count from 0.
 
     Raises:
         DataError: empty, of another type or shape, a negative label, or counts that differ.
@@ -65,7 +67,7 @@ class ImageSplit:
                 f"images are {self.images.dtype} {tuple(self.images.shape)}; "
                 "allowed: uint8 [N,C,H,W]"
             )
-        _check_labels(self.labels, self.images, "images")
+        require_labels(self.labels, self.images, "images")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,7 +95,7 @@ class TextSplit:
 
     Args:
         texts: N texts; of pairs both parts, a line each.
-        labels: int64 ``[N]``, class indices from 0.
+        labels: ``[N]`` or ``[N, C]``, see `targets.task_of`; class indices count from 0.
         pairs: the parts of N pairs, such as a premise and a hypothesis; empty for single texts.
 
     Raises:
@@ -105,7 +107,7 @@ class TextSplit:
     pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        _check_labels(self.labels, self.texts, "texts")
+        require_labels(self.labels, self.texts, "texts")
         if self.pairs and len(self.pairs) != len(self.texts):
             raise DataError(f"{len(self.pairs)} pairs for {len(self.texts)} texts")
 
@@ -142,7 +144,7 @@ class Splits(Generic[S]):
     Args:
         train: the training split, from which a validation split may be cut.
         test: the official test split.
-        classes: the name of each class index.
+        classes: the name of each class index, or label; of numbers, what they are called.
         validation: the official validation split, where the data set has one.
         notes: what a reader of a figure on this data must know, a sentence each.
         origins: the files that the splits' rows are from; no part of the data's hash.
@@ -162,11 +164,14 @@ class Splits(Generic[S]):
 
     def __post_init__(self) -> None:
         for name, split in self.named().items():
-            if (highest := int(split.labels.max())) >= len(self.classes):
-                raise DataError(
-                    f"{name} has label {highest}; allowed: 0 to {len(self.classes) - 1} "
-                    f"({len(self.classes)} classes)"
-                )
+            require_named(name, split.labels, self.classes)
+            if task_of(split.labels) != self.task:
+                raise DataError(f"{name} is labelled for {task_of(split.labels)}, not {self.task}")
+
+    @property
+    def task(self) -> Task:
+        """What the examples are labelled for."""
+        return task_of(self.train.labels)
 
     def named(self) -> dict[str, S]:
         """The splits that exist, by name: train, test and perhaps validation."""
@@ -228,8 +233,10 @@ Cut = Callable[[Tensor, float, int], tuple[Tensor, Tensor]]
 def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Cut rows in two so that each class keeps its share; both parts in the original order.
 
+    Where there are no classes, rows are cut at random.
+
     Args:
-        labels: int64 ``[N]``.
+        labels: of one of the forms of `targets.task_of`.
         fraction: the share of rows that the second part gets, between 0 and 1.
         seed: fixes the cut; equal labels and seed give equal rows.
 
@@ -242,6 +249,8 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, 
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"the share to cut off is {fraction}; allowed: above 0, below 1")
+    if task_of(labels) != "single_label":
+        return random_cut(len(labels), fraction, seed)
     counts = torch.bincount(labels)
     present = counts > 0
     if (rarest := int(counts[present].min())) < 2:
@@ -283,7 +292,7 @@ def hold_out(
     """Training and validation split; the official test split takes no part.
 
     An official validation split is used as it is; otherwise ``fraction`` of the training rows is
-    cut off, stratified by class.
+    cut off, stratified by class where there are classes.
 
     Args:
         splits: the data set.
@@ -306,7 +315,7 @@ def validation_cut(
 ) -> tuple[Tensor, Tensor]:
     """The training rows that stay and those that go to validation, see :func:`hold_out`."""
     if splits.groups is not None:
-        return grouped_cut(splits.train.labels, splits.groups, fraction, seed)
+        return grouped_cut(as_parts(splits.train.labels), splits.groups, fraction, seed)
     return cut(splits.train.labels, fraction, seed)
 
 
@@ -337,14 +346,3 @@ def update_with_texts(digest: Digest, texts: Iterable[str]) -> None:
         content = text.encode()
         digest.update(len(content).to_bytes(8, "big"))  # else ["ab", "c"] would equal ["a", "bc"]
         digest.update(content)
-
-
-def _check_labels(labels: Tensor, examples: Sized, noun: str) -> None:
-    if labels.dtype != torch.int64 or labels.ndim != 1:
-        raise DataError(f"labels are {labels.dtype} {tuple(labels.shape)}; allowed: int64 [N]")
-    if len(examples) != len(labels):
-        raise DataError(f"{len(examples)} {noun} but {len(labels)} labels")
-    if not len(labels):
-        raise DataError(f"a split without {noun}; each split needs at least one")
-    if (lowest := int(labels.min())) < 0:
-        raise DataError(f"label {lowest} is negative; labels count from 0")

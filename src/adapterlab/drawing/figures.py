@@ -114,14 +114,16 @@ def learning_curves_figure(
     history: Mapping[str, Sequence[tuple[int, float]]],
     title: str,
     best_epoch: int | None = None,
+    metric: str = "accuracy",
 ) -> Figure:
-    """Draw loss and accuracy over epochs, training and validation apart by colour and line style.
+    """Draw loss and a metric over epochs, training and validation apart by colour and line style.
 
     Args:
         history: (epoch, value) pairs under ``train/loss``, ``val/loss``, ``train/accuracy`` and
             ``val/accuracy``; other keys are not drawn. A panel without a curve says so.
         title: the figure's title.
         best_epoch: the epoch whose weights were kept, marked in both panels.
+        metric: accuracy, or the main metric of another task.
     """
     # Wide enough for losses of many digits at the left; `save` cuts what stays empty.
     width = max(12.0, inches([title], 12) + 0.2)
@@ -129,14 +131,16 @@ def learning_curves_figure(
     figure.suptitle(title, color=INK, **VERBATIM)
     loss, accuracy = (panel(figure, width / 2 + x, 0.55, 3.8, 2.6) for x in (-4.25, 0.45))
     _draw_curves(loss, history, "loss", best_epoch)
-    _draw_curves(accuracy, history, "accuracy", best_epoch)
+    _draw_curves(accuracy, history, metric, best_epoch)
     if loss.lines and not 1e-3 < loss.get_ylim()[1] < 1e7:
         loss.yaxis.set_major_formatter("{x:.4g}")
-    loss.set_ylabel("cross-entropy (nats)", color=INK)
-    accuracy.set_ylabel("accuracy", color=INK)
+    what = "squared error" if metric == "r2" else "cross-entropy (nats)"
+    loss.set_ylabel(what, color=INK)
+    accuracy.set_ylabel(metric, color=INK)
     if accuracy.lines:
         accuracy.yaxis.set_major_formatter(percent)
-        accuracy.set_ylim(*within_shares(accuracy.get_ylim()))
+        if metric != "r2":  # which may be below 0
+            accuracy.set_ylim(*within_shares(accuracy.get_ylim()))
     for axes in (loss, accuracy):
         draw_scale(axes.xaxis)
         draw_scale(axes.yaxis)

@@ -74,11 +74,13 @@ class Metric:
         unit: ``points`` for a share, printed in hundredths; ``nats``; or nothing, for a number
             without a unit.
         higher_is_better: whether more of it is.
+        least: that a share may be; it is 1 at the most.
     """
 
     title: str
     unit: str
     higher_is_better: bool
+    least: float = 0.0
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(

@@ -1,15 +1,20 @@
-"""What scikit-learn's logistic regression reaches on the same rows: the floor of a fine-tuning.
+"""What scikit-learn's linear models reach on the same rows: the floor of a fine-tuning.
 
 A model that does no better has learnt nothing that its pretraining is needed for.
 """
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.evidence.arrays import Integers
+from adapterlab.evidence.multi_label import multi_label_metrics
+from adapterlab.evidence.regression import r_squared
+
+Labels = npt.NDArray[Any]
+"""``[N]``: class indices or, in float64, numbers; or in bool ``[N, C]``, of several labels."""
 
 COMPONENTS = 100
 """Principal components of images; with more the fit takes minutes and is hardly better."""
@@ -19,15 +24,15 @@ _ITERATIONS = 200
 
 
 def text_floor(
-    train: Sequence[str], train_labels: Integers, test: Sequence[str], test_labels: Integers
+    train: Sequence[str], train_labels: Labels, test: Sequence[str], test_labels: Labels
 ) -> float:
-    """Return the test accuracy of logistic regression on TF-IDF of words and pairs of words.
+    """Return the test score of a linear model on TF-IDF of words and pairs of words.
 
     Args:
         train: texts.
-        train_labels: ``[N]``, of at least two classes.
+        train_labels: of at least two kinds.
         test: texts.
-        test_labels: ``[M]``.
+        test_labels: likewise.
 
     Raises:
         ValueError: no text has a word, or there is one class only.
@@ -47,17 +52,17 @@ def text_floor(
 
 def image_floor(
     train: npt.NDArray[np.uint8],
-    train_labels: Integers,
+    train_labels: Labels,
     test: npt.NDArray[np.uint8],
-    test_labels: Integers,
+    test_labels: Labels,
 ) -> float:
-    """Return the test accuracy of logistic regression on principal components of the pixels.
+    """Return the test score of a linear model on principal components of the pixels.
 
     Args:
         train: images, ``[N, ...]``.
-        train_labels: ``[N]``, of at least two classes.
+        train_labels: of at least two kinds.
         test: images of the same shape, ``[M, ...]``.
-        test_labels: ``[M]``.
+        test_labels: likewise.
 
     Raises:
         ValueError: there is one class only.
@@ -75,17 +80,17 @@ def image_floor(
 
 def feature_floor(
     train: npt.NDArray[np.float32],
-    train_labels: Integers,
+    train_labels: Labels,
     test: npt.NDArray[np.float32],
-    test_labels: Integers,
+    test_labels: Labels,
 ) -> float:
-    """Return the test accuracy of logistic regression on features, each brought to one scale.
+    """Return the test score of a linear model on features, each brought to one scale.
 
     Args:
         train: features, ``[N, d]``.
-        train_labels: ``[N]``, of at least two classes.
+        train_labels: of at least two kinds.
         test: likewise, ``[M, d]``.
-        test_labels: ``[M]``.
+        test_labels: likewise.
 
     Raises:
         ValueError: there is one class only, or a feature is no number.
@@ -96,13 +101,60 @@ def feature_floor(
     return _fitted(scale.fit_transform(train), train_labels, scale.transform(test), test_labels)
 
 
+def constant_floor(train: Labels, test: Labels) -> float:
+    """Return the test score of the answer that is best for all training rows alike.
+
+    It is the mean of numbers; of several labels the most frequent ones, as many as have the best
+    micro-F1 on the training rows.
+
+    Args:
+        train: labels ``[N]`` in float64, or ``[N, C]`` in bool.
+        test: likewise.
+    """
+    if train.ndim == 1:
+        return r_squared(np.full(len(test), train.mean()), test)
+    counts = np.sort(train.sum(0))[::-1].cumsum()
+    most = int(np.argmax(2 * counts / (len(train) * np.arange(1, len(counts) + 1) + train.sum())))
+    chosen = np.zeros(train.shape[1], dtype=np.bool_)
+    chosen[np.argsort(-train.sum(0), kind="stable")[: most + 1]] = True
+    return _micro_f1(np.broadcast_to(chosen, test.shape), test)
+
+
 def _fitted(
-    train: npt.ArrayLike, train_labels: Integers, test: npt.ArrayLike, test_labels: Integers
+    train: npt.ArrayLike, train_labels: Labels, test: npt.ArrayLike, test_labels: Labels
 ) -> float:
+    """Fit the linear model of a task, and score it by the task's main metric.
+
+    Classes: logistic regression, accuracy. Several labels: one of each, micro-F1. Numbers: ridge
+    regression, R².
+    """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        if train_labels.ndim == 2:
+            return _micro_f1(_each_label(train, train_labels, test), test_labels)
+        if train_labels.dtype == np.float64:
+            said = Ridge().fit(train, train_labels).predict(test)
+            return r_squared(np.asarray(said, dtype=np.float64), test_labels)
         fitted = LogisticRegression(max_iter=_ITERATIONS).fit(train, train_labels)
     return float((fitted.predict(test) == test_labels).mean())
+
+
+def _each_label(train: npt.ArrayLike, labels: Labels, test: npt.ArrayLike) -> Labels:
+    from sklearn.linear_model import LogisticRegression
+
+    columns = []
+    for own in labels.T:
+        if own.all() or not own.any():
+            columns.append(np.full(np.shape(test)[0], own[0]))
+            continue
+        fitted = LogisticRegression(max_iter=_ITERATIONS).fit(train, own)
+        columns.append(fitted.predict(test))
+    return np.stack(columns, axis=1).astype(np.bool_)
+
+
+def _micro_f1(said: Labels, true: Labels) -> float:
+    names = [str(label) for label in range(true.shape[1])]
+    return multi_label_metrics(np.where(said, 1.0, -1.0), true, names)["micro_f1"]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import first_line
+from adapterlab.data.targets import task_of
 from adapterlab.packing.pack import PackedModel
 from adapterlab.packing.signatures import CannotPackError
 
@@ -47,14 +48,13 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> list
     try:
         pack = PackedModel(models, [0] * len(models)).eval()
         logits = pack(inputs, len(labels), together=True)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(models)), reduction="sum")
-        torch.autograd.backward(loss)
+        torch.autograd.backward(torch.stack([_some_loss(one, labels) for one in logits]).sum())
         _require_own_rows(models, inputs, len(labels))
         for lane, model in enumerate(models):
             own = model(inputs)
             trained = model.trainable()
             gradients = torch.autograd.grad(
-                F.cross_entropy(own, labels, reduction="sum"),
+                _some_loss(own, labels),
                 list(trained.values()),
                 materialize_grads=True,
                 allow_unused=True,
@@ -79,6 +79,13 @@ def try_out(models: Sequence[AdaptedModel], inputs: Any, labels: Tensor) -> list
     if not compared:
         raise CannotPackError("no run's first logits and gradients are finite")
     return compared
+
+
+def _some_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return a loss that all logits have a part in, whatever the task's own is."""
+    if task_of(labels) != "single_label":
+        return (logits - 1).square().sum()
+    return F.cross_entropy(logits, labels, reduction="sum")
 
 
 @torch.no_grad()

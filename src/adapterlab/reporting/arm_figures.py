@@ -18,6 +18,7 @@ from adapterlab.drawing.figures import (
     plain,
     within_shares,
 )
+from adapterlab.reporting.epoch_scales import scale_of
 from adapterlab.reporting.figure_layout import (
     COLOURS,
     SIZE,
@@ -38,6 +39,7 @@ from adapterlab.reporting.figure_layout import (
     write_below,
 )
 from adapterlab.reporting.findings import ArmFindings, Curve, Estimate, Findings, estimate
+from adapterlab.reporting.formatting import least_of, title_of, within
 
 _BEST = "*"
 _SEED: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.6, "mec": PAPER, "mew": 0.6}
@@ -47,15 +49,6 @@ _HEAP_STEP, _HEAP_MOST = 2.6 / 72, 0.4
 
 _COLOURED = 8
 _EPOCHS_WITH_MARKERS = 10
-
-_SCALES = {
-    "train/loss": "training loss (nats)",
-    "val/accuracy": "validation accuracy",
-    "val/macro_f1": "validation macro F1",
-    "val/mcc": "validation Matthews correlation",
-    "val/balanced_accuracy": "validation balanced accuracy",
-    "val/loss": "validation loss (nats)",
-}
 
 
 def accuracy_figure(findings: Findings) -> Figure:
@@ -70,7 +63,7 @@ def accuracy_figure(findings: Findings) -> Figure:
     above = 0.24 if is_narrow() else 0.0
     names = short_names(arms, across() - room - 0.2 if above else 2.6)
     sides = 0.2 if above else inches(names.values(), SIZE) + room + 0.5
-    low, high = _reach(arms)
+    low, high = _reach(arms, least_of(findings.main))
     point = 1.1 * (high - low) / (72 * max(across() - sides, 1.5))
     heaps = [_heaped(arm.accuracy.values, _SEED_POINTS * point) for arm in arms]
     # Rows as high as the highest heap of seeds needs.
@@ -102,14 +95,15 @@ def accuracy_figure(findings: Findings) -> Figure:
             at += width
         if above:
             _write(axes, y, 0, (0, above), names[arm.name])
-    axes.set_xlabel("accuracy on the test split", color=INK)
+    axes.set_xlabel(f"{title_of(findings.main)} on the test split", color=INK)
     below_last = (0.18 + highest * step) / pitch
     axes.set_ylim(len(arms) - 1 + below_last, -(0.2 + above) / pitch)
     axes.set_yticks(
         range(len(arms)), ["" if above else names[arm.name] for arm in arms], **VERBATIM
     )
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(*within_shares((low - 0.05 * (high - low), high + 0.05 * (high - low))))
+    wide = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    axes.set_xlim(*within(wide, findings.main))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(percent)
     _write_accuracy_key(figure, findings)
@@ -143,8 +137,8 @@ def _write_accuracy_key(figure: Figure, findings: Findings) -> None:
         keys.append(Key(star, "may be best"))
     if any(map(letters, arms)):
         notes.append("Arms that share a letter are not told apart.")
-    metric = getattr(findings, "compared_on", "accuracy")
-    if metric != "accuracy":
+    metric = getattr(findings, "compared_on", findings.main)
+    if metric != findings.main:
         notes.append(f"Arms are compared, and marked, by {metric}, which is not drawn here.")
     write_below(figure, keys, notes)
 
@@ -172,12 +166,12 @@ def _said(arm: ArmFindings, reference: ArmFindings) -> str:
     return "not compared" if arm.comparison is None else str(arm.comparison.verdict)
 
 
-def _reach(arms: Sequence[ArmFindings]) -> tuple[float, float]:
+def _reach(arms: Sequence[ArmFindings], least: float) -> tuple[float, float]:
     """Return the least and the greatest accuracy that is drawn, a bit apart at least."""
     drawn = [value for arm in arms for value in arm.accuracy.values]
     for arm in arms:
         if (spread := arm.accuracy.interval) is not None:
-            drawn += [max(spread.low, 0.0), min(spread.high, 1.0)]
+            drawn += [max(spread.low, least), min(spread.high, 1.0)]
     low, high = min(drawn), max(drawn)
     short = max(0.0, 0.01 - (high - low)) / 2
     return low - short, high + short
@@ -220,7 +214,7 @@ def curves_figure(findings: Findings) -> Figure | None:
             if name in arm.curves:
                 _draw_curve(axes, arm.curves[name], styles[arm.name], band=arm in coloured)
         axes.set_xlabel("epoch", color=INK)
-        axes.set_ylabel(_SCALES.get(name, name), color=INK)
+        axes.set_ylabel(scale_of(name, findings.main), color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         if name == "val/accuracy":
             axes.set_ylim(*within_shares(axes.get_ylim()))
@@ -247,11 +241,13 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     axes = figure.subplots()
     plain(axes, grid="both")
     styles = looks(findings)
-    before = [level for arm in arms if (level := arm.figure("target/accuracy_before")) is not None]
+    before = [
+        level for arm in arms if (level := arm.figure(f"target/{arm.main}_before")) is not None
+    ]
     zero_shot = float(np.mean([level.mean for level in before])) if before else None
     along, cut_along = _needed([lost[arm.name] for arm in arms], 0.5, near=0.0)
     up, cut_up = _needed([arm.accuracy for arm in arms], 0.005, near=zero_shot)
-    up = within_shares(up)
+    up = within(up, findings.main)
     for arm in arms:
         look, mean = styles[arm.strategy], lost[arm.name].mean
         style: dict[str, Any] = {"color": look.colour, "lw": 1.1, "alpha": 0.7}
@@ -267,7 +263,7 @@ def forgetting_figure(findings: Findings) -> Figure | None:
     if zero_shot is not None and near:
         axes.axhline(zero_shot, color=MUTED, lw=1.2, ls=":")
     axes.set_xlabel("accuracy lost on the source task (points)", color=INK)
-    axes.set_ylabel("accuracy on the target's test split", color=INK)
+    axes.set_ylabel(f"{title_of(findings.main)} on the target's test split", color=INK)
     axes.set(xlim=along, ylim=up)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7))

@@ -1,14 +1,14 @@
 """From what the runs of a study left to findings: which arms are compared, on what, and how."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.evidence.contributions import higher_is_better
-from adapterlab.evidence.intervals import Interval
+from adapterlab.config.tasks import LOWER_IS_BETTER
+from adapterlab.evidence.all_metrics import higher_is_better
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
     MARGIN,
@@ -18,19 +18,21 @@ from adapterlab.evidence.verdicts import (
     compare_all,
 )
 from adapterlab.reporting.findings import (
-    ACCURACY,
     ArmFindings,
-    Curve,
     Estimate,
     Findings,
     Question,
     estimate,
+    main_of,
     mean_interval,
+    task_of_run,
 )
 from adapterlab.reporting.formatting import unit
-from adapterlab.reporting.logged import Answers, read_answers, read_history
+from adapterlab.reporting.logged import read_answers, read_history
+from adapterlab.reporting.over_seeds import curves_of, figure_of
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status, same_examples
+from adapterlab.reporting.task_scores import read_task_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,8 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     finished = [arm for arm in arms if arm.runs]
     first = finished[0].runs[0]
     select_on = first.params.get("select_on", "accuracy")
+    if question.compare_on == "auto":
+        question = replace(question, compare_on=main_of(first))
     chosen = None
     if question.reference is not None:
         named = find_arm(arms, question.reference)
@@ -135,23 +139,39 @@ def judge(
 
 def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
     metric = question.compare_on
+    if task_of_run(arm.first) != "single_label":
+        return _read_task(arm, select_on, metric)
     answers, why = read_answers(arm.runs, metric)
     if answers is not None and len({run.test_hash for run in arm.runs} - {""}) > 1:
         why = "its runs were tested on different examples"  # with the same labels
     values = None if answers is None or why else answers.values(metric).values
-    one = _findings(arm, select_on, metric, answers, values)
-    return Candidate(one, values, _examples(arm, answers), why)
+    correct = None if answers is None else answers.correct
+    one = _findings(arm, select_on, metric, correct, values)
+    one = replace(one, answers=answers)
+    return Candidate(one, values, _examples(arm, None if answers is None else answers.labels), why)
 
 
-def _examples(arm: Arm, answers: Answers | None) -> str:
+def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
+    """Do as `_read` where examples have several labels, or a number."""
+    main = main_of(arm.first)
+    scores, why = read_task_scores(arm.runs, task_of_run(arm.first), (main, metric))
+    if scores is not None and len({run.test_hash for run in arm.runs} - {""}) > 1:
+        why = "its runs were tested on different examples"
+    values = None if scores is None or why else scores.values[metric]
+    of_main = None if scores is None else scores.values.get(main)
+    one = _findings(arm, select_on, metric, of_main, values)
+    return Candidate(one, values, _examples(arm, None if scores is None else scores.labels), why)
+
+
+def _examples(arm: Arm, answered: np.ndarray | None) -> str:
     """Return what an arm was tested on, in such a way that equal texts mean equal examples.
 
     It is a hash of the examples, which runs from before there was one lack, and their labels.
     """
-    if answers is None:
+    if answered is None:
         return ""
     hashes = {run.test_hash for run in arm.runs}
-    labels = f"{len(answers.labels)} examples, labels {hash(answers.labels.tobytes()):x}"
+    labels = f"{len(answered)} examples, labels {hash(answered.tobytes()):x}"
     return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else f" {labels}"
 
 
@@ -197,8 +217,7 @@ def _as_far_as_known(read: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _size(read: Sequence[Candidate]) -> int:
-    answers = read[0].found.answers
-    return 0 if answers is None else len(answers.labels)
+    return read[0].found.tested_on
 
 
 def _family(
@@ -262,22 +281,34 @@ def _margin(question: Question, first: Run) -> float:
 
 
 def _findings(
-    arm: Arm, select_on: str, metric: str, answers: Answers | None, values: np.ndarray | None
+    arm: Arm, select_on: str, metric: str, of_main: np.ndarray | None, values: np.ndarray | None
 ) -> ArmFindings:
+    """Return what is known of an arm, but for its answers.
+
+    Args:
+        arm: of which a run has finished.
+        select_on: the validation metric that its runs were selected on.
+        metric: that arms are compared on.
+        of_main: per test example of the main metric, ``[S, N]``; None if there are none.
+        values: likewise of `metric`.
+    """
+    main = main_of(arm.first)
     shared = set.intersection(*(set(run.metrics) for run in arm.runs))
     figures = {
         name: figure
         for name in sorted(shared)
-        if (figure := _figure(name, arm.values(name))) is not None
+        if (figure := figure_of(name, arm.values(name))) is not None
     }
-    if answers is not None and ACCURACY in figures:
-        figures[ACCURACY] = replace(
-            figures[ACCURACY], interval=mean_interval("accuracy", answers.correct)
+    if of_main is not None and f"test/{main}" in figures:
+        figures[f"test/{main}"] = replace(
+            figures[f"test/{main}"], interval=mean_interval(main, of_main)
         )
     selected = arm.values(f"best/val_{select_on}")
-    selection = estimate([-value for value in selected] if select_on == "loss" else selected)
+    selection = estimate(
+        [-value for value in selected] if select_on in LOWER_IS_BETTER else selected
+    )
     assert selection is not None
-    score = figures.get(f"test/{metric}", figures[ACCURACY])
+    score = figures.get(f"test/{metric}", figures[f"test/{main}"])
     if values is not None:
         mean = values.mean(axis=1)
         score = Estimate(
@@ -291,35 +322,10 @@ def _findings(
         figures=figures,
         score=score,
         selection=selection,
-        answers=answers,
-        curves=_curves([read_history(run) for run in arm.runs]),
+        answers=None,
+        examples=next((v.shape[1] for v in (values, of_main) if v is not None), None),
+        curves=curves_of([read_history(run) for run in arm.runs]),
     )
-
-
-def _figure(name: str, values: Sequence[float]) -> Estimate | None:
-    """Return mean and interval of a final metric; that of an accuracy lies within 0 and 1."""
-    found = estimate(values)
-    if found is None or found.interval is None or "accuracy" not in name:
-        return found
-    low, high = max(found.interval.low, 0.0), min(found.interval.high, 1.0)
-    return replace(found, interval=Interval(low, high))
-
-
-def _curves(histories: Sequence[Mapping[int, Mapping[str, float]]]) -> dict[str, Curve]:
-    epochs = sorted({epoch for history in histories for epoch in history})
-    names = sorted({name for history in histories for row in history.values() for name in row})
-    return {
-        name: Curve(
-            tuple(epochs),
-            np.array(
-                [
-                    [history.get(epoch, {}).get(name, np.nan) for epoch in epochs]
-                    for history in histories
-                ]
-            ),
-        )
-        for name in names
-    }
 
 
 def why_not(arms: Sequence[Arm]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
-from adapterlab.reporting.formatting import counted, percent
+from adapterlab.reporting.formatting import counted, percent, title_of
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
@@ -29,11 +29,13 @@ def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:
         return replace(pages[0], notes=[*overall.notes, *pages[0].notes])
     names = [task.task for task in tasks]
     ranks = overall.ranks
-    over = ["Accuracies on different data sets are not compared with each other."]
+    scores = "Accuracies" if all(task.main == "accuracy" for task in tasks) else "Scores"
+    over = [f"{scores} on different data sets are not compared with each other."]
     if ranks is not None:
         over = about_tasks(ranks)
-        if tasks[0].compared_on != "accuracy":
-            over.append("ranks over data sets are of accuracy, whatever else arms are compared on")
+        if any(task.compared_on != task.main for task in tasks):
+            mains = " and ".join(dict.fromkeys(title_of(task.main) for task in tasks))
+            over.append(f"ranks over data sets are of {mains}, whatever else arms are compared on")
     return Page(
         study=tasks[0].study,
         about=" ".join(page.about for page in pages),
@@ -84,11 +86,12 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
     if len(tasks) == 1 and not only_luck(tasks[0]):
         found = tasks[0]
         best, interval = found.reference.accuracy, found.reference.accuracy.interval
-        metrics["best_accuracy"] = best.mean
-        if found.compared_on == "accuracy":
+        name = f"best_{found.main}"
+        metrics[name] = best.mean
+        if found.compared_on == found.main:
             interval, _ = headline(found)
         if interval is not None:
-            metrics |= {"best_accuracy_low": interval.low, "best_accuracy_high": interval.high}
+            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return metrics
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from adapterlab.drawing.canvas import INK, PAPER
-from adapterlab.drawing.figures import MUTED, percent, plain, within_shares
+from adapterlab.drawing.figures import MUTED, percent, plain
 from adapterlab.evidence.pareto import pareto_front
 from adapterlab.reporting.figure_layout import (
     Key,
@@ -27,6 +27,7 @@ from adapterlab.reporting.figure_layout import (
     write_below,
 )
 from adapterlab.reporting.findings import ArmFindings, Estimate, Findings
+from adapterlab.reporting.formatting import title_of, within
 
 _MOST_TICKS = 5
 _LOG_FROM = 8
@@ -112,9 +113,9 @@ def pareto_figure(findings: Findings) -> Figure | None:
     for axes in panels[len(costs) :]:
         axes.set_visible(False)
     for axes in panels[::columns]:
-        axes.set_ylabel("test accuracy", color=INK)
+        axes.set_ylabel(f"test {title_of(findings.main)}", color=INK)
     panels[0].margins(y=0.12)
-    panels[0].set_ylim(*within_shares(panels[0].get_ylim()))
+    panels[0].set_ylim(*within(panels[0].get_ylim(), findings.main))
     panels[0].yaxis.set_major_formatter(percent)
     numbers = {arm.name: number for number, arm in enumerate(findings.arms, start=1)}
     labelled = [arm for arm in findings.arms if any(arm.name in front for front in fronts)]

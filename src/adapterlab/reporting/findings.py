@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.config.tasks import TASKS, Task, main_metric
+from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.arrays import Booleans, Floats
-from adapterlab.evidence.class_scores import of_a_class
-from adapterlab.evidence.contributions import METRICS, SOURCE
+from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.evidence.replicates import Replicates
@@ -17,8 +18,16 @@ from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.study import Arm, Run, Status
 
 ACCURACY = "test/accuracy"
-MAJORITY = "data/majority_accuracy"
-BASELINE = "data/baseline_accuracy"
+
+
+def task_of_run(run: Run) -> Task:
+    """Return what a run learnt."""
+    return next((task for task in TASKS if task == run.params.get("task")), "single_label")
+
+
+def main_of(run: Run) -> str:
+    """Return the main metric of what a run learnt."""
+    return main_metric(task_of_run(run))
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class ArmFindings:
         comparison: with the reference; None for the reference itself.
         letters: two arms that share one are not told apart; empty if it was not tested.
         may_be_best: whether the best arm may be this one; None if that is not known.
+        examples: of the test split that the score is over; None where no answers were kept.
     """
 
     arm: Arm
@@ -77,6 +87,17 @@ class ArmFindings:
     comparison: Comparison | None = None
     letters: str = ""
     may_be_best: bool | None = None
+    examples: int | None = None
+
+    @property
+    def main(self) -> str:
+        """The main metric of its task: accuracy of one label."""
+        return main_of(self.arm.first)
+
+    @property
+    def tested_on(self) -> int:
+        """How many test examples its answers were kept of."""
+        return self.examples or (0 if self.answers is None else len(self.answers.labels))
 
     @property
     def name(self) -> str:
@@ -90,8 +111,8 @@ class ArmFindings:
 
     @property
     def accuracy(self) -> Estimate:
-        """On the target's test split."""
-        return self.figures[ACCURACY]
+        """On the target's test split; of tasks other than one label, their main metric."""
+        return self.figures[f"test/{self.main}"]
 
     def figure(self, name: str) -> Estimate | None:
         """Return a final metric, None where it was not measured."""
@@ -141,7 +162,8 @@ class Question:
         reference: name of the arm to compare with; None for the best on validation.
         planned: whether the reference was named before any run was seen, so that nothing but
             comparisons with it counts.
-        compare_on: the metric of the test split that arms are compared on.
+        compare_on: the metric of the test split that arms are compared on; ``auto`` is the main
+            one of the task.
         margin: a difference in that metric that does not matter; None takes the study's own.
         level: the share of studies with a false difference, at most.
     """
@@ -182,6 +204,11 @@ class Findings:
     family: Family | None
     margin: float
     gaps: tuple[str, ...]
+
+    @property
+    def main(self) -> str:
+        """The main metric of the task: accuracy of one label."""
+        return self.reference.main
 
     @property
     def runs(self) -> list[Run]:
@@ -257,8 +284,9 @@ def mean_interval(metric: str, values: Floats | Booleans, level: float = 0.95) -
         return Interval(share.low, share.high)
     arm = Replicates("", tuple(range(len(values))), values)
     found = Spread.of([arm]).interval(0, level)
-    if of_a_class(metric) or METRICS[metric].unit == "points":
-        return Interval(max(found.low, 0.0), min(found.high, 1.0))
+    known = known_metric(metric)
+    if known is not None and known.unit == "points":
+        return Interval(max(found.low, known.least), min(found.high, 1.0))
     return found
 
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from adapterlab.evidence.class_scores import of_a_class, title_of
-from adapterlab.evidence.contributions import METRICS, SOURCE
+from adapterlab.evidence.all_metrics import metric as known_metric
+from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting.findings import Estimate
 
@@ -16,7 +16,7 @@ MOST_NAMES = 5
 
 def percent(share: float) -> str:
     """Write a share: ``87.09%``."""
-    return f"{share:.2%}"
+    return f"{_unsigned_zero(f'{100 * share:.2f}')}%"
 
 
 def points(difference: float) -> str:
@@ -44,19 +44,31 @@ def between(interval: Interval) -> str:
 
 def unit(metric: str) -> str:
     """Return the unit of a metric's differences: ``points``, ``nats``, or nothing."""
-    if of_a_class(metric):
-        return "points"
-    return METRICS[metric].unit if metric in METRICS else ""
+    found = known_metric(metric)
+    return "" if found is None else found.unit
 
 
 def titled(metric: str) -> str:
     """Write what a metric is called in a sentence: ``a test macro-F1``."""
-    if metric == SOURCE:
-        return f"an {METRICS[metric].title}"
-    title = METRICS[metric].title if metric in METRICS else metric
-    if of_a_class(metric):
-        title = title_of(metric)
-    return f"a test {title}"
+    title = title_of(metric)
+    return f"an {title}" if metric == SOURCE else f"a test {title}"
+
+
+def title_of(metric: str) -> str:
+    """Write what a metric is called: ``macro-F1``."""
+    found = known_metric(metric)
+    return metric if found is None else found.title
+
+
+def least_of(metric: str) -> float:
+    """Return the least that a share of the test split may be."""
+    found = known_metric(metric)
+    return 0.0 if found is None else found.least
+
+
+def within(limits: tuple[float, float], metric: str) -> tuple[float, float]:
+    """Cut an axis to what a share may be, with room for half a line at both ends."""
+    return max(limits[0], least_of(metric) - 0.005), min(limits[1], 1.005)
 
 
 def is_share(metric: str) -> bool:
@@ -95,7 +107,7 @@ def signed(difference: float, metric: str) -> str:
 
 def _unsigned_zero(text: str) -> str:
     """Take the sign off what rounds to 0: it would claim a direction."""
-    return text if float(text) else text[1:]
+    return text if float(text) else text.lstrip("+-")
 
 
 def p_value(p: float | None) -> str:

@@ -119,9 +119,9 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
     read: list[_OneRun] = []
     pool = Pool()
     for run in runs:
-        path = _artifact(run, PREDICTIONS)
+        path = artifact(run, PREDICTIONS)
         if path is None:
-            return None, _why_none(run)
+            return None, why_none(run)
         one, log_p = _read(path, metric)
         if read and not np.array_equal(one.labels, read[0].labels):
             return None, "its runs were tested on different examples"
@@ -136,7 +136,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
         ensemble=pool.mean().astype(np.float32),
     )
     if metric == SOURCE:
-        values, why = _read_source(runs)
+        values, why = read_source(runs)
     else:
         why = next((one.why for one in read if one.values is None), "")
         rows = [one.values for one in read if one.values is not None]
@@ -149,7 +149,7 @@ _HISTORY = TypeAdapter(History)
 
 def read_history(run: Run) -> History:
     """Read what a run reported by epoch; nothing if it kept no result."""
-    path = _artifact(run, RESULT)
+    path = artifact(run, RESULT)
     if path is None:
         return {}
     try:
@@ -159,8 +159,12 @@ def read_history(run: Run) -> History:
         return {}
 
 
-def _artifact(run: Run, name: str) -> Path | None:
-    """Return where a run's file is, downloaded if it is far away; None if there is none."""
+def artifact(run: Run, name: str) -> Path | None:
+    """Return where a run's file is, downloaded if it is far away; None if there is none.
+
+    Raises:
+        StoreAwayError: its server does not answer.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -175,7 +179,7 @@ def _artifact(run: Run, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _why_none(run: Run) -> str:
+def why_none(run: Run) -> str:
     """Say why a run has no predictions: it kept none, or its folder is not (any more) there."""
     place = urlsplit(run.artifacts)
     folder = Path(unquote(place.path))
@@ -228,11 +232,11 @@ def _read(path: Path, metric: str) -> tuple[_OneRun, npt.NDArray[np.float64]]:
     return kept, log_p
 
 
-def _read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
+def read_source(runs: Sequence[Run]) -> tuple[Values | None, str]:
     """Read what the runs still know of the source task."""
     labels, correct = [], []
     for run in runs:
-        path = _artifact(run, SOURCE_PREDICTIONS)
+        path = artifact(run, SOURCE_PREDICTIONS)
         if path is None:
             missing = run.tags.get("missing.source/accuracy_after")
             return None, missing or f"the run of {run.replicate} kept no answers to its source task"

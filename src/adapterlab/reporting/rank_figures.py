@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from adapterlab.drawing.canvas import INK, VERBATIM
-from adapterlab.drawing.figures import VERMILION, legible_on, percent, plain, within_shares
+from adapterlab.drawing.figures import VERMILION, legible_on, percent, plain
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
 from adapterlab.reporting.figure_layout import (
     COLOURS,
@@ -27,6 +27,7 @@ from adapterlab.reporting.figure_layout import (
     write_below,
 )
 from adapterlab.reporting.findings import ArmFindings, Findings
+from adapterlab.reporting.formatting import title_of, within
 from adapterlab.reporting.study import NO_NAMES
 
 _RANK, _ALPHA = "adapter.rank", "adapter.alpha"
@@ -224,7 +225,8 @@ def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()
     axes.set_xlabel(f"{option} (scale of doublings)", color=INK)
-    axes.set_ylabel("test accuracy", color=INK)
-    axes.set_ylim(*within_shares(axes.get_ylim()))
+    main = points[0][1].main
+    axes.set_ylabel(f"test {title_of(main)}", color=INK)
+    axes.set_ylim(*within(axes.get_ylim(), main))
     axes.yaxis.set_major_formatter(percent)
     return keys

@@ -40,7 +40,7 @@ class Request:
     study: FileName
     reference: str | None = None
     planned: bool = False
-    compare_on: str = "accuracy"
+    compare_on: str = "auto"
     margin: Annotated[float, Field(gt=0)] | None = None
     experiment: str
     tracking_uri: str | None

@@ -1,6 +1,7 @@
 """Whether a study's verdicts can be trusted: tried out on runs among which none is better."""
 
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +12,15 @@ from tqdm import tqdm
 
 from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.evidence.contributions import higher_is_better
+from adapterlab.evidence.all_metrics import higher_is_better
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.nulls import NullStudy, exact_share, null_studies
 from adapterlab.evidence.verdicts import MIN_SEEDS
+from adapterlab.reporting.findings import main_of, task_of_run
 from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, arms_of, read_runs
+from adapterlab.reporting.task_scores import read_task_scores
 from adapterlab.reporting.tuning_notes import superseded
 from adapterlab.tracking.client import connect
 
@@ -35,7 +38,7 @@ class Request:
     runs: Annotated[int, Field(ge=MIN_SEEDS, le=10_000)] = 5
     studies: Annotated[int, Field(ge=1, le=100_000)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
-    compare_on: str = "accuracy"
+    compare_on: str = "auto"
     experiment: str
     tracking_uri: str | None
     root: str
@@ -118,10 +121,17 @@ def self_check(request: Request) -> SelfCheck:
         ConfigError: no such arm, no such metric, or too few runs.
     """
     arm = _arm(request)
-    answers, why = read_answers(arm.runs, request.compare_on)
-    if answers is None or why:
+    task, metric = task_of_run(arm.first), request.compare_on
+    if metric == "auto":
+        request = replace(request, compare_on=(metric := main_of(arm.first)))
+    if task == "single_label":
+        answers, why = read_answers(arm.runs, metric)
+        values = None if answers is None or why else answers.values(metric).values
+    else:
+        scores, why = read_task_scores(arm.runs, task, (metric,))
+        values = None if scores is None or why else scores.values[metric]
+    if values is None:
         raise AdapterLabError(f"study={request.study}: {arm.name} has no verdicts: {why}")
-    values = answers.values(request.compare_on).values
     studies = null_studies(
         values,
         arms=request.arms,

@@ -11,7 +11,7 @@ from typing import Any
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
-from adapterlab.runs.identity import CAME_LATER, USUAL_CUT, without
+from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.trackers import flattened
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
@@ -29,7 +29,10 @@ OWN_ERRORS = (
 """Errors whose text says all; of others the kind is part of the reason."""
 
 
-_CAME_LATER = {name: str(value) for name, value in flattened(CAME_LATER).items()}
+_CAME_LATER = {
+    name: str(value)
+    for name, value in flattened(CAME_LATER | {"loss": CAME_LATER["loss"] | OFF_OF_LOSS}).items()
+}
 """Options that runs of before did not have, and what those did, as MLflow has them."""
 
 

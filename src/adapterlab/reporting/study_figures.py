@@ -16,7 +16,7 @@ from adapterlab.reporting.class_figures import (
 from adapterlab.reporting.cost_figures import pareto_figure
 from adapterlab.reporting.figure_layout import narrow_sheets
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.formatting import as_file_name
+from adapterlab.reporting.formatting import as_file_name, title_of
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.task_figures import ranks_figure
@@ -139,6 +139,15 @@ class Drawing:
         return f"<{self.title}: {self.caption}>"
 
 
+def _of_task(text: str, main: str) -> str:
+    """Name a task's main metric where a title or a caption names accuracy."""
+    if main == "accuracy":
+        return text
+    name = title_of(main)
+    text = text.replace("none that costs as little is more accurate", "none costs as little")
+    return text.replace("Accuracy", name[0].upper() + name[1:]).replace("accuracy", name)
+
+
 def _in_runs_of(arm: str | None) -> str:
     return f", in the runs of {arm}" if arm else ""
 
@@ -166,7 +175,8 @@ def drawings(tasks: Sequence[Findings], overall: Overall) -> Iterator[Drawing]:
         for name, (title, caption, draw) in FIGURES.items() if compared else ():
             if (figure := draw(task)) is not None:
                 narrow = narrow_figure(name, task)
-                yield Drawing(f"{prefix}{name}", f"{of}{title}", caption, figure, narrow)
+                said, shown = (_of_task(text, task.main) for text in (title, caption))
+                yield Drawing(f"{prefix}{name}", f"{of}{said}", shown, figure, narrow)
         luck = overall.luck.get(task.task)
         if luck is not None and len(luck.components) > 1:
             yield Drawing(

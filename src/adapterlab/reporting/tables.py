@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from adapterlab.evidence.verdicts import Verdict
-from adapterlab.reporting.findings import BASELINE, MAJORITY, ArmFindings, Findings
+from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.formatting import (
     NOT_MEASURED,
     gap,
@@ -19,14 +19,12 @@ from adapterlab.reporting.formatting import (
 )
 from adapterlab.reporting.study import Arm, Status
 
-ZERO_SHOT = "target/accuracy_before"
-"""The accuracy of the base as it is on the target's test split."""
-
-FLOORS = {
-    "floor: the most frequent class": MAJORITY,
-    "floor: a linear model": BASELINE,
+CONSTANT = {
+    "accuracy": "the most frequent class",
+    "micro_f1": "the most frequent labels",
+    "r2": "the mean",
 }
-"""Rows of the accuracy that takes no pretrained model, and their metrics."""
+"""What is answered without looking, by the main metric of a task."""
 
 OVER = "not within the budget"
 
@@ -81,8 +79,8 @@ def evidence(findings: Findings) -> dict[str, Cell]:
             arm.figure(f"best/val_{findings.selected_on}"), findings.selected_on
         ),
     }
-    if metric != "accuracy":
-        columns["test accuracy"] = lambda arm: with_interval(arm.accuracy)
+    if metric != findings.main:
+        columns[f"test {findings.main}"] = lambda arm: with_interval(arm.accuracy, findings.main)
     return columns
 
 
@@ -124,11 +122,13 @@ def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table
     for lost in findings.lost:
         only = {"verdict": fate(lost), "runs": runs_of(lost)}
         rows.append((lost.name, *(only.get(name, "") for name in filled)))
-    zero = {value for arm in findings.arms for value in arm.arm.values(ZERO_SHOT)}
-    if zero and "test accuracy" in filled:
+    main = findings.main
+    before = f"target/{main}_before"
+    zero = {value for arm in findings.arms for value in arm.arm.values(before)}
+    if zero and f"test {main}" in filled:
         # It was not trained, so nothing but its accuracy is known, and it takes part in no test.
         accuracy = percents(zero, joint="or")
-        only = {"test accuracy": accuracy, "verdict": "not trained"}
+        only = {f"test {main}": accuracy, "verdict": "not trained"}
         rows.append(("zero-shot: the base as it is", *(only.get(name, "") for name in filled)))
     rows += _floors(findings, filled)
     return Table(title, ("arm", *filled), tuple(rows))
@@ -136,12 +136,17 @@ def _table(title: str, findings: Findings, columns: Mapping[str, Cell]) -> Table
 
 def _floors(findings: Findings, columns: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """Yield what needs no model: the most frequent class, and a linear model."""
-    if "test accuracy" not in columns:
+    main = findings.main
+    if f"test {main}" not in columns:
         return
-    for name, metric in FLOORS.items():
+    floors = {
+        f"floor: {CONSTANT[main]}": f"data/majority_{main}",
+        "floor: a linear model": f"data/baseline_{main}",
+    }
+    for name, metric in floors.items():
         values = {value for arm in findings.arms for value in arm.arm.values(metric)}
         if values:
-            only = {"test accuracy": percents(values, joint="or"), "verdict": "no model"}
+            only = {f"test {main}": percents(values, joint="or"), "verdict": "no model"}
             yield (name, *(only.get(column, "") for column in columns))
 
 

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any, Protocol
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.tuning import (
     ExpectedBest,
     Lead,
@@ -96,7 +97,7 @@ class TuningFindings:
     @property
     def minimize(self) -> bool:
         """Whether the least is best."""
-        return self.metric == "loss"
+        return self.metric in LOWER_IS_BETTER
 
 
 def read_trials(client: Any, study: str, experiment: str) -> list[Run]:
@@ -138,12 +139,12 @@ def _finding(
     rows = [[arm.scores[arm.settings.index(one)] for one in shared] for arm in arms]
     lives = sum(any(score is not None for score in row) for row in rows)
     several = lives > 1 and len(shared) > 1
-    regret = shared_regret(rows, minimize=metric == "loss") if several else None
+    regret = shared_regret(rows, minimize=metric in LOWER_IS_BETTER) if several else None
     return TuningFindings(study, options, metric, tuple(arms), tuple(shared), regret)
 
 
 def _arm(key: str, runs: Sequence[Trial], metric: str) -> ArmTuning:
-    name, minimize = f"best/val_{metric}", metric == "loss"
+    name, minimize = f"best/val_{metric}", metric in LOWER_IS_BETTER
     by_setting: dict[Setting, dict[int, Score]] = {}
     for run in runs:
         value = run.metrics.get(name) if status(run) == "finished" else None

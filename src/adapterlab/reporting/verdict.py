@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
-from adapterlab.reporting.findings import BASELINE, ArmFindings, Findings, headline
+from adapterlab.reporting.findings import ArmFindings, Findings, headline
 from adapterlab.reporting.formatting import (
     MOST_NAMES,
     counted,
@@ -17,6 +17,7 @@ from adapterlab.reporting.formatting import (
     measured,
     percents,
     span,
+    title_of,
     titled,
 )
 from adapterlab.reporting.tables import fate
@@ -76,7 +77,7 @@ def _leads(findings: Findings) -> str:
         ends = f"95% interval {span(interval, metric)}"
     if len(reference.score.values) < 2:
         seeds += ", whose luck it does not show"
-    if reference.answers is None:
+    if not reference.tested_on:
         seeds += ", not over test examples"
     value = measured(reference.score.mean, metric)
     return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."
@@ -161,12 +162,14 @@ def _collapsed(findings: Findings) -> str:
 
 def _no_better(findings: Findings) -> str:
     """Say that a linear model does as well, where no arm's mean is above it."""
-    values = {value for arm in findings.arms for value in arm.arm.values(BASELINE)}
+    values = {
+        value for arm in findings.arms for value in arm.arm.values(f"data/baseline_{arm.main}")
+    }
     if not values or max(arm.accuracy.mean for arm in findings.arms) > max(values):
         return ""
     return (
-        f"No arm's mean accuracy is above that of a linear model on the same rows, "
-        f"{percents(values, joint='or')}."
+        f"No arm's mean {title_of(findings.main)} is above that of a linear model on the same "
+        f"rows, {percents(values, joint='or')}."
     )
 
 

@@ -10,6 +10,7 @@ from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.models.protocol import adaptable
@@ -18,6 +19,7 @@ from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.mistakes import write_mistakes
 from adapterlab.runs.preprocessing import rows_called
+from adapterlab.runs.task_mistakes import write_task_mistakes
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions
 
@@ -79,15 +81,24 @@ def write_files(
         source.write(folder.source_predictions, rows=of_source, logits=False)
     title = run_name(config)
     folder.figures.mkdir(exist_ok=True)
+    main = main_metric(test.task)
+    curves = {
+        name: [
+            (epoch, metrics[name])
+            for epoch, metrics in sorted(training.history.items())
+            if name in metrics
+        ]
+        for name in ("train/loss", "val/loss", f"train/{main}", f"val/{main}")
+    }
+    learning = partial(
+        learning_curves_figure, curves, title, best_epoch=training.best_epoch, metric=main
+    )
+    pictures.draw(learning, folder.figures / "learning_curves.png")
+    if test.task != "single_label":
+        write_task_mistakes(folder.mistakes, test, assembly.examples, rows=rows)
+        return
     matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
     pictures.draw(matrix, folder.figures / "confusion_matrix.png")
-    epochs = sorted(training.history.items())
-    curves = {
-        name: [(epoch, metrics[name]) for epoch, metrics in epochs if name in metrics]
-        for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
-    }
-    learning = partial(learning_curves_figure, curves, title, best_epoch=training.best_epoch)
-    pictures.draw(learning, folder.figures / "learning_curves.png")
     write_mistakes(
         folder.mistakes, test, assembly.examples, title=title, rows=rows, pictures=pictures
     )

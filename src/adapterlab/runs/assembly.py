@@ -15,6 +15,7 @@ from adapterlab.config.schema import BASES, Config
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.scrutiny import Scrutiny, require_different
 from adapterlab.data.splits import ImageSplit, TextSplit
+from adapterlab.data.targets import Scale
 from adapterlab.data.text import TextBatches
 from adapterlab.models.by_length import ByLength
 from adapterlab.models.protocol import adaptable
@@ -191,6 +192,11 @@ def _notes(
         notes.append(f"limited to examples: {sizes}")
     elif config.limit is not None:
         notes.append(f"limited to {config.limit} examples of each split")
+    if data.scale != Scale():
+        notes.append(
+            f"{data.classes[0]} is learnt in standard deviations ({data.scale.deviation:.4g}) from "
+            f"the mean ({data.scale.mean:.4g}) of the training rows; metrics are in its own unit"
+        )
     if not base.pretrained and config.study != BASES:
         notes.append("the base model has random weights: nothing was pretrained")
     return tuple(dict.fromkeys((*notes, *base.notes)))

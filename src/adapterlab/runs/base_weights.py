@@ -28,6 +28,7 @@ from adapterlab.config.schema import (
     Config,
     Dataset,
     HeadInit,
+    PeftBase,
     PretrainedBase,
     ScratchBase,
     TrainedBase,
@@ -42,6 +43,7 @@ from adapterlab.runs.check import (
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import run_name
+from adapterlab.runs.peft_base import merged_weights
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""
@@ -97,6 +99,7 @@ def base_run(config: Config) -> Config | None:
         accumulate=1,
         loss=Loss(),
         sampling="natural",
+        task="single_label",
         select_on="accuracy",
         early_stopping=None,
         seed=base.seed,
@@ -126,6 +129,8 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         return from_file(config.base, data.target.classes)
     if isinstance(config.base, PretrainedBase):
         return _that_comes_with(config, data)
+    if isinstance(config.base, PeftBase):
+        return _under_peft(config, config.base, data)
     run = base_run(config)
     if run is None:
         return BaseWeights("random weights", pretrained=False)
@@ -158,6 +163,18 @@ def _that_comes_with(config: Config, data: RunData) -> BaseWeights:
     model = make_model(config, data.shape, len(classes))
     load_own_head(model, config.model["name_or_path"], config.model.get("revision"))
     return BaseWeights(f"{origin}, with its head", weights=model.state_dict(), classes=classes)
+
+
+def _under_peft(config: Config, base: PeftBase, data: RunData) -> BaseWeights:
+    """Return the weights that a model comes with, with an adapter merged into them."""
+    own = replace(config, base=PretrainedBase(kind="pretrained"))
+    weights, classes = merged_weights(
+        base, data.target.classes, lambda count: make_model(own, data.shape, count)
+    )
+    name = config.model.get("name_or_path", config.model["name"])
+    return BaseWeights(
+        f"pretrained ({name}) under {Path(base.path).name}", weights=weights, classes=classes
+    )
 
 
 def load_into(

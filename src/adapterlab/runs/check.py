@@ -20,6 +20,7 @@ from adapterlab.config.schema import (
     CheckpointBase,
     Config,
     Dataset,
+    PeftBase,
     PretrainedBase,
     TextDataset,
     TrainedBase,
@@ -34,6 +35,8 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
+from adapterlab.runs.of_task import named_outputs, require_one_label
+from adapterlab.runs.peft_base import require_peft_base
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
@@ -61,6 +64,8 @@ def check(config: Config) -> Plan | None:
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
             "which an MLflow model is"
         )
+    if config.mlflow_model:
+        require_one_label(config, "has no MLflow model; mlflow_model=false")
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
@@ -74,6 +79,8 @@ def check(config: Config) -> Plan | None:
             f"base=pretrained: model={config.model['name']} comes without weights; "
             "allowed: trained, checkpoint, scratch"
         )
+    if isinstance(config.base, PeftBase):
+        require_peft_base(config, config.base, has_weights=comes_with_weights(config))
     if keeps_own_head(config):
         require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
@@ -86,7 +93,7 @@ def check(config: Config) -> Plan | None:
     if config.dataset.classes is not None:
         _require_weighed(config, config.dataset.classes)
     require_crop(config.dataset, shape_of(config.dataset), "dataset")
-    shape, classes = declared_shape(config), config.dataset.classes
+    shape, outputs = declared_shape(config), named_outputs(config)
     if shape is None and config.dataset.kind == "image":
         return None
     # Whether targets and lengths fit does not hang on how many classes there are.
@@ -95,7 +102,7 @@ def check(config: Config) -> Plan | None:
     require_room_for_weights(config, adapted)
     _require_learning(adapted)
     planned = plan(adapted)
-    return None if classes is None else planned
+    return None if outputs is None else planned
 
 
 def _require_learning(adapted: AdaptedModel) -> None:
@@ -189,12 +196,12 @@ def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
 def says_its_shape(config: Config) -> bool:
     """Say whether the model's shape and classes are known without reading data."""
     shape_is_known = config.dataset.kind == "text" or declared_shape(config) is not None
-    return shape_is_known and config.dataset.classes is not None
+    return shape_is_known and named_outputs(config) is not None
 
 
 def _shape_and_classes(config: Config, read: RunData | None) -> tuple[Shape | None, int]:
     shape = model_shape(config, read)
-    classes = config.dataset.classes or (read.target.classes if read else ("", ""))
+    classes = named_outputs(config) or (read.target.classes if read else ("", ""))
     return shape, len(classes)
 
 

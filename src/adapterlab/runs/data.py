@@ -13,6 +13,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.class_names import listed
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, ImageDataset
 from adapterlab.config.targets import prepared
+from adapterlab.config.tasks import Task
 from adapterlab.data.duplicates import alike
 from adapterlab.data.labels import require_learnable
 from adapterlab.data.sources import LoadContext
@@ -144,7 +145,8 @@ def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None)
     downloads = config.mlruns / "data"
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
-    context = LoadContext(tuple(search), downloads, config.mlruns / "cache", shape, of_model)
+    task, cache = task_read(config, dataset), config.mlruns / "cache"
+    context = LoadContext(tuple(search), downloads, cache, shape, of_model, task)
     load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
@@ -160,8 +162,17 @@ def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None)
                 f"files of {dataset.name}: {listed(splits.classes)}"
             )
         splits = replace(splits, classes=tuple(dataset.classes))
+    if splits.task != task:
+        raise ConfigError(
+            f"task={config.task}: the files of {dataset.name} are labelled for task={splits.task}"
+        )
     require_learnable(splits, dataset.validation)
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
+
+
+def task_read(config: Config, dataset: Dataset) -> Task:
+    """Return what a data set's labels are for; a base is trained to tell classes apart."""
+    return config.task if dataset is config.dataset else "single_label"
 
 
 def prepared_loader(

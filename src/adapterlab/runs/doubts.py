@@ -1,7 +1,7 @@
 """What of a plan is allowed and yet seldom meant: sentences, before anything is trained."""
 
 from adapterlab.adapters import Plan
-from adapterlab.config.schema import BASES, Config, PretrainedBase
+from adapterlab.config.schema import BASES, Config, PeftBase, PretrainedBase
 
 OWN_WEIGHTS_LR = 1e-4
 """The most that is usual for a pretrained transformer's own weights (BERT's paper: 5e-5)."""
@@ -17,7 +17,7 @@ def high_rate(config: Config, plan: Plan) -> str | None:
     of_role = config.optimizer.roles.get("adapter")
     if of_role is not None and of_role.lr is not None:
         where, rate = f"{where}.roles.adapter", of_role.lr
-    if isinstance(config.base, PretrainedBase) and own and rate > OWN_WEIGHTS_LR:
+    if isinstance(config.base, PretrainedBase | PeftBase) and own and rate > OWN_WEIGHTS_LR:
         return (
             f"{where}.lr={rate:g} is high for a pretrained model's own weights; "
             "2e-5 to 5e-5 is usual"

@@ -81,12 +81,17 @@ _found: dict[str, dict[str, Any]] = {}
 
 
 def _layers_in_one_way(config: Config) -> dict[str, Any]:
-    from adapterlab.runs.check import bare, declared_shape, make_strategy  # which load torch
+    from adapterlab.runs.check import (  # which load torch
+        bare,
+        declared_shape,
+        make_strategy,
+    )
+    from adapterlab.runs.of_task import named_outputs
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
         try:
-            model = bare(config, declared_shape(config), len(config.dataset.classes or ("", "")))
+            model = bare(config, declared_shape(config), len(named_outputs(config) or ("", "")))
             found = make_strategy(config).in_one_way(model)
         except AdapterLabError:  # whoever carries it out says so
             found = {}

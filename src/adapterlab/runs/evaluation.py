@@ -14,6 +14,7 @@ from adapterlab.runs.measurements import why_no_source
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.predictions import predict
+from adapterlab.training.task_predictions import above_logged
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,7 +70,8 @@ def evaluate_saved(request: Request) -> Evaluation:
         metrics = _source_metrics(rebuilt)
         known = {"accuracy": logged.get("source/accuracy_after")}
     else:
-        metrics = predict(assembly.adapted, assembly.data, request.split, device).metrics()
+        said = predict(assembly.adapted, assembly.data, request.split, device)
+        metrics = above_logged(said, "test", logged, assembly.data.classes).metrics()
         known = {name: logged.get(f"{request.split}/{name}") for name in metrics}
     return Evaluation(
         name=run_name(config),

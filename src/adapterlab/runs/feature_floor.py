@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import BASES, Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches, SplitName
+from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import feature_floor
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, take_padding
 from adapterlab.runs.base_weights import load_into
 from adapterlab.runs.check import make_model
-from adapterlab.runs.floor import ROWS, Floor, begin_fit
+from adapterlab.runs.floor import ALIKE, ROWS, Floor, begin_fit, linear_model
 from adapterlab.training.hardware import Device, weights_dtype
 
 _FORMAT = 1
@@ -39,7 +41,8 @@ def begin_feature_floor(
     if config.study == BASES:
         return Floor()
     if assembly.adapted.by_length:
-        return Floor(why="texts of each length are computed apart")
+        why = "texts of each length are computed apart"
+        return Floor(why=why, metric=main_metric(config.task))
     options = {key: to_container(config)[key] for key in ("model", "dataset", "limit")}
     written = json.dumps(options, sort_keys=True, default=str)
     said = f"features {assembly.base.origin} {written} {test_hash}"
@@ -52,13 +55,14 @@ def _begun(
     data = assembly.data
     base = _base(config, assembly)
     weights = hash_weights(base, without=adaptable(base).head_modules)
-    key = [_FORMAT, weights, assembly.read.hash, test_hash, written, device.torch.type]
+    key = [_FORMAT, config.task, weights, assembly.read.hash, test_hash, written, device.torch.type]
     train, test = data.splits["train"].labels, data.splits["test"].labels
-    if len(train.unique()) < 2:
-        return Floor(why="the training rows are of one class")
+    classes = as_classes(train)
+    if int(classes.max()) == int(classes.min()):
+        return Floor(why=ALIKE, metric=main_metric(config.task))
     drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
     rows = drawn.sort().values
-    how = "logistic regression on what the base gives its head"
+    how = f"{linear_model(config)} on what the base gives its head"
     if len(rows) < len(train):
         how += f", {len(rows):,} of {len(train):,} training rows"
 

@@ -14,13 +14,17 @@ from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.data.splits import ImageSplits, Splits
+from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
 from adapterlab.runs.data import RunData
 from adapterlab.runs.preprocessing import run_splits
 
 ROWS = 5000
 """Training rows that it is fitted to, at most: seconds on a CPU."""
+
+ALIKE = "the training rows are all labelled alike"
 
 Fit = Callable[[], float]
 
@@ -30,25 +34,27 @@ _FORMAT = 1
 
 @dataclass
 class Floor:
-    """The accuracy of a linear model on a run's test examples, as soon as it is known.
+    """The score of a linear model on a run's test examples, as soon as it is known.
 
     Attributes:
         how: what was fitted to how many rows.
         why: there is none; empty if there is one, or none was asked for.
+        metric: the task's main one, accuracy of one label.
     """
 
     how: str = ""
     why: str = ""
+    metric: str = "accuracy"
     _known: float | None = field(default=None, repr=False)
     _coming: "Future[float] | None" = field(default=None, repr=False)
 
-    def accuracy(self) -> float | None:
+    def score(self) -> float | None:
         """Return it, waiting if need be; None, and `why`, where it could not be computed."""
         if self._coming is not None:
             try:
                 self._known = self._coming.result()
             except Exception as error:  # nothing of the run depends on it
-                self.why = f"logistic regression failed: {first_line(error)}"
+                self.why = f"the linear model failed: {first_line(error)}"
             self._coming = None
         return self._known
 
@@ -68,6 +74,8 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
         *(_FORMAT, version("scikit-learn"), read.hash, test_hash),
         *(config.limit_of("train"), dataset.validation, dataset.validation_seed),
     ]
+    if config.task != "single_label":
+        key.append(config.task)
     return read.once(f"{_NAME} {key}", lambda: _begun(config, read, key))
 
 
@@ -80,19 +88,26 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
     if len(train) > ROWS:
         drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
         some = train.select(drawn.sort().values)
-    if len(some.labels.unique()) < 2:
-        return Floor(why="the training rows are of one class")
+    if int(as_classes(some.labels).max()) == int(as_classes(some.labels).min()):
+        return Floor(why=ALIKE, metric=main_metric(config.task))
     fit: Fit
     labels = some.labels.numpy(), test.labels.numpy()
+    linear = linear_model(config)
     if isinstance(read.target, ImageSplits):
         images = [split.images.numpy() for split in (some, test)]
         fit = partial(image_floor, images[0], labels[0], images[1], labels[1])
-        how = f"logistic regression on the pixels' first {COMPONENTS} principal components"
+        how = f"{linear} on the pixels' first {COMPONENTS} principal components"
     else:
         fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
-        how = "logistic regression on TF-IDF of words and word pairs"
+        how = f"{linear} on TF-IDF of words and word pairs"
     how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
     return begin_fit(config, key, how, lambda: fit)
+
+
+def linear_model(config: Config) -> str:
+    """Return what is fitted for the task of a run, in words."""
+    linear = "ridge regression" if config.task == "regression" else "logistic regression"
+    return linear + " of each label" * (config.task == "multi_label")
 
 
 def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fit]) -> Floor:
@@ -106,15 +121,18 @@ def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fi
     """
     if (known := _kept(config, key)) is not None:
         return known
+    metric = main_metric(config.task)
     coming = submit(_computed, config.mlruns / "cache", key, how, prepare())
     if coming is None:
-        return Floor(how, why="there is no process to compute it in")
-    return Floor(how, _coming=coming)
+        return Floor(how, why="there is no process to compute it in", metric=metric)
+    return Floor(how, metric=metric, _coming=coming)
 
 
 def _kept(config: Config, key: list[Any]) -> Floor | None:
-    entry = found(config.mlruns / "cache", _NAME, key)
-    return entry and Floor(entry.facts["how"], _known=float(entry.tensors[_VALUE]))
+    if (entry := found(config.mlruns / "cache", _NAME, key)) is None:
+        return None
+    metric = main_metric(config.task)
+    return Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
 
 
 def _computed(cache: Path, key: list[Any], how: str, fit: Fit) -> float:

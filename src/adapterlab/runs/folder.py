@@ -33,6 +33,9 @@ KEPT = (DATA_HASH, *FILES)
 ADAPTER_HASH = "adapter_sha256"
 """The tag with the SHA-256 of adapter.safetensors: a store's database knows what its files were."""
 
+OUTCOME = "adapter_outcome"
+"""The tag with what a method chose while it trained, see `Hooks.outcome`."""
+
 
 @dataclass(frozen=True)
 class RunResult:

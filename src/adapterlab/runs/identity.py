@@ -11,7 +11,7 @@ from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
-from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
 from adapterlab.runs.equal_options import one_way
 
 BOOKKEEPING = (
@@ -23,6 +23,9 @@ BOOKKEEPING = (
 
 MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Suffixes of what `save_pretrained` writes into a folder: configuration, tokenizer, weights."""
+
+PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What an adapter in PEFT's format consists of."""
 
 OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
@@ -40,7 +43,7 @@ _UNCUT: dict[str, Any] = {"test": 0.2, "test_seed": 0, "fold": 0}
 OF_LOADERS: dict[str, dict[str, Any]] = {
     "text_files": {
         **dict.fromkeys(("id_column", "split_column", "group_column", "labels", "folds")),
-        **dict.fromkeys(("encoding", "delimiter", "columns")),
+        **dict.fromkeys(("encoding", "delimiter", "columns", "label_separator")),
         **_UNCUT,
         "empty_texts": False,
     },
@@ -60,12 +63,16 @@ FOUND_FIRST: dict[str, dict[str, str]] = {
 """Columns that were named by default, and are now looked for under that name first."""
 
 CAME_LATER: dict[str, Any] = {
+    "task": "single_label",
     "loss": {"class_weights": None, "focal_gamma": 0.0},
     "sampling": "natural",
     "accumulate": 1,
     "pruned": None,
 }
 """Options of a run that came later, and the value without which older runs keep their hash."""
+
+OFF_OF_LOSS: dict[str, Any] = {"standardize": True}
+"""Likewise, within `loss`."""
 
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
@@ -119,6 +126,7 @@ def _as_written(config: Config) -> dict[str, Any]:
     values = to_container(config)
     for key in BOOKKEEPING:
         del values[key]
+    values["loss"] = without(values["loss"], OFF_OF_LOSS)
     values = without(values, CAME_LATER)
     for node in (values["adapter"], values["model"]):
         node.pop("label", None)
@@ -145,7 +153,14 @@ def _as_written(config: Config) -> dict[str, Any]:
         del values["base"]["head"]
     if isinstance(config.base, CheckpointBase):
         values["base"]["path"] = file_hash(Path(config.base.path))
+    if isinstance(config.base, PeftBase):
+        values["base"]["path"] = hashes_of_peft(Path(config.base.path))
     return values
+
+
+def hashes_of_peft(folder: Path) -> dict[str, str | None]:
+    """Return the hashes of what PEFT's format has in a folder, by the files' names."""
+    return {name: file_hash(folder / name) for name in PEFT_FILES}
 
 
 def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from adapterlab.runs.artifacts import write_files
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.feature_floor import begin_feature_floor
 from adapterlab.runs.floor import Floor, begin_floor
-from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, RunResult
+from adapterlab.runs.folder import ADAPTER_HASH, OUTCOME, RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash, run_name
 from adapterlab.runs.measurements import Measurements, OfTheBase
 from adapterlab.runs.provenance import of_assembly, write_provenance
@@ -108,6 +108,8 @@ class OpenRun:
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
         late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        if (outcome := assembly.adapted.strategy.outcome(assembly.adapted)) is not None:
+            late[OUTCOME] = outcome
         late["baseline"] = self.floor.how
         base = base or OfTheBase.of(config, assembly, self.device.torch)
         measured.add_before(assembly, base)

@@ -53,7 +53,7 @@ def _data(config: Config) -> RunData:
     if source is not None and source.kind == "image" and shape_of(source) is None:
         return load_data(config)
     taken = shape_taken(config)
-    key = json.dumps([str(config.dataset), taken, str(config.mlruns)]) + _state(config)
+    key = json.dumps([str(config.dataset), config.task, taken, str(config.mlruns)]) + _state(config)
     place = Path(str(config.dataset.loader.get("path", "")))
     if key not in _last or not place.is_absolute():
         _last.clear()

@@ -8,6 +8,7 @@ import torch
 from adapterlab.adapters.budget import in_parameters
 from adapterlab.config.class_names import quoted
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches
 from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.models.by_length import ByLength
@@ -47,17 +48,14 @@ class Measurements:
             )
         best = training.history[training.best_epoch]
         self.add("best", {"epoch": training.best_epoch})
-        # Epochs of before an interruption may be an earlier version's, which counted less.
-        for name in ("loss", "accuracy", "macro_f1", "mcc", "balanced_accuracy"):
-            if f"val/{name}" in best:
-                self.add("best", {f"val_{name}": best[f"val/{name}"]})
-        of_class = {name[4:]: value for name, value in best.items() if name.startswith("val/f1/")}
-        self.add("best", {f"val_{name}": value for name, value in of_class.items()})
+        found = {name.removeprefix("val/"): best[name] for name in best if name.startswith("val/")}
+        self.add("best", {f"val_{name}": value for name, value in found.items()})
 
     def add_before(self, assembly: Assembly, base: "OfTheBase") -> None:
         """Add the zero-shot control: the base as it is on the target's test split."""
         why = why_no_zero_shot(assembly)
-        self.add_or_say("target/accuracy_before", base.accuracy_before, why or "")
+        main = main_metric(assembly.data.task)
+        self.add_or_say(f"target/{main}_before", base.accuracy_before, why or "")
 
     def add_data(self, assembly: Assembly) -> None:
         """Add what is tested on, what the model is spared or denied, and what is wrong with it."""
@@ -66,9 +64,9 @@ class Measurements:
 
     def add_floor(self, floor: Floor) -> None:
         """Add what a linear model reaches on the same rows, if that was asked for."""
-        accuracy = floor.accuracy()
-        if accuracy is not None or floor.why:
-            self.add_or_say("data/baseline_accuracy", accuracy, floor.why)
+        score = floor.score()
+        if score is not None or floor.why:
+            self.add_or_say(f"data/baseline_{floor.metric}", score, floor.why)
 
     def add_parameters(self, config: Config, assembly: Assembly) -> None:
         """Count adapter, head, trainable and total parameters, and compare with the budget."""
@@ -125,7 +123,8 @@ class OfTheBase:
     """What is known of a base before it is adapted, the same for all runs over it.
 
     Attributes:
-        accuracy_before: on the target's test split; None without zero-shot control.
+        accuracy_before: on the target's test split, or the main metric of another task; None
+            without zero-shot control.
         source: the source task's data; None without one.
     """
 
@@ -145,7 +144,8 @@ class OfTheBase:
         if why_no_zero_shot(assembly) is None:
             base = base_model(config, assembly, len(assembly.data.classes))
             base = ByLength(base) if assembly.adapted.by_length else base
-            before = predict(base, assembly.data, "test", device).metrics()["accuracy"]
+            main = main_metric(assembly.data.task)
+            before = predict(base, assembly.data, "test", device).metrics()[main]
         has_source = why_no_source(config, assembly) is None
         return cls(before, source_data(config, assembly) if has_source else None)
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from adapterlab.adapters import AdaptedModel
@@ -31,6 +32,7 @@ from adapterlab.training.packed.trial import require_packable
 from adapterlab.training.predictions import Predictions, predict_pack
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.representable import require_representable
+from adapterlab.training.task_predictions import all_settled
 
 log = logging.getLogger(__name__)
 
@@ -205,10 +207,9 @@ class _Pack:
             seconds, rate = self._train()
             if not self.lanes:
                 return
-            pack = PackedModel(
-                [lane.assembly.adapted for lane in self.lanes], [0] * len(self.lanes)
-            )
-            tests = predict_pack(pack, first.assembly.data, "test", self.device.torch)
+            pack = PackedModel([one.assembly.adapted for one in self.lanes], [0] * len(self.lanes))
+            answer = partial(predict_pack, pack, first.assembly.data, device=self.device.torch)
+            tests = all_settled(answer("test"), lambda: answer("validation"))
             wall_seconds = time.perf_counter() - start
         costs: dict[str, tuple[float | None, str]] = {
             "lane_seconds": (None, ""),

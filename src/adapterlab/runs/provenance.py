@@ -21,7 +21,7 @@ from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.base.errors import AdapterLabError, CheckpointError
 from adapterlab.base.files import file_hash, write_json
-from adapterlab.config.schema import CheckpointBase, Config, PretrainedBase, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
 from adapterlab.config.targets import prepared
 from adapterlab.models.origin import (
     State,
@@ -36,6 +36,7 @@ from adapterlab.runs.check import make_model
 from adapterlab.runs.data import RunData
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.homes import known_home
+from adapterlab.runs.identity import hashes_of_peft
 from adapterlab.runs.preprocessing import vocabulary_is_made
 from adapterlab.runs.wholeness import finished_whole
 
@@ -156,7 +157,9 @@ def _weights(config: Config, read: RunData) -> str:
             return ""
     elif isinstance(base, CheckpointBase):
         own = file_hash(Path(base.path)) or ""
-    architecture = _of_model(config, read, weights=False)
+    elif isinstance(base, PeftBase):
+        own = "\n".join(str(hashed) for hashed in hashes_of_peft(Path(base.path)).values())
+    architecture = _of_model(config, read, weights=isinstance(base, PeftBase))
     found = "\n".join(part for part in (own, architecture) if part)
     return hashlib.sha256(found.encode()).hexdigest()[:12] if found else ""
 

@@ -11,8 +11,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.base.errors import AdapterLabError, CheckpointError, first_line
 from adapterlab.base.files import sha256
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import Config, Hardware, Namespace
+from adapterlab.config.schema import Config, Namespace
 from adapterlab.config.validation import STRICT
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run

@@ -24,6 +24,7 @@ from adapterlab.training.packed.lane import LaneTask, load_lane
 from adapterlab.training.predictions import Predictions, predict
 from adapterlab.training.prefix.frozen_prefix import Prefix, use_frozen_prefix
 from adapterlab.training.prefix.of_images import use_image_prefix
+from adapterlab.training.task_predictions import settled
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]
         prefix = frozen_prefix(run.config, assembly, device)
         training = _train(run)
         test = predict(assembly.adapted, assembly.data, "test", device.torch)
+        test = settled(
+            test, lambda: predict(assembly.adapted, assembly.data, "validation", device.torch)
+        )
         wall_seconds = time.perf_counter() - start
     costs: Costs = {
         "train_seconds": (training.seconds + prefix.seconds, ""),

@@ -18,7 +18,8 @@ from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, first_line, with_type
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.workers import cores
-from adapterlab.config.schema import Config, Hardware
+from adapterlab.config.hardware import Hardware
+from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult

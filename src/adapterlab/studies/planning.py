@@ -7,7 +7,14 @@ from typing import Any
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.config.parsing import to_container
-from adapterlab.config.schema import CheckpointBase, Config, Dataset, PretrainedBase, ScratchBase
+from adapterlab.config.schema import (
+    CheckpointBase,
+    Config,
+    Dataset,
+    PeftBase,
+    PretrainedBase,
+    ScratchBase,
+)
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing import CannotPackError, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
@@ -165,7 +172,7 @@ def _head_is_new(config: Config, read: RunData | None) -> bool:
     if base.head == "keep":
         return False
     own = _classes(config.dataset, read.target if read else None)
-    if isinstance(base, CheckpointBase):
+    if isinstance(base, CheckpointBase | PeftBase):
         return base.classes is None or tuple(base.classes) != own
     assert base.dataset is not None
     theirs = _classes(base.dataset, read.source if read else None)

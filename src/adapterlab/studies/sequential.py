@@ -133,6 +133,11 @@ class SequentialStudy:
                 "hydra/sweeper=sequential compares arms: sweep over options, as by "
                 "adapter=lora,dora, or list them in hydra.sweeper.arms"
             )
+        if config.get("task", "single_label") != "single_label":
+            raise ConfigError(
+                f"hydra/sweeper=sequential adds seeds by accuracy, which task={config.task} has "
+                "not; sweep over seed=0,1,2 instead"
+            )
         self.design, self.arms, self.launch, self.test = design, arms, launch, test
         self.study, self.plan_only = str(config.study), bool(config.plan)
         self._experiment = str(config.tracking.experiment)

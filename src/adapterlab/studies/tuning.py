@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from adapterlab.base.errors import NothingFinishedError
+from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.foreseen import announced
 from adapterlab.studies.tuning_arms import Arms
@@ -121,7 +122,7 @@ class TunedStudy:
         if self.config.plan:
             return [launched]
         tried = self._tried(launched)
-        minimize = self.config.select_on == "loss"
+        minimize = self.config.select_on in LOWER_IS_BETTER
         chosen = [best([one.score for one in row], minimize=minimize) for row in tried]
         self._mark_trials(tried, chosen)
         self._print(tried, chosen, minimize=minimize)

@@ -2,7 +2,7 @@
 
 import math
 
-from adapterlab.config.schema import CheckpointBase, Config, SplitName, TrainedBase
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, SplitName, TrainedBase
 from adapterlab.data.batches import EVALUATED
 from adapterlab.packing.memory import Load
 from adapterlab.runs.check import model_shape
@@ -34,7 +34,7 @@ def load_of(config: Config, read: RunData | None) -> Load:
         moments=moments(config.optimizer, config.allow_targets),
         bytes_per_number=8 if precision == "64-true" else 4,
         mixed=precision.endswith("-mixed"),
-        kept_models=int(isinstance(config.base, TrainedBase | CheckpointBase)),
+        kept_models=int(isinstance(config.base, TrainedBase | CheckpointBase | PeftBase)),
         # What is left of the source task is measured by a merged model under the base's head.
         spare_models=2 if isinstance(config.base, TrainedBase) else 1,
         shape=model_shape(config, read) or (),

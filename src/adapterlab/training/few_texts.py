@@ -15,6 +15,7 @@ from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import ConfigError, first_line, out_of_memory
 from adapterlab.data.batches import on_device
 from adapterlab.data.images import Batch
+from adapterlab.data.targets import task_of
 from adapterlab.data.text import TextBatch, TextBatches, cut
 from adapterlab.data.tokens import TokenizedSplit
 
@@ -60,7 +61,7 @@ def outcome(
 
 def _some_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return a loss that all logits have a part in, whatever the task's own is."""
-    if labels.is_floating_point():
+    if task_of(labels) != "single_label":
         return (logits - 1).square().mean()
     return F.cross_entropy(logits, labels)
 

@@ -14,7 +14,7 @@ import psutil
 import torch
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.config.schema import Accelerator, Hardware, Precision
+from adapterlab.config.hardware import Accelerator, Hardware, Precision
 
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)

@@ -1,7 +1,7 @@
-"""What a classifier is trained to make small: cross-entropy, weighted by class or focused."""
+"""What a model is trained to make small: cross-entropy, weighted by class or focused; or others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,17 @@ from torch import Tensor
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import Task
+from adapterlab.data.targets import Scale, task_of
 
 
 @dataclass(frozen=True)
 class TrainingLoss:
     """A loss of logits and labels, alone and for each lane of a pack.
 
-    Validation and test measure plain cross-entropy whatever this is.
+    Of one label it is cross-entropy; of several the binary cross-entropy of each, the mean over
+    labels; of numbers the squared error, in the scale that they are learnt in. Validation measures
+    it `plain`: without smoothing, focus and weights.
 
     Attributes:
         smoothing: share of the target spread over all classes.
@@ -24,21 +28,44 @@ class TrainingLoss:
             is `weights`); 0 is cross-entropy.
         weights: of the classes, ``[C]``; None weighs all alike. A batch's loss is the weighted mean
             over its rows, as in torch.
+        task: what is learnt.
+        scale: how numbers are learnt.
     """
 
     smoothing: float = 0.0
     gamma: float = 0.0
     weights: Tensor | None = None
+    task: Task = "single_label"
+    scale: Scale = field(default_factory=Scale)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, from logits ``[B, C]`` and labels ``[B]``."""
-        if self.gamma == 0:
+        """Return the mean loss of a batch, from logits ``[B, C]`` and labels ``[B]``.
+
+        Of several labels these are ``[B, C]``.
+        """
+        if self.gamma == 0 and self.task == "single_label":
             weights = self._weights(logits)
             return F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing)
         return self.of_lanes(logits[None], labels[None])[0]
 
+    def plain(self) -> "TrainingLoss":
+        """Return what validation measures."""
+        return TrainingLoss(task=self.task, scale=self.scale)
+
     def of_lanes(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return each lane's mean loss, ``[K]``, from logits ``[K, B, C]``, labels ``[K, B]``."""
+        """Return each lane's mean loss, ``[K]``, from logits ``[K, B, C]``, labels ``[K, B]``.
+
+        Of several labels these are ``[K, B, C]``.
+        """
+        if self.task != "single_label":
+            # Half precision would round the numbers that are to be learnt.
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.task == "multi_label":
+            true = labels.to(logits.dtype)
+            each = F.binary_cross_entropy_with_logits(logits, true, reduction="none")
+            return each.mean((1, 2))
+        if self.task == "regression":
+            return (logits[..., 0] - self.scale.learnt(labels).to(logits)).square().mean(1)
         weights = self._weights(logits)
         flat = F.cross_entropy(
             logits.flatten(0, 1),
@@ -72,6 +99,8 @@ def training_loss(config: Config, labels: Tensor, classes: Sequence[str]) -> Tra
     Raises:
         ConfigError: weights of a class that there is not.
     """
+    if (task := task_of(labels)) != "single_label":
+        return TrainingLoss(task=task, scale=Scale.of(labels, standardize=config.loss.standardize))
     return TrainingLoss(
         config.label_smoothing,
         config.loss.focal_gamma,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.files import writing
+from adapterlab.config.tasks import Task
 from adapterlab.data.batches import AnyBatches, SplitName
 from adapterlab.data.origin import RowNames
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
@@ -22,11 +24,19 @@ from adapterlab.training.outcome import TrainingDivergedError
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits [N, C] and labels [N] of a split, in the split's order."""
+    """Logits [N, C] and labels [N] of a split, in the split's order.
+
+    Of tasks other than one label there are kinds of their own, see `task_predictions`.
+    """
 
     logits: npt.NDArray[np.floating[Any]]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     classes: tuple[str, ...]
+
+    @property
+    def task(self) -> Task:
+        """What the examples are labelled for."""
+        return "single_label"
 
     def metrics(self) -> dict[str, float]:
         """Return what `classification_metrics` does: accuracy, macro_f1, recall/CLASS and so on.
@@ -37,14 +47,22 @@ class Predictions:
             TrainingDivergedError: a logit is no number. The loss of the last epoch may still be
                 one, where the source task or the test split has larger activations.
         """
+        self.require_finite()
+        metrics = classification_metrics(self.logits, self.labels, self.classes)
+        return metrics | {"classes_answered": float(self.answered())}
+
+    def require_finite(self) -> None:
+        """Refuse logits that are no numbers.
+
+        Raises:
+            TrainingDivergedError: there are such.
+        """
         broken = int((~np.isfinite(self.logits)).any(axis=1).sum())
         if broken:
             raise TrainingDivergedError(
                 f"{broken} of {len(self.logits)} examples have logits that are not finite after "
                 "training; try a lower optimizer.lr, or optimizer.clip_norm"
             )
-        metrics = classification_metrics(self.logits, self.labels, self.classes)
-        return metrics | {"classes_answered": float(self.answered())}
 
     def answered(self) -> int:
         """Return how many of the classes the model answers at all."""
@@ -53,6 +71,14 @@ class Predictions:
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts [C, C], true class by predicted class."""
         return confusion_matrix(self.labels, self.logits.argmax(1), len(self.classes))
+
+    def answers(self) -> dict[str, Any]:
+        """Return the columns ``label`` and ``prediction`` of the file."""
+        return {"label": self.labels, "prediction": self.logits.argmax(1)}
+
+    def facts(self) -> dict[str, str]:
+        """Return what the file says of all rows, besides the classes."""
+        return {}
 
     def write(self, path: Path, *, rows: RowNames | None = None, logits: bool = True) -> None:
         """Write one row an example: row, maybe id and file, label, prediction, logits.
@@ -66,17 +92,13 @@ class Predictions:
             logits: write them too; with ten classes they are nine tenths of the file.
         """
         called = rows or RowNames(range(len(self.labels)))
-        columns: dict[str, Any] = {
-            **called.columns(),
-            "label": self.labels,
-            "prediction": self.logits.argmax(1),
-        }
-        if logits:
+        columns: dict[str, Any] = {**called.columns(), **self.answers()}
+        if logits and self.task != "regression":
             count, width = self.logits.shape
             ends = np.arange(0, (count + 1) * width, width, dtype=np.int32)
             columns["logits"] = pa.ListArray.from_arrays(ends, self.logits.ravel())
         table = pa.table(columns)
-        table = table.replace_schema_metadata({"classes": "\n".join(self.classes)})
+        table = table.replace_schema_metadata({"classes": "\n".join(self.classes), **self.facts()})
         with writing(path) as file:
             pq.write_table(table, file)
 
@@ -123,6 +145,10 @@ def _predict(
     model.train(training)
     back = data.order(split).argsort()
     in_order = torch.cat(labels)[back].numpy()
-    return [
-        Predictions(lane[back].numpy(), in_order, data.classes) for lane in torch.cat(logits, dim=1)
-    ]
+    if data.task == "single_label":
+        kind: Callable[..., Predictions] = Predictions
+    else:
+        from adapterlab.training.task_predictions import predictions_of  # which imports this
+
+        kind = partial(predictions_of, data)
+    return [kind(lane[back].numpy(), in_order, data.classes) for lane in torch.cat(logits, dim=1)]

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.training.outcome import require_finite
 
 
@@ -71,12 +72,12 @@ class Standing:
         def score(number: int) -> np.float32:
             # Differences that no float32 shows are none, and a first loss that is infinite in it
             # is no better than none.
-            worst = math.inf if select_on == "loss" else -math.inf
+            worst = math.inf if select_on in LOWER_IS_BETTER else -math.inf
             with np.errstate(over="ignore"):
                 return np.float32(self.history[number][f"val/{select_on}"] if number else worst)
 
         new, best = score(epoch), score(self.best_epoch)
-        return bool(new < best if select_on == "loss" else new > best)
+        return bool(new < best if select_on in LOWER_IS_BETTER else new > best)
 
 
 def metrics_of(

@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from adapterlab.evidence.multi_label import choose_thresholds, multi_label_metrics
+from adapterlab.evidence.regression import regression_metrics
+from adapterlab.training.losses import TrainingLoss
+
 _MOST_WAITING = 2**22
 """Logits that wait to be counted, at most."""
 
@@ -93,19 +97,25 @@ class Tally(nn.Module):
 
     Args:
         num_classes: C; the confusion counts are [C, C], true class by predicted class.
+        loss: says the task; None for one label.
+        training: see `lane_tally`.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(
+        self, num_classes: int, loss: TrainingLoss | None = None, *, training: bool = False
+    ) -> None:
         super().__init__()
-        self._lanes = LaneTally(num_classes, 1)
+        self._lanes = lane_tally(loss or TrainingLoss(), num_classes, 1, training=training)
 
     def watch(self, watched: Mapping[str, int]) -> None:
         """Compute the F1 of some classes as well, by the name of the metric."""
+        assert isinstance(self._lanes, LaneTally), "of one label only"
         self._lanes.watch([watched])
 
     @property
     def confusion(self) -> Tensor:
-        """Counts, [C²]."""
+        """Counts, [C²], of one label."""
+        assert isinstance(self._lanes, LaneTally)
         self._lanes.count()
         return self._lanes.confusion
 
@@ -116,7 +126,7 @@ class Tally(nn.Module):
     def compute(self) -> dict[str, float]:
         """Return the loss and what counts tell, as `evidence.metrics` defines it.
 
-        They are accuracy, macro_f1 (a class that never occurs counts as 0), mcc and
+        Of one label they are accuracy, macro_f1 (a class that never occurs counts as 0), mcc and
         balanced_accuracy (over the classes that occur).
         """
         return self._lanes.compute()[0]
@@ -124,3 +134,82 @@ class Tally(nn.Module):
     def reset(self) -> None:
         """Start an epoch."""
         self._lanes.reset()
+
+
+class ScoreTally(nn.Module):
+    """Sums and answers of an epoch for several lanes, of tasks that have no counts of classes.
+
+    Several labels are answered above the thresholds that are best on these very examples, see
+    `evidence.multi_label.choose_thresholds`.
+
+    Args:
+        loss: says the task.
+        classes: C names.
+        lanes: K.
+        answers: keep what is answered, for scores; False leaves the loss alone.
+    """
+
+    def __init__(
+        self, loss: TrainingLoss, classes: int, lanes: int, *, answers: bool = True
+    ) -> None:
+        super().__init__()
+        self.loss, self.classes, self.lanes, self.answers = loss, classes, lanes, answers
+        self.reset()
+
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Take a batch: logits [K, batch, C], labels [K, batch], its mean losses [K]."""
+        self._losses.append(loss.detach())
+        self._sizes.append(labels.shape[1])
+        if self.answers:
+            self._logits.append(logits.detach())
+            self._labels.append(labels)
+
+    def compute(self) -> list[dict[str, float]]:
+        """Return each lane's loss and scores, see `evidence.multi_label` and `.regression`."""
+        by_batch = torch.stack(self._losses).to(torch.float64)
+        sums = by_batch.new_tensor(self._sizes) @ by_batch
+        losses = [{"loss": float(one) / sum(self._sizes)} for one in sums.tolist()]
+        if not self.answers:
+            return losses
+        logits = torch.cat(self._logits, 1).double().cpu()
+        labels = torch.cat(self._labels, 1).cpu()
+        return [
+            own | self._scores(one, true)
+            for own, one, true in zip(losses, logits, labels, strict=True)
+        ]
+
+    def _scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
+        if not bool(logits.isfinite().all()):
+            return {}  # the loss says so
+        if self.loss.task == "regression":
+            return regression_metrics(self.loss.scale.told(logits[:, 0]).numpy(), labels.numpy())
+        z, true = logits.numpy(), labels.numpy()
+        names = [str(label) for label in range(self.classes)]
+        found = multi_label_metrics(z, true, names, choose_thresholds(z, true))
+        return {name: found.get(name, 0.0) for name in _SCORES}
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+
+_SCORES = ("micro_f1", "macro_f1", "mean_average_precision", "exact_match")
+
+
+def lane_tally(
+    loss: TrainingLoss, num_classes: int, lanes: int, *, training: bool
+) -> "LaneTally | ScoreTally":
+    """Return sums over an epoch for a task.
+
+    Args:
+        loss: of the run, which says the task.
+        num_classes: outputs of the model.
+        lanes: K.
+        training: whether it is of training batches, of which tasks without classes keep the loss.
+    """
+    if loss.task == "single_label":
+        return LaneTally(num_classes, lanes)
+    return ScoreTally(loss, num_classes, lanes, answers=not training)

@@ -100,7 +100,7 @@ class LowRank(PeftMethod):
         """
         strategy: Any = adapted.strategy
         for name, layer in layers.items():
-            if other := _not_peft(layer.base):
+            if other := not_peft(layer.base):
                 raise ConfigError(
                     f"PEFT's update of {name}, a convolution with {other}, is another one; export "
                     "the merged model instead"
@@ -175,11 +175,12 @@ class LowRank(PeftMethod):
     ) -> None:
         """Refuse factors that PEFT computes with otherwise than this model's layers."""
         for name, layer in layers.items():
-            if other := _not_peft(layer.base):
+            if other := not_peft(layer.base):
                 raise CheckpointError(
                     f"{folder}: PEFT's update of {name}, a convolution with {other}, is not ours"
                 )
-            alpha = _by_regex(config["lora_alpha"], config.get("alpha_pattern"), adapted, name)
+            relative_name = relative(adapted, name)
+            alpha = by_regex(config["lora_alpha"], config.get("alpha_pattern"), relative_name)
             rank = layer.rank * (2 if layer.less_first else 1)
             root = math.sqrt(rank) if config.get("use_rslora") else rank
             if not math.isclose(alpha / root, layer.scale, rel_tol=1e-9):
@@ -189,7 +190,7 @@ class LowRank(PeftMethod):
                 )
 
 
-def _not_peft(layer: nn.Module) -> str | None:
+def not_peft(layer: nn.Module) -> str | None:
     """Say what of a convolution PEFT's A has not; None if it has all, or the layer is linear."""
     if not is_convolution(layer):
         return None
@@ -200,12 +201,10 @@ def _not_peft(layer: nn.Module) -> str | None:
     return None if is_plain_at_single_places(layer) else "padding of its own"
 
 
-def _by_regex(
-    default: float, patterns: dict[str, float] | None, adapted: AdaptedModel, name: str
-) -> float:
+def by_regex(default: float, patterns: dict[str, float] | None, name: str) -> float:
     """Return a layer's value as PEFT does: of the first pattern that matches the name's end."""
     for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", relative(adapted, name)):
+        if re.match(rf"(.*\.)?({pattern})$", name):
             return value
     return default
 

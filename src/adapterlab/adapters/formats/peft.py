@@ -41,7 +41,7 @@ class PeftMethod(ABC):
     Attributes:
         layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
-        frozen: names of a layer's frozen state that the file has otherwise, or makes again.
+        frozen: names of a layer's frozen state that the file has otherwise, or does without.
     """
 
     layer: type[nn.Module]
@@ -86,6 +86,10 @@ class PeftMethod(ABC):
     def beside(self, layers: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
         """Return what a file of this `config` has of frozen state, by PEFT's names."""
         return {}
+
+    def in_full(self, tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+        """Return a file's tensors with what PEFT left out as it could be made again."""
+        return tensors
 
     @abstractmethod
     def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -170,6 +174,7 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
+    tensors = method.in_full(tensors, config)
     names, own, written = _names(adapted), _tensors(adapted), _written(adapted, method)
     beside = method.beside(method.layers_of(adapted), config)
     odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))

@@ -54,9 +54,12 @@ class DoRALinear(LoRALinear):
         check_magnitude(magnitude)
         self.over_output = magnitude == "per_output"
         norm_axis = 1 if self.over_output else 0
-        base_norm_sq = matrix(base).detach().square().sum(norm_axis)
+        weight = matrix(base).detach()
+        # Elementwise operations on the meta device load torch's compiler, which takes a second.
+        without = torch.empty(weight.shape[1 - norm_axis], dtype=weight.dtype, device="meta")
+        base_norm_sq = without if weight.is_meta else weight.square().sum(norm_axis)
         self.register_buffer("base_norm_sq", base_norm_sq, persistent=False)
-        self.magnitude = nn.Parameter(self.weight_norm())
+        self.magnitude = nn.Parameter(without.clone() if weight.is_meta else self.weight_norm())
 
     @torch.no_grad()
     def weight_norm(self) -> Tensor:

@@ -25,6 +25,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 SECOND = "second text"
 """What the second column of pairs of texts holds."""
 
+MORE = "label "
+"""What roles of further columns of labels begin with, where there is one for each label."""
+
 OPTIONAL = ("id", "split")
 """What a table may lack."""
 
@@ -35,14 +38,14 @@ class Columns:
 
     Attributes:
         text: the texts, or encoded images, or names of files; two of pairs of texts.
-        label: the labels.
+        label: the labels; several columns where each is one label.
         id: what the user calls a row.
         split: the name of each row's split.
         group: rows of one group are never parted.
     """
 
     text: str | Sequence[str] | None = None
-    label: str | None = None
+    label: str | Sequence[str] | None = None
     id: str | None = None
     split: str | None = None
     group: str | None = None
@@ -59,6 +62,11 @@ class Found:
 
     names: Mapping[str, str]
     guessed: Mapping[str, str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of the labels."""
+        return tuple(n for role, n in self.names.items() if role == "label" or role[:6] == MORE)
 
     def note(self) -> str | None:
         """What was guessed, in words; None if nothing was."""
@@ -86,7 +94,9 @@ def find(
         DataError: one that is needed cannot be told; the text lists the columns that there are.
     """
     first, second = parts_of(wanted.text)
-    roles: dict[str, str | None] = {content: first, "label": wanted.label}
+    label, *more = _labels(wanted.label)
+    roles: dict[str, str | None] = {content: first, "label": label}
+    roles |= {f"{MORE}{number}": name for number, name in enumerate(more, 2)} if labels else {}
     if second is not None:
         roles[SECOND] = second
     if not labels:
@@ -113,6 +123,17 @@ def find(
         )
     unusual = {r: n for r, n in guessed.items() if n != USUAL[r][0] and r not in OPTIONAL}
     return Found(names, unusual)
+
+
+def _labels(label: str | Sequence[str] | None) -> Sequence[str | None]:
+    """The columns of labels, one at the least; None for one that is to be found."""
+    if label is None or isinstance(label, str):
+        return (label,)
+    if not label or len(set(label)) < len(label):
+        raise DataError(
+            f"dataset.loader.label_column=[{','.join(label)}] should name columns, each once"
+        )
+    return tuple(label)
 
 
 def parts_of(text: str | Sequence[str] | None) -> tuple[str | None, str | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterlab.base.errors import DataError
+from adapterlab.config.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class LoadContext:
         shape: the ``(C, H, W)`` wanted, C being 1 or 3; None takes the images as they are.
         of_model: the shape that images of several sizes are brought to where none is wanted:
             that of the model; None if it is not known.
+        task: what labels are for.
     """
 
     search: tuple[Path, ...]
@@ -25,6 +27,7 @@ class LoadContext:
     cache: Path
     shape: tuple[int, int, int] | None = None
     of_model: tuple[int, int, int] | None = None
+    task: Task = "single_label"
 
     def folder(self, path: str | Path) -> Path:
         """The user's folder ``path``: absolute, or in a search folder, or in the working one.

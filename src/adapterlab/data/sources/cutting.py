@@ -13,6 +13,7 @@ from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.grouping import grouped_cut
 from adapterlab.data.sources.strays import ROLES
 from adapterlab.data.splits import stratified_cut
+from adapterlab.data.targets import as_parts, task_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def cut(
     """Cut rows into a training and a test split, each class keeping its share.
 
     Args:
-        labels: int64 ``[N]``.
+        labels: of one of the forms of `targets.task_of`.
         classes: their names.
         how: to cut.
         groups: int64 ``[N]``; rows of one group come into one split. None: each row by itself.
@@ -67,9 +68,12 @@ def cut(
     Raises:
         DataError: too few rows, or groups, for each split.
     """
+    alone = task_of(labels) == "single_label"
     rows, by = len(labels), "class" if groups is None else "group and class"
+    if not alone:
+        by, labels = "chance" if groups is None else "group", as_parts(labels)
     if how.folds is None:
-        if groups is None:
+        if groups is None and (alone or rows < 2):
             _require_enough(labels, classes, how.test, what, places)
         if groups is None:
             parts = stratified_cut(labels, how.test, how.seed)

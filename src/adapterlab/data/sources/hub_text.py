@@ -17,6 +17,7 @@ from adapterlab.data.scrutiny import without_example
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
+from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.layout import find_file
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, read_text_splits
@@ -96,7 +97,12 @@ def hub_text(
     files = {
         role: file for role, split in sources.items() if (file := find_file(place, split, SUFFIXES))
     }
-    asked = Asked(Columns(text_column, label_column), names, empty_texts=empty_texts)
+    asked = Asked(
+        Columns(text_column, label_column),
+        names,
+        reading=Reading(context.task),
+        empty_texts=empty_texts,
+    )
     data = read_text_splits(files, asked)
     data = data.with_notes(*unread(place, files, "", refuse=False))
     if both:

@@ -13,11 +13,11 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.labelling import classes_of
 from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import AS_FOUND, Written
-from adapterlab.data.sources.text_sets import classes_of
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif"),

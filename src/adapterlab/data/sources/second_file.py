@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.columns import USUAL, Columns, find
+from adapterlab.data.sources.labelling import ONE_LABEL, Reading
 from adapterlab.data.sources.noting import Note, noted
 from adapterlab.data.sources.tables import Table, Written, read_table
-from adapterlab.data.sources.text_tables import as_written, integers_of, labels_of
+from adapterlab.data.sources.written_labels import as_written
 
 
 class Labels(NamedTuple):
@@ -23,18 +24,22 @@ class Labels(NamedTuple):
         integers: as that of a :class:`~adapterlab.data.sources.text_tables.TextTable`.
         names: the class names, if the file states them.
         notes: how the file was read.
+        column: of the labels.
     """
 
     path: Path
-    of: Mapping[str, str]
+    of: Mapping[str, Any]
     splits: Mapping[str, str]
     groups: Mapping[str, str]
     integers: bool | None
     names: tuple[str, ...] | None
     notes: tuple[Note, ...]
+    column: str = "label"
 
 
-def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
+def read_labels(
+    path: Path, wanted: Columns, written: Written, reading: Reading = ONE_LABEL
+) -> Labels:
     """Read a file of labels.
 
     Args:
@@ -42,6 +47,7 @@ def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
         wanted: its columns; of these ``id`` says what the file calls an example: by default the
             column named ``id``, ``file`` or the like, or the only other one.
         written: how the file is written.
+        reading: how labels are read.
 
     Raises:
         DataError: the file is broken or lacks a column, a label is missing, or an example is there
@@ -62,7 +68,7 @@ def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
     if not len(table):
         raise DataError(f"{path} has no rows")
     names = found[0].names
-    labels = labels_of(table, names["label"])
+    labels, integers, note = reading.column(table, found[0].labels)
     of = dict(zip(_column(table, names["text"]), labels, strict=True))
     _require_one_label(table, names["text"], labels, of)
 
@@ -76,9 +82,10 @@ def read_labels(path: Path, wanted: Columns, written: Written) -> Labels:
         of,
         other("split"),
         other("group"),
-        integers_of(table, names["label"]),
+        integers,
         table.names.get(names["label"]),
-        (*table.notes, *noted(path.name, found[0].note())),
+        (*table.notes, *noted(path.name, found[0].note(), note)),
+        names["label"],
     )
 
 
@@ -87,18 +94,22 @@ def _column(table: Table, name: str) -> list[str]:
 
 
 def _require_one_label(
-    table: Table, key: str, labels: Sequence[str], of: Mapping[str, str]
+    table: Table, key: str, labels: Sequence[Any], of: Mapping[str, Any]
 ) -> None:
     for name, label, place in zip(_column(table, key), labels, table.places, strict=True):
         if not name.strip():
             raise DataError(f"{table.path} has an empty {key} in {place}; fill or remove it")
-        if not label.strip():
+        if isinstance(label, str) and not label.strip():
             raise DataError(f"{table.path} has an empty label in {place}; fill or remove it")
         if of[name] != label:
             raise DataError(
-                f"{table.path} has {quoted(name)} with the label {quoted(label)} in {place}, and "
-                f"elsewhere with {quoted(of[name])}; keep one"
+                f"{table.path} has {quoted(name)} with the label {_told(label)} in {place}, and "
+                f"elsewhere with {_told(of[name])}; keep one"
             )
+
+
+def _told(label: Any) -> str:
+    return quoted(label) if isinstance(label, str) else str(label)
 
 
 def keys_of(file: Path, root: Path) -> tuple[str, ...]:

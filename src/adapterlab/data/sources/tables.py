@@ -165,9 +165,9 @@ def _read_parquet(path: Path, choose: Choose, written: Written) -> Table:
         "parquet",
         types={name: column.type for name, column in columns.items()},
         names={
-            name: tuple(feature.names)
+            name: tuple(of_each.names)
             for name, feature in features.items()
-            if isinstance(feature, datasets.ClassLabel)
+            if isinstance(of_each := getattr(feature, "feature", feature), datasets.ClassLabel)
         },
     )
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed
+from adapterlab.config.tasks import Task
 from adapterlab.data.sources import layout, text_folders
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.cutting import Cutting
+from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.second_file import keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import Written
@@ -23,7 +25,7 @@ def text_files(
     context: LoadContext,
     path: str | Path,
     text_column: str | list[str] | None = None,
-    label_column: str | None = None,
+    label_column: str | list[str] | None = None,
     classes: Sequence[str] | None = None,
     *,
     id_column: str | None = None,
@@ -33,6 +35,7 @@ def text_files(
     encoding: str | None = None,
     delimiter: str | None = None,
     columns: Sequence[str] | None = None,
+    label_separator: str | None = None,
     test: float = 0.2,
     test_seed: int = 0,
     folds: int | None = None,
@@ -55,7 +58,8 @@ def text_files(
         path: the folder, or the file.
         text_column: name of the column of texts, or ``[first,second]`` of pairs; None finds it by
             its name, and says so.
-        label_column: name of the column of labels; likewise.
+        label_column: name of the column of labels; likewise. Of several labels there may be a
+            column for each, ``[toxic,insult]``, of 1 and 0.
         classes: class names for files that do not state them, in the order of the indices.
         id_column: name of a column that names rows; None takes ``id`` or the like, if there is one.
         split_column: name of a column that says the split of each row of the one file; None takes
@@ -66,6 +70,8 @@ def text_files(
         encoding: of all files; None finds it, and says which it was where that is not UTF-8.
         delimiter: between the columns of CSV files; None finds it.
         columns: names of the columns of CSV files that have no header.
+        label_separator: between several labels in one cell; None finds it, and says so. A cell
+            may be a JSON list as well.
         test: the share of rows that is cut off for the test, of a data set in one file.
         test_seed: of that cut.
         folds: cut into so many parts instead, for small sets.
@@ -83,6 +89,7 @@ def text_files(
         labels,
         Written(encoding, delimiter, columns),
         Cutting(test, test_seed, folds, fold),
+        Reading(context.task, label_separator),
         empty_texts,
     )
     place = context.place(path)
@@ -110,6 +117,7 @@ def read_text_splits(
     asked: Asked | Columns,
     place: Path | None = None,
     classes: Sequence[str] | None = None,
+    task: Task = "single_label",
 ) -> TextSplits:
     """Read the files of a data set; see :func:`text_files`.
 
@@ -118,12 +126,13 @@ def read_text_splits(
         asked: the columns, or all that the user says.
         place: the folder of the data set.
         classes: class names for files that do not state them.
+        task: what labels are for.
 
     Raises:
         DataError: as :func:`text_files`.
     """
     if isinstance(asked, Columns):
-        asked = Asked(asked, classes)
+        asked = Asked(asked, classes, reading=Reading(task))
     tables = {
         split: _table(file, place or file.parent, asked, split) for split, file in files.items()
     }
@@ -142,6 +151,7 @@ def _table(file: Path, place: Path, asked: Asked, split: str) -> TextTable:
             group_column=columns.group if asked.labels is None else None,
             labels=asked.labels is None,
             written=asked.written,
+            reading=asked.reading,
             empty_texts=asked.empty_texts,
         )
     except DataError as error:
@@ -166,12 +176,13 @@ def _labelled(
     file = place / asked.labels.replace("*", split)
     if not file.is_file():
         raise DataError(f"dataset.loader.labels={asked.labels}: {file} is no file")
-    labels = read_labels(file, asked.columns, asked.written)
+    labels = read_labels(file, asked.columns, asked.written, asked.reading)
     keys, left = looked_up(candidates, table.places, labels)
     return table._replace(
         labels=[labels.of[key] for key in keys],
         integers=labels.integers,
         names=labels.names,
+        column=labels.column,
         ids=keys if table.ids is None else table.ids,
         splits=[labels.splits[key] for key in keys] if labels.splits else table.splits,
         groups=[labels.groups[key] for key in keys] if labels.groups else table.groups,

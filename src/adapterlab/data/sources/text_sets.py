@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import folded, listed, quoted
+from adapterlab.config.class_names import listed
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.labelling import ONE_LABEL, Labelling, Reading
 from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.tables import AS_FOUND, Written
 from adapterlab.data.sources.text_tables import TextTable
@@ -27,6 +26,7 @@ class Asked:
         labels: the file of the labels, where they are in one of their own.
         written: how the files are written.
         cutting: how a test split is cut where there is none.
+        reading: how labels are read.
         empty_texts: whether one text of a pair may be empty.
     """
 
@@ -35,7 +35,14 @@ class Asked:
     labels: str | None = None
     written: Written = AS_FOUND
     cutting: Cutting = field(default_factory=Cutting)
+    reading: Reading = ONE_LABEL
     empty_texts: bool = False
+
+    def labelling(self, train: TextTable) -> Labelling:
+        """How labels become a tensor, from the training rows."""
+        label = self.columns.label
+        several = () if label is None or isinstance(label, str) else tuple(label)
+        return Labelling.of(self.reading.task, train.labelled, self.classes, several)
 
 
 def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
@@ -45,14 +52,14 @@ def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
         DataError: a label names no class, or a row has no group.
     """
     train = tables["train"]
-    names, index = _classes(train, asked.classes)
-    splits = {name: table.split(_indices(table, index)) for name, table in tables.items()}
+    labelling = asked.labelling(train)
+    splits = {name: table.split(labelling.tensor(table.labelled)) for name, table in tables.items()}
     groups, notes = _groups(tables, asked)
     return TextSplits(
         train=splits["train"],
         test=splits["test"],
         validation=splits.get("validation"),
-        classes=names,
+        classes=labelling.classes,
         notes=(*said(note for table in tables.values() for note in table.notes), *notes),
         origins={name: _origin(table) for name, table in tables.items()},
         groups=groups,
@@ -83,19 +90,19 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
             table.splits, table.places, str(table.path), asked.columns.split or "split"
         )
         kept = [table.labels[row] for row in rows["train"].tolist()]
-        names, index = _classes(table._replace(labels=kept), asked.classes)
-        labels = _indices(table, index)
+        labelling = asked.labelling(table._replace(labels=kept))
+        labels = labelling.tensor(table.labelled)
         note = f"{table.path.name} names the split of each row"
     else:
-        names, index = _classes(table, asked.classes)
-        labels = _indices(table, index)
+        labelling = asked.labelling(table)
+        labels, names = labelling.tensor(table.labelled), labelling.classes
         rows, note = cut(labels, names, asked.cutting, groups, table.path.name, table.places)
     whole, origin = table.split(labels), _origin(table)
     return TextSplits(
         train=whole.select(rows["train"]),
         test=whole.select(rows["test"]),
         validation=whole.select(rows["validation"]) if "validation" in rows else None,
-        classes=names,
+        classes=labelling.classes,
         notes=(*said(table.notes), note),
         origins={split: origin.part(found.tolist()) for split, found in rows.items()},
         groups=None if groups is None else groups[rows["train"]],
@@ -104,47 +111,3 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
 
 def _origin(table: TextTable) -> Origin:
     return Origin(table.path, table.places, ids=table.ids)
-
-
-def _classes(
-    train: TextTable, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    return classes_of(train.labels, train.integers, train.names, classes)
-
-
-def classes_of(
-    labels: Sequence[str],
-    integers: bool | None,
-    stated: Sequence[str] | None,
-    given: Sequence[str] | None,
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The class names, and the class index of each label that may occur, as written.
-
-    Args:
-        labels: of the training rows.
-        integers: whether they are integers by type; None where the file has no types.
-        stated: the names that the file itself states.
-        given: the names that the user gives.
-    """
-    names = tuple(stated or given or ())
-    if not names:
-        distinct = set(labels)
-        numeric = all(label.removeprefix("-").isdecimal() for label in distinct)
-        names = tuple(sorted(distinct, key=int) if numeric else sorted(distinct))
-        by_name = True
-    elif integers is None:
-        by_name = not set(names).isdisjoint(labels)
-    else:
-        by_name = not integers
-    return names, {name if by_name else str(i): i for i, name in enumerate(names)}
-
-
-def _indices(table: TextTable, index: Mapping[str, int]) -> Tensor:
-    for label, place in zip(table.labels, table.places, strict=True):
-        if label not in index:
-            near = next((name for name in index if folded(name) == folded(label)), None)
-            hint = f" (did you mean {quoted(near)}?)" if near else ""
-            raise DataError(
-                f"{table.path} has label {quoted(label)} in {place}; allowed: {listed(index)}{hint}"
-            )
-    return torch.tensor([index[label] for label in table.labels])

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from torch import Tensor
 
 from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import quoted, seen
-from adapterlab.data.sources.columns import SECOND, Columns, Found, find
+from adapterlab.config.class_names import seen
+from adapterlab.data.sources.columns import MORE, SECOND, Columns, Found, find
+from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Reading
 from adapterlab.data.sources.noting import Note, noted
 from adapterlab.data.sources.tables import AS_FOUND, SUFFIXES, Table, Written, read_table
+from adapterlab.data.sources.written_labels import as_written, is_text, of_types
 from adapterlab.data.splits import TextSplit
 
 __all__ = ["SUFFIXES", "TextTable", "read_text_table"]
@@ -23,7 +24,7 @@ class TextTable(NamedTuple):
     Attributes:
         path: the file.
         texts: none of them empty; of pairs the first.
-        labels: as written in the file; empty where they are in another one.
+        labels: as `Reading.column` reads them; empty where they are in another one.
         places: what to call each row in an error.
         integers: whether labels are integers by type; None where the file has no types.
         names: the class names, if the file states them.
@@ -32,11 +33,12 @@ class TextTable(NamedTuple):
         groups: of the rows; None if no column of groups was named.
         notes: how the file was read.
         seconds: the second texts of pairs; None where there are none.
+        column: of the labels.
     """
 
     path: Path
     texts: Sequence[str]
-    labels: Sequence[str]
+    labels: Sequence[Any]
     places: Sequence[str]
     integers: bool | None
     names: tuple[str, ...] | None = None
@@ -45,6 +47,12 @@ class TextTable(NamedTuple):
     groups: Sequence[str] | None = None
     notes: tuple[Note, ...] = ()
     seconds: Sequence[str] | None = None
+    column: str = "label"
+
+    @property
+    def labelled(self) -> Labelled:
+        """The rows' labels."""
+        return Labelled(self.path, self.labels, self.places, self.integers, self.names, self.column)
 
     def split(self, labels: Tensor) -> TextSplit:
         """Return the texts, or pairs of texts, with these labels."""
@@ -56,13 +64,14 @@ class TextTable(NamedTuple):
 def read_text_table(
     path: Path,
     text_column: str | Sequence[str] | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     *,
     id_column: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
     labels: bool = True,
     written: Written = AS_FOUND,
+    reading: Reading = ONE_LABEL,
     empty_texts: bool = False,
 ) -> TextTable:
     """Read a file of texts and labels; its suffix says how, see `tables`.
@@ -71,12 +80,14 @@ def read_text_table(
         path: a file whose suffix is in :data:`SUFFIXES`.
         text_column: name of the column of texts, or of the two of pairs; None guesses it, and
             notes the guess.
-        label_column: name of the column of labels, integers or strings; None guesses it.
+        label_column: name of the column of labels, integers or strings; None guesses it. Of
+            several labels there may be a column for each.
         id_column: name of a column that names rows; None takes one that is called so.
         split_column: name of a column that names splits; None takes one that is called so.
         group_column: name of a column of groups.
         labels: whether there are labels in this file.
         written: how the file is written, where that is not to be found.
+        reading: how labels are read.
         empty_texts: whether one text of a pair may be empty, which is noted.
 
     Raises:
@@ -95,19 +106,27 @@ def read_text_table(
         raise DataError(f"{path} has no rows")
     (columns,) = found[:1]
     names = columns.names
-    plain = {role: _plain(table, name) for role, name in names.items() if role not in _CONTENT}
+    plain = {
+        role: _plain(table, name)
+        for role, name in names.items()
+        if role not in _CONTENT and not role.startswith(MORE)
+    }
+    own: tuple[Any, bool | None, str | None] = (), None, None
+    if labels:
+        own = reading.column(table, columns.labels)
     made = TextTable(
         path,
         texts=_texts(table, names["text"]),
-        labels=labels_of(table, names["label"]) if labels else (),
+        labels=own[0],
         places=table.places,
-        integers=integers_of(table, names["label"]) if labels else None,
+        integers=own[1],
         names=table.names.get(names.get("label", "")),
         ids=plain.get("id"),
         splits=plain.get("split"),
         groups=plain.get("group"),
-        notes=(*table.notes, *noted(path.name, columns.note())),
+        notes=(*table.notes, *noted(path.name, columns.note(), own[2])),
         seconds=_texts(table, names[SECOND]) if SECOND in names else None,
+        column=names.get("label", "label"),
     )
     _require_whole(made, names, empty_texts)
     return made if not empty_texts else made._replace(notes=(*made.notes, *_halves(made, names)))
@@ -117,8 +136,6 @@ _CONTENT = ("text", "label", SECOND)
 _SHORT = 20
 """Of longer texts nobody asks whether all their characters are such as are not drawn."""
 
-_JSON_NAMES = {str: "strings", int: "integers", bool: "true and false"}
-
 
 def _require_whole(table: TextTable, names: Any, halves: bool) -> None:
     """Refuse rows that lack something; of pairs one text if `halves` are not allowed."""
@@ -127,6 +144,8 @@ def _require_whole(table: TextTable, names: Any, halves: bool) -> None:
     hint = "; dataset.loader.empty_texts=true keeps pairs of which one text is empty"
     for role, values in (("text", table.texts), (SECOND, seconds), ("label", table.labels)):
         for row, (value, place) in enumerate(zip(values, table.places, strict=False)):
+            if not isinstance(value, str):
+                continue  # a number, or several labels
             column = names[role]
             if is_empty(value) and not (
                 halves and role in other and not is_empty(other[role][row])
@@ -171,65 +190,11 @@ def _encodes(value: str) -> bool:
 
 
 def _texts(table: Table, column: str) -> list[str]:
-    if (kind := table.types.get(column)) is not None and not _is_text(kind):
+    if (kind := table.types.get(column)) is not None and not is_text(kind):
         raise DataError(f"{table.path} has {kind} in column {column}; allowed: strings")
-    return _of_types(table, column, (str,))
-
-
-def labels_of(table: Table, column: str) -> list[str]:
-    """A column of labels as they are written: integers, strings, or true and false.
-
-    Raises:
-        DataError: a label is missing or of another type; the text names its row.
-    """
-    kind = table.types.get(column)
-    if kind is not None and not (
-        _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    ):
-        raise DataError(f"{table.path} has {kind} in column {column}; allowed: integers or strings")
-    return [as_written(value) for value in _of_types(table, column, (str, int, bool))]
-
-
-def as_written(value: str | int | bool) -> str:
-    """A value as the file has it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def integers_of(table: Table, column: str) -> bool | None:
-    """Whether labels are integers by type; None where the file has no types, or several."""
-    if table.format == "csv":
-        return None
-    kinds = {type(value) for value in table.values[column]}
-    return None if len(kinds) > 1 else int in kinds
-
-
-def _of_types(table: Table, column: str, types: tuple[type, ...]) -> list[Any]:
-    values = table.values[column]
-    for value, place in zip(values, table.places, strict=True):
-        if value is None:
-            raise DataError(f"{table.path} has no {column} in {place}; fill or remove it")
-        if type(value) not in types:
-            raise DataError(
-                f"{table.path} has {quoted_json(value)} as {column} in {place}; "
-                f"allowed: {' or '.join(_JSON_NAMES[kind] for kind in types if kind is not bool)}"
-            )
-    return values
-
-
-def quoted_json(value: Any) -> str:
-    """A value as JSON writes it, cut short."""
-    import json
-
-    try:
-        return json.dumps(value)[:40]
-    except (TypeError, ValueError):
-        return quoted(str(value))
+    return of_types(table, column, (str,))
 
 
 def _plain(table: Table, column: str) -> list[str]:
     """Values that are names of something, as text."""
     return ["" if value is None else as_written(value) for value in table.values[column]]
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -3,6 +3,7 @@
 Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
+import adapterlab.packing.methods.adalora
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.dora
 import adapterlab.packing.methods.frozen_lora

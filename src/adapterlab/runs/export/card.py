@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.config.schema import TextDataset
+from adapterlab.config.tasks import main_metric
 from adapterlab.runs.export.images import is_of_transformers
 from adapterlab.runs.saved import Rebuilt
+from adapterlab.training.task_predictions import THRESHOLD
 
 LISTED = 50
 """Classes that are named on the card; config.json has all of them."""
@@ -25,7 +27,7 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         agreement: how closely the written model agrees with the adapted one, in a sentence.
     """
     config, result = rebuilt.config, rebuilt.result
-    text = isinstance(config.dataset, TextDataset)
+    text, main = isinstance(config.dataset, TextDataset), main_metric(config.task)
     of_transformers = text or is_of_transformers(rebuilt.assembly.adapted.model)
     packages = (
         "adapterlab",
@@ -38,7 +40,8 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         "strategy": f"{config.adapter['name']} ({_options(config.adapter)})",
         "data set": config.dataset.name,
         "classes": _classes(result.classes),
-        "accuracy on the test split": f"{result.metrics['test/accuracy']:.4f}, as the run logged",
+        f"{main} on the test split": f"{result.metrics[f'test/{main}']:.4f}, as the run logged",
+        **_thresholds(rebuilt),
         "run": result.name + (f", MLflow run {result.run_id}" if result.run_id else ""),
         "written with": ", ".join(f"{package} {version(package)}" for package in packages),
     }
@@ -65,6 +68,17 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
     if result.notes:
         paragraphs += ["What to know about the data:", _bullets(map(_line, result.notes))]
     return (head if of_transformers else "") + "\n\n".join(paragraphs) + "\n"
+
+
+def _thresholds(rebuilt: Rebuilt) -> dict[str, str]:
+    """Return the probabilities above which labels are answered, of several labels."""
+    limits = {
+        name.removeprefix(f"test/{THRESHOLD}"): value
+        for name, value in rebuilt.result.metrics.items()
+        if name.startswith(f"test/{THRESHOLD}")
+    }
+    said = ", ".join(f"{name} {value:.4f}" for name, value in limits.items())
+    return {"answered above these probabilities": said} if limits else {}
 
 
 def _origin(rebuilt: Rebuilt) -> str:

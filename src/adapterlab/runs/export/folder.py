@@ -15,6 +15,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import write_json, write_tensors
 from adapterlab.config.schema import Config, ImageDataset, ScratchBase, TextDataset
 from adapterlab.config.targets import RESERVED
+from adapterlab.config.tasks import Task
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.pairs import joins
@@ -105,12 +106,20 @@ def model_folder(rebuilt: Rebuilt) -> ModelFolder:
     return TextModelFolder(config, assembly.read.target, assembly.data, inputs)
 
 
-def name_classes(config: Any, classes: Sequence[str]) -> None:
-    """Tell a configuration of transformers what classes its model has, one for each example."""
+def name_classes(config: Any, classes: Sequence[str], task: Task) -> None:
+    """Tell a configuration of transformers what its model's outputs are."""
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: i for i, name in enumerate(classes)}
     # A base of another task may have a kind that pipelines would turn into other scores.
-    config.problem_type = "single_label_classification"
+    config.problem_type = _PROBLEMS[task]
+
+
+_PROBLEMS: dict[Task, str] = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+"""Tasks as transformers calls them."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ class TextModelFolder(ModelFolder):
         from adapterlab.models.loading import quiet  # loads transformers: not for images
 
         model = cast(TransformerClassifier, merged).model
-        name_classes(model.config, self.data.classes)
+        name_classes(model.config, self.data.classes, self.data.task)
         tokenizer = copy.deepcopy(self.inputs.tokenizer)
         tokenizer.model_max_length = cast(TextDataset, self.config.dataset).max_length
         tokenizer.padding_side = "right"  # as the batches here are

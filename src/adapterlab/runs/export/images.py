@@ -38,7 +38,7 @@ class TransformersImageFolder(ImageModelFolder):
 
         classifier, data = cast(VisionClassifier, merged), cast(ImageBatches, self.data)
         model: Any = classifier.model
-        name_classes(model.config, self.data.classes)
+        name_classes(model.config, self.data.classes, self.data.task)
         height, width = data.pixels.size or self.shape[1:]
         processor = ViTImageProcessor(
             size={"height": height, "width": width},

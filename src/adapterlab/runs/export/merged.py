@@ -1,5 +1,6 @@
 """Writing the merged model of a finished run to a folder, once it is shown to be the same model."""
 
+import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,16 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
 from adapterlab.config.domains import Count, NotNegative
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import CheckpointBase, Config, Text
+from adapterlab.config.schema import CheckpointBase, Config, PeftBase, Text
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.batches import AnyBatches
+from adapterlab.data.targets import Scale
 from adapterlab.data.text import TextBatches
 from adapterlab.models.by_length import ByLength
 from adapterlab.runs.check import make_strategy
 from adapterlab.runs.export.card import model_card
 from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
+from adapterlab.runs.export.own_unit import in_own_unit
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.training.few_texts import alone_and_padded
 from adapterlab.training.hardware import choose_device
@@ -127,6 +130,7 @@ def export_saved(request: Request) -> Export:
     kept = model_folder(rebuilt)
     adapted, data = rebuilt.assembly.adapted, rebuilt.assembly.data
     merged = merge(adapted)
+    in_own_unit(merged, data.scale)
     parameters = sum(parameter.numel() for parameter in merged.parameters())
     rows = min(request.examples, len(data.splits["validation"]))
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +174,9 @@ def compare(
 ) -> Agreement:
     """Compare the logits of two models on a validation split, in evaluation mode."""
     wanted = predict(adapted, data, "validation", device).logits
-    found = predict(written, data, "validation", device).logits
+    told = copy.copy(data)
+    told.scale = Scale()  # numbers in their own unit, as what is written says them
+    found = predict(written, told, "validation", device).logits
     return Agreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), len(wanted))
 
 
@@ -186,7 +192,8 @@ def _one_at_a_time(
         ExportError: they differ.
     """
     alone, _ = alone_and_padded(written.eval(), data, _SINGLE)
-    _, wanted = alone_and_padded(adapted.eval(), data, _SINGLE)
+    _, learnt = alone_and_padded(adapted.eval(), data, _SINGLE)
+    wanted = data.scale.told(learnt)
     largest = float(wanted.abs().max())
     agreement = Agreement(float((alone - wanted).abs().max()), largest, len(alone))
     _require_same(agreement, request)
@@ -243,7 +250,7 @@ def _require_free(to: Path, *, overwrite: bool) -> None:
 def _require_not_needed(to: Path, config: Config) -> None:
     """Refuse to replace what the run itself starts from."""
     sources = {"model.name_or_path": config.model.get("name_or_path")}
-    if isinstance(config.base, CheckpointBase):
+    if isinstance(config.base, CheckpointBase | PeftBase):
         sources["base.path"] = config.base.path
     for option, source in sources.items():
         if source is not None and Path(source).resolve().is_relative_to(to):

@@ -21,6 +21,7 @@ from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.data.tokens import tokenize
 from adapterlab.data.transforms import to_shape
 from adapterlab.runs.data import Shape
+from adapterlab.runs.of_task import require_one_label
 from adapterlab.runs.preprocessing import TextInputs
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
@@ -122,6 +123,7 @@ def member(saved: SavedRun) -> Member:
 
 def _member(rebuilt: Rebuilt) -> Member:
     config, assembly = rebuilt.config, rebuilt.assembly
+    require_one_label(config, "is not asked about files yet; an exported model of it can be")
     device = choose_device(config.hardware).torch
     like = copy.copy(assembly.data)
     taken = None

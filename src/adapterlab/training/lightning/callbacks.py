@@ -81,10 +81,11 @@ class Progress(pl.Callback):
         title: the run's name.
         epochs: of the whole training.
         lines: how many epochs at most get a line where there is no terminal.
+        metric: of validation, that is shown.
     """
 
-    def __init__(self, title: str, epochs: int, lines: int = 5) -> None:
-        self.title = title
+    def __init__(self, title: str, epochs: int, lines: int = 5, metric: str = "accuracy") -> None:
+        self.title, self.metric = title, metric
         self.epochs = epochs
         self.lines = lines
 
@@ -117,7 +118,8 @@ class Progress(pl.Callback):
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show an epoch's validation."""
-        text = f"val/accuracy {metrics['val/accuracy']:.4f}, val/loss {metrics['val/loss']:.4f}"
+        metric = f"val/{self.metric}"
+        text = f"{metric} {metrics[metric]:.4f}, val/loss {metrics['val/loss']:.4f}"
         self._bar.set_postfix_str(text)
         if self._bar.disable and epoch % math.ceil(self.epochs / self.lines) == 0:
             log.info("%s: epoch %d/%d, %s", self.title, epoch, self.epochs, text)

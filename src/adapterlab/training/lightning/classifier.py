@@ -1,10 +1,10 @@
 """The LightningModule: how an adapted classifier is trained and validated."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.anchors import anchors_of
@@ -27,7 +27,7 @@ from adapterlab.training.tally import Tally
 
 
 class Classifier(pl.LightningModule):
-    """Cross-entropy training of an adapted model.
+    """Training of an adapted model, by cross-entropy or what its task makes small.
 
     Checkpoints hold what is trained, never the frozen base. Randomness (dropout, base and
     adapter) is drawn anew each epoch from a stream of the seed, so a run resumed at an epoch's
@@ -35,7 +35,7 @@ class Classifier(pl.LightningModule):
 
     Args:
         model: what is trained.
-        num_classes: classes of the task.
+        num_classes: classes or labels of the task; 1 for numbers.
         optimizer: its options.
         loss: what is made small, in training only.
         accumulate: batches whose gradients a step takes the mean of.
@@ -77,10 +77,13 @@ class Classifier(pl.LightningModule):
         self.report = report
         self._adds = model.strategy.uses("extra_loss")
         self._looks = model.strategy.uses("after_backward")
+        self._follows = model.strategy.uses("after_step")
         self.allow = allow
         self.select_on = select_on
         self.standing, self.is_best = Standing(), False
-        self.train_tally, self.val_tally = Tally(num_classes), Tally(num_classes)
+        self._plain = self.loss.plain()
+        self.train_tally = Tally(num_classes, self.loss, training=True)
+        self.val_tally = Tally(num_classes, self.loss)
         if watched:
             self.val_tally.watch(watched)
         self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
@@ -136,6 +139,14 @@ class Classifier(pl.LightningModule):
             with torch.no_grad():
                 self.model.strategy.after_backward(self._moment(with_gradients=True))
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and let the method look at what came of it."""
+        super().optimizer_step(*args, **kwargs)
+        if self._follows:
+            moment = self._moment(with_gradients=True)
+            with torch.no_grad():
+                self.model.strategy.after_step(replace(moment, step=moment.step + 1))
+
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
         self.val_tally.reset()
@@ -143,7 +154,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: LabelledBatch, batch_index: int) -> None:
         """Count a batch."""
         logits = self(batch.inputs)
-        self.val_tally.add(logits, batch.labels, F.cross_entropy(logits, batch.labels))
+        self.val_tally.add(logits, batch.labels, self._plain(logits, batch.labels))
 
     def on_train_epoch_end(self) -> None:
         """Gather the epoch's metrics, refuse a diverged training, and follow the plateau.

@@ -12,6 +12,7 @@ from typing import Any
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches
 from adapterlab.training.checkpoints import loaded, require_same, restoring, whole
 from adapterlab.training.first_values import set_first_values
@@ -56,7 +57,8 @@ def fit(
         TrainingDivergedError: the loss is no longer a number.
     """
     quieten()
-    progress, throughput = Progress(title, config.epochs), Throughput()
+    progress = Progress(title, config.epochs, metric=main_metric(config.task))
+    throughput = Throughput()
 
     def report_all(epoch: int, metrics: Mapping[str, float]) -> None:
         progress.report(epoch, metrics)

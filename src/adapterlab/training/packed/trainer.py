@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,26 +15,22 @@ from adapterlab.base.signals import end_if_signalled
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
-from adapterlab.training.losses import TrainingLoss, training_loss
+from adapterlab.training.losses import training_loss
 from adapterlab.training.optimizers import settings_of
 from adapterlab.training.outcome import LabelledBatch
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
 from adapterlab.training.selection import watched
 from adapterlab.training.standing import metrics_of
-from adapterlab.training.tally import LaneTally
+from adapterlab.training.tally import LaneTally, ScoreTally, lane_tally
 from adapterlab.training.throughput import Throughput
 
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
 
 
-_PLAIN = TrainingLoss()
-"""What validation measures."""
-
-
 class PackTrainer:
-    """Cross-entropy training of the lanes of a pack.
+    """Training of the lanes of a pack.
 
     Every lane has its own optimizer options, random streams, history, best epoch and end, as
     `Classifier` and its callbacks have for a run alone. A lane that has ended leaves the pack.
@@ -73,6 +70,7 @@ class PackTrainer:
         self._epoch = progress[0].epochs
         self._find_hooks()
         self._loss = training_loss(tasks[0].config, data.splits["train"].labels, data.classes)
+        self._plain = self._loss.plain()
         options = [task.config.optimizer for task in tasks]
         self._optimizer = LaneOptimizer(
             pack,
@@ -105,20 +103,20 @@ class PackTrainer:
             [stream(seed, "epoch", self._epoch) for seed in seeds],
             [stream(seed, "dropout", self._epoch) for seed in seeds],
         )
-        tally = self._tally()
+        tally = self._tally(training=True)
         orders = list(dict.fromkeys(task.config.order_seed for task in self.tasks))
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
         for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
             end_if_signalled()
             self._throughput.begin_step(self.device.torch)
-            labels = batch.labels.view(len(orders), -1)
+            labels = batch.labels.view(len(orders), -1, *batch.labels.shape[1:])
             self._step(batch.inputs, labels[of_lanes], tally)
             self._throughput.end_step(labels.shape[1] * self.pack.count)
             self.on_step(self.pack.count)
         self._throughput.pause(self.device.torch)
         return tally.compute()
 
-    def _step(self, inputs: Any, labels: Tensor, tally: LaneTally) -> None:
+    def _step(self, inputs: Any, labels: Tensor, tally: LaneTally | ScoreTally) -> None:
         """Train on a batch of every stream; labels are the lanes', ``[K, B]``."""
         with autocast(self.device.torch, self.device.precision):
             logits = self.pack(inputs, labels.shape[1])
@@ -132,7 +130,12 @@ class PackTrainer:
         for lane, strategy in self._looking:
             with torch.no_grad():
                 strategy.after_backward(self._moment(lane, with_gradients=True))
+        with torch.no_grad():  # whose gradients are gone after the step
+            moments = [(s, self._moment(k, with_gradients=True)) for k, s in self._following]
         self._optimizer.step()
+        for strategy, moment in moments:
+            with torch.no_grad():
+                strategy.after_step(replace(moment, step=moment.step + 1))
 
     def _find_hooks(self) -> None:
         """Remember which lanes have a way of training of their own; most packs have none."""
@@ -141,6 +144,7 @@ class PackTrainer:
         self._looking = [one for one in strategies if one[1].uses("after_backward")]
         models = [task.model for task in self.tasks]
         self._anchors = shared_anchors(models, self.device.torch)
+        self._following = [one for one in strategies if one[1].uses("after_step")]
 
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""
@@ -156,17 +160,18 @@ class PackTrainer:
     @torch.inference_mode()
     def _validate(self) -> list[dict[str, float]]:
         """Return each lane's metrics on the validation split, which all lanes share."""
-        tally, in_training = self._tally(), [m for m in self.pack.modules() if m.training]
+        tally = self._tally(training=False)
+        in_training = [module for module in self.pack.modules() if module.training]
         watched_by = [watched(task.config.select_on, self.data.classes) for task in self.tasks]
-        if any(watched_by):
+        if isinstance(tally, LaneTally) and any(watched_by):
             tally.watch(watched_by)
         self.pack.eval()
         batch: LabelledBatch
         for batch in self.data.batches("validation", self.device.torch):
-            labels = batch.labels.expand(self.pack.count, -1)
+            labels = batch.labels.expand(self.pack.count, *batch.labels.shape)
             with autocast(self.device.torch, self.device.precision):
                 logits = self.pack(batch.inputs, len(batch.labels), together=True)
-                losses = _PLAIN.of_lanes(logits, labels)
+                losses = self._plain.of_lanes(logits, labels)
             tally.add(logits, labels, losses)
         for module in in_training:  # which leaves out what is frozen without dropout
             module.training = True
@@ -202,5 +207,6 @@ class PackTrainer:
         self._shares = [self._shares[lane] for lane in going_on]
         self._find_hooks()
 
-    def _tally(self) -> LaneTally:
-        return LaneTally(self.num_classes, self.pack.count).to(self.device.torch)
+    def _tally(self, *, training: bool) -> LaneTally | ScoreTally:
+        tally = lane_tally(self._loss, self.num_classes, self.pack.count, training=training)
+        return tally.to(self.device.torch)

@@ -1,0 +1,41 @@
+"""The options of hardware/: where a run computes, and how exactly."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from adapterlab.config.domains import Count, Positive
+from adapterlab.config.validation import STRICT
+
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Hardware:
+    """Where a run computes. A run uses one device; several runs can use several.
+
+    Attributes:
+        accelerator: `auto` takes a GPU when there is one.
+        device: index of the GPU.
+        precision: `auto` takes bfloat16 autocast where the GPU has it, else float32.
+        workers: processes that cut batches; 0 is fastest for images in memory.
+        threads: torch's threads on the CPU; None leaves torch's choice.
+        compile: run the model through torch.compile; pays off on long trainings only.
+        frozen_prefix: compute the outputs of frozen first layers once where that is exact
+            (`auto`), or in every step (`never`).
+        recompute: activation checkpointing: compute each block again for its gradients, which takes
+            less memory and more time, and gives the same.
+        prefix_gib: the most disk that these outputs may take, of all runs together.
+    """
+
+    accelerator: Accelerator
+    device: Annotated[int, Field(ge=0, lt=1024)]
+    precision: Precision
+    workers: Annotated[int, Field(ge=0)]
+    threads: Count | None
+    compile: bool
+    frozen_prefix: Literal["auto", "never"]
+    prefix_gib: Positive
+    recompute: bool = False

@@ -75,7 +75,11 @@ def compose(*overrides: str) -> Config:
 @cache
 def trained_by(*overrides: str) -> ParameterCount:
     """Check a configuration as a run does before it reads data, and count what it would train."""
-    plan = check(compose(*overrides))
+    # A rank for every layer takes a base to look at: one rank for all stands in for it.
+    options = (
+        "adapter.rank=8" if option == "adapter.rank=auto" else option for option in overrides
+    )
+    plan = check(compose(*options))
     assert plan is not None
     return plan.count
 
@@ -206,6 +210,15 @@ def test_variance_draws_one_thing_at_a_time() -> None:
     assert all(sum(map(bool, seeds)) <= 1 for seeds in drawn)
     assert [len({seeds[i] for seeds in drawn}) for i in range(4)] == [10] * 4
     assert "-m experiment=variance\n" in (EXPERIMENT / "variance.yaml").read_text()
+
+
+def test_predict_rank_has_a_budget_for_every_rank() -> None:
+    """Each is what one rank for all layers trains, so that ranks by layer have no more."""
+    jobs = [job for job in sweep("predict_rank") if job[-1] == "seed=0"]
+    ranks = [job for job in jobs if "adapter.rank=auto" not in job]
+    budgets = [job[1] for job in jobs if "adapter.rank=auto" in job]
+    trained = [trained_by("experiment=predict_rank", *job).trainable for job in ranks]
+    assert [f"budget={count}" for count in trained] == budgets
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
@@ -56,6 +57,8 @@ __all__ = [
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "Prefix",
+    "PrefixAttention",
     "ReFT",
     "SHiRA",
     "SVFTLinear",

@@ -54,6 +54,12 @@ class Scatter(Seen):
         signs = Vh.gather(1, Vh.abs().argmax(1, keepdim=True)).sign()
         return Vh * signs
 
+    def explained(self) -> Tensor:
+        """Return the share of the variance that each principal component explains, from above."""
+        assert self.root is not None
+        variances: Tensor = torch.linalg.svdvals(self.root).square()
+        return variances / variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)
+
 
 class SecondMoment(Seen):
     """The mean over batches of Σ x xᵀ, each batch divided by its largest input, as PEFT does it."""

@@ -14,13 +14,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.factors import scale_factor
 from adapterlab.adapters.methods.dora import DoRA, DoRAConv, DoRALinear
 from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
-from adapterlab.adapters.strategy import AdaptedModel, Strategy, within
-from adapterlab.adapters.targets import aliases_of, by_pattern
+from adapterlab.adapters.rank_budget import options_of_ranks
+from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.protocol import adaptable
 
 _LAYERS = (LoRALinear, LoRAConv, DoRALinear, DoRAConv)
 
@@ -153,28 +151,10 @@ def pruned_options(adapted: AdaptedModel, ranks: Mapping[str, int]) -> dict[str,
         ranks: by layer, at least one of them above 0.
     """
     strategy = cast(LoRA, adapted.strategy)
-    alphas = by_pattern(
-        "alpha_pattern", ranks, strategy.alpha, strategy.alpha_pattern, aliases_of(adapted.model)
-    )
-    kept = {name: rank for name, rank in ranks.items() if rank}
-    strengths = {}
-    for name, rank in kept.items():
-        layer = cast(LoRALinear, adapted.model.get_submodule(name))
-        before, after = (scale_factor(strategy.scaling, 1.0, r) for r in (layer.rank, rank))
-        strengths[name] = _plain(alphas[name] * before / after)
-    options: dict[str, Any] = {
-        "init": "kaiming",
-        "rank_pattern": {name: rank for name, rank in kept.items() if rank != strategy.rank},
-        "alpha_pattern": {
-            name: alpha for name, alpha in strengths.items() if alpha != strategy.alpha
-        },
-    }
-    if len(kept) < len(ranks):
-        options |= {"targets": list(kept), "layers": "all"}
-        heads = adaptable(adapted.model).head_modules
-        if not any(within(name, heads) for name in kept) and strategy.head == "adapt":
-            options["head"] = "freeze"
-    return options
+    layers = {name: cast(LoRALinear, adapted.model.get_submodule(name)) for name in ranks}
+    scales = {name: layer.scale for name, layer in layers.items()}
+    options = options_of_ranks(adapted, ranks, scales, strategy.rank)
+    return {**options, "init": "kaiming"}
 
 
 @torch.no_grad()
@@ -206,9 +186,3 @@ def take_pruned(
         factors |= {f"{name}.lora_A", f"{name}.lora_B"}
     for name in own.keys() - factors:
         own[name].copy_(before[name])
-
-
-def _plain(value: float) -> float:
-    """Return 2.0 as 2, and what twelve digits say otherwise."""
-    rounded = float(f"{value:.12g}")
-    return int(rounded) if rounded.is_integer() else rounded

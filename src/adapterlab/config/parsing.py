@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
+from adapterlab.config.asked import FileName, Target
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import told
@@ -19,10 +20,8 @@ from adapterlab.config.schema import (
     RESERVED_STUDIES,
     CheckpointBase,
     Config,
-    FileName,
     PeftBase,
     SplitName,
-    Target,
     TrainedBase,
 )
 from adapterlab.config.task_options import settled_task
@@ -45,6 +44,8 @@ def parse(cfg: DictConfig) -> Config:
         raise ConfigError(f"study={config.study} is taken: it names runs that are in no study")
     if config.pruned is not None:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
+    if config.ranks.asked is not None:
+        raise ConfigError("ranks.asked is what adapter.rank=auto fills in; allowed: null")
     base = config.base
     if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
+from adapterlab.config.asked import FileName, Pruned, Ranks, Target, Told, Tuning
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, NotNegative, Part, Share
+from adapterlab.config.domains import Count, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
@@ -33,9 +34,6 @@ def _of_three(value: Any) -> Any:
 
 Shape = Annotated[list[Count], BeforeValidator(_of_three)]
 Namespace = Annotated[str, AfterValidator(namespace)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
-Target = dict[str, Any]
-"""A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
 
 
 def _told_apart(names: list[str]) -> list[str]:
@@ -230,59 +228,6 @@ class Tracking:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Tuning:
-    """How a run's options were chosen on validation; the tuned sweeper fills it in.
-
-    Attributes:
-        study: of the runs that they were chosen among.
-        trials: such runs of this run's arm.
-        chosen: the options, and their values.
-        key: of this run's arm, whatever is tried with it.
-        grid: of what was tried; both are None in configurations from before they were kept.
-    """
-
-    study: FileName
-    trials: Count
-    chosen: dict[str, Any]
-    key: str | None = None
-    grid: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Pruned:
-    """What ranks were cut out of, and how far; pruning fills it in.
-
-    Attributes:
-        run: name of the trained run.
-        adapter_sha256: of its adapter.
-        adapter: its strategy.
-        keep: share of the updates' parameters that was chosen.
-        tried: all shares among which.
-        margin: points on validation that fewer parameters were allowed to cost.
-    """
-
-    run: str
-    adapter_sha256: str
-    adapter: Target
-    keep: Part
-    tried: list[Part]
-    margin: NotNegative
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Told:
-    """What a run was told on its command line.
-
-    Attributes:
-        options: overrides, in the order of their names, without bookkeeping and seeds.
-        naming: those of them by which people tell its arm from others.
-    """
-
-    options: list[str]
-    naming: list[str]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
     """One run. See conf/train.yaml for what each option means."""
 
@@ -321,6 +266,7 @@ class Config:
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
     task: Task = "single_label"
+    ranks: Ranks = field(default_factory=Ranks)
     pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:

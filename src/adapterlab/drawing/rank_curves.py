@@ -1,12 +1,15 @@
 """Pictures of what a choice of ranks saw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from adapterlab.drawing.canvas import INK, draw_scale, framed
-from adapterlab.drawing.figures import BLACK, BLUE, MUTED, VERMILION, plain
+from adapterlab.drawing.figures import BLACK, BLUE, MUTED, VERMILION, percent, plain
 
 
 def pruning_figure(
@@ -44,3 +47,44 @@ def pruning_figure(
     for axis in (axes.xaxis, axes.yaxis):
         draw_scale(axis)
     return figure
+
+
+def explained_figure(
+    curves: Mapping[str, Sequence[float]], ranks: Mapping[str, int], mean: int, title: str
+) -> Figure:
+    """Draw how much of the variance of each layer's inputs a rank explains, and what it was given.
+
+    Args:
+        curves: share of the variance by rank, from 1, of each layer in forward order.
+        ranks: that each layer was given; 0 where it has no adapter.
+        mean: the rank that all layers would have under the same budget.
+        title: the figure's title.
+    """
+    figure, axes = framed(title, (0.8, 6.0, 2.6 if len(curves) <= _NAMED else 0.3), (0.6, 3.4))
+    plain(axes, grid="both")
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
+    for (name, shares), colour in zip(curves.items(), colours, strict=True):
+        axes.plot(range(1, len(shares) + 1), shares, color=colour, linewidth=1.4)
+        rank = ranks[name]
+        label = f"{name}: {rank or 'none'}"
+        places = ([rank], [shares[rank - 1]]) if rank else ([], [])
+        axes.plot(*places, color=colour, marker="o", linestyle="", label=label)
+    style: dict[str, Any] = {"color": BLACK, "linestyle": ":", "linewidth": 1.2}
+    axes.axvline(mean, **style)
+    axes.plot([], [], label=f"mean rank: {mean}", **style)
+    if len(curves) <= _NAMED:
+        axes.legend(
+            frameon=False, fontsize=9, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1)
+        )
+    axes.set_xlabel("rank; dots are what was given", color=INK)
+    axes.set_ylabel("variance of the inputs explained", color=INK)
+    axes.set_xlim(0.5, max(len(shares) for shares in curves.values()) + 0.5)
+    axes.set_ylim(0, 1.005)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    for axis in (axes.xaxis, axes.yaxis):
+        draw_scale(axis)
+    return figure
+
+
+_NAMED = 12

@@ -78,29 +78,6 @@ def image_floor(
     return _fitted(parts.fit_transform(flat), train_labels, parts.transform(other), test_labels)
 
 
-def feature_floor(
-    train: npt.NDArray[np.float32],
-    train_labels: Labels,
-    test: npt.NDArray[np.float32],
-    test_labels: Labels,
-) -> float:
-    """Return the test score of a linear model on features, each brought to one scale.
-
-    Args:
-        train: features, ``[N, d]``.
-        train_labels: of at least two kinds.
-        test: likewise, ``[M, d]``.
-        test_labels: likewise.
-
-    Raises:
-        ValueError: there is one class only, or a feature is no number.
-    """
-    from sklearn.preprocessing import StandardScaler
-
-    scale = StandardScaler()
-    return _fitted(scale.fit_transform(train), train_labels, scale.transform(test), test_labels)
-
-
 def constant_floor(train: Labels, test: Labels) -> float:
     """Return the test score of the answer that is best for all training rows alike.
 
@@ -118,6 +95,29 @@ def constant_floor(train: Labels, test: Labels) -> float:
     chosen = np.zeros(train.shape[1], dtype=np.bool_)
     chosen[np.argsort(-train.sum(0), kind="stable")[: most + 1]] = True
     return _micro_f1(np.broadcast_to(chosen, test.shape), test)
+
+
+def feature_floor(
+    train: npt.NDArray[np.float32],
+    train_labels: Labels,
+    test: npt.NDArray[np.float32],
+    test_labels: Labels,
+) -> float:
+    """Return the test score of the task's linear model on features, each brought to one scale.
+
+    Args:
+        train: features, ``[N, d]``.
+        train_labels: ``[N]``, of at least two classes.
+        test: likewise, ``[M, d]``.
+        test_labels: ``[M]``.
+
+    Raises:
+        ValueError: there is one class only, or a feature is no number.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scale = StandardScaler()
+    return _fitted(scale.fit_transform(train), train_labels, scale.transform(test), test_labels)
 
 
 def _fitted(

@@ -19,6 +19,7 @@ from adapterlab.adapters import read_extra
 from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
+from adapterlab.config.asked import Ranks
 from adapterlab.config.class_names import listed
 from adapterlab.config.losses import Loss
 from adapterlab.config.schema import (
@@ -110,6 +111,7 @@ def base_run(config: Config) -> Config | None:
         resume=True,
         budget=None,
         tuning=None,
+        ranks=Ranks(),
         pruned=None,
     )
 

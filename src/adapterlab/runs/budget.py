@@ -4,6 +4,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +16,7 @@ from adapterlab.config.schema import Config
 if TYPE_CHECKING:  # what has no budget is parsed without torch
     from adapterlab.adapters.budget import Fitted
     from adapterlab.runs.data import RunData
+    from adapterlab.runs.folder import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
         DataError: data that had to be read are missing or damaged.
     """
     config = parse(cfg)
+    if config.adapter.get("rank") == "auto":
+        return _with_ranks(cfg, config, read, set() if said is None else said)
     if config.budget is None:
         return config
     from adapterlab.runs.check import fit_to_budget, make_strategy, says_its_shape
@@ -49,6 +53,47 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
             OmegaConf.update(solved, f"adapter.{name}", _plain(value), merge=False, force_add=True)
     config = parse(solved)
     _say(config, fitted, set() if said is None else said)
+    return config
+
+
+def _with_ranks(cfg: DictConfig, config: Config, read: Read | None, said: set[str]) -> Config:
+    """Give every layer a rank, see `auto_ranks`."""
+    from adapterlab.runs.auto_ranks import in_own_place, require_auto, solve_ranks
+    from adapterlab.runs.data import load_data
+    from adapterlab.tracking.client import require_store
+
+    def train(run: Config, data: "RunData") -> "RunResult":
+        from adapterlab.runs.single import run as carry_out  # loads Lightning
+
+        return carry_out(run, data)
+
+    require_auto(config)
+    if not config.plan:
+        require_store(config)
+    in_own_place(config)
+    solved = solve_ranks(config, (read or load_data)(config), train)
+    changed = copy.deepcopy(cfg)
+    for name, value in solved.options.items():
+        OmegaConf.update(changed, f"adapter.{name}", value, merge=False, force_add=True)
+    label = parse(changed).adapter.get("label", config.adapter["name"])
+    OmegaConf.update(changed, "adapter.label", f"{label}-auto", force_add=True)
+    asked = config.adapter
+    config = parse(changed)
+    config = replace(config, ranks=replace(config.ranks, asked=asked))
+    if (
+        solved.looked or not solved.fitted.over
+    ):  # the mean rank may be over what single ones are not
+        _say(config, solved.fitted, said)
+    line = f"adapter.rank=auto by {config.adapter['label']}: {solved}"
+    if solved.looked and line not in said:
+        log.info(line)
+    if not solved.looked and line not in said:
+        warnings.warn(
+            "adapter.rank=auto: the base that it looks at is not trained yet; the plan has the "
+            f"mean rank, {config.adapter['rank']}, everywhere",
+            stacklevel=2,
+        )
+    said.add(line)
     return config
 
 

@@ -19,7 +19,7 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, take_padding
 from adapterlab.runs.base_weights import load_into
 from adapterlab.runs.check import make_model
-from adapterlab.runs.floor import ALIKE, ROWS, Floor, begin_fit, linear_model
+from adapterlab.runs.floor import ROWS, Floor, begin_fit, linear_model
 from adapterlab.training.hardware import Device, weights_dtype
 
 _FORMAT = 1
@@ -45,7 +45,7 @@ def begin_feature_floor(
         return Floor(why=why, metric=main_metric(config.task))
     options = {key: to_container(config)[key] for key in ("model", "dataset", "limit")}
     written = json.dumps(options, sort_keys=True, default=str)
-    said = f"features {assembly.base.origin} {written} {test_hash}"
+    said = f"features {assembly.adapted.base_hash} {written} {test_hash}"
     return assembly.read.once(said, lambda: _begun(config, assembly, device, test_hash, written))
 
 
@@ -55,14 +55,15 @@ def _begun(
     data = assembly.data
     base = _base(config, assembly)
     weights = hash_weights(base, without=adaptable(base).head_modules)
-    key = [_FORMAT, config.task, weights, assembly.read.hash, test_hash, written, device.torch.type]
+    key = [_FORMAT, weights, assembly.read.hash, test_hash, written, device.torch.type, config.task]
     train, test = data.splits["train"].labels, data.splits["test"].labels
-    classes = as_classes(train)
-    if int(classes.max()) == int(classes.min()):
-        return Floor(why=ALIKE, metric=main_metric(config.task))
+    if int(as_classes(train).max()) == int(as_classes(train).min()):
+        return Floor(
+            why="the training rows are all labelled alike", metric=main_metric(config.task)
+        )
     drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
     rows = drawn.sort().values
-    how = f"{linear_model(config)} on what the base gives its head"
+    how = f"{linear_model(config.task)} on what the base gives its head"
     if len(rows) < len(train):
         how += f", {len(rows):,} of {len(train):,} training rows"
 

@@ -14,7 +14,7 @@ from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
-from adapterlab.config.tasks import main_metric
+from adapterlab.config.tasks import Task, main_metric
 from adapterlab.data.splits import ImageSplits, Splits
 from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
@@ -23,8 +23,6 @@ from adapterlab.runs.preprocessing import run_splits
 
 ROWS = 5000
 """Training rows that it is fitted to, at most: seconds on a CPU."""
-
-ALIKE = "the training rows are all labelled alike"
 
 Fit = Callable[[], float]
 
@@ -80,6 +78,7 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
 
 
 def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
+    metric = main_metric(config.task)
     if (known := _kept(config, key)) is not None:
         return known
     splits: Splits[Any] = read.target
@@ -89,10 +88,10 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
         some = train.select(drawn.sort().values)
     if int(as_classes(some.labels).max()) == int(as_classes(some.labels).min()):
-        return Floor(why=ALIKE, metric=main_metric(config.task))
+        return Floor(why="the training rows are all labelled alike", metric=metric)
     fit: Fit
     labels = some.labels.numpy(), test.labels.numpy()
-    linear = linear_model(config)
+    linear = linear_model(config.task)
     if isinstance(read.target, ImageSplits):
         images = [split.images.numpy() for split in (some, test)]
         fit = partial(image_floor, images[0], labels[0], images[1], labels[1])
@@ -104,10 +103,11 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
     return begin_fit(config, key, how, lambda: fit)
 
 
-def linear_model(config: Config) -> str:
-    """Return what is fitted for the task of a run, in words."""
-    linear = "ridge regression" if config.task == "regression" else "logistic regression"
-    return linear + " of each label" * (config.task == "multi_label")
+def linear_model(task: Task) -> str:
+    """Say what a task's linear model is."""
+    if task == "regression":
+        return "ridge regression"
+    return "logistic regression" + " of each label" * (task == "multi_label")
 
 
 def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fit]) -> Floor:
@@ -121,18 +121,17 @@ def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fi
     """
     if (known := _kept(config, key)) is not None:
         return known
-    metric = main_metric(config.task)
     coming = submit(_computed, config.mlruns / "cache", key, how, prepare())
+    metric = main_metric(config.task)
     if coming is None:
         return Floor(how, why="there is no process to compute it in", metric=metric)
     return Floor(how, metric=metric, _coming=coming)
 
 
 def _kept(config: Config, key: list[Any]) -> Floor | None:
-    if (entry := found(config.mlruns / "cache", _NAME, key)) is None:
-        return None
+    entry = found(config.mlruns / "cache", _NAME, key)
     metric = main_metric(config.task)
-    return Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
+    return entry and Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
 
 
 def _computed(cache: Path, key: list[Any], how: str, fit: Fit) -> float:

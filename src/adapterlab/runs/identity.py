@@ -17,7 +17,7 @@ from adapterlab.runs.equal_options import one_way
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
-    "mlflow_model",
+    *("mlflow_model", "ranks"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 
@@ -49,7 +49,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),
-        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **dict.fromkeys(("split_column", "group_column", "folds", "label_separator")),
         **_UNCUT,
     },
     "image_parquet": {"background": None},
@@ -96,13 +96,15 @@ def former_hash(config: Config) -> str:
 def arm_hash(config: Config) -> str:
     """Return 12 hex digits for a run's arm: everything but its seeds.
 
-    The seed of the validation cut is one of them, also where the base's training follows it. Of a
-    pruned run the arm is how it was chosen, for the ranks that were left differ between seeds.
+    The seed of the validation cut is one of them, also where the base's training follows it. Where
+    ranks were chosen, by `adapter.rank=auto` or by pruning, the arm is how: what came out may
+    differ between its seeds and cuts.
     """
     values = what_it_computes(config)
+    if config.ranks.asked is not None:
+        values["adapter"] = _unlabelled(config.ranks.asked)
     if config.pruned is not None:
-        written = config.pruned.adapter
-        values["adapter"] = _strategy({k: v for k, v in written.items() if k != "label"})
+        values["adapter"] = _unlabelled(config.pruned.adapter)
         values["pruned"] = {"tried": config.pruned.tried, "margin": config.pruned.margin}
     base = values["base"].get("dataset")
     if base is not None and same_files(base["loader"], values["dataset"]["loader"]):
@@ -119,6 +121,9 @@ def what_it_computes(config: Config) -> dict[str, Any]:
     """
     values = _as_written(config)
     one_way(values, config)
+    if config.ranks.asked is not None:  # a run of its own, for it has another arm
+        how = config.ranks
+        values["ranks"] = {"budget": config.budget, "batches": how.batches, "rho": how.rho}
     return values
 
 
@@ -161,6 +166,10 @@ def _as_written(config: Config) -> dict[str, Any]:
 def hashes_of_peft(folder: Path) -> dict[str, str | None]:
     """Return the hashes of what PEFT's format has in a folder, by the files' names."""
     return {name: file_hash(folder / name) for name in PEFT_FILES}
+
+
+def _unlabelled(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    return _strategy({key: value for key, value in adapter.items() if key != "label"})
 
 
 def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:

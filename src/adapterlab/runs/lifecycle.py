@@ -118,6 +118,10 @@ class OpenRun:
         measured.add_data(assembly)
         measured.add_floor(self.floor)
         write_files(config, assembly, training, test, source, folder, self.pictures)
+        if config.ranks.asked is not None:
+            from adapterlab.runs.auto_ranks import write_choice  # which few runs need
+
+            write_choice(config, assembly, folder.choice, self.pictures)
         late[ADAPTER_HASH] = sha256(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -25,8 +25,9 @@ from adapterlab.adapters.pruning import (
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.asked import FileName, Pruned, Told
 from adapterlab.config.domains import NotNegative, Part
-from adapterlab.config.schema import Config, FileName, Pruned, Told
+from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.rank_curves import pruning_figure
 from adapterlab.runs.assembly import Assembly, assemble
@@ -197,7 +198,7 @@ def prune_saved(request: Request) -> Pruning:
         points=tuple(points),
         whole=_validated(trained.adapted, trained, device)[metric],
         trained=cuts[0].trained,
-        ranks=sum(layer.rank for layer in _layers(trained.adapted, found)),
+        ranks=sum(cast(Any, trained.adapted.model.get_submodule(n)).rank for n in found),
         layers=len(found),
         margin=request.margin,
         left_out=left_out,
@@ -237,10 +238,6 @@ def _require_prunable(config: Config) -> None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
 
 
-def _layers(adapted: AdaptedModel, names: Mapping[str, Any]) -> list[Any]:
-    return [adapted.model.get_submodule(name) for name in names]
-
-
 def _validated(adapted: AdaptedModel, assembly: Assembly, device: Device) -> dict[str, float]:
     return predict(adapted, assembly.data, "validation", device.torch).metrics()
 
@@ -261,13 +258,14 @@ def _config(request: Request, rebuilt: Rebuilt, one: Cut) -> Config:
         pruned=Pruned(
             run=run_name(config),
             adapter_sha256=rebuilt.result.tags["adapter_sha256"],
-            adapter=adapter,
+            adapter=config.ranks.asked or adapter,
             keep=one.keep,
             tried=tried,
             margin=request.margin,
         ),
         told=told,
         budget=None,
+        ranks=replace(config.ranks, asked=None),
         study=request.study,
         resume=request.resume,
         tracking=replace(config.tracking, enabled=request.tracking),

@@ -32,7 +32,7 @@ OWN_WEIGHTS = 500_000
 
 OF_LANES = (
     *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
-    *("pack", "plan", "resume", "budget", "tuning", "told"),
+    *("pack", "plan", "resume", "budget", "tuning", "told", "ranks"),
 )
 """Options in which lanes of a pack may differ; strategies must still train at the same places."""
 

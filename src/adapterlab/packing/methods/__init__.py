@@ -11,6 +11,7 @@ import adapterlab.packing.methods.ia3
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
 import adapterlab.packing.methods.oft
+import adapterlab.packing.methods.prefix
 import adapterlab.packing.methods.reft
 import adapterlab.packing.methods.shira
 import adapterlab.packing.methods.ssf

@@ -142,9 +142,9 @@ class PackTrainer:
         strategies = [(lane, task.model.strategy) for lane, task in enumerate(self.tasks)]
         self._adding = [one for one in strategies if one[1].uses("extra_loss")]
         self._looking = [one for one in strategies if one[1].uses("after_backward")]
+        self._following = [one for one in strategies if one[1].uses("after_step")]
         models = [task.model for task in self.tasks]
         self._anchors = shared_anchors(models, self.device.torch)
-        self._following = [one for one in strategies if one[1].uses("after_step")]
 
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""

@@ -1,0 +1,216 @@
+"""What one look at a base predicts of ranks, against a sweep over them that has finished.
+
+Two things are predicted, and each has its regret: test accuracy of what the sweep finds, less that
+of what was predicted, in points, over the seeds that both have.
+
+- Under a budget: ranks by layer (`adapter.rank=auto`), against one rank for all layers.
+- Without one: a rank for all layers, the smallest of the sweep that explains a share of the
+  variance of the layers' inputs on average, against the one that is best on validation.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.drawing.canvas import DPI, INK, PAPER, draw_scale, panel
+from adapterlab.drawing.figures import BLACK, BLUE, MUTED, VERMILION, percent, plain
+from adapterlab.evidence.intervals import Interval, t_interval
+from adapterlab.reporting.logged import artifact
+from adapterlab.reporting.study import Arm
+
+SHARES = (0.8, 0.9, 0.95)
+"""Of the variance, at which a rank is predicted; the middle one is the rule, the others show how
+much hangs on it."""
+
+CURVE = "choice/explained_variance.csv"
+TEST, VALIDATION, TRAINED = "test/accuracy", "best/val_accuracy", "params/trainable"
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What a prediction costs.
+
+    Attributes:
+        asked: under which it was made: a budget, or a share of the variance.
+        predicted: what one look says.
+        found: what the sweep says.
+        seeds: that both have.
+        points: of test accuracy that the sweep's is ahead; below 0 where it is behind.
+        interval: of that, 95% over seeds; None with one seed, or where both are the same runs.
+    """
+
+    asked: str
+    predicted: str
+    found: str
+    seeds: int
+    points: float
+    interval: Interval | None
+
+    def __str__(self) -> str:
+        """Write it as a person says it."""
+        if self.interval is None:
+            how = "the same" if self.predicted == self.found else f"{self.points:+.2f}, one seed"
+        else:
+            how = f"{self.points:+.2f} ({self.interval.low:+.2f} to {self.interval.high:+.2f})"
+        return f"{self.asked}: {self.predicted} against {self.found}: regret {how}"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """All that a study says of it.
+
+    Attributes:
+        budgets: regret of ranks by layer, by budget.
+        ranks: regret of one rank for all layers, by share of the variance.
+        sweep: the sweep's arms by rank.
+        auto: arms of `adapter.rank=auto` by budget.
+        explained: mean over layers of the share of the variance, by rank from 1.
+    """
+
+    budgets: tuple[Regret, ...]
+    ranks: tuple[Regret, ...]
+    sweep: Mapping[int, Arm]
+    auto: Mapping[int, Arm]
+    explained: tuple[float, ...]
+
+
+def predicted_ranks(arms: Sequence[Arm]) -> Predicted:
+    """Compare what was predicted with what was found.
+
+    Args:
+        arms: of a study of one data set, model and strategy.
+
+    Raises:
+        AdapterLabError: the study has no sweep, or no run with `adapter.rank=auto`.
+    """
+    finished = [arm for arm in arms if arm.runs]
+    kinds = {(arm.first.dataset, arm.first.model, arm.first.strategy) for arm in finished}
+    if len(kinds) > 1:
+        raise AdapterLabError("the study has several data sets, models or strategies; allowed: one")
+    auto = {int(arm.first.metrics["budget/asked"]): arm for arm in finished if _is_auto(arm)}
+    sweep = {int(arm.first.params["adapter.rank"]): arm for arm in finished if not _is_auto(arm)}
+    if len(sweep) < _LEAST or not auto:
+        raise AdapterLabError(
+            f"the study has {len(sweep)} ranks and {len(auto)} budgets with adapter.rank=auto; "
+            f"allowed: {_LEAST} ranks or more, and a budget; experiment=predict_rank has both"
+        )
+    sweep, auto = dict(sorted(sweep.items())), dict(sorted(auto.items()))
+    explained = _explained(auto[max(auto)])
+    budgets = []
+    for budget, arm in auto.items():
+        within = [rank for rank, one in sweep.items() if one.first.metrics[TRAINED] <= budget]
+        if within:
+            rank = max(within)
+            asked = f"budget {budget:,}"
+            budgets.append(regret(asked, ("by layer", arm), (f"rank {rank}", sweep[rank])))
+    best = max(sweep, key=lambda rank: (np.mean(sweep[rank].values(VALIDATION)), -rank))
+    ranks = []
+    for share in SHARES:
+        enough = [rank for rank in sweep if _at(explained, rank) >= share]
+        rank = min(enough, default=max(sweep))
+        predicted, found = (f"rank {one}" for one in (rank, best))
+        asked = f"{share:.0%} of the variance"
+        ranks.append(regret(asked, (predicted, sweep[rank]), (found, sweep[best])))
+    return Predicted(tuple(budgets), tuple(ranks), sweep, auto, explained)
+
+
+_LEAST = 2
+
+
+def regret(asked: str, predicted: tuple[str, Arm], found: tuple[str, Arm]) -> Regret:
+    """Return how far the sweep's arm is ahead of the predicted one, paired by replicates.
+
+    Args:
+        asked: under which it was predicted.
+        predicted: what it is called, and its arm.
+        found: likewise, of the sweep.
+
+    Raises:
+        AdapterLabError: they have no replicate in common.
+    """
+    ours, theirs = (
+        {run.replicate: run.metrics[TEST] for run in arm.runs} for _, arm in (predicted, found)
+    )
+    both = sorted(ours.keys() & theirs.keys())
+    if not both:
+        raise AdapterLabError(f"{asked}: {predicted[0]} and {found[0]} have no seed in common")
+    ahead = [100 * (theirs[one] - ours[one]) for one in both]
+    same = predicted[0] == found[0]
+    interval = None if same else t_interval(ahead)
+    return Regret(asked, predicted[0], found[0], len(both), float(np.mean(ahead)), interval)
+
+
+def _is_auto(arm: Arm) -> bool:
+    return arm.first.params.get("ranks.asked.rank") == "auto"
+
+
+def _explained(arm: Arm) -> tuple[float, ...]:
+    """Return the mean over layers of the share of the variance that ranks explain, from rank 1."""
+    path = artifact(arm.first, CURVE)
+    if path is None:
+        raise AdapterLabError(f"the run {arm.first.run_id} has kept no {CURVE}")
+    layers: dict[str, list[float]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            layers.setdefault(row["layer"], []).append(float(row["cumulative"]))
+    most = max(map(len, layers.values()))
+    # A layer with fewer components than a rank has has explained all.
+    padded = [own + [1.0] * (most - len(own)) for own in layers.values()]
+    return tuple(np.mean(padded, axis=0).tolist())
+
+
+def _at(explained: Sequence[float], rank: int) -> float:
+    return explained[min(rank, len(explained)) - 1]
+
+
+def predicted_figure(found: Predicted, title: str) -> Figure:
+    """Draw accuracy by parameters, one rank for all beside ranks by layer, and what is explained.
+
+    Bars are 95% intervals over seeds.
+
+    Args:
+        found: what there is to draw.
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(11.5, 4.3), dpi=DPI, facecolor=PAPER)
+    figure.suptitle(title, color=INK)
+    left, right = panel(figure, 0.8, 0.6, 5.2, 3.1), panel(figure, 7.0, 0.6, 4.0, 3.1)
+    kinds = (
+        (found.sweep, "one rank for all layers", BLUE, "o"),
+        (found.auto, "ranks by layer, from one look", VERMILION, "s"),
+    )
+    for axes in (left, right):
+        plain(axes, grid="both")
+    for arms, label, colour, marker in kinds:
+        x = [arm.first.metrics[TRAINED] for arm in arms.values()]
+        y = [float(np.mean(arm.values(TEST))) for arm in arms.values()]
+        intervals = [t_interval(arm.values(TEST)) for arm in arms.values()]
+        reach = [0.0 if one is None else one.half_width for one in intervals]
+        left.errorbar(x, y, yerr=reach, color=colour, marker=marker, capsize=3, label=label)
+    left.set_xscale("log")
+    left.set_xlabel("trained parameters", color=INK)
+    left.set_ylabel("accuracy on the test split", color=INK)
+    left.yaxis.set_major_formatter(percent)
+    left.legend(frameon=False, fontsize=9, labelcolor=INK)
+    most = min(len(found.explained), 2 * max(found.sweep))
+    right.plot(range(1, most + 1), found.explained[:most], color=BLUE)
+    for share in SHARES:
+        right.axhline(share, color=MUTED, linestyle=":", linewidth=1)
+    best = int(found.ranks[0].found.removeprefix("rank "))
+    right.axvline(best, color=BLACK, linewidth=1.2, label=f"best on validation: {best}")
+    rule = found.ranks[len(SHARES) // 2]
+    predicted = int(rule.predicted.removeprefix("rank "))
+    label = f"{rule.asked}: {predicted}"
+    right.axvline(predicted, color=VERMILION, linestyle="--", linewidth=1.2, label=label)
+    right.set_ylim(0, 1.005)
+    right.set_xlabel("rank", color=INK)
+    right.set_ylabel("variance explained, mean over layers", color=INK)
+    right.yaxis.set_major_formatter(percent)
+    right.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+    for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
+        draw_scale(axis)
+    return figure

@@ -1,0 +1,91 @@
+"""Ranks by explained variance: the shares are those of the inputs, the budget is kept."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from adapter_cases import MODELS, build
+from torch import Tensor
+
+from adapterlab.adapters import DoRA, LoRA
+from adapterlab.adapters.inputs_of_layers import Scatter, watched
+from adapterlab.adapters.methods.lora import LoRALinear
+from adapterlab.adapters.rank_budget import Room, costs_of, give_out
+from adapterlab.base.errors import ConfigError
+
+ROOMS = {
+    "wide": Room([0.5, 0.3, 0.1, 0.05], first=10, more=10),
+    "narrow": Room([0.9, 0.06, 0.02, 0.01], first=7, more=4),
+}
+
+
+class Batch(NamedTuple):
+    inputs: Any
+    labels: Tensor
+
+
+def test_the_shares_are_those_of_numpy_over_all_rows() -> None:
+    """Of layers.0 by hand: its inputs are the images."""
+    adapted = LoRA(rank=1).apply(build(MODELS["mlp"], dtype=torch.float64)).eval()
+    drawn = torch.Generator().manual_seed(0)
+    rows = [torch.randn(9, 5, generator=drawn, dtype=torch.float64) * 3 + 2 for _ in range(4)]
+    batches = [Batch(x, torch.zeros(9)) for x in rows]
+    layers = {n: m for n, m in adapted.model.named_modules() if isinstance(m, LoRALinear)}
+    seen = watched(adapted, layers, batches, Scatter)
+    variances = np.linalg.eigvalsh(np.cov(torch.cat(rows).numpy().T))[::-1]
+    np.testing.assert_allclose(seen["layers.0"].explained(), variances / variances.sum())
+    for one in seen.values():
+        shares = one.explained()
+        assert float(shares.sum()) == pytest.approx(1)
+        assert (shares.diff() <= 0).all()
+
+
+def test_inputs_that_do_not_vary_explain_nothing() -> None:
+    scatter = Scatter()
+    scatter.add(torch.ones(6, 3, dtype=torch.float64))
+    assert scatter.explained().tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most", "ranks"),
+    [
+        (7, 4, {"wide": 0, "narrow": 1}),
+        (17, 4, {"wide": 1, "narrow": 1}),
+        (27, 4, {"wide": 2, "narrow": 1}),
+        (
+            31,
+            4,
+            {"wide": 2, "narrow": 2},
+        ),  # the third of `wide` has no room, the second of the other
+        (41, 4, {"wide": 3, "narrow": 2}),
+        (1000, 2, {"wide": 2, "narrow": 2}),
+        (1000, 9, {"wide": 4, "narrow": 4}),
+    ],
+)
+def test_what_explains_most_comes_first(parameters: int, most: int, ranks: dict[str, int]) -> None:
+    assert give_out(ROOMS, parameters, most) == ranks
+
+
+def test_what_has_to_have_a_rank_has_it_first() -> None:
+    rooms = {**ROOMS, "head": Room([0.001, 0.0], first=6, more=6, least=1)}
+    assert give_out(rooms, 13, 4) == {"wide": 0, "narrow": 1, "head": 1}
+    assert give_out(rooms, 1000, 4)["head"] == 1  # the second explains nothing
+
+
+def test_a_budget_without_room_says_how_much_is_lacking() -> None:
+    with pytest.raises(ConfigError, match=r"leaves 6 parameters .* least is 7; .* of 1 more"):
+        give_out(ROOMS, 6, 4)
+
+
+@pytest.mark.parametrize("kind", [LoRA, DoRA])
+@pytest.mark.parametrize("head", ["train", "adapt", "freeze"])
+def test_costs_are_those_that_are_counted(kind: type[LoRA], head: Any) -> None:
+    strategy = kind(head=head)
+    model = build(MODELS["encoder"])
+    costs, beside = costs_of(strategy, model)
+    pattern = {name: 1 + place % 3 for place, name in enumerate(costs)}
+    adapted = kind(head=head, rank=4, rank_pattern=pattern).apply(model)
+    rooms = {name: Room([], *cost) for name, cost in costs.items()}
+    counted = beside + sum(rooms[name].cost(rank) for name, rank in pattern.items())
+    assert adapted.count().trainable == counted

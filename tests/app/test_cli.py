@@ -32,7 +32,7 @@ print("loaded:", *sorted(name for name in sys.modules if "." not in name))
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--cfg", "job"], ["epochs=0"], ["adapter=adalora"], ["--info", "defaults"]],
+    [["--help"], ["--cfg", "job"], ["epochs=0"], ["adapter=lorra"], ["--info", "defaults"]],
     ids=" ".join,
 )
 def test_nothing_heavy_is_loaded_for(arguments: list[str], tmp_path: Path) -> None:

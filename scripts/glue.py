@@ -39,10 +39,15 @@ TASKS: Mapping[str, Task] = {
     "qnli": Task("QNLI", {"accuracy": (93.3, 92.8)}),
     "qqp": Task("QQP", {"accuracy": (90.8, 91.9)}, ("f1/duplicate",)),
     "rte": Task("RTE", {"accuracy": (86.6, 78.7)}),
+    "stsb": Task("STS-B", {"pearson": (91.5, 91.2)}, ("spearman",)),
 }
 """By data set."""
 
-NAMES = {"mcc": "Matthews correlation"}
+NAMES = {
+    "mcc": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
 
 
 def table(runs: Any) -> list[str]:

@@ -16,6 +16,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "cola": ("sentence",),
     "rte": ("sentence1", "sentence2"),
     "wnli": ("sentence1", "sentence2"),
+    "stsb": ("sentence1", "sentence2"),
 }
 """Of each folder, the texts."""
 
@@ -28,14 +29,16 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "cola": ("unacceptable", "acceptable"),
     "rte": ("entailment", "not_entailment"),
     "wnli": ("not_entailment", "entailment"),
+    "stsb": (),
 }
+"""Of each, in the order of the labels; of numbers there are none."""
 
 _WORDS = ("red", "green", "blue", "small", "large", "old", "new", "warm")
 
 
 def examples(task: str, rows: int, first: int) -> dict[str, list[Any]]:
     """Return columns of sentences whose words tell the class, most of the time."""
-    labels = [(row + row // 7) % len(CLASSES[task]) for row in range(rows)]
+    labels = [(row + row // 7) % (len(CLASSES[task]) or 6) for row in range(rows)]
     columns: dict[str, list[Any]] = {}
     for place, name in enumerate(COLUMNS[task]):
         columns[name] = [
@@ -43,7 +46,8 @@ def examples(task: str, rows: int, first: int) -> dict[str, list[Any]]:
             f"{' and ' + _WORDS[label] if place else ' ' + _WORDS[label]}"
             for row, label in enumerate(labels)
         ]
-    return {**columns, "label": labels, "idx": list(range(rows))}
+    numbers = [0.9 * label for label in labels]
+    return {**columns, "label": labels if CLASSES[task] else numbers, "idx": list(range(rows))}
 
 
 def write_glue(folder: Path, tasks: Sequence[str] = tuple(COLUMNS), rows: int = 60) -> Path:
@@ -68,8 +72,8 @@ def write_table(path: Path, columns: dict[str, list[Any]], classes: Sequence[str
     features = datasets.Features(
         {
             name: datasets.ClassLabel(names=list(classes))
-            if name == "label"
-            else datasets.Value("int32" if name == "idx" else "string")
+            if name == "label" and classes
+            else datasets.Value({"idx": "int32", "label": "float32"}.get(name, "string"))
             for name in columns
         }
     )

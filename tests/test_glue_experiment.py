@@ -30,6 +30,7 @@ TABLE_9 = {
     "qnli": (32, 25, 4e-4),
     "qqp": (16, 25, 5e-4),
     "rte": (32, 80, 5e-4),
+    "stsb": (16, 40, 4e-4),
 }
 """Batch size, epochs and rate of each task: Hu et al. 2021, appendix D."""
 
@@ -71,7 +72,8 @@ def test_each_task_has_the_options_of_the_table(task: str) -> None:
     assert isinstance(config.dataset, TextDataset)
     assert (config.dataset.name, config.dataset.max_length) == (task, 512)
     assert (config.model["name"], config.base.kind) == ("roberta_base", "pretrained")
-    assert config.select_on == ("mcc" if task == "cola" else "accuracy")
+    assert config.select_on == {"cola": "mcc", "stsb": "pearson"}.get(task, "accuracy")
+    assert config.task == ("regression" if task == "stsb" else "single_label")
 
 
 @pytest.mark.parametrize("task", TABLE_9)
@@ -79,7 +81,7 @@ def test_three_tenths_of_a_million_are_trained_beside_the_head(task: str, robert
     plan = check(composed(task, f"model.name_or_path={roberta}"))
     assert plan is not None
     assert plan.count.adapter == 12 * 2 * (768 * 8 + 8 * 768) == 294_912
-    classes = 3 if task == "mnli" else 2
+    classes = {"mnli": 3, "stsb": 1}.get(task, 2)
     assert plan.count.head == 768 * 768 + 768 + 768 * classes + classes
 
 
@@ -90,7 +92,7 @@ def test_tasks_are_a_study_whose_table_has_the_published_figures_beside_it(
     run_cli: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    some = "arm=glue/mnli,glue/mrpc,glue/cola"
+    some = "arm=glue/mnli,glue/mrpc,glue/cola,glue/stsb"
     plain = ("hydra/launcher=basic", "report=false")
     told = ("-m", "experiment=glue", some, *SMALL, *plain, f"data_dir={files}")
     done = run_cli(*told, root=tmp_path)
@@ -102,14 +104,16 @@ def test_tasks_are_a_study_whose_table_has_the_published_figures_beside_it(
     assert "published: LoRA" in head
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[2] for row in cells if row[2]] == [
-        "87.5", "95.1", "89.7", "63.4", "93.3", "90.8", "86.6"
+        "87.5", "95.1", "89.7", "63.4", "93.3", "90.8", "86.6", "91.5"
     ]  # fmt: skip
     ran = {row[0]: row for row in cells if row[6] == "1"}
-    assert list(ran) == ["MNLI, matched and mismatched", "MRPC", "CoLA"]
+    assert list(ran) == ["MNLI, matched and mismatched", "MRPC", "CoLA", "STS-B"]
     assert {(row[7], row[4] != "") for row in ran.values()} == {("bert_tiny", True)}
     assert cells[0][9] == "48"  # both validation splits
     assert {(row[6], row[4], row[7]) for row in cells if row[0] not in ran} == {("0", "", "")}
-    assert [row[1] for row in cells if not row[2]] == ["f1/equivalent", "f1/duplicate"]
+    assert [row[1] for row in cells if not row[2]] == [
+        "f1/equivalent", "f1/duplicate", "Spearman correlation"
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -94,6 +94,7 @@ ROWS: dict[str, Row] = {
     "first-update": replace(
         low_rank(FirstUpdate(rank=2, alpha=3)),
         drawn=frozenset({"lora_A", "lora_B", "first_A", "first_B"}),
+        exact=False,
         anywhere=True,
     ),
 }

@@ -28,6 +28,7 @@ class Row:
         nearly: how far logits are from the base's where it does not; None for rounding.
         lane: returns the strategy of lane i, as different as lanes of a pack may be.
         anywhere: whether it names no layer of these models, and so fits a transformer too.
+        starts: whether it starts as the base at all.
         alone: whether its layers have no batched counterpart, so that its runs are never packed.
         lacking: models of the table that have no layer for it, and refuse it.
     """
@@ -39,6 +40,7 @@ class Row:
     nearly: float | None = None
     lane: Callable[[Any, int], Strategy] = lambda strategy, i: strategy
     anywhere: bool = False
+    starts: bool = True
     alone: bool = False
     lacking: frozenset[str] = frozenset()
 

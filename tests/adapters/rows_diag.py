@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from rows import Row, of_linear
+from rows import NOTHING, Row, of_linear
 from torch import nn
 
-from adapterlab.adapters import IA3, OFT, SSF, LNTuning
+from adapterlab.adapters import IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
 from adapterlab.adapters.strategy import within
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
 from adapterlab.models.protocol import adaptable
@@ -78,4 +78,25 @@ ROWS: dict[str, Row] = {
     "ssf-adapted-head": Row(SSF(head="adapt", norms=False), _ssf_of_linear),
     "oft": _oft(OFT(block_size=4), anywhere=True),
     "oft-adapted-head": _oft(OFT(block_size=3, head="adapt")),
+    "shira": Row(
+        SHiRA(rank=2),
+        of_linear(lambda name, d_in, d_out: 2 * (d_in + d_out)),
+        exact=False,  # of a layout of its inputs, or of Conv1D, the base computes otherwise
+        lane=lambda strategy, i: replace(strategy, rank=(2, 1)[i % 2], random_seed=i),
+        anywhere=True,
+    ),
+    "shira-adapted-head": Row(
+        SHiRA(rank=1, mask="magnitude", head="adapt"),
+        of_linear(lambda name, d_in, d_out: d_in + d_out),
+        exact=False,
+    ),
+    "frozen_lora": Row(
+        FrozenLoRA(rank=2, size=1e-4),
+        NOTHING,
+        drawn=frozenset({"A", "B"}),
+        exact=False,
+        nearly=1e-3,  # by intent: `size` is how far a layer's weight is moved
+        lane=lambda strategy, i: replace(strategy, rank=1 + i % 3, size=0.1 * (1 + i)),
+        anywhere=True,
+    ),
 }

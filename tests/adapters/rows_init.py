@@ -43,7 +43,7 @@ def _data_lane(strategy: LoRA, i: int) -> LoRA:
 
 def _first_update(strategy: LoRA, *, anywhere: bool = False) -> Row:
     row = low_rank(strategy, anywhere=anywhere)
-    return replace(row, drawn=frozenset(), lane=_first_lane)
+    return replace(row, drawn=frozenset(), lane=_first_lane, exact=False)
 
 
 ROWS: dict[str, Row] = {
@@ -61,6 +61,7 @@ ROWS: dict[str, Row] = {
         low_rank(LoRA(rank=2, alpha=3, init="lora_ga"), anywhere=True),
         drawn=frozenset({"lora_A", "first_A"}),
         lane=_data_lane,
+        exact=False,
     ),
     "dora-eva": low_rank(DoRA(rank=2, alpha=3, init="eva")),
     "dora-corda": replace(

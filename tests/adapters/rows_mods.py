@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import BIASES, Row, combined, low_rank, of_linear
 
-from adapterlab.adapters import BitFit, Bottleneck, DoRA, LoRA, ReFT
+from adapterlab.adapters import BitFit, Bottleneck, DoRA, LoRA, Prefix, ReFT
 
 
 def bottlenecks(size: int, *, beside: bool = False, targets: tuple[str, ...] = ("*",)) -> Row:
@@ -64,3 +64,13 @@ ROWS: dict[str, Row] = {
         }
     ),
 }
+
+ROWS_OF_TRANSFORMERS: dict[str, Row] = {
+    "prefix": Row(
+        Prefix(num_virtual_tokens=3),
+        lambda base, head: 0 if head else 2 * 2 * 3 * 32,  # keys and values of two layers
+        drawn=frozenset({"prefix_key", "prefix_value"}),
+        starts=False,
+    ),
+}
+"""What needs attention, and so fits none of the small models."""

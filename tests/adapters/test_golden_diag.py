@@ -1,23 +1,40 @@
 """Methods that scale, rotate or mask: values worked out by hand, and mistakes in their options."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from adapter_cases import MODELS, build, perturb
 from convolutional import convolutional
 from torch import Tensor, nn
 from transformer_cases import encoder
 
-from adapterlab.adapters import IA3, OFT, SSF, AdaptedModel, LNTuning, Strategy, merge, plan
+from adapterlab.adapters import (
+    IA3,
+    OFT,
+    SSF,
+    AdaptedModel,
+    LNTuning,
+    SHiRA,
+    Strategy,
+    load_adapter,
+    merge,
+    plan,
+    save_adapter,
+)
 from adapterlab.adapters.budget import fit
 from adapterlab.adapters.methods.ia3 import IA3Linear
 from adapterlab.adapters.methods.oft import OFTLinear, nearest_divisor, rotations
+from adapterlab.adapters.methods.shira import SHiRALinear, in_rows
 from adapterlab.adapters.methods.ssf import SSFLayer
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
-from adapterlab.packing import share_frozen
+from adapterlab.packing import PackedModel, share_frozen
 from adapterlab.packing.trial import try_out
 
 
@@ -176,6 +193,90 @@ class TestOFT:
         assert fit(OFT(head="freeze"), model, 10**9).trained == 784 * 783 // 2
 
 
+@dataclass
+class Batch:
+    inputs: Tensor
+    labels: Tensor
+
+
+class TestSHiRA:
+    def test_entries_by_hand(self) -> None:
+        layer = SHiRALinear(linear([[1, 2], [3, 4], [5, 6]], [1, 0, -1]), torch.tensor([1, 4]))
+        with torch.no_grad():
+            layer.shira_weight.copy_(Tensor([10, -5]))
+        x = Tensor([1, 10])
+        assert layer(x).tolist() == [1 + 120 + 1, 43, 60 - 1]
+        assert torch.equal(layer.merged()(x), layer(x))
+        assert layer.describe() == "SHiRA, 2 entries, 33.3%"
+
+    def test_the_largest_weights(self) -> None:
+        model = MLP((2,), 2, widths=(6,))
+        W = torch.arange(12.0).view(6, 2) * Tensor([1, -1])
+        with torch.no_grad():
+            model.layers[0].weight.copy_(W)
+        adapted = SHiRA(rank=1, mask="magnitude").apply(model)
+        rows, columns = adapted.model.get_submodule("layers.0").shira_indices.tolist()
+        assert rows == [2, 2, 3, 3, 4, 4, 5, 5]
+        assert columns == [0, 1] * 4
+
+    @pytest.mark.parametrize("mask", ["gradient", "snip"])
+    def test_the_largest_gradients(self, mask: str) -> None:
+        base = build(MODELS["mlp"], dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        batches = [
+            Batch(
+                torch.randn(4, 5, generator=generator, dtype=torch.float64),
+                torch.randint(3, (4,), generator=generator),
+            )
+            for _ in range(3)
+        ]
+        strategy = SHiRA(rank=1, mask=mask)  # type: ignore[arg-type]
+        assert strategy.first_batches == 8
+        adapted = strategy.apply(copy.deepcopy(base)).eval()
+        found = strategy.first_values(adapted, batches, generator)
+        assert not any(p.requires_grad for n, p in adapted.model.named_parameters() if "base" in n)
+        loss = sum(F.cross_entropy(base(batch.inputs), batch.labels) for batch in batches)
+        loss.backward()  # type: ignore[union-attr]
+        assert found.keys() == {f"layers.{i}.shira_indices" for i in range(3)}
+        assert found.keys() <= adapted.state().keys()
+        for i, layer in enumerate(base.layers):
+            G = layer.weight.grad
+            score = (G if mask == "gradient" else G * layer.weight).abs().flatten()
+            places = in_rows(found[f"layers.{i}.shira_indices"], layer.weight)
+            others = torch.ones(len(score), dtype=torch.bool)
+            others[places] = False
+            assert len(places) == sum(layer.weight.shape)
+            assert score[places].min() >= score[others].max()
+            assert torch.equal(places, places.sort().values)
+
+    def test_masks_that_checkpoints_hold_are_each_lanes_own(self, tmp_path: Path) -> None:
+        base = build(MODELS["mlp"], dtype=torch.float64)
+        strategies = [SHiRA(rank=1 + i % 2, mask="gradient") for i in range(3)]
+        models = [strategy.apply(copy.deepcopy(base)) for strategy in strategies]
+        x, labels = torch.randn(6, 5, dtype=torch.float64), torch.arange(6) % 3
+        for i, model in enumerate(models):
+            batch = Batch(x[i : i + 3], labels[i : i + 3])
+            found = model.strategy.first_values(model, [batch], torch.Generator())
+            for name, places in found.items():
+                model.state()[name].copy_(places)
+        first, last = (models[i].state()["layers.0.shira_indices"] for i in (0, 2))
+        assert not torch.equal(first, last)
+        for model in models:
+            perturb(model)
+        share_frozen(models)
+        assert try_out(models, x, labels) == [0, 1, 2]
+        pack = PackedModel(models, [0, 0, 0])
+        pack.keep([1, 2])
+        torch.testing.assert_close(
+            pack.eval()(x, 6, together=True)[1], models[2].eval()(x), rtol=1e-12, atol=1e-12
+        )
+        assert pack.lane_state(1).keys() == models[2].state().keys()
+        save_adapter(models[2], tmp_path / "adapter.safetensors")
+        fresh = strategies[2].apply(copy.deepcopy(base))
+        load_adapter(fresh, tmp_path / "adapter.safetensors")
+        assert torch.equal(fresh.eval()(x), models[2](x))
+
+
 MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
     "feedforward beside the targets": (
         lambda: IA3(targets=["layers.0"], feedforward=["layers.1"]),
@@ -201,6 +302,14 @@ MISTAKES: dict[str, tuple[Callable[[], Strategy], str, str]] = {
     "first values": (lambda: SSF(init="nromal"), "mlp", "init=nromal; .*did you mean normal"),
     "a block of 1": (lambda: OFT(block_size=1), "mlp", "adapter.block_size=1 must be 2 or more"),
     "rotated convolution": (lambda: OFT(targets="conv"), "convolutional", "adapter=oft is of lin"),
+    "more entries than there are": (
+        lambda: SHiRA(rank=4),
+        "mlp",
+        "rank=4: layers.0 would have 52 entries of 40; allowed there: 1 to 3",
+    ),
+    "mask": (lambda: SHiRA(mask="snap"), "mlp", "adapter.mask=snap; .*did you mean snip"),  # type: ignore[arg-type]
+    "no entries": (lambda: SHiRA(rank=0), "mlp", "adapter.rank=0 must be 1 or more"),
+    "seed of a mask": (lambda: SHiRA(random_seed=-1), "mlp", "random_seed=-1 must be 0 or more"),
     "unknown target": (lambda: IA3(targets="querry"), "mlp", "'querry' matches no layer"),
 }
 

@@ -18,6 +18,7 @@ from adapter_cases import (
     train,
     without_base,
 )
+from rows_mods import ROWS_OF_TRANSFORMERS
 from torch import nn
 
 from adapterlab import adapters
@@ -268,7 +269,8 @@ class TestBaseHash:
 def test_the_table_covers_every_strategy() -> None:
     public = {getattr(adapters, name) for name in adapters.__all__}
     strategies = {one for one in public if isinstance(one, type) and issubclass(one, Strategy)}
-    assert strategies - {Strategy} <= {type(row.strategy) for row in ROWS.values()}
+    rows = [*ROWS.values(), *ROWS_OF_TRANSFORMERS.values()]
+    assert strategies - {Strategy} <= {type(row.strategy) for row in rows}
     assert build(MODELS["mlp"])(inputs()).shape[1] == CLASSES
 
 

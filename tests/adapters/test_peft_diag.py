@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformer_cases import ARCHITECTURES, encoder, tokens
 
-from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, Strategy
+from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, SHiRA, Strategy
 from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
@@ -67,6 +67,15 @@ METHODS = {
             {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
         ),
         OFT(block_size=7, targets=["query", "key"]),
+    ),
+    "shira": Method(
+        {
+            "all": SHiRA(rank=2),
+            "mask": SHiRA(rank=1, mask="magnitude"),
+            "another seed": SHiRA(rank=1, random_seed=7, head="adapt"),
+        },
+        ("ShiraConfig", {"target_modules": ["query", "value"], "r": 3, "random_seed": 5}),
+        SHiRA(rank=3, random_seed=5, targets=["query", "value"]),
     ),
 }
 CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
@@ -185,6 +194,18 @@ def test_what_is_not_ours_is_refused(tmp_path: Path, name: str) -> None:
         path.write_text(json.dumps(config | change))
         with pytest.raises(CheckpointError, match=message):
             load_peft(adapted, tmp_path)
+
+
+def test_a_mask_that_is_not_made_again_is_taken_over_or_refused(tmp_path: Path) -> None:
+    adapted = SHiRA(rank=2, random_seed=3).apply(encoder("bert", dtype=DOUBLE))
+    perturb(adapted)
+    save_peft(adapted, tmp_path)
+    with pytest.raises(CheckpointError, match="random_seed is 3 in the file and 0 in the model"):
+        load_peft(SHiRA(rank=2).apply(encoder("bert", dtype=DOUBLE)), tmp_path)
+    any_mask = SHiRA(rank=2, mask="gradient").apply(encoder("bert", dtype=DOUBLE))
+    load_peft(any_mask, tmp_path)
+    batch = tokens(adapted)
+    assert torch.equal(any_mask.eval()(batch), adapted.eval()(batch))
 
 
 def test_peft_looks_at_the_ends_of_names_for_inputs_too(tmp_path: Path) -> None:

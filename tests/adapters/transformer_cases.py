@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import rows_mods
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
 from rows import Row, combined, low_rank
@@ -132,6 +133,8 @@ ROWS |= {
         DoRA(rank=2, alpha=3, targets=["attention", "ffn"]), targets=("attention", "ffn")
     ),
 }
+
+ROWS |= rows_mods.ROWS_OF_TRANSFORMERS
 
 CASES = [
     *((architecture, row) for architecture in ARCHITECTURES for row in ROWS),

@@ -44,8 +44,8 @@ MISTAKES = {
     "option removed": ("~epochs", "epochs is missing"),
     "option that a name is made of removed": ("~adapter.rank", "rank"),
     "unknown strategy": (
-        "adapter=adalora",
-        "adapter=adalora",
+        "adapter=lorra",
+        "adapter=lorra",
         "bitfit, bottleneck, combined, ",
         "mean lora?",
     ),

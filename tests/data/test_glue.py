@@ -17,6 +17,7 @@ from glue_files import CLASSES, COLUMNS, examples, write_glue, write_table
 from lab import compose
 
 NAMES = [*COLUMNS, "mnli_mismatched"]
+OF_CLASSES = [name for name in NAMES if name != "stsb"]
 SIZES = {
     "mnli": (392_702, 9_815),
     "mnli_mismatched": (392_702, 9_832),
@@ -27,6 +28,7 @@ SIZES = {
     "cola": (8_551, 1_043),
     "rte": (2_490, 277),
     "wnli": (635, 71),
+    "stsb": (5_749, 1_500),
 }
 
 
@@ -48,7 +50,7 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_glue(tmp_path_factory.mktemp("glue"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_CLASSES)
 def test_each_task_is_read_and_says_what_it_is_tested_on(name: str, glue: Path) -> None:
     splits, task = load(glue, name), task_of(name)
     assert (len(splits.train), len(splits.test), splits.validation) == (60, 24, None)
@@ -175,3 +177,12 @@ def test_both_splits_of_mnli_are_one_test(glue: Path) -> None:
         "mnli/validation_matched.parquet", "mnli/validation_mismatched.parquet"
     ]  # fmt: skip
     assert "validation_matched and validation_mismatched splits (48 rows) are" in both.notes[-1]
+
+
+def test_how_alike_two_sentences_are_is_a_number(glue: Path) -> None:
+    splits = load(glue, "stsb", "task=regression")
+    table = pq.read_table(glue / "stsb" / "validation.parquet")
+    assert splits.test.labels.tolist() == pytest.approx(table["label"].to_pylist())
+    assert splits.test.pairs[5] == tuple(table[column][5].as_py() for column in COLUMNS["stsb"])
+    with pytest.raises(DataError, match=r"float in column label; .*task=regression"):
+        load(glue, "stsb")

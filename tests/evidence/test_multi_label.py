@@ -1,5 +1,7 @@
 """Scores of several labels against scikit-learn, thresholds, and contributions of examples."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -44,10 +46,23 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_no_threshold_is_better(seed: int) -> None:
     logits, labels = made(seed)
-    for label, limit in enumerate(choose_thresholds(logits, labels)):
+    for label, limit in enumerate(choose_thresholds(logits, labels, macro=True)):
         p, true = sigmoid(logits[:, label]), labels[:, label]
         best = max(metrics.f1_score(true, p > other) for other in np.linspace(0, 1, 501))
         assert metrics.f1_score(true, p > limit) >= best - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_thresholds_make_a_better_micro_f1(seed: int) -> None:
+    logits, labels = made(seed)
+    logits, labels = logits[:9, :2], labels[:9, :2]
+    places = [np.append(np.sort(column), 9) - 0.01 for column in logits.T]
+
+    def micro_f1(limits: np.ndarray) -> float:
+        return multi_label_metrics(logits, labels, ("a", "b"), limits)["micro_f1"]
+
+    best = max(micro_f1(sigmoid(np.array(pair))) for pair in product(*places))
+    assert micro_f1(choose_thresholds(logits, labels)) == pytest.approx(best)
 
 
 def test_a_label_that_validation_does_not_show_keeps_a_half() -> None:

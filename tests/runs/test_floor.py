@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from adapterlab.runs import floor
+from adapterlab.runs.assembly import assemble
 from adapterlab.runs.data import load_data
+from adapterlab.runs.feature_floor import _of_rows
 from adapterlab.runs.measurements import Measurements
 from adapterlab.runs.single import run
 from adapterlab.training.outcome import Training
@@ -73,3 +78,41 @@ def test_a_run_that_answers_one_class_says_so(labels: list[int]) -> None:
         "answers 'pos' for all 3 test examples: nothing that tells classes apart was learnt"
     ]
     assert measured.notes == (expected if 0 in labels else [])
+
+
+def test_a_floor_on_the_features_of_the_base(
+    lab_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("baseline=features", "epochs=1", "limit=200")
+    first = run(tiny(lab_root, *options, "adapter=head"))
+    assert first.tags["baseline"] == "logistic regression on what the base gives its head"
+    value = first.metrics["data/baseline_accuracy"]
+    pixels = run(tiny(lab_root, *options, "baseline=auto", "adapter=head", "seed=1"))
+    assert value != pixels.metrics["data/baseline_accuracy"]
+    # By hand: the hidden layer of the base, which the source task has trained.
+    config = tiny(lab_root, *options, "adapter=lora", "seed=2")
+    assembly = assemble(config, run)
+    data, layer = assembly.data, assembly.adapted.model.get_submodule("layers.0").base
+    features, labels = [], []
+    for split in ("train", "test"):
+        of_split = list(data.batches(split))
+        x = torch.cat([batch.inputs for batch in of_split]).flatten(1)
+        features.append(torch.relu(layer(x)).detach().double().numpy())
+        labels.append(torch.cat([batch.labels for batch in of_split]).numpy())
+    scale = StandardScaler().fit(features[0])
+    fitted = LogisticRegression(max_iter=200).fit(scale.transform(features[0]), labels[0])
+    by_hand = fitted.score(scale.transform(features[1]), labels[1])
+    assert value == pytest.approx(by_hand, abs=0.02)  # float32 there
+    # The base is the same whatever the strategy is, and where the adapter does not start at zero.
+    monkeypatch.setattr(floor, "submit", lambda *_: pytest.fail("it is known"))
+    again = run(tiny(lab_root, *options, "adapter=lora", "adapter.init=both_normal", "seed=3"))
+    assert again.metrics["data/baseline_accuracy"] == value
+
+
+def test_features_of_tokens_leave_padding_out() -> None:
+    features = torch.arange(12.0).view(1, 4, 3)
+    inputs = {"attention_mask": torch.tensor([[1, 1, 0, 0]])}
+    assert _of_rows(features, inputs).tolist() == [[1.5, 2.5, 3.5]]
+    assert _of_rows(features, torch.zeros(1)).tolist() == [[4.5, 5.5, 6.5]]
+    places = torch.arange(8.0).view(1, 2, 2, 2)
+    assert _of_rows(places, torch.zeros(1)).tolist() == [[1.5, 5.5]]

@@ -7,6 +7,7 @@ from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
+from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
@@ -17,7 +18,9 @@ from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
+from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
+from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
 from adapterlab.adapters.methods.svft import SVFT, SVFTLinear
 from adapterlab.adapters.methods.vera import VeRA, VeRALinear
@@ -39,6 +42,7 @@ __all__ = [
     "Combined",
     "DoRA",
     "DoRALinear",
+    "FrozenLoRA",
     "Full",
     "Head",
     "LNTuning",
@@ -53,7 +57,10 @@ __all__ = [
     "ParameterCount",
     "Plan",
     "PlannedLayer",
+    "Prefix",
+    "PrefixAttention",
     "ReFT",
+    "SHiRA",
     "SVFTLinear",
     "Strategy",
     "VeRA",

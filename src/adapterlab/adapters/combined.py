@@ -223,34 +223,35 @@ class _Part:
         shared = {name.rpartition(".")[0] for name in self.trained.keys() & other.trained.keys()}
         for one, another in ((self, other), (other, self)):
             for name, layer in one.replaced.items():
-                beside = another.replaced.get(name)
+                place, holder = another._holder(name)
                 # One of two adapters on a module must be the outer one by its nature.
-                ordered = beside is not None and _may_be_outer(layer) != _may_be_outer(beside)
-                if another._holds(name) and not ordered:
+                ordered = place != name or not _may_be_outer(layer) or not _may_be_outer(holder)
+                inside = _may_be_outer(holder) or (place == name and _may_be_outer(layer))
+                if holder is not None and not (ordered and inside):
                     shared.add(name)
             for name in one.trained:
                 owner, _, own = name.rpartition(".")
-                if not another._leaves_alone(owner, own):
+                place, holder = another._holder(owner)
+                beside = own == "bias" and place == owner and _leaves_bias(holder)
+                if holder is not None and not (beside or _may_be_outer(holder)):
                     shared.add(owner)
         return min(shared, default=None)
 
-    def _leaves_alone(self, owner: str, parameter: str) -> bool:
-        """Say whether another part may train a module's parameter."""
-        own = self.replaced.get(owner)
-        if own is None:
-            return not self._holds(owner)
-        beside = parameter == "bias" and isinstance(own, AdapterLayer) and own.bias_apart
-        return beside or _may_be_outer(own)
+    def _holder(self, name: str) -> tuple[str, nn.Module | None]:
+        """Return the module that is put in where another is or lies in, and its name."""
+        owners = accumulate(name.split("."), lambda owner, child: f"{owner}.{child}")
+        found = [owner for owner in owners if owner in self.replaced]
+        return (found[-1], self.replaced[found[-1]]) if found else ("", None)
 
     def _holds(self, name: str) -> bool:
         """Say whether a module is, or lies in, one that is replaced."""
-        owners = accumulate(name.split("."), lambda owner, child: f"{owner}.{child}")
-        return any(owner in self.replaced for owner in owners)
+        return self._holder(name)[1] is not None
 
 
 def _put_into(model: nn.Module, parts: Sequence[_Part]) -> None:
     """Do together what the parts did alone, of two adapters on a module one around the other."""
-    for name in dict.fromkeys(name for part in parts for name in part.replaced):
+    names = {name for part in parts for name in part.replaced}
+    for name in sorted(names, key=lambda name: (-name.count("."), name)):  # what is inside first
         layers = [part.replaced[name] for part in parts if name in part.replaced]
         inner, *outer = sorted(layers, key=_may_be_outer)
         for layer in outer:
@@ -261,8 +262,12 @@ def _put_into(model: nn.Module, parts: Sequence[_Part]) -> None:
         parameter.requires_grad_(True)
 
 
-def _may_be_outer(module: nn.Module) -> bool:
+def _may_be_outer(module: nn.Module | None) -> bool:
     return isinstance(module, AdapterLayer) and module.only_calls_base
+
+
+def _leaves_bias(module: nn.Module | None) -> bool:
+    return isinstance(module, AdapterLayer) and module.bias_apart
 
 
 def _named(name: str, part: Strategy) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
 """What a method may say about its training; a strategy inherits it, and by default says nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +37,8 @@ class Moment:
         parameters: what is trained.
         gradients: of the parameters that have any; none before the backward pass.
         frozen: frozen state of adapter layers. What checkpoints hold of it may be changed in place.
+        base: what trained parameters were before the training, where the method has kept them
+            (`adapters.anchors`).
     """
 
     step: int
@@ -44,6 +46,7 @@ class Moment:
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
     frozen: Mapping[str, Tensor]
+    base: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Hooks:

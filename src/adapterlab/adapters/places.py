@@ -49,6 +49,17 @@ def feed_forwards(model: nn.Module) -> list[tuple[str, str]]:
     return found
 
 
+def attentions(model: nn.Module) -> dict[str, int]:
+    """Return the modules that compute attention and how wide their keys are, in forward order."""
+    aliases = aliases_of(model)
+    found = {}
+    for short, parts in (("key", 1), ("qkv", 3)):
+        for name in _in_order(model, aliases.get(short, ())):
+            width = sizes(model.get_submodule(name))[1] // parts
+            found[name.rpartition(".")[0]] = width
+    return found
+
+
 def chain(model: nn.Module) -> list[str]:
     """Return the blocks of a chain that are linear layers, as those of an MLP are."""
     said = adaptable(model)

@@ -17,7 +17,7 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from adapterlab.config.schema import Told, Tuning
+from adapterlab.config.asked import Told, Tuning
 
 VARIED_VARIABLE = "ADAPTERLAB_VARIED"
 """The environment variable that tells every process of a multirun which options it varies."""

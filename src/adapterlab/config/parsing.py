@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
+from adapterlab.config.asked import FileName, Target
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import told
@@ -19,10 +20,8 @@ from adapterlab.config.schema import (
     RESERVED_STUDIES,
     CheckpointBase,
     Config,
-    FileName,
     PeftBase,
     SplitName,
-    Target,
     TrainedBase,
 )
 from adapterlab.config.task_options import settled_task

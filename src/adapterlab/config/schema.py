@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
+from adapterlab.config.asked import FileName, Pruned, Ranks, Target, Told, Tuning
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
-from adapterlab.config.ranks import Pruned, Ranks
 from adapterlab.config.selection import ClassF1
 from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace
@@ -34,9 +34,6 @@ def _of_three(value: Any) -> Any:
 
 Shape = Annotated[list[Count], BeforeValidator(_of_three)]
 Namespace = Annotated[str, AfterValidator(namespace)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
-Target = dict[str, Any]
-"""A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
 
 
 def _told_apart(names: list[str]) -> list[str]:
@@ -231,38 +228,6 @@ class Tracking:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Tuning:
-    """How a run's options were chosen on validation; the tuned sweeper fills it in.
-
-    Attributes:
-        study: of the runs that they were chosen among.
-        trials: such runs of this run's arm.
-        chosen: the options, and their values.
-        key: of this run's arm, whatever is tried with it.
-        grid: of what was tried; both are None in configurations from before they were kept.
-    """
-
-    study: FileName
-    trials: Count
-    chosen: dict[str, Any]
-    key: str | None = None
-    grid: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Told:
-    """What a run was told on its command line.
-
-    Attributes:
-        options: overrides, in the order of their names, without bookkeeping and seeds.
-        naming: those of them by which people tell its arm from others.
-    """
-
-    options: list[str]
-    naming: list[str]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
     """One run. See conf/train.yaml for what each option means."""
 
@@ -293,15 +258,15 @@ class Config:
     data_dir: Text | None
     budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
-    baseline: Literal["auto", "never"] = "auto"
+    baseline: Literal["auto", "features", "never"] = "auto"
     loss: Loss = field(default_factory=Loss)
     sampling: Literal["natural", "balanced"] = "natural"
     tuning: Tuning | None = None
     told: Told | None = None
     allow_targets: list[Namespace] = field(default_factory=list)
     accumulate: Count = 1
-    ranks: Ranks = field(default_factory=Ranks)
     task: Task = "single_label"
+    ranks: Ranks = field(default_factory=Ranks)
     pruned: Pruned | None = None
 
     def limit_of(self, split: SplitName) -> int | None:

@@ -97,6 +97,29 @@ def constant_floor(train: Labels, test: Labels) -> float:
     return _micro_f1(np.broadcast_to(chosen, test.shape), test)
 
 
+def feature_floor(
+    train: npt.NDArray[np.float32],
+    train_labels: Labels,
+    test: npt.NDArray[np.float32],
+    test_labels: Labels,
+) -> float:
+    """Return the test score of the task's linear model on features, each brought to one scale.
+
+    Args:
+        train: features, ``[N, d]``.
+        train_labels: ``[N]``, of at least two classes.
+        test: likewise, ``[M, d]``.
+        test_labels: ``[M]``.
+
+    Raises:
+        ValueError: there is one class only, or a feature is no number.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scale = StandardScaler()
+    return _fitted(scale.fit_transform(train), train_labels, scale.transform(test), test_labels)
+
+
 def _fitted(
     train: npt.ArrayLike, train_labels: Labels, test: npt.ArrayLike, test_labels: Labels
 ) -> float:

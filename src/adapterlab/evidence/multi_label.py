@@ -56,22 +56,40 @@ def multi_label_metrics(
     }
 
 
-def choose_thresholds(logits: Floats, labels: Booleans) -> Values:
-    """Return for each label the probability above which answering it has the best F1.
+def choose_thresholds(logits: Floats, labels: Booleans, *, macro: bool = False) -> Values:
+    """Return for each label the probability above which it is answered, as is best for an F1.
 
-    Yang, 2001, "A study of thresholding strategies for text categorization" (SCut). It lies
-    half-way (in logits) between two examples; of equally good ones it is the nearest to a half.
-    A label without an example, or without another, keeps a half.
+    Of macro-F1 each label's own F1 counts (Yang, 2001, "A study of thresholding strategies for text
+    categorization", SCut), of micro-F1 all labels' together: 2 TP / (answers + labels) is made
+    large by choosing for each label what makes 2 TP - λ answers large, λ being the F1 so far, until
+    it grows no more (Dinkelbach, 1967, "On nonlinear fractional programming"). A threshold lies
+    half-way (in logits) between two examples; of equally good ones it is the nearest to a half. A
+    label without an example, or without another, keeps a half.
 
     Args:
         logits: ``[N, C]``, all finite, of validation examples.
         labels: ``[N, C]``, whether each has each label.
+        macro: whether macro-F1 is to be large, rather than micro-F1.
 
     Returns:
         ``[C]``, above 0 and below 1.
     """
-    z = logits.astype(np.float64)
-    return np.array([_threshold(z[:, i], labels[:, i]) for i in range(z.shape[1])])
+    ranked = [_Ranked.of(z, y) for z, y in zip(logits.T.astype(np.float64), labels.T, strict=True)]
+    if macro:
+        cuts = [one.cut(one.f1) for one in ranked]
+    else:
+        best, found = -1.0, 0.0
+        while found > best:
+            best = found
+            gains = [one.gains(best) for one in ranked]
+            places = [int(gain.argmax()) for gain in gains]
+            hits = sum(one.hits[place] for one, place in zip(ranked, places, strict=True))
+            said = sum(one.said[place] for one, place in zip(ranked, places, strict=True))
+            found = _ratio(2 * hits, said + labels.sum())
+        cuts = [one.cut(gain) for one, gain in zip(ranked, gains, strict=True)]
+    sure = labels.any(0) & ~labels.all(0)
+    limits: Values = np.where(sure, np.clip(sigmoid(np.array(cuts)), 1e-12, 1 - 1e-12), 0.5)
+    return limits
 
 
 def multi_label_contributions(
@@ -187,19 +205,6 @@ def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def _threshold(z: Values, y: Booleans) -> float:
-    if not y.any() or y.all():
-        return 0.5
-    ranked = _Ranked.of(z, y)
-    f1 = 2 * ranked.true / (ranked.count + ranked.positives)
-    # Half-way to the next lower score; below the lowest, as far again as 1.
-    lower = np.append(ranked.scores[1:], ranked.scores[-1] - 2)
-    cuts = (ranked.scores + lower) / 2
-    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    cut = cuts[best[np.abs(cuts[best]).argmin()]]
-    return float(np.clip(sigmoid(np.array([cut]))[0], 1e-12, 1 - 1e-12))
-
-
 @dataclass(frozen=True, eq=False)
 class _Ranked:
     """A label's examples by score, from the highest; those of one score are one group.
@@ -226,6 +231,33 @@ class _Ranked:
     @property
     def positives(self) -> float:
         return float(self.true[-1])
+
+    @property
+    def hits(self) -> Values:
+        """Right answers if no group is answered, the first, the first two, ..., ``[G + 1]``."""
+        return np.concatenate([[0.0], self.true])
+
+    @property
+    def said(self) -> Values:
+        """Answers, likewise."""
+        return np.concatenate([[0.0], self.count])
+
+    @property
+    def f1(self) -> Values:
+        """F1, likewise."""
+        both = self.said + self.positives
+        return np.where(both > 0, 2 * self.hits / np.maximum(both, 1), 0.0)
+
+    def gains(self, f1: float) -> Values:
+        """What answering so much adds to micro-F1 that is `f1`, likewise."""
+        return 2 * self.hits - f1 * self.said
+
+    def cut(self, worth: Values) -> float:
+        """Return the logit, nearest to 0, above which answers are worth most."""
+        ends = np.concatenate([[self.scores[0] + 2], self.scores, [self.scores[-1] - 2]])
+        cuts = (ends[1:] + ends[:-1]) / 2
+        best = np.flatnonzero(worth >= worth.max() - 1e-9)
+        return float(cuts[best[np.abs(cuts[best]).argmin()]])
 
     @property
     def own(self) -> Values:

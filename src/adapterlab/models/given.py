@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,6 +25,20 @@ class Passed:
         held, self.held = self.held, None
         assert held is not None, "a module was computed before the one that it waits for"
         return held
+
+
+class SpeaksForBase(nn.Module):
+    """A module around another, whose attributes it has: models look at those of their blocks."""
+
+    base: nn.Module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base":
+                raise
+            return getattr(super().__getattr__("base"), name)
 
 
 class Reached(Exception):  # noqa: N818  # no error: it ends a forward pass that has its result

@@ -1,7 +1,7 @@
 """Batched counterparts of the layers that strategies train: K of them over one frozen base."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.adapters.seeded_dropout import SeededDropout
-from adapterlab.adapters.strategy import AdapterLayer
+from adapterlab.adapters.strategy import AdapterLayer, replace_module
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Flat, Joined, Padded, Stack
@@ -123,21 +123,37 @@ class LaneModule(nn.Module):
 
 
 def base_of_lanes(modules: Sequence[AdapterLayer], lanes: Lanes) -> nn.Module:
-    """Return the bases of K adapter layers as one: what they share, or a counterpart of its own.
+    """Return the bases of K adapter layers as one: what they share, or with what is each lane's.
 
     Args:
-        modules: one of each lane; their bases are adapted or trained alike, or frozen.
+        modules: one of each lane; in their bases the same is adapted or trained, or nothing.
         lanes: of the pack.
     """
     base = modules[0].base
-    if not is_lanes_own(base):
-        return base
-    return COUNTERPARTS[type(base)]([module.base for module in modules], lanes)
+    inner = list(training_modules(base))
+    tensors = (*base.parameters(), *base.buffers())
+    if inner and inner[0][0]:  # else it has a counterpart itself, or is shared
+        base = copy.deepcopy(base, memo={id(t): t for t in tensors if not t.requires_grad})
+    for name, module in inner:
+        own = [one.base.get_submodule(name) for one in modules]
+        counterpart = COUNTERPARTS[type(module)](own, lanes)
+        if not name:
+            return counterpart
+        replace_module(base, name, counterpart)
+    return base
 
 
-def is_lanes_own(base: nn.Module) -> bool:
-    """Say whether an adapter layer's base is itself an adapter layer, or trained."""
-    return isinstance(base, AdapterLayer) or bool(own_trained(base))
+def training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules that own trained parameters, an adapter layer as one."""
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if inside and name.startswith(inside):
+            continue
+        if isinstance(module, AdapterLayer):
+            inside += (f"{name}.",)
+            yield name, module
+        elif own_trained(module):
+            yield name, module
 
 
 class LaneDropout(nn.Module):

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
+from adapterlab.adapters.methods.shira import SHiRALinear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.targeted import LinearAdapter
 from adapterlab.adapters.weights import is_linear, sizes
@@ -189,7 +191,11 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         saving=(2 + load.moments) * trained + weights * half // 4,
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
-        lane=(4 + load.moments) * trained + largest + trained * half // 4 + 2 * frozen,
+        lane=(4 + load.moments) * trained
+        + largest
+        + trained * half // 4
+        + 2 * frozen
+        + (_whole_weights(adapted) + _anchors(adapted)) * size,
         training=batch * (kept + row.in_flight * row.widest),
         training_shared=batch * row.in_flight * row.shared,
         evaluating=evaluated * row.in_flight * row.widest + logits,
@@ -201,6 +207,17 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         blocks=len(blocks),
         unknown=unknown,
     )
+
+
+def _anchors(adapted: AdaptedModel) -> int:
+    """Count what a lane keeps of the base's weights beside those that it trains."""
+    return 2 * sum(tensor.numel() for tensor in anchors_of(adapted).values())
+
+
+def _whole_weights(adapted: AdaptedModel) -> int:
+    """Count what a lane makes of the base's weights in each step, and its gradient."""
+    layers = [module for module in adapted.modules() if isinstance(module, SHiRALinear)]
+    return 2 * sum(math.prod(sizes(layer.base)) for layer in layers)
 
 
 def _of_base(adapted: AdaptedModel, size: int) -> tuple[int, int, int]:
@@ -236,7 +253,9 @@ def _row(adapted: AdaptedModel, frozen: tuple[str, ...], *, is_chain: bool) -> _
             continue
         d_in, d_out = sizes(module)
         layer = modules[name.rpartition(".")[0]] if name.endswith(".base") else module
-        is_shared = is_shared and not any(p.requires_grad for p in layer.parameters())
+        is_shared = is_shared and not (
+            isinstance(layer, AdapterLayer) or any(p.requires_grad for p in layer.parameters())
+        )
         if is_shared or within(name, frozen):
             shared = max(shared, d_in, d_out)
             continue

@@ -19,9 +19,10 @@ from adapterlab.packing.layers import (
     LaneDropout,
     LaneModule,
     same_numbers,
+    training_modules,
 )
 from adapterlab.packing.randomness import LaneRandomness, draws
-from adapterlab.packing.signatures import CannotPackError, signature, training_modules
+from adapterlab.packing.signatures import CannotPackError, signature
 
 
 class PackedModel(nn.Module):
@@ -161,7 +162,9 @@ class PackedModel(nn.Module):
             module = self.model.get_submodule(name)
             parts = module.parts if isinstance(module, LaneGroups) else [module]
             for part in parts:
-                yield from _with_bases(name, part)
+                for inner, one in part.named_modules(prefix=name):
+                    if isinstance(one, LaneModule):
+                        yield inner, one
 
     def _modules_of(self, lane: int) -> Iterator[tuple[str, LaneModule, int]]:
         """Yield a lane's modules, and its number in each."""
@@ -252,10 +255,3 @@ def _frozen(model: nn.Module) -> dict[str, Tensor]:
     """Return frozen parameters and buffers by name."""
     parameters = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     return parameters | dict(model.named_buffers(remove_duplicate=False))
-
-
-def _with_bases(name: str, module: nn.Module | None) -> Iterator[tuple[str, LaneModule]]:
-    """Yield a batched counterpart, and what it is around if that is one as well."""
-    while isinstance(module, LaneModule):
-        yield name, module
-        name, module = f"{name}.base", getattr(module, "base", None)

@@ -1,6 +1,5 @@
 """What tells whether adapted models can be lanes of one pack."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -9,7 +8,7 @@ from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.models.frozen import keeps_statistics
 from adapterlab.packing.groups import Part
-from adapterlab.packing.layers import COUNTERPARTS, frozen_names, is_lanes_own, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, frozen_names, training_modules
 from adapterlab.packing.randomness import UNSUPPORTED, UNSUPPORTED_NAMES
 
 
@@ -75,32 +74,17 @@ def _part(name: str, module: nn.Module, seen: dict[int, str]) -> Part:
         if parameter.requires_grad and seen.setdefault(id(parameter), name) != name:
             raise CannotPackError(f"{name} and {seen[id(parameter)]} share trained weights")
     own = (type(module).__name__, *counterpart.signature(module), *frozen_names(module).items())
-    inner: Part = ()
+    inner: list[object] = []
     if isinstance(module, AdapterLayer):
-        over_lanes = counterpart.over_lanes and is_lanes_own(module.base)
-        ways_in = ("base.",) if over_lanes else ()
+        within = list(training_modules(module.base)) if counterpart.over_lanes else []
         trained = [n for n, p in module.named_parameters() if p.requires_grad and "." in n]
-        if others := [n for n in trained if not n.startswith(ways_in)]:
+        if others := [n for n in trained if not (within and n.startswith("base."))]:
             raise CannotPackError(
                 f"{type(module).__name__} trains {others[0]}, a parameter of a module inside it"
             )
-        if over_lanes:
-            inner = _part(f"{name}.base", module.base, seen)
+        inner = [_part(f"{name}.base.{n}".rstrip("."), m, seen) for n, m in within]
     return name, *own, *inner
 
 
 def _inside(name: str, places: tuple[str, ...]) -> bool:
     return name in places or name.startswith(tuple(f"{place}." for place in places))
-
-
-def training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules that own trained parameters, an adapter layer as one."""
-    inside: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if inside and name.startswith(inside):
-            continue
-        if isinstance(module, AdapterLayer):
-            inside += (f"{name}.",)
-            yield name, module
-        elif own_trained(module):
-            yield name, module

@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.files import write_bytes, write_text
-from adapterlab.config.schema import FileName
+from adapterlab.config.asked import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
 from adapterlab.reporting.findings import Findings, Question
+from adapterlab.reporting.folds import PARTS, pooled
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
@@ -151,7 +152,9 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
-    arms = arms_of([run for run in runs if run.run_id not in replaced])
+    counting = [run for run in runs if run.run_id not in replaced]
+    together, on_folds = pooled(counting, _mlruns(request) / "cache")
+    arms = arms_of(together)
     sizes = [len(arm.runs) for arm in arms] or [0]
     look, said = look_at(client, request.study, request.experiment, sizes)
     question = Question(
@@ -165,7 +168,13 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     lucks = {task.task: found for task in tasks if (found := luck_in(task)) is not None}
     trials = read_trials(client, request.study, request.experiment)
     overall = Overall(
-        notes=(*([said] if said else []), *on_superseded(runs), *on_failures(trials), *gaps),
+        notes=(
+            *([said] if said else []),
+            *on_folds,
+            *on_superseded(runs),
+            *on_failures(trials),
+            *gaps,
+        ),
         tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),
         ranks=ranks_of(tasks),
         luck={task: luck for task, (luck, _) in lucks.items()},
@@ -179,6 +188,8 @@ def _new_names(arms: Sequence[Arm]) -> dict[str, tuple[str, str]]:
     names = {}
     for arm in arms:
         for run in (*arm.runs, *arm.lost):
+            if PARTS in run.tags:  # MLflow has its folds, by their own names
+                continue
             # MLflow's table of runs shows some twenty characters of a name.
             name = f"{arm.name.replace('optimizer.', '')} {run.replicate}"
             if (run.tags.get("arm_name"), run.tags.get("mlflow.runName")) != (arm.name, name):

@@ -14,7 +14,7 @@ from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
-from adapterlab.config.tasks import main_metric
+from adapterlab.config.tasks import Task, main_metric
 from adapterlab.data.splits import ImageSplits, Splits
 from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import COMPONENTS, image_floor, text_floor
@@ -23,6 +23,8 @@ from adapterlab.runs.preprocessing import run_splits
 
 ROWS = 5000
 """Training rows that it is fitted to, at most: seconds on a CPU."""
+
+Fit = Callable[[], float]
 
 _NAME, _VALUE = "floor", "accuracy"
 _FORMAT = 1
@@ -76,9 +78,9 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
 
 
 def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
-    cache, metric = config.mlruns / "cache", main_metric(config.task)
-    if (entry := found(cache, _NAME, key)) is not None:
-        return Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
+    metric = main_metric(config.task)
+    if (known := _kept(config, key)) is not None:
+        return known
     splits: Splits[Any] = read.target
     train, _, test = run_splits(config, config.dataset, splits)
     some = train
@@ -87,10 +89,9 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         some = train.select(drawn.sort().values)
     if int(as_classes(some.labels).max()) == int(as_classes(some.labels).min()):
         return Floor(why="the training rows are all labelled alike", metric=metric)
-    fit: Callable[[], float]
+    fit: Fit
     labels = some.labels.numpy(), test.labels.numpy()
-    linear = "ridge regression" if config.task == "regression" else "logistic regression"
-    linear += " of each label" * (config.task == "multi_label")
+    linear = linear_model(config.task)
     if isinstance(read.target, ImageSplits):
         images = [split.images.numpy() for split in (some, test)]
         fit = partial(image_floor, images[0], labels[0], images[1], labels[1])
@@ -99,13 +100,41 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
         how = f"{linear} on TF-IDF of words and word pairs"
     how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
-    coming = submit(_computed, cache, key, how, fit)
+    return begin_fit(config, key, how, lambda: fit)
+
+
+def linear_model(task: Task) -> str:
+    """Say what a task's linear model is."""
+    if task == "regression":
+        return "ridge regression"
+    return "logistic regression" + " of each label" * (task == "multi_label")
+
+
+def begin_fit(config: Config, key: list[Any], how: str, prepare: Callable[[], Fit]) -> Floor:
+    """Return a floor that is in the cache, or is computed in a process beside this one.
+
+    Args:
+        config: of a run.
+        key: all that it depends on.
+        how: in words.
+        prepare: returns the computation, with all that it needs; not called for one that is known.
+    """
+    if (known := _kept(config, key)) is not None:
+        return known
+    coming = submit(_computed, config.mlruns / "cache", key, how, prepare())
+    metric = main_metric(config.task)
     if coming is None:
         return Floor(how, why="there is no process to compute it in", metric=metric)
     return Floor(how, metric=metric, _coming=coming)
 
 
-def _computed(cache: Path, key: list[Any], how: str, fit: Callable[[], float]) -> float:
+def _kept(config: Config, key: list[Any]) -> Floor | None:
+    entry = found(config.mlruns / "cache", _NAME, key)
+    metric = main_metric(config.task)
+    return entry and Floor(entry.facts["how"], metric=metric, _known=float(entry.tensors[_VALUE]))
+
+
+def _computed(cache: Path, key: list[Any], how: str, fit: Fit) -> float:
     """Compute a floor and keep it; called in the process beside."""
 
     def build() -> Entry:

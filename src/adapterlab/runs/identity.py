@@ -30,7 +30,9 @@ PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
 OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
-OFF_OF: dict[str, dict[str, Any]] = {"adapterlab.adapters.Full": {"targets": "*"}}
+OFF_OF: dict[str, dict[str, Any]] = {
+    "adapterlab.adapters.Full": {"targets": "*", "towards_base": 0.0}
+}
 """Likewise, where a name means something else in other strategies."""
 
 OFF_OF_MODELS: dict[str, Any] = {"revision": None, "pad_token": None, "pooling": "auto"}
@@ -47,7 +49,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
     },
     "image_folder": {
         **dict.fromkeys(("background", "labels", "image_column", "label_column")),
-        **dict.fromkeys(("split_column", "group_column", "folds")),
+        **dict.fromkeys(("split_column", "group_column", "folds", "label_separator")),
         **_UNCUT,
     },
     "image_parquet": {"background": None},
@@ -161,13 +163,13 @@ def _as_written(config: Config) -> dict[str, Any]:
     return values
 
 
-def _unlabelled(adapter: Mapping[str, Any]) -> dict[str, Any]:
-    return _strategy({key: value for key, value in adapter.items() if key != "label"})
-
-
 def hashes_of_peft(folder: Path) -> dict[str, str | None]:
     """Return the hashes of what PEFT's format has in a folder, by the files' names."""
     return {name: file_hash(folder / name) for name in PEFT_FILES}
+
+
+def _unlabelled(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    return _strategy({key: value for key, value in adapter.items() if key != "label"})
 
 
 def without(node: Mapping[str, Any], off: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from adapterlab.config.schema import BASES, Config
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.runs.artifacts import write_files
 from adapterlab.runs.assembly import Assembly
+from adapterlab.runs.feature_floor import begin_feature_floor
 from adapterlab.runs.floor import Floor, begin_floor
 from adapterlab.runs.folder import ADAPTER_HASH, OUTCOME, RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash, run_name
@@ -206,7 +207,10 @@ def open_run(
         write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures()
-        floor = begin_floor(config, assembly.read, tags["test_hash"])
+        if config.baseline == "features":
+            floor = begin_feature_floor(config, assembly, device, tags["test_hash"])
+        else:
+            floor = begin_floor(config, assembly.read, tags["test_hash"])
         yield OpenRun(config, assembly, device, folder, tracker, tags, resumed, drawn, known, floor)
 
 

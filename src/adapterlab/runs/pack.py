@@ -196,9 +196,8 @@ class _Pack:
                         pictures=PicturesBeside() if self.beside else None,
                     )
                 )
-        if not self.lanes:
+        if not (first := next(iter(self.lanes), None)):
             return
-        first = self.lanes[0]
         with PeakMemory(self.device.accelerator) as memory:
             start = time.perf_counter()
             # What is tried out on a lane whose numbers are broken says nothing of the others.
@@ -209,7 +208,8 @@ class _Pack:
                 return
             pack = PackedModel([one.assembly.adapted for one in self.lanes], [0] * len(self.lanes))
             answer = partial(predict_pack, pack, first.assembly.data, device=self.device.torch)
-            tests = all_settled(answer("test"), lambda: answer("validation"))
+            by = [lane.config.select_on for lane in self.lanes]
+            tests = all_settled(answer("test"), by, lambda: answer("validation"))
             wall_seconds = time.perf_counter() - start
         costs: dict[str, tuple[float | None, str]] = {
             "lane_seconds": (None, ""),

@@ -7,7 +7,7 @@ what was chosen.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -23,9 +23,9 @@ from adapterlab.adapters.pruning import (
 )
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.config.asked import FileName, Pruned, Told
 from adapterlab.config.domains import NotNegative, Part
-from adapterlab.config.ranks import Pruned
-from adapterlab.config.schema import Config, FileName, Told
+from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.check import check, make_strategy
@@ -128,7 +128,7 @@ def prune_saved(request: Request) -> Pruning:
         points=tuple(points),
         whole=_validated(trained.adapted, trained, device)[metric],
         trained=cuts[0].trained,
-        ranks=sum(layer.rank for layer in _layers(trained.adapted, found)),
+        ranks=sum(cast(Any, trained.adapted.model.get_submodule(n)).rank for n in found),
         layers=len(found),
         margin=request.margin,
         left_out=left_out,
@@ -166,10 +166,6 @@ def _require_prunable(config: Config) -> None:
     why = why_not_prunable(make_strategy(config))
     if why is not None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
-
-
-def _layers(adapted: AdaptedModel, names: Mapping[str, Any]) -> list[Any]:
-    return [adapted.model.get_submodule(name) for name in names]
 
 
 def _validated(adapted: AdaptedModel, assembly: Assembly, device: Device) -> dict[str, float]:

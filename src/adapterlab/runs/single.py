@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from adapterlab.config.schema import BASES, Config
@@ -64,10 +65,8 @@ def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]
         start = time.perf_counter()
         prefix = frozen_prefix(run.config, assembly, device)
         training = _train(run)
-        test = predict(assembly.adapted, assembly.data, "test", device.torch)
-        test = settled(
-            test, lambda: predict(assembly.adapted, assembly.data, "validation", device.torch)
-        )
+        answer = partial(predict, assembly.adapted, assembly.data, device=device.torch)
+        test = settled(answer("test"), run.config.select_on, lambda: answer("validation"))
         wall_seconds = time.perf_counter() - start
     costs: Costs = {
         "train_seconds": (training.seconds + prefix.seconds, ""),

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.asked import FileName
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import Config, FileName
+from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.lost import REPORTED, bury, bury_before

@@ -139,8 +139,8 @@ class Tally(nn.Module):
 class ScoreTally(nn.Module):
     """Sums and answers of an epoch for several lanes, of tasks that have no counts of classes.
 
-    Several labels are answered above the thresholds that are best on these very examples, see
-    `evidence.multi_label.choose_thresholds`.
+    Several labels are answered above the thresholds that are best on these very examples, for
+    macro-F1 those that are best for it; see `evidence.multi_label.choose_thresholds`.
 
     Args:
         loss: says the task.
@@ -186,7 +186,9 @@ class ScoreTally(nn.Module):
         z, true = logits.numpy(), labels.numpy()
         names = [str(label) for label in range(self.classes)]
         found = multi_label_metrics(z, true, names, choose_thresholds(z, true))
-        return {name: found.get(name, 0.0) for name in _SCORES}
+        scores = {name: found.get(name, 0.0) for name in _SCORES}
+        limits = choose_thresholds(z, true, macro=True)
+        return scores | {"macro_f1": multi_label_metrics(z, true, names, limits)["macro_f1"]}
 
     def reset(self) -> None:
         """Start an epoch."""
@@ -196,7 +198,7 @@ class ScoreTally(nn.Module):
         self._labels: list[Tensor] = []
 
 
-_SCORES = ("micro_f1", "macro_f1", "mean_average_precision", "exact_match")
+_SCORES = ("micro_f1", "mean_average_precision", "exact_match")
 
 
 def lane_tally(

@@ -38,11 +38,15 @@ class LabelPredictions(Predictions):
         """Return the same logits, answered above other thresholds."""
         return replace(self, thresholds=tuple(thresholds))
 
-    def best_thresholds(self) -> tuple[float, ...]:
-        """Return the thresholds that are best on these very examples; none of broken numbers."""
+    def best_thresholds(self, *, macro: bool) -> tuple[float, ...]:
+        """Return the thresholds that are best on these very examples; none of broken numbers.
+
+        Args:
+            macro: for macro-F1, rather than micro-F1.
+        """
         if not np.isfinite(self.logits).all():
             return ()
-        return tuple(choose_thresholds(self.logits, self.labels).tolist())
+        return tuple(choose_thresholds(self.logits, self.labels, macro=macro).tolist())
 
     def limits(self) -> npt.NDArray[np.float64]:
         """Return the thresholds, ``[C]``."""
@@ -103,27 +107,30 @@ class NumberPredictions(Predictions):
         return {"task": self.task}
 
 
-def settled(test: Predictions, validate: Callable[[], Predictions]) -> Predictions:
+def settled(test: Predictions, select_on: str, validate: Callable[[], Predictions]) -> Predictions:
     """Return answers to the test split, above thresholds that validation chose, if it takes any.
 
     Args:
         test: what a model says of the test split.
+        select_on: of the run; thresholds are those for macro-F1 if that is it.
         validate: computes what it says of the validation split.
     """
-    return all_settled([test], lambda: [validate()])[0]
+    return all_settled([test], [select_on], lambda: [validate()])[0]
 
 
 def all_settled(
-    tests: Sequence[Predictions], validate: Callable[[], Sequence[Predictions]]
+    tests: Sequence[Predictions],
+    select_on: Sequence[str],
+    validate: Callable[[], Sequence[Predictions]],
 ) -> list[Predictions]:
     """Do as `settled` for the lanes of a pack."""
     if not any(isinstance(test, LabelPredictions) for test in tests):
         return list(tests)
     return [
-        test.with_thresholds(validation.best_thresholds())
+        test.with_thresholds(validation.best_thresholds(macro=metric == "macro_f1"))
         if isinstance(test, LabelPredictions) and isinstance(validation, LabelPredictions)
         else test
-        for test, validation in zip(tests, validate(), strict=True)
+        for test, metric, validation in zip(tests, select_on, validate(), strict=True)
     ]
 
 

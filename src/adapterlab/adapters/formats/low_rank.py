@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,8 @@ class LowRank(PeftMethod):
         """Return a factor of twice the rank where a first update is subtracted."""
         if not layer.less_first or name not in ("lora_A", "lora_B"):
             return tensor
-        if name == "lora_A":
-            return torch.cat((tensor, layer.first_A))
-        return torch.cat((tensor, -layer.first_B), 1)
+        A, B = layer.whole()
+        return cast(Tensor, A if name == "lora_A" else B).detach()
 
     def taken(self, layer: Any, name: str, tensor: Tensor) -> dict[str, Tensor]:
         """Return both halves, or the first where the other is made again from the base."""

@@ -93,21 +93,20 @@ class LoRALinear(AdapterLayer):
         """Return B A x, [..., d_out]."""
         return F.linear(F.linear(x, A), B)
 
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Return A and B, with the first ones below and beside them where these are subtracted."""
+        if not self.less_first:
+            return self.lora_A, self.lora_B
+        return torch.cat((self.lora_A, self.first_A)), torch.cat((self.lora_B, -self.first_B), 1)
+
     def update(self, x: Tensor) -> Tensor:
         """Return s · B A dropout(x), less the first update's, [..., d_out]."""
-        x = self.dropout(x)
-        update = self.product(x, self.lora_A, self.lora_B)
-        if self.less_first:  # one after the other, so that their difference begins as zero exactly
-            update = update - self.product(x, self.first_A, self.first_B)
-        return self.scale * update
+        return self.scale * self.product(self.dropout(x), *self.whole())
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A and s · B as matrices, of twice the rank where a first update is subtracted."""
-        A, B = self.lora_A.flatten(1), self.scale * self.lora_B.flatten(1)
-        if self.less_first:
-            A = torch.cat((A, self.first_A.flatten(1)))
-            B = torch.cat((B, -self.scale * self.first_B.flatten(1)), 1)
-        return A, B
+        A, B = self.whole()
+        return A.flatten(1), self.scale * B.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""

@@ -16,7 +16,7 @@ from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_convolution, is_linear, sizes
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.given import Passed
+from adapterlab.models.given import Passed, SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 Init = Literal["identity", "random"]
@@ -54,24 +54,15 @@ def orthonormal_rows(rotation: Tensor) -> Tensor:
     Shapes: [..., rank, d] to the same.
     """
     wide = rotation.float() if rotation.dtype in (torch.float16, torch.bfloat16) else rotation
-    vectors = wide.mT.tril(-1)
-    taus = 2.0 / (1.0 + vectors.square().sum(-2))
-    columns: Tensor = torch.linalg.householder_product(vectors, taus)
-    return columns.mT.to(rotation.dtype)
-
-
-class SpeaksForBase(nn.Module):
-    """A module around another, whose attributes it has: models look at those of their blocks."""
-
-    base: nn.Module
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base":
-                raise
-            return getattr(super().__getattr__("base"), name)
+    rank = wide.shape[-2]
+    one = torch.eye(rank, wide.shape[-1], dtype=wide.dtype, device=wide.device)
+    vectors = one + wide.triu(1)
+    # The product is 1 - Vᵀ T V with T⁻¹ = V Vᵀ above its diagonal and half of it there.
+    products = vectors @ vectors.mT
+    halves = torch.diag_embed(products.diagonal(dim1=-2, dim2=-1) / 2)
+    solved = torch.linalg.solve_triangular((products.triu(1) + halves).mT, vectors, upper=False)
+    R: Tensor = one - vectors[..., :rank].mT @ solved
+    return R.to(rotation.dtype)
 
 
 class LoReFT(SpeaksForBase, AdapterLayer):

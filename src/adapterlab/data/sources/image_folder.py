@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.cutting import Cutting
 from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.image_listing import Asked, list_images
+from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.layout import passed_over
 from adapterlab.data.sources.tables import Written
 from adapterlab.data.splits import ImageSplit, ImageSplits
@@ -24,13 +23,14 @@ def image_folder(
     background: str | Sequence[int] | None = None,
     labels: str | None = None,
     image_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | list[str] | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
     test: float = 0.2,
     test_seed: int = 0,
     folds: int | None = None,
     fold: int = 0,
+    label_separator: str | None = None,
 ) -> ImageSplits:
     """Read ``<path>/{train,test[,val]}/<class>/<image>``, or ``<path>/<class>/<image>``.
 
@@ -51,13 +51,14 @@ def image_folder(
             names and one of labels, maybe one of splits and one of groups.
         image_column: of that file: the names of files, with or without folders and suffix; None
             finds it by its name.
-        label_column: of that file, likewise.
+        label_column: of that file, likewise; of several labels there may be a column for each.
         split_column: of that file; None takes ``split``, if there is one.
         group_column: of that file: images of one group are never parted by a cut.
         test: the share of images that is cut off for the test, where there is no such split.
         test_seed: of that cut.
         folds: cut into so many parts instead, for small sets.
         fold: the part that is the test split.
+        label_separator: between several labels in one cell; None finds it, and says so.
 
     Raises:
         DataError: a folder is missing, empty or unknown, the splits' classes differ, a file is no
@@ -71,6 +72,7 @@ def image_folder(
         Columns(None, label_column, image_column, split_column, group_column),
         Written(),
         Cutting(test, test_seed, folds, fold),
+        Reading(context.task, label_separator),
     )
     listing = list_images(root, asked)
     parts = listing.parts
@@ -85,7 +87,7 @@ def image_folder(
             fallback=context.of_model,
         )
         splits = {
-            name: ImageSplit(tensor, torch.tensor(part.labels))
+            name: ImageSplit(tensor, part.labels)
             for (name, part), tensor in zip(parts.items(), images, strict=True)
         }
         return ImageSplits(
@@ -97,7 +99,7 @@ def image_folder(
         )
 
     files = [file for part in parts.values() for file in part.files]
-    labelled = {name: list(part.labels) for name, part in parts.items()}
+    labelled = {name: part.labels.tolist() for name, part in parts.items()}
     key: list[object] = [
         "image_folder",
         fingerprint(files),

@@ -13,7 +13,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
-from adapterlab.data.sources.labelling import classes_of
+from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Labelling, Reading
 from adapterlab.data.sources.noting import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
@@ -35,12 +35,14 @@ class Asked:
         columns: of that file.
         written: how it is written.
         cutting: how a test split is cut where there is none.
+        reading: how labels are read.
     """
 
     labels: str | None = None
     columns: Columns = field(default_factory=Columns)
     written: Written = AS_FOUND
     cutting: Cutting = field(default_factory=Cutting)
+    reading: Reading = ONE_LABEL
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ class Part:
     Attributes:
         home: the folder that they are in.
         files: the images.
-        labels: the class index of each.
+        labels: of each, as `targets.task_of` says.
         numbers: of each among all images of the home, where there are other splits' as well.
         ids: what the file of labels calls each; None without one.
     """
 
     home: Path
     files: Sequence[Path]
-    labels: Sequence[int]
+    labels: Tensor
     numbers: Sequence[int] | None = None
     ids: Sequence[str] | None = None
 
@@ -132,7 +134,7 @@ def _of_classes(folder: Path, classes: Sequence[str]) -> Part:
                 raise DataError(f"{file} is not an image; allowed: {', '.join(SUFFIXES)}")
         files.extend(inside)
         labels.extend([label] * len(inside))
-    return Part(folder, files, labels)
+    return Part(folder, files, torch.tensor(labels))
 
 
 def _cut(root: Path, asked: Asked) -> Listing:
@@ -145,9 +147,7 @@ def _cut(root: Path, asked: Asked) -> Listing:
             f"{root}/<class>/<image>, of which a test split is cut; there is: {there}"
         )
     whole = _of_classes(root, classes)
-    rows, note = cut(
-        torch.tensor(whole.labels), classes, asked.cutting, None, root.name, _names(whole)
-    )
+    rows, note = cut(whole.labels, classes, asked.cutting, None, root.name, _names(whole))
     return Listing(classes, _parts(whole, rows), (note,))
 
 
@@ -156,7 +156,7 @@ def _parts(whole: Part, rows: Mapping[str, Tensor]) -> dict[str, Part]:
         split: Part(
             whole.home,
             [whole.files[row] for row in found.tolist()],
-            [whole.labels[row] for row in found.tolist()],
+            whole.labels[found],
             found.tolist(),
             None if whole.ids is None else [whole.ids[row] for row in found.tolist()],
         )
@@ -170,7 +170,7 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
     path = root / asked.labels
     if not path.is_file():
         raise DataError(f"dataset.loader.labels={asked.labels}: {path} is no file")
-    labels = read_labels(path, asked.columns, asked.written)
+    labels = read_labels(path, asked.columns, asked.written, asked.reading)
     if labels.splits or not {"train", "test"} <= splits.keys():
         homes = {"all": root}
     else:
@@ -185,9 +185,12 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
         found_out += left if len(homes) == 1 else ()
     notes = list(said(found_out))
     learnt = keys["all"] if "all" in keys else keys["train"]
-    classes, index = classes_of([labels.of[key] for key in learnt], None, None, None)
+    labelling = _labelling(learnt, labels, asked)
+    classes = labelling.classes
     parts = {
-        name: Part(homes[name], files, _indices(keys[name], labels, index), ids=keys[name])
+        name: Part(
+            homes[name], files, labelling.tensor(_of_keys(keys[name], labels)), ids=keys[name]
+        )
         for name, files in found.items()
     }
     groups = _groups(keys, labels, asked)
@@ -199,8 +202,8 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
         rows = by_column(values, _names(whole), str(path), asked.columns.split or "split")
         notes.append(f"{path.name} names the split of each image")
     else:
-        numbers, by = torch.tensor(whole.labels), groups.get("all")
-        rows, note = cut(numbers, classes, asked.cutting, by, root.name, _names(whole))
+        by = groups.get("all")
+        rows, note = cut(whole.labels, classes, asked.cutting, by, root.name, _names(whole))
         notes.append(note)
     of_train = None if "all" not in groups else groups["all"][rows["train"]]
     return Listing(classes, _parts(whole, rows), tuple(notes), of_train)
@@ -210,13 +213,17 @@ def _names(part: Part) -> list[str]:
     return [str(file.relative_to(part.home)) for file in part.files]
 
 
-def _indices(keys: Sequence[str], labels: Labels, index: Mapping[str, int]) -> list[int]:
-    for key in keys:
-        if labels.of[key] not in index:
-            raise DataError(
-                f"{labels.path} has label {labels.of[key]!r} for {key}; allowed: {listed(index)}"
-            )
-    return [index[labels.of[key]] for key in keys]
+def _labelling(learnt: Sequence[str], labels: Labels, asked: Asked) -> Labelling:
+    """How labels become a tensor, from those of the training images."""
+    label = asked.columns.label
+    several = () if label is None or isinstance(label, str) else tuple(label)
+    return Labelling.of(asked.reading.task, _of_keys(learnt, labels), None, several)
+
+
+def _of_keys(keys: Sequence[str], labels: Labels) -> Labelled:
+    """The labels of some images; those of one label are names, whatever they look like."""
+    own = [labels.of[key] for key in keys]
+    return Labelled(labels.path, own, keys, column=labels.column)
 
 
 def _groups(keys: Mapping[str, Sequence[str]], labels: Labels, asked: Asked) -> dict[str, Tensor]:

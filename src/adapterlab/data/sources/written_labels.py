@@ -21,7 +21,10 @@ def labels_of(table: Table, column: str) -> list[str]:
     if kind is not None and not (
         is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     ):
-        raise DataError(f"{table.path} has {kind} in column {column}; allowed: integers or strings")
+        hint = "; task=regression learns numbers" if pa.types.is_floating(kind) else ""
+        raise DataError(
+            f"{table.path} has {kind} in column {column}; allowed: integers or strings{hint}"
+        )
     return [as_written(value) for value in of_types(table, column, (str, int, bool))]
 
 

@@ -6,11 +6,14 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 import adapterlab.packing.methods.adalora
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.dora
+import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.ia3
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
 import adapterlab.packing.methods.oft
+import adapterlab.packing.methods.prefix
 import adapterlab.packing.methods.reft
+import adapterlab.packing.methods.shira
 import adapterlab.packing.methods.ssf
 import adapterlab.packing.methods.svft
 import adapterlab.packing.methods.vera  # noqa: F401

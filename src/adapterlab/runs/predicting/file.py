@@ -17,9 +17,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.config.asked import FileName
 from adapterlab.config.domains import Count
 from adapterlab.config.parsing import absolute
-from adapterlab.config.schema import FileName, Text
+from adapterlab.config.schema import Text
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.sources.columns import SECOND, Columns, find, parts_of
 from adapterlab.data.sources.noting import Note, noted, said

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.seeding import stream
@@ -195,6 +196,7 @@ class Classifier(pl.LightningModule):
                 if with_gradients and parameter.grad is not None
             },
             frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
+            base=anchors_of(self.model),
         )
 
     def _rate(self) -> float:

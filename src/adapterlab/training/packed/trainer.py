@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adapterlab.adapters.anchors import shared_anchors
 from adapterlab.adapters.hooks import Moment
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
@@ -142,6 +143,8 @@ class PackTrainer:
         self._adding = [one for one in strategies if one[1].uses("extra_loss")]
         self._looking = [one for one in strategies if one[1].uses("after_backward")]
         self._following = [one for one in strategies if one[1].uses("after_step")]
+        models = [task.model for task in self.tasks]
+        self._anchors = shared_anchors(models, self.device.torch)
 
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""
@@ -151,6 +154,7 @@ class PackTrainer:
             parameters=self.pack.lane_parameters(lane),
             gradients=self.pack.lane_gradients(lane) if with_gradients else {},
             frozen=self.pack.lane_frozen(lane),
+            base=self._anchors[lane],
         )
 
     @torch.inference_mode()

@@ -1,0 +1,54 @@
+"""K prefixes before the keys and values of one frozen attention."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapterlab.adapters.methods.prefix import PrefixAttention, Rows, attended
+from adapterlab.models.given import SpeaksForBase
+from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
+
+
+class LanePrefixAttention(SpeaksForBase, LaneModule):
+    """K prefixes (see `PrefixAttention`), of any lengths; no query sees padding.
+
+    Shapes: P_k and P_v ``[K, P, d]`` for the longest one.
+    """
+
+    over_lanes = True
+    prefix_key: Tensor
+    prefix_value: Tensor
+
+    def __init__(self, modules: Sequence[PrefixAttention], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = base_of_lanes(modules, lanes)
+        self.real: Tensor
+        lengths = [len(module.prefix_key) for module in modules]
+        own = torch.tensor(lengths, device=self.prefix_key.device)
+        places = torch.arange(self.prefix_key.shape[1], device=self.prefix_key.device)
+        self.register_buffer("real", places < own[:, None], persistent=False)
+        self.even = len(set(lengths)) == 1
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Leave out the length."""
+        return own_trained(module), module.prefix_key.shape[1]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the attention returns for each lane's rows."""
+        real = None if self.even else self.real
+        return attended(
+            self.base, lambda: Rows(self.prefix_key, self.prefix_value, real), args, kwargs
+        )
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.real = self.real[list(lanes)]
+        self.even = bool(self.real.all())
+
+
+COUNTERPARTS[PrefixAttention] = LanePrefixAttention

@@ -1,0 +1,60 @@
+"""K sparse updates of one frozen layer."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from adapterlab.adapters.methods.shira import SHiRALinear, in_rows
+from adapterlab.adapters.weights import matrix
+from adapterlab.packing.lanes import Lanes
+from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+
+
+class LaneSHiRALinear(LaneModule):
+    """K SHiRA layers (see `SHiRALinear`), of any numbers of entries, as K weights W + S_k.
+
+    Shapes: x ``[K·B, ..., d_in]`` or shared, values ``[K, n]`` for the most entries n, their rows
+    and columns ``[K, 2, n]``, or ``[2, n]`` where lanes share them, y ``[K·B, ..., d_out]``.
+    """
+
+    base: nn.Module
+    shira_weight: Tensor
+    shira_indices: Tensor
+    used: Tensor
+
+    def __init__(self, modules: Sequence[SHiRALinear], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = modules[0].base
+        counts = torch.tensor([len(module.shira_weight) for module in modules])
+        used = torch.arange(int(counts.max())) < counts[:, None]
+        self.register_buffer("used", used.to(self.shira_weight), persistent=False)
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Leave the number of entries out."""
+        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, for models that look at its type; to compute with it fails the trial."""
+        return cast(Tensor, self.base.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each lane's rows by its own weight."""
+        lanes, W = self.lanes, matrix(self.base)
+        values = self.used * self.shira_weight  # padding has a place as well, and no gradient
+        places = in_rows(self.of_lanes("shira_indices"), W).expand(lanes.count, -1)
+        weights = W.reshape(1, -1).expand(lanes.count, -1).scatter_add(1, places, values)
+        y = lanes.linear(x, weights.view(lanes.count, *W.shape))
+        bias = cast(Tensor | None, self.base.bias)
+        return lanes.join(y if bias is None else y + bias, x)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes."""
+        super().keep(lanes)
+        self.used = self.used[list(lanes)]
+
+
+COUNTERPARTS[SHiRALinear] = LaneSHiRALinear

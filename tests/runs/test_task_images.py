@@ -1,0 +1,60 @@
+"""Images whose file of labels has several labels for each, or a number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adapterlab.runs.folder import RunResult
+from adapterlab.runs.pack import run_pack
+from adapterlab.runs.single import run
+from lab import compose
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images that are light at the top, at the bottom, or both; the number is how light."""
+    folder = tmp_path_factory.mktemp("data") / "lights"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["file,where,light,top,bottom"]
+    for number in range(60):
+        top, bottom = number % 2, number // 2 % 2
+        halves = np.repeat([top * 150, bottom * 150], 4)[:, None] + rng.integers(0, 50, (8, 8))
+        Image.fromarray(halves.astype(np.uint8)).save(folder / f"{number}.png")
+        where = "|".join(name for name, on in (("top", top), ("bottom", bottom)) if on)
+        lines.append(f"{number}.png,{where},{halves.mean():.2f},{top},{bottom}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "metric"),
+    [
+        ("regression", "light", "r2"),
+        ("multi_label", "where", "micro_f1"),
+        ("multi_label", "[top,bottom]", "micro_f1"),
+    ],
+)
+def test_images_are_learnt(
+    task: str, column: str, metric: str, images: Path, tmp_path: Path
+) -> None:
+    options = [
+        "dataset=image_folder", f"dataset.loader.path={images}", "dataset.loader.labels=labels.csv",
+        f"dataset.loader.label_column={column}", f"task={task}", "model=mlp", "base=scratch",
+        "adapter=full", "epochs=12", "batch_size=16", "optimizer.lr=0.02", "hardware=cpu",
+        "hardware.threads=1", "hardware.precision=64-true", "tracking=none", "init_seed=0",
+    ]  # fmt: skip
+    alone = run(compose(tmp_path / "alone", *options))
+    assert alone.metrics[f"test/{metric}"] > max(0.7, alone.metrics[f"data/majority_{metric}"])
+    assert f"data/baseline_{metric}" in {**alone.metrics, **alone.missing}
+    assert alone.classes == (("light",) if task == "regression" else alone.classes)
+    lanes = [compose(tmp_path / "pack", *options, f"seed={s}", "pack=always") for s in (0, 1)]
+    (lane, _) = run_pack(lanes)
+    assert isinstance(lane, RunResult)
+    assert lane.metrics[f"test/{metric}"] == pytest.approx(
+        alone.metrics[f"test/{metric}"], abs=1e-9
+    )

@@ -173,6 +173,23 @@ def test_blocks_may_be_computed_again_for_their_gradients() -> None:
         torch.testing.assert_close(one, other, **CLOSE)
 
 
+def test_rows_are_orthonormal_to_full_precision_under_autocast() -> None:
+    adapted = ReFT(rank=3, positions="f1+l1").apply(encoder("bert"))
+    perturb(adapted)
+    models = [adapted, ReFT(rank=2).apply(encoder("bert"), seed=1)]
+    given = tokens(adapted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        R = orthonormal_rows(edits(adapted)[0].rotation)
+        alone = [model(given) for model in models]
+        alone[0].float().sum().backward()
+        share_frozen(models)
+        together = PackedModel(models, [0, 0])(given, rows=6, together=True)
+    torch.testing.assert_close(R @ R.mT, torch.eye(3), rtol=0, atol=1e-5)
+    assert edits(adapted)[0].rotation.grad.any()
+    for lane, own in zip(together, alone, strict=True):
+        torch.testing.assert_close(lane.float(), own.float(), rtol=0.05, atol=0.05)
+
+
 def test_random_first_values_are_not_the_base() -> None:
     base = build(MODELS["mlp"])
     expected = base(inputs())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapterlab.config.asked import Ranks
+from adapterlab.config.ranks import Ranks
 from adapterlab.config.schema import Config
 from adapterlab.runs import auto_ranks
 from adapterlab.runs.folder import read_config

@@ -11,12 +11,13 @@ from sklearn.preprocessing import StandardScaler
 from adapterlab.runs import floor
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.data import load_data
-from adapterlab.runs.feature_floor import _of_rows
+from adapterlab.runs.feature_floor import _of_rows, begin_feature_floor
 from adapterlab.runs.measurements import Measurements
 from adapterlab.runs.single import run
+from adapterlab.training.hardware import choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.predictions import Predictions
-from lab import tiny
+from lab import TINY, compose, tiny
 
 
 def test_a_run_has_its_floor_and_the_next_one_finds_it(
@@ -107,6 +108,19 @@ def test_a_floor_on_the_features_of_the_base(
     monkeypatch.setattr(floor, "submit", lambda *_: pytest.fail("it is known"))
     again = run(tiny(lab_root, *options, "adapter=lora", "adapter.init=both_normal", "seed=3"))
     assert again.metrics["data/baseline_accuracy"] == value
+
+
+def test_other_weights_of_a_base_have_other_features(lab_root: Path) -> None:
+    fixed = ("base=scratch", "baseline=features", "limit=100", "adapter=head")
+    options = [option for option in TINY if not option.startswith(("base.", "baseline"))]
+    read, found = None, []
+    for seed in (0, 1, 0):
+        config = compose(lab_root, *options, *fixed, f"seed={seed}")
+        assembly, device = assemble(config, run, read=read), choose_device(config.hardware)
+        read = assembly.read
+        found.append(begin_feature_floor(config, assembly, device, "test"))
+    assert found[0] is found[2]
+    assert found[0].score() != found[1].score()
 
 
 def test_features_of_tokens_leave_padding_out() -> None:

@@ -26,6 +26,8 @@ from lab import ONE_THREAD, tiny
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 STRATEGIES = sorted(path.stem for path in (conf_folder.CONF / "adapter").glob("*.yaml"))
+OF_TRANSFORMERS = ("ln_tuning", "lora_norm", "mam", "prefix")
+NEEDING = {"lora_last_layers": "model.widths=[8,8]"}
 
 
 def tensors(result: RunResult) -> dict[str, torch.Tensor]:
@@ -53,7 +55,15 @@ def again(result: RunResult, split: Any = "test", threads: int = 1, **options: A
     return evaluate_saved(replace(request, **options))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", OF_TRANSFORMERS)
+def test_what_an_mlp_has_no_place_for_is_refused_with_models_that_have(
+    strategy: str, lab_root: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"models (that have them: minilm|with: bert_base)"):
+        run(tiny(lab_root, f"adapter={strategy}"))
+
+
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in OF_TRANSFORMERS])
 def test_every_strategy_runs_and_is_evaluated_again(
     strategy: str, lab_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,18 +77,21 @@ def test_every_strategy_runs_and_is_evaluated_again(
         return fit(config, model, *args, **options)
 
     monkeypatch.setattr("adapterlab.training.lightning.fit.fit", watched)
-    result = run(tiny(lab_root, f"adapter={strategy}", "study=strategies"))
+    more = [NEEDING[strategy]] if strategy in NEEDING else []
+    result = run(tiny(lab_root, f"adapter={strategy}", "study=strategies", *more))
 
     adapted, before = seen["adapted"], seen["before"]
     trainable = adapted.trainable()
     for name, parameter in adapted.model.named_parameters():
         assert torch.equal(parameter, before[name]) == (name not in trainable), name
-    assert tensors(result).keys() == trainable.keys()
-    trained = sum(tensor.numel() for tensor in tensors(result).values())
+    assert tensors(result).keys() == adapted.state().keys()
+    assert tensors(result).keys() >= trainable.keys()
+    trained = sum(tensors(result)[name].numel() for name in trainable)
     assert trained == result.metrics["params/trainable"]
     assert result.metrics["params/total"] == sum(p.numel() for p in adapted.parameters())
     assert result.metrics["cost/adapter_bytes"] >= 4 * trained
-    assert result.metrics["source/accuracy_before"] > 0.2
+    if not more:  # else its base is another one
+        assert result.metrics["source/accuracy_before"] > 0.2
     assert 0 <= result.metrics["source/accuracy_after"] <= 1
     assert read_metadata(result.folder / "adapter.safetensors")["base_sha256"]
 

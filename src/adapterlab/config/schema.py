@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config.asked import FileName, Pruned, Ranks, Target, Told, Tuning
+from adapterlab.config.asked import FileName, Target, Told, Tuning
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
+from adapterlab.config.ranks import Pruned, Ranks
 from adapterlab.config.selection import ClassF1
 from adapterlab.config.tasks import SelectOn, Task
 from adapterlab.config.trust import namespace

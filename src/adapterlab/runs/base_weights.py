@@ -19,9 +19,9 @@ from adapterlab.adapters import read_extra
 from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
-from adapterlab.config.asked import Ranks
 from adapterlab.config.class_names import listed
 from adapterlab.config.losses import Loss
+from adapterlab.config.ranks import Ranks
 from adapterlab.config.schema import (
     BASES,
     Base,

@@ -41,10 +41,11 @@ def begin_feature_floor(
     if config.study == BASES:
         return Floor()
     if assembly.adapted.by_length:
-        return Floor(why="texts of each length are computed apart")
+        why = "texts of each length are computed apart"
+        return Floor(why=why, metric=main_metric(config.task))
     options = {key: to_container(config)[key] for key in ("model", "dataset", "limit")}
     written = json.dumps(options, sort_keys=True, default=str)
-    said = f"features {assembly.base.origin} {written} {test_hash}"
+    said = f"features {assembly.adapted.base_hash} {written} {test_hash}"
     return assembly.read.once(said, lambda: _begun(config, assembly, device, test_hash, written))
 
 

@@ -23,8 +23,9 @@ from adapterlab.adapters.pruning import (
 )
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, ConfigError
-from adapterlab.config.asked import FileName, Pruned, Told
+from adapterlab.config.asked import FileName, Told
 from adapterlab.config.domains import NotNegative, Part
+from adapterlab.config.ranks import Pruned
 from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.assembly import Assembly, assemble
@@ -163,8 +164,7 @@ def _require_prunable(config: Config) -> None:
     name = run_name(config)
     if config.pruned is not None:
         raise AdapterLabError(f"{name} is pruned already; prune {config.pruned.run} instead")
-    why = why_not_prunable(make_strategy(config))
-    if why is not None:
+    if (why := why_not_prunable(make_strategy(config))) is not None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
 
 

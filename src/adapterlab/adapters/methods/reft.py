@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.methods.dora import full_precision
 from adapterlab.adapters.one_way import blocks_of, targets_of
 from adapterlab.adapters.places import WITH_ATTENTION, refuse, within_blocks
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
@@ -56,12 +57,13 @@ def orthonormal_rows(rotation: Tensor) -> Tensor:
     wide = rotation.float() if rotation.dtype in (torch.float16, torch.bfloat16) else rotation
     rank = wide.shape[-2]
     one = torch.eye(rank, wide.shape[-1], dtype=wide.dtype, device=wide.device)
-    vectors = one + wide.triu(1)
-    # The product is 1 - Vᵀ T V with T⁻¹ = V Vᵀ above its diagonal and half of it there.
-    products = vectors @ vectors.mT
-    halves = torch.diag_embed(products.diagonal(dim1=-2, dim2=-1) / 2)
-    solved = torch.linalg.solve_triangular((products.triu(1) + halves).mT, vectors, upper=False)
-    R: Tensor = one - vectors[..., :rank].mT @ solved
+    with full_precision(wide.device):
+        vectors = one + wide.triu(1)
+        # The product is 1 - Vᵀ T V with T⁻¹ = V Vᵀ above its diagonal and half of it there.
+        products = vectors @ vectors.mT
+        halves = torch.diag_embed(products.diagonal(dim1=-2, dim2=-1) / 2)
+        solved = torch.linalg.solve_triangular((products.triu(1) + halves).mT, vectors, upper=False)
+        R: Tensor = one - vectors[..., :rank].mT @ solved
     return R.to(rotation.dtype)
 
 

@@ -94,15 +94,18 @@ class SVFTLinear(LinearAdapter):
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
         z = F.linear(self.dropout(x), self.svft_Vh)
-        z = times_band(z, self.svft_M, self.band) if self.is_banded else F.linear(z, self.middle())
-        return cast(Tensor, self.base(x) + F.linear(z, self.svft_U))
+        return cast(Tensor, self.base(x) + F.linear(self.times_middle(z), self.svft_U))
+
+    def times_middle(self, z: Tensor) -> Tensor:
+        """Return M z, [..., m]; M itself is never formed."""
+        if self.is_banded:
+            return times_band(z, self.svft_M, self.band)
+        rows = z.reshape(1, -1, self.size)
+        return times_entries(rows, self.svft_M[None], self.svft_places[None]).view_as(z)
 
     def middle(self) -> Tensor:
         """Return M, [m, m]; gradients flow."""
-        if self.is_banded:  # M^T row by row
-            return times_band(torch.eye(self.size).to(self.svft_M), self.svft_M, self.band).mT
-        M = self.svft_M.new_zeros(self.size**2)
-        return M.index_add(0, self.svft_places, self.svft_M).view(self.size, self.size)
+        return self.times_middle(torch.eye(self.size).to(self.svft_M)).mT
 
     def adapted_matrix(self) -> Tensor:
         """Return W + U M V^T, [d_out, d_in]; gradients flow."""
@@ -193,6 +196,23 @@ def times_band(z: Tensor, entries: Tensor, band: int) -> Tensor:
         y = y + F.pad(below * z[..., :length], (offset, 0))
         first += 2 * length
     return y
+
+
+def times_entries(z: Tensor, entries: Tensor, places: Tensor) -> Tensor:
+    """Return M z of K matrices of single entries, [K, N, m].
+
+    Args:
+        z: [K, N, m], or [1, N, m] for all.
+        entries: [K, n].
+        places: of the entries in their matrix, row by row, [K, n].
+    """
+    (count, _), m = entries.shape, z.shape[-1]
+    columns = z.mT.reshape(-1, z.shape[1])  # in which what is gathered lies side by side
+    first = m * torch.arange(count, device=places.device)[:, None]
+    taken, given = places % m + (first if len(z) > 1 else 0), places // m + first
+    picked = columns.index_select(0, taken.flatten()) * entries.reshape(-1, 1)
+    y = picked.new_zeros(count * m, z.shape[1]).index_add(0, given.flatten(), picked)
+    return y.view(count, m, -1).mT
 
 
 def _places(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.methods.svft import SVFTLinear, times_band
+from adapterlab.adapters.methods.svft import SVFTLinear, times_band, times_entries
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS
 from adapterlab.packing.nested import NestedLaneModule
@@ -15,8 +15,8 @@ from adapterlab.packing.nested import NestedLaneModule
 class LaneSVFTLinear(NestedLaneModule):
     """K SVFT updates of one frozen linear layer (see `SVFTLinear`), of bands or of single entries.
 
-    y_k = W x_k + b + U M_k V^T dropout_k(x_k). M of a band is never formed; of single entries it is
-    formed dense, one for each lane.
+    y_k = W x_k + b + U M_k V^T dropout_k(x_k). Where lanes have fewer entries than others, what is
+    padded adds nothing: it is multiplied by 0, and so is its gradient.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, V^T ``[m, d_in]``, U ``[d_out, m]``, entries
     ``[K, n]`` for the most entries n, y ``[K·B, ..., d_out]``.
@@ -46,7 +46,8 @@ class LaneSVFTLinear(NestedLaneModule):
         if self.is_banded:
             z = times_band(z, entries[:, None], self.band)
         else:
-            z = self.times_each(z, self._middle(entries, z.shape[-1]))
+            places = self.of_lanes("svft_places").expand(entries.shape)
+            z = times_entries(z, entries, places)
         update = self.raise_to_outputs(z, "svft_U")
         return lanes.join(lanes.add(self.base(x), update), x)
 
@@ -54,12 +55,6 @@ class LaneSVFTLinear(NestedLaneModule):
         """Go on with some of the lanes."""
         super().keep(lanes)
         self.own = self.own[list(lanes)]
-
-    def _middle(self, entries: Tensor, size: int) -> Tensor:
-        """Return the lanes' M, ``[K, m, m]``; padding adds its zeros to the first entry."""
-        places = self.of_lanes("svft_places").expand(entries.shape)
-        M = entries.new_zeros(len(entries), size**2)
-        return M.scatter_add(1, places, entries).view(-1, size, size)
 
 
 COUNTERPARTS[SVFTLinear] = LaneSVFTLinear

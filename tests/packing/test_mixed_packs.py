@@ -7,7 +7,7 @@ import torch
 from adapter_cases import MODELS, build
 from lanes_law import BOUND, assert_lanes_train_as_alone, batches, lane_models
 
-from adapterlab.adapters import DoRA, LoRA, Strategy
+from adapterlab.adapters import AdaptedModel, DoRA, FrozenLoRA, LoRA, Strategy
 from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 from adapterlab.packing.groups import LaneGroups
 from adapterlab.packing.trial import try_out
@@ -92,6 +92,19 @@ def test_a_trial_compares_every_lane() -> None:
     share_frozen(models)
     x, labels = batches(0, 0)
     assert try_out(models, x, labels) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("streams", [[0, 0, 0, 0, 0], [0, 1, 0, 1, 1]], ids=str)
+def test_lanes_that_share_what_a_layer_gives_beside_others(streams: list[int]) -> None:
+    """Updates that are drawn from one seed and never trained are the same in all lanes."""
+
+    def made() -> list[AdaptedModel]:
+        strategies = (FrozenLoRA(), FrozenLoRA(), LoRA(rank=2), LoRA(rank=1), FrozenLoRA())
+        return [s.apply(build(MODELS["mlp"], dtype=torch.float64), seed=7) for s in strategies]
+
+    models = made()
+    share_frozen(models)
+    assert_lanes_train_as_alone(PackedModel(models, streams), made(), streams, 20)
 
 
 def test_frozen_weights_are_there_once_whatever_wraps_them() -> None:

@@ -32,8 +32,12 @@ class LaneGroups(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows, ``[K·B, ...]`` or shared, to ``[K·B, ...]``."""
-        modules = cast(Sequence[LaneModule], self.parts)
-        return torch.cat([part(cast(LanesPart, part.lanes).rows_of(x)) for part in modules])
+        found = []
+        for part in cast(Sequence[LaneModule], self.parts):
+            lanes = cast(LanesPart, part.lanes)
+            # Lanes that do not differ in it may share what a module gives.
+            found.append(lanes.expand(part(lanes.rows_of(x))))
+        return torch.cat(found)
 
     def drop(self) -> None:
         """Leave out the parts whose lanes have all left."""

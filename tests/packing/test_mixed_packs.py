@@ -87,6 +87,18 @@ def test_lanes_that_leave_do_not_change_the_others(left: list[int]) -> None:
             torch.testing.assert_close(logits[lane], expected, rtol=BOUND, atol=BOUND)
 
 
+EVERY = (
+    "full", "bitfit", "lora", "lora_plus", "lora_fa", "lora-pissa", "dora-corda", "dora-per-input",
+    "vera", "lora_xs", "svft", "adalora", "ia3", "ssf", "oft", "shira", "frozen_lora", "reft",
+)  # fmt: skip
+
+
+def test_every_method_that_adapts_all_layers_is_a_lane_of_one_pack() -> None:
+    streams = [lane % 3 for lane in range(len(EVERY))]
+    pack = packed("mlp", EVERY, streams)
+    assert_lanes_train_as_alone(pack, lane_models("mlp", EVERY), streams, 10)
+
+
 def test_a_trial_compares_every_lane() -> None:
     models = lane_models("mlp", ("lora", "dora", "full"))
     share_frozen(models)

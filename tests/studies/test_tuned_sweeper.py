@@ -66,7 +66,7 @@ def test_a_setting_is_as_good_as_the_mean_of_its_seeds(
         ([], "adapter=head,lora", "adapter=head,lora: with hydra/sweeper=tuned what varies is in"),
         ([], "adapter=head seed=1", "hydra.sweeper.arms: seed=1 is the same for all arms"),
         ([], "adapter=head select_on=loss", "select_on=loss is the same for all arms"),
-        ([], "adapter=hedd", "adapter=hedd does not exist; allowed: bitfit"),
+        ([], "adapter=hedd", "adapter=hedd does not exist; allowed: adalora, bitfit"),
         ([], 'adapter=lora label="x', 'arms: adapter=lora label="x: a quote is not closed'),
         ([], "adapter", "hydra.sweeper.arms: adapter: adapter is not of the form option=value"),
         (["hydra.sweeper.seeds=[a]"], "adapter=head", "hydra.sweeper.seeds=['a'] should be diff"),

@@ -28,6 +28,12 @@ def test_no_module_and_no_file_of_tests_is_longer_than_350_lines() -> None:
     assert {path.name: count for path, count in lines.items() if count > 350} == {}
 
 
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Two of one name are one module for pytest, and the second is not run."""
+    names = [path.name for path in (CHECKOUT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_files_that_documents_name_are_there() -> None:
     """Paths of code in backquotes: ``packing/layers.py``."""
     documents = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob("docs/*.md")]

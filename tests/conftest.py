@@ -14,6 +14,11 @@ from hydra.core.object_type import ObjectType
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
+# Before PEFT or transformers, also in the process that collects what test processes say.
+import adapterlab.base.torchvision_compat  # noqa: F401
+
+# isort: split
+
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
 from adapterlab.drawing.pictures import Pictures

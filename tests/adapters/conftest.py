@@ -8,10 +8,6 @@ import pytest
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT, which imports transformers
-
-# isort: split
-
 from adapter_cases import MODELS, ROWS, Case
 
 

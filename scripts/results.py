@@ -79,6 +79,7 @@ STUDIES = {
         Study("cifar10_mlp/controlled"),
         Study("cifar10_mlp/tuned"),
         Study("efficientnet_cifar10", stored=True),
+        Study("all_methods"),
         Study(
             "emotion_distilbert/tuned",
             ("model=minilm", "limit={train: 4000, validation: 1200, test: 800}"),

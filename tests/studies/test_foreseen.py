@@ -10,9 +10,10 @@ import pytest
 from mlflow.entities import Metric, Param
 
 from adapterlab.evidence.design import StudyDesign, smallest_difference
+from adapterlab.studies import foreseen
 from adapterlab.studies.foreseen import stored
 from adapterlab.tracking.client import connect
-from lab import Outcome, compose
+from lab import Outcome, compose, tiny
 
 PLAN = ("-m", "dataset=digits_rotated", "base=scratch", "plan=true", "hardware=cpu")
 SCORES = {"a": [0.90, 0.92, 0.94], "b": [0.80, 0.81, 0.82, 0.83], "lonely": [0.1]}
@@ -125,3 +126,16 @@ def test_a_sweeper_plans_more_than_its_first_runs(run_cli: Cli) -> None:
         "hydra/launcher=packed", "study=p",
     )  # fmt: skip
     assert line(sequential).startswith("2 arms x 7 seeds would find")
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_other_tasks_have_no_forecast_and_it_is_said(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ("dataset=text_files", "dataset.loader.path=there", f"task={task}", "model=bert_tiny")
+    foreseen.planned += [tiny(tmp_path, *texts, "base=scratch", f"seed={seed}") for seed in (0, 1)]
+    foreseen.announced.append((2, 3))
+    foreseen.foresee()
+    assert capsys.readouterr().out == (
+        f"task={task}: which difference would be found is foreseen of accuracy only\n"
+    )

@@ -76,7 +76,9 @@ def foresee(ended_by: BaseException | None = None) -> None:
         return  # which arm is on which data set is only known once it is composed
     for (dataset, model), own in tasks.items():
         arms, seeds = sizes[0] if sizes else _size(own)
-        if arms > 1:
+        if arms > 1 and (task := own[0].task) != "single_label":
+            print(f"task={task}: which difference would be found is foreseen of accuracy only")
+        elif arms > 1:
             line, smallest = said(arms, seeds, own[0])
             print(f"{dataset}, {model}: {line}" if len(tasks) > 1 else line)
             if smallest is not None and smallest > LARGE:

@@ -44,7 +44,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_a_crash_is_failed_with_the_first_line_of_the_error(
     lab_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is full\nand a second line")
 
     config = tiny(lab_root, "tracking=mlflow", "base=scratch", "study=crash", "resume=true")
@@ -95,7 +95,7 @@ def test_ctrl_c_while_training_is_killed(
 def test_ctrl_c_outside_the_training_is_killed(
     lab_root: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable[..., Outcome]
 ) -> None:
-    def press(*_: object) -> None:
+    def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(single, "predict", press)
@@ -151,7 +151,7 @@ def test_sigterm_is_killed(
     arguments = [*options, *LONG[:2], f"study={study}"]
     if moment == "testing":
         reached = tmp_path / "reached"
-        monkeypatch.setattr(single, "predict", lambda *_: (reached.touch(), time.sleep(60)))
+        monkeypatch.setattr(single, "predict", lambda *_, **__: (reached.touch(), time.sleep(60)))
         arguments.append("epochs=1")
     else:
         reached = RunFolder.of(tiny(lab_root, *LONG[:2], f"study={study}", "epochs=100000")).path
@@ -185,7 +185,7 @@ def test_a_run_that_is_under_way_is_not_started_twice(
 def test_a_store_that_cannot_be_reached_leaves_the_error_of_the_run(
     lab_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise RuntimeError("the first error")
 
     def gone(*_: object) -> None:

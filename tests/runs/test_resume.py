@@ -197,7 +197,7 @@ def test_interrupted_after_the_training(
     kept = set_aside(whole, tmp_path)
     config = configured(lab_root, "seed=3", *overrides, resume=True)
     with monkeypatch.context() as patch:
-        patch.setattr(single, "predict", lambda *_: (_ for _ in ()).throw(PowerCutError))
+        patch.setattr(single, "predict", lambda *_, **__: (_ for _ in ()).throw(PowerCutError))
         with pytest.raises(PowerCutError):
             single.run(config)
     resumed = single.run(config)

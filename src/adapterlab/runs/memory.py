@@ -24,12 +24,16 @@ _SMALL_BATCH = 4_096
 """Rows up to which a batch is not looked at: it would take a model of its own."""
 
 
+_NO_SIZES = ("alpha", "name", "batches", "seed", "delta_t")
+"""How options end that are numbers and make nothing larger."""
+
+
 def sizes_in(node: Mapping[str, Any], where: str) -> str:
     """Return the options of a node that are sizes, ``model.widths=[128]``, or else its name."""
     sizes = [
         f"{where}.{key}={value}"
         for key, value in node.items()
-        if (_is_size(value) and key not in ("alpha", "name"))
+        if (_is_size(value) and not key.endswith(_NO_SIZES))
         or (key.endswith("_pattern") and value)
     ]
     sizes += [

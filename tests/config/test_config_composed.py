@@ -31,6 +31,7 @@ def test_the_source_comes_with_the_data_set(tmp_path: Path) -> None:
 def test_every_choice_of_every_group_composes(tmp_path: Path) -> None:
     needs = {
         "base=checkpoint": ["base.path=weights.pt"],
+        "base=peft": ["base.path=folder"],
         "dataset=image_folder": ["dataset.loader.path=x", "base=scratch"],
         "dataset=image_parquet": ["dataset.loader.path=x", "base=scratch"],
         "dataset=text_files": ["dataset.loader.path=x"],

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import rows_mods
-import rows_shared
+import rows_modules
+import rows_projections
 import torch
 from convolutional import convolutional
 from rows import (
@@ -19,8 +19,8 @@ from rows import (
     low_rank,
     of_names,
 )
-from rows_diag import ROWS as ROWS_DIAG
-from rows_init import ROWS as ROWS_OF_INIT
+from rows_diagonal import ROWS as ROWS_DIAGONAL
+from rows_low_rank import ROWS as ROWS_LOW_RANK
 from torch import Tensor, nn
 from trial_strategies import FirstUpdate
 
@@ -98,12 +98,12 @@ ROWS: dict[str, Row] = {
         anywhere=True,
     ),
 }
-ROWS |= rows_shared.ROWS
+ROWS |= rows_projections.ROWS
 
-ROWS |= ROWS_OF_INIT
+ROWS |= ROWS_LOW_RANK
 
-ROWS |= ROWS_DIAG
-ROWS |= rows_mods.ROWS
+ROWS |= ROWS_DIAGONAL
+ROWS |= rows_modules.ROWS
 
 
 class Block(nn.Module):

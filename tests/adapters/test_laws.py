@@ -18,7 +18,7 @@ from adapter_cases import (
     train,
     without_base,
 )
-from rows_mods import ROWS_OF_TRANSFORMERS
+from rows_modules import ROWS_OF_TRANSFORMERS
 from torch import nn
 
 from adapterlab import adapters

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import rows_mods
+import rows_modules
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
 from rows import Row, combined, low_rank
@@ -134,7 +134,7 @@ ROWS |= {
     ),
 }
 
-ROWS |= rows_mods.ROWS_OF_TRANSFORMERS
+ROWS |= rows_modules.ROWS_OF_TRANSFORMERS
 
 CASES = [
     *((architecture, row) for architecture in ARCHITECTURES for row in ROWS),

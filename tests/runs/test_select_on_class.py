@@ -68,7 +68,7 @@ def test_arms_are_compared_on_it(lab_root: Path, run_cli: Callable[..., Outcome]
     done = run_cli("study=f1", "compare_on=f1/no", program=cli.report, root=lab_root)
     assert done.code == 0, done
     assert "f1/no" in done.out
-    page = next((lab_root / "mlruns").rglob("report.html")).read_text()
+    page = (lab_root / "mlruns" / "reports" / "f1" / "report.html").read_text()
     assert "F1 of no" in page
     wrong = run_cli("study=f1", "compare_on=f1/cat", program=cli.report, root=lab_root)
     assert "compare_on=f1/cat is no metric; allowed: accuracy" in wrong.err

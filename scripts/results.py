@@ -80,6 +80,8 @@ STUDIES = {
         Study("cifar10_mlp/tuned"),
         Study("efficientnet_cifar10", stored=True),
         Study("all_methods"),
+        Study("several_text", stored=True),
+        Study("share_text", stored=True),
         Study(
             "emotion_distilbert/tuned",
             ("model=minilm", "limit={train: 4000, validation: 1200, test: 800}"),

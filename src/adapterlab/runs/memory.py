@@ -33,8 +33,7 @@ def sizes_in(node: Mapping[str, Any], where: str) -> str:
     sizes = [
         f"{where}.{key}={value}"
         for key, value in node.items()
-        if (_is_size(value) and not key.endswith(_NO_SIZES))
-        or (key.endswith("_pattern") and value)
+        if (_is_size(value) and not key.endswith(_NO_SIZES)) or (key.endswith("_pattern") and value)
     ]
     sizes += [
         sizes_in(part, f"{where}.parts.{name}") for name, part in node.get("parts", {}).items()

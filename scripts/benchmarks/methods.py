@@ -149,7 +149,7 @@ def packs(options: argparse.Namespace) -> None:
         for name, (sweep, most) in sweeps.items():
             ours, theirs = partial(on_it, *sweep, *packed), partial(on_it, *sweep, basic)
             rows += race(options.repeats, name, ours, theirs, [(TRAINING, TRAINING, most)])
-        show("Fashion-MNIST, 784-128-64-10 MLP, batch 64, one epoch", rows, "packed", "one by one")
+        show("Fashion-MNIST, 784-128-10 MLP, batch 64, one epoch", rows, "packed", "one by one")
 
 
 SECTIONS = {"steps": steps, "packs": packs}

@@ -7,7 +7,13 @@ from typing import Any, TypeVar
 from torch import nn
 
 from adapterlab.adapters.strategy import within
-from adapterlab.adapters.targets import ALL_CONV, ALL_LINEAR, aliases_of, select_blocks
+from adapterlab.adapters.targets import (
+    ALL_CONV,
+    ALL_LINEAR,
+    aliases_of,
+    select_blocks,
+    unnamed_head,
+)
 from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
 from adapterlab.models.protocol import adaptable
 
@@ -46,6 +52,24 @@ def targets_of(
         if short:
             return short, where
     return sorted(wanted), "all"
+
+
+def places_of(
+    model: nn.Module, layers: Collection[str], *, with_head: bool
+) -> dict[str, str | list[str] | list[int]]:
+    """Return `targets` and `layers` that select just these layers, of the head as well.
+
+    Args:
+        model: before injection.
+        layers: names of the layers.
+        with_head: whether layers of the head are adapted unless targets name others.
+    """
+    head, body = (weight_layers(model, head=where) for where in (True, False))
+    targets, blocks = targets_of(model, [name for name in layers if name in body])
+    of_head = sorted(head.keys() & set(layers))
+    if with_head and set(of_head) != unnamed_head(head):
+        targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
+    return {"targets": targets, "layers": blocks}
 
 
 def pattern_of(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:

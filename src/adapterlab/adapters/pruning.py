@@ -73,8 +73,11 @@ class Cut:
 
 def why_not_prunable(strategy: Strategy) -> str | None:
     """Say why a strategy has no update that ranks can be cut out of; None if it has."""
-    wrap = getattr(type(strategy), "wrap", None)
-    if isinstance(strategy, LoRA) and wrap in (LoRA.wrap, DoRA.wrap):
+    if (
+        isinstance(strategy, LoRA)
+        and type(strategy).wrap is LoRA.wrap
+        and strategy.kinds in (LoRA.kinds, DoRA.kinds)
+    ):
         return None
     kind = type(strategy).__name__
     return f"{kind} trains no low-rank update B A; allowed: lora, lora_plus, dora"

@@ -1,28 +1,38 @@
-"""Strategies that put one layer of their own around each linear layer that targets name."""
+"""Strategies that put a layer of their own around each layer that targets name."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.one_way import targets_of
+from adapterlab.adapters.one_way import places_of
 from adapterlab.adapters.seeded_dropout import SeededDropout
-from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy
-from adapterlab.adapters.targets import (
-    ALL_LINEAR,
-    Layers,
-    check_layers,
-    select_layers,
-    unnamed_head,
-)
-from adapterlab.adapters.weights import is_linear, is_transposed, weight_layers, with_matrix
+from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
+from adapterlab.adapters.targets import ALL_LINEAR, Layers, check_layers, select_layers
+from adapterlab.adapters.weights import is_linear, is_transposed, with_matrix
 from adapterlab.base.errors import ConfigError
 
+Wrapping = Callable[[str, nn.Module], AdapterLayer]
 
-class LinearAdapter(AdapterLayer):
+
+class MatrixAdapter(AdapterLayer):
+    """An adapter on a layer whose adapted weight is a matrix again."""
+
+    @abstractmethod
+    def adapted_matrix(self) -> Tensor:
+        """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The adapted weight, for models that look at their layer's, at its type say."""
+        adapted, own = self.adapted_matrix(), cast(Tensor, self.base.weight)
+        return adapted.mT if is_transposed(self.base) else adapted.view_as(own)
+
+
+class LinearAdapter(MatrixAdapter):
     """A linear layer whose weight is adapted by what can be added to it.
 
     Args:
@@ -42,20 +52,10 @@ class LinearAdapter(AdapterLayer):
         self.base = base.requires_grad_(False)
         self.dropout = SeededDropout(dropout)
 
-    @abstractmethod
-    def adapted_matrix(self) -> Tensor:
-        """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""
-
     @property
     @abstractmethod
     def inner(self) -> int:
         """How many numbers a row becomes on its way through the update."""
-
-    @property
-    def weight(self) -> Tensor:
-        """The adapted weight, for models that look at their layer's, at its type say."""
-        adapted = self.adapted_matrix()
-        return adapted.mT if is_transposed(self.base) else adapted
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
@@ -65,13 +65,13 @@ class LinearAdapter(AdapterLayer):
 
 @dataclass(frozen=True, kw_only=True)
 class Targeted(Strategy):
-    """A strategy over linear layers, named as LoRA's are.
+    """A strategy over layers that are named as LoRA's are.
 
     Args:
         head: `train` the classifier in full, `adapt` it like the others, or `freeze` it. Targets
             that name layers of the head narrow `adapt` down to these.
         targets: patterns of layer names, short names where the model has them (`query`, `ffn`),
-            or `all-linear` for every linear layer but the head.
+            `all-linear` for every linear layer but the head.
         layers: the blocks whose layers are adapted: `all`, `first N`, `last N`, or a list of
             indices from 0. Anything but `all` leaves out body layers that are in no block.
     """
@@ -85,15 +85,36 @@ class Targeted(Strategy):
         super().__post_init__()
         check_layers(self.layers)
 
-    def linear_layers(self, model: nn.Module) -> dict[str, nn.Module]:
+    def targets_on(self, model: nn.Module) -> str | Sequence[str]:
+        """Return the targets on this model, which is not adapted."""
+        return self.targets
+
+    def chosen(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Return the layers to adapt, by name in forward order.
+
+        Raises:
+            ConfigError: a target matches no layer.
+        """
+        return select_layers(
+            model, self.targets_on(model), with_head=self.head == "adapt", layers=self.layers
+        )
+
+    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
+        """Return targets and blocks as the layers have them."""
+        return {**places_of(model, self.chosen(model), with_head=self.head == "adapt")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverLinear(Targeted):
+    """One that is of linear layers only."""
+
+    def chosen(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the layers to adapt, by name in forward order.
 
         Raises:
             ConfigError: a target matches no layer, or one that is not linear.
         """
-        layers = select_layers(
-            model, self.targets, with_head=self.head == "adapt", layers=self.layers
-        )
+        layers = super().chosen(model)
         for name, layer in layers.items():
             if not is_linear(layer):
                 raise ConfigError(
@@ -102,11 +123,35 @@ class Targeted(Strategy):
                 )
         return layers
 
-    def in_one_way(self, model: nn.Module) -> dict[str, Any]:
-        """Return targets and blocks as the layers have them."""
-        layers, head = self.linear_layers(model), weight_layers(model, head=True)
-        targets, blocks = targets_of(model, [name for name in layers if name not in head])
-        of_head = sorted(head.keys() & layers.keys())
-        if self.head == "adapt" and set(of_head) != unnamed_head(head):
-            targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
-        return {"targets": targets, "layers": blocks}
+
+@dataclass(frozen=True, kw_only=True)
+class OnLayers(Targeted):
+    """One that wraps each layer by itself, of its name alone."""
+
+    @abstractmethod
+    def wrapping(self, model: nn.Module, generator: torch.Generator) -> Wrapping:
+        """Return what puts this strategy's adapter around a layer, of its name.
+
+        Args:
+            model: that is not adapted yet.
+            generator: for every random draw.
+        """
+
+    def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Wrap every targeted layer."""
+        layers, wrap = self.chosen(model), self.wrapping(model, generator)
+        for name, layer in layers.items():
+            replace_module(model, name, wrap(name, layer))
+
+
+def require_linear(method: str, name: str, layer: nn.Module) -> None:
+    """Refuse a layer that is no linear one.
+
+    Raises:
+        ConfigError: it is a convolution.
+    """
+    if not is_linear(layer):
+        raise ConfigError(
+            f"adapter.targets: {name} is a convolution, and adapter={method} is of linear layers; "
+            "for convolutions there are lora, dora and ssf"
+        )

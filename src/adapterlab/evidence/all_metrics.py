@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adapterlab.config.selection import F1
 from adapterlab.config.tasks import Task
 from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.class_scores import of_a_class, title_of
 from adapterlab.evidence.contributions import METRICS, Metric, Values, contributions
 from adapterlab.evidence.contributions import known as known_of_classes
 from adapterlab.evidence.metrics import metric_names
-from adapterlab.evidence.multi_label import LABEL_F1, multi_label_contributions
+from adapterlab.evidence.multi_label import multi_label_contributions
 from adapterlab.evidence.regression import regression_contributions
 
 OF_LABELS: Mapping[str, Metric] = MappingProxyType(
@@ -77,7 +78,7 @@ def known(task: Task, name: str, classes: Sequence[str]) -> Metric:
         return known_of_classes(name, classes)
     names = [*_OF_TASKS[task]]
     if task == "multi_label":
-        names += [f"{LABEL_F1}{one}" for one in metric_names(classes)]
+        names += [f"{F1}{one}" for one in metric_names(classes)]
     found = metric(name) if name in names else None
     if found is None:
         raise ValueError(f"{name} is no metric of task={task}; allowed: {', '.join(names)}")

@@ -6,14 +6,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from adapterlab.config.selection import F1
 from adapterlab.evidence.arrays import Integers
 from adapterlab.evidence.metrics import metric_names
 
 RECALL = "recall/"
 """What names of a class's recall begin with; what follows is as in `classification_metrics`."""
-
-F1 = "f1/"
-"""Likewise of a class's F1, the harmonic mean of its recall and its precision."""
 
 Values = npt.NDArray[np.float64]
 

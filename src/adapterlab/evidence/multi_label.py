@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from adapterlab.config.selection import F1
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.metrics import metric_names
 
 Values = npt.NDArray[np.float64]
-
-LABEL_F1 = "f1/"
-"""What names of a label's F1 begin with; what follows is as in `metric_names`."""
 
 
 def multi_label_metrics(
@@ -49,11 +47,7 @@ def multi_label_metrics(
         **({"mean_average_precision": float(areas[present].mean())} if present.any() else {}),
         "exact_match": float(answers.exact.mean()),
         "bce": float(_bce(answers).mean()),
-    } | {
-        f"{LABEL_F1}{name}": float(f1[i])
-        for i, name in enumerate(metric_names(classes))
-        if present[i]
-    }
+    } | {f"{F1}{name}": float(f1[i]) for i, name in enumerate(metric_names(classes)) if present[i]}
 
 
 def choose_thresholds(logits: Floats, labels: Booleans, *, macro: bool = False) -> Values:
@@ -122,8 +116,8 @@ def multi_label_contributions(
     if len(logits) < 2:
         raise ValueError(f"{metric} of 1 example has no standard error; it needs 2 or more")
     score = multi_label_metrics(logits, labels, classes, thresholds)[metric]
-    if metric.startswith(LABEL_F1):
-        place = metric_names(classes).index(metric.removeprefix(LABEL_F1))
+    if metric.startswith(F1):
+        place = metric_names(classes).index(metric.removeprefix(F1))
         without = _f1_without(answers)[:, place]
     else:
         without = _WITHOUT[metric](answers)

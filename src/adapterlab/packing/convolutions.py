@@ -16,7 +16,7 @@ from adapterlab.adapters.methods.dora import DoRAConv, norm_sq_of_rows, root
 from adapterlab.adapters.methods.lora import LoRAConv
 from adapterlab.adapters.weights import base_of, by_kernel, matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneDropout, LaneModule, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneDropout, LaneModule
 
 
 def side_by_side(lanes: Lanes, x: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class LaneBatchNorm(LaneModule):
         return y if self.bias is None else _shifted(self.lanes, y, self.of_lanes("bias"))
 
 
-class LaneLoRAConv(LaneModule):
+class LaneLoRAConv(LaneAdapter):
     """K LoRA updates of one frozen convolution (see `LoRAConv`), of any ranks.
 
     Shapes: x ``[K·B, d_in, ...]`` or shared, A ``[K, R, d_in / groups, kernel...]`` and B
@@ -106,17 +106,6 @@ class LaneLoRAConv(LaneModule):
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         scales = self.lora_B.new_tensor([module.scale for module in modules])
         self.register_buffer("scale", _of_dims(scales, self.lora_B.ndim), persistent=False)
-
-    @classmethod
-    def signature(cls, module: LoRAConv) -> tuple[object, ...]:
-        """Leave the rank out."""
-        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        weight: Tensor = self.base.weight
-        return weight
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A, ``[K, R, d_in / groups, kernel...]``, and s · B, ``[K, d_out, R, 1...]``.

@@ -1,6 +1,6 @@
 """Places of a model where the lanes of a pack are adapted in several ways."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 
@@ -64,7 +64,7 @@ class Grouping:
             alike: likewise; those of equal entries have one batched counterpart.
         """
         kind = COUNTERPARTS[type(modules[0])]
-        runs = list(_runs(alike))
+        runs = list(runs_of(alike))
         if len(runs) == 1:
             return kind(modules, self.lanes)
         return LaneGroups(
@@ -89,7 +89,7 @@ def within(part: Lanes, lanes: Sequence[int]) -> list[int]:
     return [lane - part.start for lane in lanes if part.all.start <= lane < part.all.stop]
 
 
-def _runs(alike: Sequence[Part]) -> Iterator[slice]:
+def runs_of(alike: Iterable[object]) -> Iterator[slice]:
     """Yield adjacent lanes of equal entries."""
     start = 0
     for _, group in groupby(alike):

@@ -226,7 +226,27 @@ class LaneLayerNorm(LaneModule):
         return self.lanes.join(y, x)
 
 
-class LaneLoRALinear(LaneModule):
+class LaneAdapter(LaneModule):
+    """K adapters of one frozen layer, which may differ in the sizes of what they train."""
+
+    base: nn.Module
+
+    def __init__(self, modules: Sequence[AdapterLayer], lanes: Lanes) -> None:
+        super().__init__(modules, lanes)
+        self.base = base_of_lanes(modules, lanes)
+
+    @classmethod
+    def signature(cls, module: Any) -> tuple[object, ...]:
+        """Leave out what shapes of its own a lane has."""
+        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, for models that look at its type; to compute with it fails the trial."""
+        return cast(Tensor, self.base.weight)
+
+
+class LaneLoRALinear(LaneAdapter):
     """K LoRA updates of one frozen linear layer (see `LoRALinear`), of any ranks.
 
     y_k = W x_k + b + s_k · B_k A_k dropout_k(x_k). The product with W runs over all rows at once,
@@ -240,30 +260,18 @@ class LaneLoRALinear(LaneModule):
     joined = ("lora_A", "first_A")
     over_lanes = True
 
-    base: nn.Module
     lora_A: Tensor  # noqa: N815  # the names of LoRALinear, and of its checkpoints
     lora_B: Tensor  # noqa: N815
     first_A: Tensor  # noqa: N815
 
     def __init__(self, modules: Sequence[LoRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = base_of_lanes(modules, lanes)
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         self.scale: Tensor
         scales = self.lora_B.new_tensor([module.scale for module in modules])
         self.register_buffer("scale", scales[:, None, None], persistent=False)
         self.places: Tensor | None
         self._find_places()
-
-    @classmethod
-    def signature(cls, module: LoRALinear) -> tuple[object, ...]:
-        """Leave the rank out."""
-        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        return cast(Tensor, self.base.weight)
 
     def padded(self, joined: Tensor) -> Tensor:
         """Give every lane R rows, the last of them zero; ``[r_1 + ..., d]`` to ``[K, R, d]``."""

@@ -2,15 +2,14 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.targeted import LinearAdapter
-from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import LaneDropout, LaneModule, own_trained, same_numbers
+from adapterlab.packing.layers import LaneAdapter, LaneDropout, same_numbers
 from adapterlab.packing.stacking import Stack
 
 
@@ -44,7 +43,7 @@ class Nested(Stack):
         return stacked
 
 
-class NestedLaneModule(LaneModule):
+class NestedLaneModule(LaneAdapter):
     """K adapters of one linear layer; lanes share frozen tensors also where their shapes differ.
 
     Singular vectors of one weight are such, of several ranks: what is computed with the largest
@@ -55,22 +54,9 @@ class NestedLaneModule(LaneModule):
     nested: ClassVar[tuple[str, ...]] = ()
     """Names of the frozen tensors that may be beginnings of the largest one."""
 
-    base: nn.Module
-
     def __init__(self, modules: Sequence[LinearAdapter], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
-
-    @classmethod
-    def signature(cls, module: Any) -> tuple[object, ...]:
-        """Leave out what shapes of its own a lane has."""
-        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        return cast(Tensor, self.base.weight)
 
     def is_shared(self, name: str) -> bool:
         """Say whether there is one tensor for all lanes, ``[...]``, rather than ``[K, ...]``."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from adapterlab.evidence.class_scores import F1
+from adapterlab.config.selection import F1
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import counted, gap, listed, percents

@@ -155,13 +155,13 @@ class _Pack:
                         assembly = assemble(config, train=run, read=self.read, like=like)
                         like = like or assembly
                         keep = keep and goes_on(config, folder, assembly)
-                        # At once, so that there are never more than two whole models.
                         own = assembly.adapted
-                        share_frozen([like.adapted, own])
-                        share_frozen([kinds.setdefault(kind := _kind(own), own), own])
+                        share_frozen([like.adapted, own])  # never more than two whole models
+                        first = kinds.setdefault(kind := _kind(own), own)
+                        if first is not like.adapted:
+                            share_frozen([first, own])
                         saved = saved_lane(config, folder.checkpoints, own) if keep else None
-                        place = list(kinds).index(kind)
-                        held = stack.pop_all()
+                        place, held = list(kinds).index(kind), stack.pop_all()
                         self.lanes.append(
                             _Lane(number, config, folder, held, assembly, keep, saved, place)
                         )

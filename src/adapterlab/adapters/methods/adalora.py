@@ -14,7 +14,7 @@ from adapterlab.adapters.formats.adalora import AdaLoRAFormat
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.hooks import Moment
 from adapterlab.adapters.strategy import replace_module
-from adapterlab.adapters.targeted import LinearAdapter, Targeted
+from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import matrix, sizes
 from adapterlab.base.errors import ConfigError
 
@@ -95,7 +95,7 @@ class AdaLoRALinear(LinearAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaLoRA(Targeted):
+class AdaLoRA(OverLinear):
     """Begin with more ranks than asked for, and keep those that matter (Zhang et al. 2023).
 
     After every step, the importance abs(θ · gradient) of each trained number is averaged, and so
@@ -163,7 +163,7 @@ class AdaLoRA(Targeted):
 
     def most(self, model: nn.Module) -> int:
         """Return the largest rank that still adds expressiveness in some layer."""
-        return max(min(sizes(layer)) for layer in self.linear_layers(model).values())
+        return max(min(sizes(layer)) for layer in self.chosen(model).values())
 
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank in the beginning, and as much less in the end."""
@@ -173,7 +173,7 @@ class AdaLoRA(Targeted):
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""
-        for name, layer in self.linear_layers(model).items():
+        for name, layer in self.chosen(model).items():
             own = AdaLoRALinear(
                 layer,
                 rank=self.init_rank,

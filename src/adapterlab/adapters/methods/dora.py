@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
-from adapterlab.adapters.strategy import AdapterLayer
-from adapterlab.adapters.weights import base_of, is_convolution, matrix, with_matrix
+from adapterlab.adapters.weights import base_of, matrix, with_matrix
 from adapterlab.base.errors import ConfigError, allowed
 
 Magnitude = Literal["per_output", "per_input"]
@@ -134,28 +133,17 @@ class DoRA(LoRA):
         **lora: as for LoRA.
     """
 
+    kinds: ClassVar[tuple[type[LoRALinear], type[LoRALinear]]] = (DoRALinear, DoRAConv)
+
     magnitude: Magnitude = "per_output"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_magnitude(self.magnitude)
 
-    def wrap(
-        self, layer: nn.Module, rank: int, alpha: float, generator: torch.Generator
-    ) -> AdapterLayer:
-        """Return `layer` under DoRA."""
-        kind = DoRAConv if is_convolution(layer) else DoRALinear
-        return kind(
-            layer,
-            magnitude=self.magnitude,
-            rank=rank,
-            alpha=alpha,
-            dropout=self.dropout,
-            scaling=self.scaling,
-            init=self.init,
-            init_std=self.init_std,
-            generator=generator,
-        )
+    def of_each_layer(self) -> dict[str, Any]:
+        """Add the axis of the magnitude."""
+        return {**super().of_each_layer(), "magnitude": self.magnitude}
 
 
 METHODS[DoRA] = LowRank(

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.on_layers import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode
+from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.weights import matrix, sizes, with_matrix
 from adapterlab.base.errors import ConfigError
 
@@ -74,7 +74,7 @@ class FrozenLoRA(OnLayers):
     Args:
         rank: of the updates.
         size: Frobenius norm of an update, as a share of its weight's.
-        **on_layers: `targets` and `layers`, as for LoRA; `head` is `train`.
+        **targeted: `targets` and `layers`, as for LoRA; `head` is `train`.
     """
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train",)

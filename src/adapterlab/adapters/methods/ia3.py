@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS, relative
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.on_layers import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, names_matching, select_blocks
 from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
 from adapterlab.base.errors import ConfigError
@@ -73,7 +73,7 @@ class IA3(OnLayers):
             linear layer of a model without such names.
         feedforward: those of them whose inputs are scaled rather than their outputs; by default
             the feed-forward layers that `targets: auto` finds. Empty: none.
-        **on_layers: `head` and `layers`, as for LoRA.
+        **targeted: `head` and `layers`, as for LoRA.
     """
 
     targets: str | Sequence[str] = AUTO

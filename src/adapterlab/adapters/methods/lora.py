@@ -14,7 +14,7 @@ from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.from_data import FromData, check_layer
 from adapterlab.adapters.methods.lora_layers import LoRAConv, LoRALinear
-from adapterlab.adapters.one_way import pattern_of, targets_of
+from adapterlab.adapters.one_way import pattern_of, places_of
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module, within
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
@@ -24,9 +24,8 @@ from adapterlab.adapters.targets import (
     check_layers,
     select_layers,
     select_parameters,
-    unnamed_head,
 )
-from adapterlab.adapters.weights import is_convolution, sizes, weight_layers
+from adapterlab.adapters.weights import is_convolution, sizes
 from adapterlab.base.errors import ConfigError, allowed
 
 __all__ = ["LoRA", "LoRAConv", "LoRALinear"]
@@ -65,6 +64,8 @@ class LoRA(FromData, Strategy):
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
     dial: ClassVar[str | None] = "rank"
+    kinds: ClassVar[tuple[type[LoRALinear], type[LoRALinear]]] = (LoRALinear, LoRAConv)
+    """What is put around a linear layer, and around a convolution."""
 
     rank: int = 8
     alpha: float = 16.0
@@ -118,17 +119,13 @@ class LoRA(FromData, Strategy):
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
         """Return targets, blocks, rank, alpha and their exceptions, as the layers have them."""
         layers, aliases = self._layers(model), aliases_of(model)
-        head = weight_layers(model, head=True)
-        targets, blocks = targets_of(model, [name for name in layers if name not in head])
-        of_head = sorted(head.keys() & layers.keys())
-        if self.head == "adapt" and set(of_head) != unnamed_head(head):
-            targets = [*([targets] if isinstance(targets, str) else targets), *of_head]
         ranks = by_pattern("rank_pattern", layers, self.rank, self.rank_pattern, aliases)
         alphas = by_pattern("alpha_pattern", layers, self.alpha, self.alpha_pattern, aliases)
         rank, other_ranks = pattern_of(ranks)
         alpha, other_alphas = pattern_of(alphas)
         return {
-            **{"targets": targets, "layers": blocks, "rank": rank, "alpha": alpha},
+            **places_of(model, layers, with_head=self.head == "adapt"),
+            **{"rank": rank, "alpha": alpha},
             **{"rank_pattern": other_ranks, "alpha_pattern": other_alphas},
         }
 
@@ -171,17 +168,16 @@ class LoRA(FromData, Strategy):
         self, layer: nn.Module, rank: int, alpha: float, generator: torch.Generator
     ) -> AdapterLayer:
         """Return `layer` under this strategy's adapter."""
-        kind = LoRAConv if is_convolution(layer) else LoRALinear
-        return kind(
-            layer,
-            rank=rank,
-            alpha=alpha,
-            dropout=self.dropout,
-            scaling=self.scaling,
-            init=self.init,
-            init_std=self.init_std,
-            generator=generator,
-        )
+        linear, convolution = self.kinds
+        kind = convolution if is_convolution(layer) else linear
+        return kind(layer, rank=rank, alpha=alpha, generator=generator, **self.of_each_layer())
+
+    def of_each_layer(self) -> dict[str, Any]:
+        """Return the arguments that all adapted layers have in common."""
+        return {
+            **{"dropout": self.dropout, "scaling": self.scaling},
+            **{"init": self.init, "init_std": self.init_std},
+        }
 
 
 METHODS[LoRA] = LowRank(

@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
-from adapterlab.adapters.strategy import AdapterLayer
-from adapterlab.adapters.weights import is_convolution
 from adapterlab.base.errors import ConfigError, allowed
 
 FROZEN_INITS = ("kaiming", "gaussian")
@@ -78,6 +75,8 @@ class LoRAFA(LoRA):
         ConfigError: an argument is outside its domain.
     """
 
+    kinds: ClassVar[tuple[type[LoRALinear], type[LoRALinear]]] = (LoRAFALinear, LoRAFAConv)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.init not in FROZEN_INITS:
@@ -85,21 +84,6 @@ class LoRAFA(LoRA):
                 f"adapter.init={self.init} does not go with LoRAFA; "
                 f"{allowed(self.init, FROZEN_INITS)}"
             )
-
-    def wrap(
-        self, layer: nn.Module, rank: int, alpha: float, generator: torch.Generator
-    ) -> AdapterLayer:
-        """Return `layer` under LoRA-FA."""
-        kind = LoRAFAConv if is_convolution(layer) else LoRAFALinear
-        return kind(
-            layer,
-            rank=rank,
-            alpha=alpha,
-            dropout=self.dropout,
-            scaling=self.scaling,
-            init=self.init,
-            generator=generator,
-        )
 
 
 METHODS[LoRAFA] = LowRank(LoRALinear, METHODS[LoRA].names)

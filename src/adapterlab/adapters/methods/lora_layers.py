@@ -17,11 +17,11 @@ from adapterlab.adapters.factors import (
 )
 from adapterlab.adapters.first_updates import FROM_WEIGHT, from_weight
 from adapterlab.adapters.seeded_dropout import SeededDropout
-from adapterlab.adapters.strategy import AdapterLayer
-from adapterlab.adapters.weights import convolve, is_transposed, matrix, sizes, with_matrix
+from adapterlab.adapters.targeted import MatrixAdapter
+from adapterlab.adapters.weights import convolve, matrix, sizes, with_matrix
 
 
-class LoRALinear(AdapterLayer):
+class LoRALinear(MatrixAdapter):
     """LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
     y = W x + b + s · B A dropout(x), with W and b frozen.
@@ -117,12 +117,6 @@ class LoRALinear(AdapterLayer):
         """Return W + s · B A, less the first update, [d_out, d_in]."""
         A, B = self.factors()
         return matrix(self.base) + B @ A
-
-    @property
-    def weight(self) -> Tensor:
-        """The adapted weight, for models that look at their layer's, at its type say."""
-        adapted, own = self.adapted_matrix(), cast(Tensor, self.base.weight)
-        return adapted.mT if is_transposed(self.base) else adapted.view_as(own)
 
     def adapted_matrix(self) -> Tensor:
         """Return the weight that the layer computes with, [d_out, d_in]; gradients flow."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.decomposition import decompose
 from adapterlab.adapters.factors import Scaling, check_low_rank, scale_factor
 from adapterlab.adapters.strategy import replace_module
-from adapterlab.adapters.targeted import LinearAdapter, Targeted
+from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import matrix, sizes
 from adapterlab.base.errors import ConfigError
 
@@ -91,7 +91,7 @@ class LoRAXSLinear(LinearAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoRAXS(Targeted):
+class LoRAXS(OverLinear):
     """Train an r x r matrix between the leading singular vectors of each weight (LoRA-XS).
 
     Args:
@@ -121,7 +121,7 @@ class LoRAXS(Targeted):
 
     def most(self, model: nn.Module) -> int:
         """Return the most singular values that a layer has."""
-        return max(min(sizes(layer)) for layer in self.linear_layers(model).values())
+        return max(min(sizes(layer)) for layer in self.chosen(model).values())
 
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank, with alpha such that the factor s stays."""
@@ -130,7 +130,7 @@ class LoRAXS(Targeted):
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""
-        for name, layer in self.linear_layers(model).items():
+        for name, layer in self.chosen(model).items():
             if self.rank > min(sizes(layer)):
                 warnings.warn(
                     f"rank {self.rank} on {name} is above its smaller side: it has "

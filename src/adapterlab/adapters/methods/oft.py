@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.on_layers import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
 from adapterlab.base.errors import ConfigError
 
@@ -68,7 +68,7 @@ class OFT(OnLayers):
     Args:
         block_size: of a block; each layer's is the divisor of its inputs that is nearest to it, the
             smaller of two that are as near, and not 1, which rotates nothing.
-        **on_layers: `head`, `targets` and `layers`, as for LoRA.
+        **targeted: `head`, `targets` and `layers`, as for LoRA.
     """
 
     dial: ClassVar[str | None] = "block_size"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.on_layers import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed
 
@@ -75,7 +75,7 @@ class SHiRA(OnLayers):
         mask: see `Mask`.
         random_seed: of `mask=random`; runs of all seeds share the mask.
         batches: of the training, over which `gradient` and `snip` sum the gradient of the loss.
-        **on_layers: `head`, `targets` and `layers`, as for LoRA.
+        **targeted: `head`, `targets` and `layers`, as for LoRA.
     """
 
     dial: ClassVar[str | None] = "rank"

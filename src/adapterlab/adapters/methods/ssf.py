@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.norms import affine_norms
-from adapterlab.adapters.on_layers import OnLayers, Wrapping
 from adapterlab.adapters.strategy import AdapterLayer, within
+from adapterlab.adapters.targeted import OnLayers, Wrapping
 from adapterlab.adapters.targets import select_blocks
 from adapterlab.adapters.weights import is_transposed, matrix, with_matrix
 from adapterlab.base.errors import ConfigError, allowed
@@ -101,7 +101,7 @@ class SSF(OnLayers):
         norms: put one after every norm of the body as well, as the paper does; those of the chosen
             blocks where `layers` names some.
         init: `identity`, or `normal` as in the paper, which is not the identity at the start.
-        **on_layers: `head`, `targets` and `layers`, as for LoRA.
+        **targeted: `head`, `targets` and `layers`, as for LoRA.
     """
 
     norms: bool = True

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.decomposition import Decomposition, decompose
 from adapterlab.adapters.factors import check_low_rank
 from adapterlab.adapters.strategy import replace_module
-from adapterlab.adapters.targeted import LinearAdapter, Targeted
+from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import matrix, sizes
 from adapterlab.base.errors import ConfigError, allowed
 
@@ -120,7 +120,7 @@ class SVFTLinear(LinearAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SVFT(Targeted):
+class SVFT(OverLinear):
     """Train some entries of M in W + U M V^T, all singular vectors frozen (Lingam et al. 2024).
 
     It keeps the singular vectors beside the weights, which doubles what frozen layers take.
@@ -158,11 +158,11 @@ class SVFT(Targeted):
 
     def most(self, model: nn.Module) -> int:
         """Return how many diagonals there are on a side of the largest M."""
-        return max(1, *(min(sizes(layer)) - 1 for layer in self.linear_layers(model).values()))
+        return max(1, *(min(sizes(layer)) - 1 for layer in self.chosen(model).values()))
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""
-        for name, layer in self.linear_layers(model).items():
+        for name, layer in self.chosen(model).items():
             own = SVFTLinear(
                 layer,
                 pattern=self.pattern,

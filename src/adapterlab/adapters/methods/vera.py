@@ -14,7 +14,7 @@ from adapterlab.adapters.factors import check_low_rank
 from adapterlab.adapters.formats.peft import METHODS, PeftMethod
 from adapterlab.adapters.formats.understood import require_understood
 from adapterlab.adapters.strategy import AdaptedModel, replace_module
-from adapterlab.adapters.targeted import LinearAdapter, Targeted
+from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes
 from adapterlab.base.errors import CheckpointError, ConfigError
 
@@ -73,7 +73,7 @@ class VeRALinear(LinearAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VeRA(Targeted):
+class VeRA(OverLinear):
     """Scale frozen random projections that all layers share (Kopiczko et al. 2024).
 
     One A [rank, largest d_in] and one B [largest d_out, rank] are drawn from `projection_seed`, as
@@ -111,11 +111,11 @@ class VeRA(Targeted):
 
     def most(self, model: nn.Module) -> int:
         """Return the largest side of a layer: beyond it, projections cost more than layers."""
-        return max(max(sizes(layer)) for layer in self.linear_layers(model).values())
+        return max(max(sizes(layer)) for layer in self.chosen(model).values())
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""
-        layers = self.linear_layers(model)
+        layers = self.chosen(model)
         d_in, d_out = (max(sizes(layer)[side] for layer in layers.values()) for side in (0, 1))
         A, B = self._projections(d_in, d_out, matrix(next(iter(layers.values()))))
         for name, layer in layers.items():

@@ -3,38 +3,30 @@
 from collections.abc import Sequence
 from typing import cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapterlab.adapters.methods.ia3 import IA3Linear
-from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
 
-class LaneIA3Linear(LaneModule):
+class LaneIA3Linear(LaneAdapter):
     """K (IA)³ layers (see `IA3Linear`); the product with W is one, of shared rows where it may be.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, l ``[K, d_out, 1]`` or ``[K, 1, d_in]``,
     y ``[K·B, ..., d_out]``.
     """
 
-    base: nn.Module
     ia3_l: Tensor
 
     def __init__(self, modules: Sequence[IA3Linear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base, self.feedforward = modules[0].base, modules[0].feedforward
+        self.feedforward = modules[0].feedforward
 
     @classmethod
     def signature(cls, module: IA3Linear) -> tuple[object, ...]:
         """Add what is scaled."""
-        base = module.base
-        return own_trained(module), tuple(matrix(base).shape), base.bias is None, module.feedforward
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        return cast(Tensor, self.base.weight)
+        return *super().signature(module), module.feedforward
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""

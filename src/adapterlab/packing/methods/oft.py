@@ -1,18 +1,17 @@
 """K rotations ahead of one frozen layer."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapterlab.adapters.methods.oft import OFTLinear, rotations
-from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
 
-class LaneOFTLinear(LaneModule):
+class LaneOFTLinear(LaneAdapter):
     """K OFT layers (see `OFTLinear`), in blocks of any sizes: rotated by lane, one product with W.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, oft_R of all lanes one after the other,
@@ -21,23 +20,11 @@ class LaneOFTLinear(LaneModule):
 
     flat = ("oft_R",)
 
-    base: nn.Module
     oft_R: Tensor  # noqa: N815  # the name of OFTLinear, and of its checkpoints
 
     def __init__(self, modules: Sequence[OFTLinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
         self.sizes = [module.block_size for module in modules]
-
-    @classmethod
-    def signature(cls, module: Any) -> tuple[object, ...]:
-        """Leave the block size out."""
-        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        return cast(Tensor, self.base.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""

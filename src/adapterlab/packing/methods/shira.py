@@ -1,45 +1,33 @@
 """K sparse updates of one frozen layer."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapterlab.adapters.methods.shira import SHiRALinear, in_rows
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneModule, own_trained
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
 
-class LaneSHiRALinear(LaneModule):
+class LaneSHiRALinear(LaneAdapter):
     """K SHiRA layers (see `SHiRALinear`), of any numbers of entries, as K weights W + S_k.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, values ``[K, n]`` for the most entries n, their rows
     and columns ``[K, 2, n]``, or ``[2, n]`` where lanes share them, y ``[K·B, ..., d_out]``.
     """
 
-    base: nn.Module
     shira_weight: Tensor
     shira_indices: Tensor
     used: Tensor
 
     def __init__(self, modules: Sequence[SHiRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
-        self.base = modules[0].base
         counts = torch.tensor([len(module.shira_weight) for module in modules])
         used = torch.arange(int(counts.max())) < counts[:, None]
         self.register_buffer("used", used.to(self.shira_weight), persistent=False)
-
-    @classmethod
-    def signature(cls, module: Any) -> tuple[object, ...]:
-        """Leave the number of entries out."""
-        return own_trained(module), tuple(matrix(module.base).shape), module.base.bias is None
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's, for models that look at its type; to compute with it fails the trial."""
-        return cast(Tensor, self.base.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows by its own weight."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.schedules import PLATEAU
 from adapterlab.packing import PackedModel
-from adapterlab.packing.groups import within
+from adapterlab.packing.groups import runs_of, within
 from adapterlab.packing.layers import LaneModule
 from adapterlab.training.optimizers import (
     Setting,
@@ -271,7 +270,7 @@ def _own_slice(module: LaneModule, lanes: slice) -> slice:
 def _runs(
     options: Sequence[Optimizer], settings: Sequence[Mapping[str, Setting]], starts: Set[int]
 ) -> Iterator[slice]:
-    """Yield the adjacent lanes of equal options; lanes on a plateau stand alone.
+    """Return the adjacent lanes of equal options; lanes on a plateau stand alone.
 
     None goes on over one of the `starts`, where another group of lanes begins.
     """
@@ -280,8 +279,4 @@ def _runs(
         alone = options[lane].schedule == PLATEAU and lane
         return options[lane], settings[lane], alone, sum(start <= lane for start in starts)
 
-    start = 0
-    for _, group in groupby(range(len(options)), told_apart):
-        size = len(list(group))
-        yield slice(start, start + size)
-        start += size
+    return runs_of(map(told_apart, range(len(options))))

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from itertools import groupby, islice
+from itertools import islice
 
 import torch
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel, signature
+from adapterlab.packing.groups import runs_of
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import now
 
@@ -28,15 +29,12 @@ def shares(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> 
         data: of any of them.
         device: where it computes.
     """
-    kinds = [signature(model) for model in models]
-    sizes = [len(list(group)) for _, group in groupby(kinds)]
-    if len(sizes) == 1:
+    groups = [models[run] for run in runs_of(map(signature, models))]
+    if len(groups) == 1:
         return [1 / len(models)] * len(models)
-    taken, start = list[float](), 0
-    for size in sizes:
-        seconds = _step(models[start : start + size], data, device)
-        taken += [seconds / size] * size
-        start += size
+    taken = list[float]()
+    for group in groups:
+        taken += [_step(group, data, device) / len(group)] * len(group)
     return [seconds / sum(taken) for seconds in taken]
 
 

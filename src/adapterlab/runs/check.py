@@ -35,7 +35,7 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
-from adapterlab.runs.of_task import named_outputs, require_one_label
+from adapterlab.runs.of_task import named_outputs
 from adapterlab.runs.peft_base import require_peft_base
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
@@ -64,8 +64,6 @@ def check(config: Config) -> Plan | None:
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
             "which an MLflow model is"
         )
-    if config.mlflow_model:
-        require_one_label(config, "has no MLflow model; mlflow_model=false")
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)

@@ -54,6 +54,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
         **_UNCUT,
     },
     "image_parquet": {"background": None},
+    **{name: {"superclasses": None} for name in ("mnist", "fashion_mnist", "cifar10")},
 }
 """Options of loaders that came later, likewise."""
 

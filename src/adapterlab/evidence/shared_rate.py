@@ -83,8 +83,8 @@ def best_rates(
             "each at least"
         )
     ways, _, seeds = validation.shape
-    failed = np.isnan(validation).any(axis=2, keepdims=True)
-    if bool(failed.all(axis=1).any()):
+    failed = np.asarray(np.isnan(validation).any(axis=2, keepdims=True))
+    if np.any(np.all(failed, axis=1)):
         raise ValueError("a way to train has failed at each rate; expected none such")
     whole = np.where(failed, np.nan, validation)
     own, shared = _chosen(whole)

@@ -199,7 +199,7 @@ class LaneLinear(LaneModule):
         if "weight" in self.trained:
             y = lanes.linear(x, self.weight)
         else:
-            y = lanes.flat(F.linear(x, self.weight))
+            y = lanes.flat(lanes.frozen_linear(x, self.weight))
         return lanes.join(y if self.bias is None else y + self.for_rows("bias"), x)
 
 
@@ -311,7 +311,7 @@ class LaneLoRALinear(LaneAdapter):
         """Return A x, ``[K, B·..., R]``, or ``[1, B·..., R]`` of an A and rows in common."""
         A: Tensor = getattr(self, name)
         if name not in self.stacks:
-            return self.lanes.flat(F.linear(x, A))
+            return self.lanes.flat(self.lanes.frozen_linear(x, A))
         down = self.lanes.linear_joined(x, A, self.stacks[name].shapes)
         if down is None:
             return self.lanes.linear(x, self.padded(A))
@@ -320,7 +320,7 @@ class LaneLoRALinear(LaneAdapter):
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         update = self.down(x) @ self.up().mT
-        return self.lanes.join(self.lanes.add(self.base(x), update), x)
+        return self.lanes.join(self.lanes.add(self.lanes.of_base(self.base, x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

@@ -83,10 +83,10 @@ def best_rates(
             "each at least"
         )
     ways, _, seeds = validation.shape
-    failed = np.asarray(np.isnan(validation).any(axis=2, keepdims=True))
-    if np.any(np.all(failed, axis=1)):
+    failed = np.isnan(validation.sum(axis=2))
+    if bool(failed.all(axis=1).any()):
         raise ValueError("a way to train has failed at each rate; expected none such")
-    whole = np.where(failed, np.nan, validation)
+    whole = np.where(np.expand_dims(failed, 2), np.nan, validation)
     own, shared = _chosen(whole)
     without = [_chosen(np.delete(whole, seed, axis=2)) for seed in range(seeds)]
     found = []

@@ -16,7 +16,6 @@ from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import LightningEnvironment, pl
-from adapterlab.training.lightning.imported import LightningEnvironment, pl
 from adapterlab.training.progress import Progress
 from adapterlab.training.throughput import Throughput
 
@@ -55,8 +54,7 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
     """
     return pl.Trainer(
         accelerator=device.accelerator,
-from adapterlab.training.lightning.imported import LightningEnvironment, pl
-from adapterlab.training.progress import Progress
+        # Else Lightning takes Slurm's, and refuses a job of several tasks.
         plugins=[WholeCheckpoints(), LightningEnvironment()],
         devices=[device.torch.index] if device.torch.type == "cuda" else 1,
         precision=device.precision,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Steps of lanes of many rates, taken by the kernel alone: what the whole optimizer makes of them."""
+"""Steps of lanes of many rates, taken by the kernel alone: what the optimizer makes of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace

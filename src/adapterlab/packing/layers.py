@@ -91,6 +91,11 @@ class LaneModule(nn.Module):
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False)}
         return own_trained(module), tuple(shapes.items())
 
+    @classmethod
+    def drawn_over(cls, module: Any) -> tuple[object, ...]:
+        """Return what must be equal as well where dropout inside of its base is on."""
+        return ()
+
     def lane(self, k: int) -> dict[str, Tensor]:
         """Return what checkpoints hold of a lane, by the names in its own module, as views."""
         names = (*self.trained, *self._saved)

@@ -19,6 +19,7 @@ from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
+from adapterlab.adapters.methods.prompt import Prompt, PromptedEncoder
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
@@ -59,6 +60,8 @@ __all__ = [
     "PlannedLayer",
     "Prefix",
     "PrefixAttention",
+    "Prompt",
+    "PromptedEncoder",
     "ReFT",
     "SHiRA",
     "SVFTLinear",

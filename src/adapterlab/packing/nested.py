@@ -69,7 +69,7 @@ class NestedLaneModule(LaneAdapter):
         """
         projection: Tensor = getattr(self, name)
         if self.is_shared(name):
-            return self.lanes.flat(nn.functional.linear(x, projection))
+            return self.lanes.flat(self.lanes.frozen_linear(x, projection))
         return self.lanes.linear(x, projection)
 
     def raise_to_outputs(self, y: Tensor, name: str) -> Tensor:

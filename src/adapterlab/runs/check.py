@@ -172,7 +172,11 @@ def sketch(config: Config, read: RunData | None) -> AdaptedModel:
     """
     model = bare(config, *_shape_and_classes(config, read))
     with fitting(sizes_in(config.adapter, "adapter")):
-        return _adapted(make_strategy(config), model)
+        adapted = _adapted(make_strategy(config), model)
+    taken = sum(m.places for m in adapted.modules() if isinstance(m, AdapterLayer))
+    if taken:
+        _require_room_for_texts(config, model, taken)
+    return adapted
 
 
 def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
@@ -211,14 +215,20 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     """
     with fitting(_asked(config, shape)), torch.device("meta"):
         model = make_model(config, shape, num_classes)
+    _require_room_for_texts(config, model)
+    return model
+
+
+def _require_room_for_texts(config: Config, model: nn.Module, taken: int = 0) -> None:
+    """Refuse texts that may be longer than the model takes, beside places that an adapter takes."""
     limit = adaptable(model).max_tokens
     for where, dataset in _text_datasets(config):
-        if limit is not None and dataset.max_length > limit:
+        if limit is not None and dataset.max_length + taken > limit:
+            beside = f" beside the {taken} places that the adapter takes" if taken else ""
             raise ConfigError(
                 f"{where}.max_length={dataset.max_length}: model={config.model['name']} takes at "
-                f"most {limit} tokens"
+                f"most {limit - taken} tokens{beside}"
             )
-    return model
 
 
 def _asked(config: Config, shape: Shape | None) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
-from hydra._internal.hydra import Hydra
-from hydra.core.object_type import ObjectType
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -23,7 +24,6 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 
 from adapterlab.app import cli
 from adapterlab.base.garbage_collection import collect_seldom
-from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.tracking import client
@@ -97,20 +97,20 @@ def conf_is_read_once() -> Iterator[None]:
 
     Processes that tests start read them for themselves.
     """
-    read: dict[tuple[str, str], Any] = {}
-    load = ConfigRepository.load_config
+    read: dict[str, Any] = {}
+    original = OmegaConf.load
 
-    def load_config(repository: ConfigRepository, config_path: str) -> Any:
-        source = repository._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or source.path not in (str(conf_folder.CONF), "hydra.conf"):
-            return load(repository, config_path)
-        key = (source.path, config_path)
-        if key not in read:
-            read[key] = load(repository, config_path)
-        return copy.deepcopy(read[key])
+    def load(file_: Any) -> Any:
+        if not isinstance(file_, io.TextIOBase):
+            return original(file_)
+        text = file_.read()
+        file_.seek(0)
+        if text not in read:
+            read[text] = original(file_)
+        return copy.deepcopy(read[text])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", load_config)
+        patch.setattr(OmegaConf, "load", staticmethod(load))
         yield
 
 
@@ -119,25 +119,24 @@ def commands_are_composed_once() -> Iterator[None]:
     """Have each command composed for its run alone: half of the time of composing.
 
     Hydra 1.3 composes it before only to look for `hydra.mode`, which nothing in conf/ sets, and
-    copies all sources and their classes to list them anew. Processes that tests start do both.
+    copies its store each time. Processes that tests start do both.
     """
-    if not BEFORE_1_4:
-        yield
-        return
-    get_mode = Hydra.get_mode
+    initialize = GlobalHydra.initialize
 
-    def mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-        if any("hydra.mode" in override for override in overrides):
-            return get_mode(hydra, config_name, overrides)
-        return None
+    def initialized(instance: GlobalHydra, hydra: Any) -> None:
+        get_mode = hydra.get_mode
 
-    def begin(repository: CachingConfigRepository, delegate: ConfigRepository) -> None:
-        repository.delegate = copy.copy(delegate)  # it gets another list of sources, nothing else
-        repository.cache = {}
+        def mode(config_name: str | None, overrides: list[str]) -> Any:
+            named = any("hydra.mode" in override for override in overrides)
+            return get_mode(config_name, overrides) if named else None
+
+        if BEFORE_1_4:
+            hydra.get_mode = mode
+        initialize(instance, hydra)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hydra, "get_mode", mode)
-        patch.setattr(CachingConfigRepository, "__init__", begin)
+        patch.setattr(GlobalHydra, "initialize", initialized)
+        patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
         yield
 
 

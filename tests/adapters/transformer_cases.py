@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import rows_modules
+import rows_prompt
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
 from rows import Row, combined, low_rank
@@ -134,7 +135,7 @@ ROWS |= {
     ),
 }
 
-ROWS |= rows_modules.ROWS_OF_TRANSFORMERS
+ROWS |= rows_modules.ROWS_OF_TRANSFORMERS | rows_prompt.ROWS_OF_TRANSFORMERS
 
 CASES = [
     *((architecture, row) for architecture in ARCHITECTURES for row in ROWS),

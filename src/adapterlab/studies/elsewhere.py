@@ -219,22 +219,22 @@ class _Study:
         """Submit a task again that has failed as a whole, or give it up."""
         now = kept(part.task.configs)
         part.failures = 1 if now != part.kept else part.failures + 1
-        line = first_line(error)
-        if part.failures < MOST_ATTEMPTS:
-            log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
-            attempts = part.record.attempts + 1
-            part.record = replace(
-                part.record, state="waiting", job=None, where=None, error=line,
-                submitted=time.time(), attempts=attempts,
-            )  # fmt: skip
-            part.task = replace(part.task, resume=True)
-            self._submit(part)
+        line, again = first_line(error), part.failures < MOST_ATTEMPTS
+        told = f"its task has failed {part.failures} times, the last time: {line}"
+        came_of = error if again else RunLostError(told)
+        for config in part.task.configs:  # one that was killed has not said how its runs ended
+            mark_lost(config, latest_home(config).link.run_id(), came_of)
+        if not again:
+            self._note(part, state="given up", where=where, error=line)
+            self._take(part, [came_of] * len(part.places))
             return
-        given_up = RunLostError(f"its task has failed {part.failures} times, the last time: {line}")
-        self._note(part, state="given up", where=where, error=line)
-        for config in part.task.configs:
-            mark_lost(config, latest_home(config).link.run_id(), given_up)
-        self._take(part, [given_up] * len(part.places))
+        log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
+        part.record = replace(
+            part.record, state="waiting", job=None, where=None, error=line,
+            submitted=time.time(), attempts=part.record.attempts + 1,
+        )  # fmt: skip
+        part.task = replace(part.task, resume=True)
+        self._submit(part)
 
     def _lacks_memory(self, outcomes: Sequence[Any]) -> bool:
         return any(map(_is_lack, outcomes))

@@ -5,6 +5,7 @@ own (`base.task_signals`): runs are marked first, and only then does submitit re
 """
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -127,9 +128,8 @@ class SubmititEngine:
 
         self._options, self._folder = options, work.folder
         self._environment = inherited(waited_for=work.waited_for)
-        logs = work.folder / "submitit"
-        own: dict[str, Any] = {f"{options.cluster}_max_num_timeout": _REQUEUES}
-        self._executor = submitit.AutoExecutor(folder=logs, cluster=options.cluster, **own)
+        of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
+        self._executor = of(folder=work.folder / "submitit", max_num_timeout=_REQUEUES)
         self._executor.update_parameters(**_parameters(options, work))
         self._lock = threading.RLock()
         self._line: list[Sent] = []
@@ -258,25 +258,25 @@ class SubmititEngine:
 
 
 def _parameters(options: Options, work: Work) -> dict[str, Any]:
-    """Return what submitit is told."""
-    warning = min(_WARNING_SECONDS, 60 * options.timeout_min // 2)
+    """Return what submitit is told, by the names of its executors."""
     told: dict[str, Any] = {
-        "timeout_min": options.timeout_min,
+        "signal_delay_s": min(_WARNING_SECONDS, 60 * options.timeout_min // 2),
         "gpus_per_node": options.gpus_per_node or None,
-        "cpus_per_task": options.cpus_per_task,
-        "name": f"adapterlab-{work.study}",
+        "setup": list(options.setup),
     }
     if options.cluster == "local":
-        told |= {"local_setup": list(options.setup)} if options.setup else {}
-        return {k: v for k, v in told.items() if v is not None} | {"signal_delay_s": warning}
-    told |= {
-        "mem_gb": options.mem_gb,
-        "slurm_partition": options.partition,
-        "slurm_array_parallelism": options.array_parallelism,
-        "slurm_signal_delay_s": warning,
-        "slurm_additional_parameters": {"requeue": True},
-        "slurm_setup": [f"export PYTHONPATH={slurm.quoted(_paths())}", *options.setup],
-    }
+        told |= {"timeout_min": options.timeout_min}
+    else:
+        told |= {
+            "job_name": f"adapterlab-{work.study}",
+            "time": options.timeout_min,
+            "mem": options.mem_gb and f"{round(options.mem_gb * 1024)}MB",
+            "cpus_per_task": options.cpus_per_task,
+            "partition": options.partition,
+            "array_parallelism": options.array_parallelism,
+            "additional_parameters": {"requeue": True},
+            "setup": [f"export PYTHONPATH={shlex.quote(_paths())}", *options.setup],
+        }
     return {name: value for name, value in told.items() if value is not None}
 
 

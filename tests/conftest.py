@@ -1,6 +1,7 @@
 """Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
 
 import copy
+import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -8,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra._internal.config_repository import ConfigRepository
-from hydra.core.object_type import ObjectType
+from omegaconf import OmegaConf
 
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,7 +20,6 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 # isort: split
 
 from adapterlab.app import cli
-from adapterlab.config import conf_folder
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.tracking import client
 from adapterlab.tracking.stores import sqlite
@@ -65,20 +64,20 @@ def conf_is_read_once() -> Iterator[None]:
 
     Processes that tests start read them for themselves.
     """
-    read: dict[tuple[str, str], Any] = {}
-    load = ConfigRepository.load_config
+    read: dict[str, Any] = {}
+    original = OmegaConf.load
 
-    def load_config(repository: ConfigRepository, config_path: str) -> Any:
-        source = repository._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or source.path not in (str(conf_folder.CONF), "hydra.conf"):
-            return load(repository, config_path)
-        key = (source.path, config_path)
-        if key not in read:
-            read[key] = load(repository, config_path)
-        return copy.deepcopy(read[key])
+    def load(file_: Any) -> Any:
+        if not isinstance(file_, io.TextIOBase):
+            return original(file_)
+        text = file_.read()
+        file_.seek(0)
+        if text not in read:
+            read[text] = original(file_)
+        return copy.deepcopy(read[text])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", load_config)
+        patch.setattr(OmegaConf, "load", staticmethod(load))
         yield
 
 

@@ -77,14 +77,17 @@ class ShuffledDraws(Sampler[Draw]):
         """Choose the epoch to be drawn next; Lightning calls this."""
         self.epoch = epoch
 
+    def rows(self) -> Tensor:
+        """Return the rows of the epoch in their order."""
+        order = torch.Generator().manual_seed(stream(self.seed, "order", self.epoch))
+        return rows_of_epoch(self.size, order, self.shares)
+
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
-        epoch = self.epoch
-        order = torch.Generator().manual_seed(stream(self.seed, "order", epoch))
-        rows = rows_of_epoch(self.size, order, self.shares)
+        epoch, rows = self.epoch, self.rows()
         for batch, start in enumerate(range(0, self.size, self.batch_size)):
             yield Draw(
                 rows[start : start + self.batch_size],
@@ -222,9 +225,9 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
 
     def rows_side_by_side(self, order_seeds: Sequence[int], epoch: int) -> Iterator[Tensor]:
         """Which training rows the batches of :meth:`side_by_side` are of, int64 ``[G·B]``."""
-        orders = (self.in_order(seed)._shuffled(epoch) for seed in order_seeds)
-        for side_by_side in zip(*orders, strict=True):
-            yield torch.cat([draw.indices for draw in side_by_side])
+        orders = [self.in_order(seed)._shuffled(epoch).rows() for seed in order_seeds]
+        for batch in torch.split(torch.stack(orders), self.batch_size, dim=1):
+            yield batch.flatten()
 
     def of_rows(self, split: SplitName, rows: Tensor) -> Tensor:
         """Some rows of a split as a model sees them in evaluation."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.packing.known_rows import FirstLinear
+from adapterlab.packing.products import lane_product
 
 
 class Lanes:
@@ -114,7 +115,7 @@ class Lanes:
             ``[K, B·..., d_out]``.
         """
         if not self.is_shared(x):
-            return x.reshape(self.count, -1, x.shape[-1]) @ weight.mT
+            return lane_product(x.reshape(self.count, -1, x.shape[-1]), weight)
         per_stream = self._lanes_per_stream()
         streams = self.stream_count
         flat = x.reshape(streams, -1, x.shape[-1])
@@ -123,7 +124,7 @@ class Lanes:
             y = F.linear(flat[0], weight.flatten(0, 1))
             return y.view(-1, self.count, weight.shape[1]).transpose(0, 1)
         if per_stream is None:
-            return flat[self.streams] @ weight.mT
+            return lane_product(flat[self.streams], weight)
         y = flat @ weight.view(streams, -1, x.shape[-1]).mT
         y = y.view(streams, -1, per_stream, weight.shape[1])
         return y.transpose(1, 2).flatten(0, 1)

@@ -54,7 +54,7 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
     """
     return pl.Trainer(
         accelerator=device.accelerator,
-        # Lightning would look for an environment, and warn of Slurm where `srun` is on PATH.
+        # Else Lightning takes Slurm's, and refuses a job of several tasks.
         plugins=[WholeCheckpoints(), LightningEnvironment()],
         devices=[device.torch.index] if device.torch.type == "cuda" else 1,
         precision=device.precision,  # type: ignore[arg-type]
@@ -90,5 +90,6 @@ def quieten() -> None:
         ".*isinstance.treespec, LeafSpec.*",
         ".*callbacks used to create the checkpoint.*",  # of before, which kept less by itself
         ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
+        "The `srun` command is available.*",  # it looks for what Slurm's jobs left
     ):
         warnings.filterwarnings("ignore", message)

@@ -141,8 +141,8 @@ def timed(config: Config) -> Timing:
     """Train a run without testing it."""
     from adapterlab.runs.assembly import assemble
     from adapterlab.runs.single import frozen_prefix, run
+    from adapterlab.training.alone import fit
     from adapterlab.training.hardware import choose_device
-    from adapterlab.training.lightning.fit import fit
 
     device = choose_device(config.hardware)
     assembly = assemble(config, run)

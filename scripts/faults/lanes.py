@@ -30,10 +30,11 @@ from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
 from adapterlab.runs import lifecycle, single
 from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.pack import Outcome, outcome_of, run_pack
+from adapterlab.runs.lanes import Outcome
+from adapterlab.runs.pack import outcome_of, run_pack
 from adapterlab.studies.planning import plan_packs
-from adapterlab.training.lightning import callbacks
 from adapterlab.training.packed import trainer
+from adapterlab.training.plain import loop
 from faults.trying import TINY, Setting, Trial
 
 COUNT = 100
@@ -110,7 +111,7 @@ FAULTS = (
     Fault("an epoch that cannot be reported", patches=[(lifecycle.OpenRun, "report")]),
     Fault(
         "a checkpoint that cannot be written",
-        patches=[(trainer, "save_lane"), (callbacks.Keeping, "on_train_epoch_end")],
+        patches=[(trainer, "save_lane"), (loop.Loop, "_save")],
     ),
     Fault("files that cannot be written at the end", patches=[(lifecycle, "write_files")]),
     Fault("none: everybody finishes"),

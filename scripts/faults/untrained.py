@@ -110,7 +110,7 @@ def _load() -> None:
     import adapterlab.runs.pack
     import adapterlab.runs.single
     import adapterlab.studies.launch
-    import adapterlab.training.lightning.fit
+    import adapterlab.training.plain.loop
     from adapterlab.tracking import client
 
     torch.set_num_threads(1)

@@ -18,7 +18,7 @@ from faults.trying import CHECKOUT, Ended, environment
 
 _LOADED = (
     "adapterlab.runs.pack",
-    "adapterlab.training.lightning.fit",
+    "adapterlab.training.plain.loop",
     "adapterlab.reporting.report",
     "adapterlab.studies.launch",
     "hydra_plugins.adapterlab_packed_launcher.packed_launcher",

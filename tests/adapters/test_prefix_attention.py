@@ -16,7 +16,7 @@ from adapterlab.adapters.methods.prefix import Rows
 from adapterlab.base.errors import ConfigError
 from adapterlab.packing import PackedModel, share_frozen
 from adapterlab.packing.trial import try_out
-from adapterlab.training.lightning.recomputing import recomputing
+from adapterlab.training.recomputing import recomputing
 from small_images import classifier
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}

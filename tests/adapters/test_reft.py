@@ -14,7 +14,7 @@ from adapterlab.adapters.budget import fit
 from adapterlab.adapters.methods.reft import Positions, orthonormal_rows, positions_of
 from adapterlab.base.errors import ConfigError
 from adapterlab.packing import PackedModel, share_frozen
-from adapterlab.training.lightning.recomputing import recomputing
+from adapterlab.training.recomputing import recomputing
 from small_images import classifier
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}

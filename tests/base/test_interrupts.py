@@ -19,7 +19,7 @@ from adapterlab.base.interrupts import TERMINATED
 from adapterlab.runs import single
 from adapterlab.runs.folder import RunFolder
 from adapterlab.tracking.stores.uris import default_uri
-from adapterlab.training.lightning.classifier import Classifier
+from adapterlab.training.steps import Steps
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -82,7 +82,7 @@ def test_ctrl_c_while_training_is_killed(
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Classifier, where, press)
+    monkeypatch.setattr(Steps, where, press)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         single.run(tiny(lab_root, "tracking=mlflow", "base=scratch", f"study=c-{where}"))

@@ -28,7 +28,7 @@ from adapterlab.runs.homes import home_of, homes, latest_home
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
 from adapterlab.runs.wholeness import seal
-from adapterlab.training.lightning.fit import fit
+from adapterlab.training.alone import fit
 from lab import TINY, Outcome, compose, tiny, write_idx
 from reviews import write_reviews
 
@@ -54,7 +54,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return fit(config, *args, report=note, **more)
 
-    monkeypatch.setattr("adapterlab.training.lightning.fit.fit", noted)
+    monkeypatch.setattr("adapterlab.training.alone.fit", noted)
     return done
 
 
@@ -70,7 +70,7 @@ def cut_after(config: Config, epoch: int) -> None:
         return fit(*args, report=stopping, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.lightning.fit.fit", cut)
+        patch.setattr("adapterlab.training.alone.fit", cut)
         with pytest.raises(PowerCutError):
             single.run(config)
 

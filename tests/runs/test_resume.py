@@ -19,9 +19,9 @@ from adapterlab.base.errors import CheckpointError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.training.lightning.classifier import Classifier
-from adapterlab.training.lightning.fit import fit
+from adapterlab.training.alone import fit
 from adapterlab.training.outcome import Training
+from adapterlab.training.steps import Steps
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -68,7 +68,7 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
             trainings.append(training)
         return training
 
-    monkeypatch.setattr("adapterlab.training.lightning.fit.fit", watched)
+    monkeypatch.setattr("adapterlab.training.alone.fit", watched)
     return trainings
 
 
@@ -84,7 +84,7 @@ def interrupted(config: Config, *, epoch: int) -> None:
         return fit(*args, report=stopping, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.lightning.fit.fit", cut)
+        patch.setattr("adapterlab.training.alone.fit", cut)
         with pytest.raises(PowerCutError):
             single.run(config)
 
@@ -162,11 +162,11 @@ def test_it_goes_on_from_the_last_epoch_and_not_from_the_best(
     config = configured(lab_root, "seed=8", *EARLY[1:], resume=True)  # the first stays the best
     interrupted(config, epoch=4)
     epochs: list[int] = []
-    start = Classifier.on_train_epoch_start
+    start = Steps.on_train_epoch_start
     monkeypatch.setattr(
-        Classifier,
+        Steps,
         "on_train_epoch_start",
-        lambda module: (epochs.append(module.current_epoch + 1), start(module))[1],
+        lambda module: (epochs.append(module.driver.current_epoch + 1), start(module))[1],
     )
     result = single.run(config)
     assert epochs == [4, 5]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapterlab.training.lightning import callbacks
-from adapterlab.training.lightning.callbacks import Progress
+from adapterlab.training.progress import Progress
 from adapterlab.training.throughput import WARM_UP_STEPS, Throughput
 
 
@@ -73,12 +73,11 @@ def test_a_few_epochs_get_a_line_where_there_is_no_terminal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     progress = Progress("a-run", epochs=20, lines=5)
-    trainer: Any = SimpleNamespace(estimated_stepping_batches=40, global_step=0)
-    progress.on_train_start(trainer, trainer)
-    with caplog.at_level(logging.INFO, logger="adapterlab.training.lightning.callbacks"):
+    progress.begin(40, 0)
+    with caplog.at_level(logging.INFO, logger="adapterlab.training.progress"):
         for number in range(1, 21):
             progress.report(number, {"val/accuracy": number / 100, "val/loss": 0.5})
-    progress.on_train_end(trainer, trainer)
+    progress.end()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 5
     assert lines[0] == "a-run: epoch 4/20, val/accuracy 0.0400, val/loss 0.5000"
@@ -86,4 +85,4 @@ def test_a_few_epochs_get_a_line_where_there_is_no_terminal(
 
 
 def test_an_error_before_the_bar_is_open_is_no_second_error() -> None:
-    Progress("a-run", epochs=1).on_exception(None, None, ValueError())  # type: ignore[arg-type]
+    Progress("a-run", epochs=1).end()

@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification, GPT2Config
 from adapterlab.adapters import AdaptedModel, Full, LastLayers, LoRA, Strategy
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.runs.identity import config_hash
-from adapterlab.training.lightning import recomputing as module
-from adapterlab.training.lightning.recomputing import recomputing
+from adapterlab.training import recomputing as module
+from adapterlab.training.recomputing import recomputing
 from lab import tiny
 from small_texts import CLASSES, data, encoder
 

@@ -28,6 +28,8 @@ class Hardware:
         recompute: activation checkpointing: compute each block again for its gradients, which takes
             less memory and more time, and gives the same.
         prefix_gib: the most disk that these outputs may take, of all runs together.
+        trainer: what drives a run alone: Lightning's Trainer, a loop of our own (`plain`), or the
+            latter wherever nothing asks for the former (`auto`); the results are the same.
     """
 
     accelerator: Accelerator
@@ -39,3 +41,4 @@ class Hardware:
     frozen_prefix: Literal["auto", "never"]
     prefix_gib: Positive
     recompute: bool = False
+    trainer: Literal["auto", "plain", "lightning"] = "auto"

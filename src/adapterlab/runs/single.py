@@ -1,4 +1,4 @@
-"""One run: config -> data -> base model -> strategy -> LightningModule -> Trainer -> tracking."""
+"""One run: config -> data -> base model -> strategy -> LightningModule -> driver -> tracking."""
 
 import logging
 import time
@@ -18,6 +18,7 @@ from adapterlab.runs.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
 from adapterlab.runs.state import goes_on, taken_up
+from adapterlab.training import alone
 from adapterlab.training.hardware import Device, PeakMemory, choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import fit_pack
@@ -86,9 +87,7 @@ def _train(run: OpenRun) -> Training:
     classes = len(assembly.data.classes)
     saved = load_lane(run.folder.checkpoints, assembly.adapted.state())
     if saved is None:
-        from adapterlab.training.lightning.fit import fit  # loads Lightning, which packs do without
-
-        return fit(
+        return alone.fit(
             config,
             assembly.adapted,
             assembly.data,

@@ -16,6 +16,7 @@ import torch
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import planned_place
 from adapterlab.config.hardware import Accelerator, Hardware, Precision
+from adapterlab.training.driver import require_driver
 
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)
@@ -123,11 +124,13 @@ def choose_device(options: Hardware) -> Device:
     """Resolve what is automatic in the options, and set torch's threads if they say how many.
 
     Raises:
-        ConfigError: the device is not there, or cannot compute in the precision.
+        ConfigError: the device is not there, cannot compute in the precision, or needs another
+            `trainer`.
     """
     accelerator = resolve_accelerator(options.accelerator)
     device = torch.device("cpu")
     require_modest(options)
+    require_driver(options, accelerator)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     if accelerator == "gpu":

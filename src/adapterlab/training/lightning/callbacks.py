@@ -1,19 +1,13 @@
 """Callbacks: the files of a training alone and its end, throughput, and progress."""
 
-import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from tqdm.auto import tqdm
-
 from adapterlab.training.lightning.imported import pl
 from adapterlab.training.outcome import LabelledBatch, best_checkpoint, last_checkpoint
+from adapterlab.training.progress import Progress
 from adapterlab.training.standing import Standing
 from adapterlab.training.throughput import Throughput
-
-log = logging.getLogger(__name__)
 
 
 class Keeping(pl.callbacks.Checkpoint):
@@ -74,36 +68,19 @@ class Clock(pl.Callback):
             self.throughput.pause(module.device)
 
 
-class Progress(pl.Callback):
-    """One bar over all steps on a terminal; elsewhere a line for a few of the epochs.
+class Bar(pl.Callback):
+    """Moves a progress on.
 
     Args:
-        title: the run's name.
-        epochs: of the whole training.
-        lines: how many epochs at most get a line where there is no terminal.
-        metric: of validation, that is shown.
+        progress: that is shown.
     """
 
-    def __init__(self, title: str, epochs: int, lines: int = 5, metric: str = "accuracy") -> None:
-        self.title, self.metric = title, metric
-        self.epochs = epochs
-        self.lines = lines
-
-    @property
-    def began(self) -> bool:
-        """Whether the training has begun."""
-        return hasattr(self, "_bar")
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Open the bar."""
-        self._bar = tqdm(
-            total=int(trainer.estimated_stepping_batches),
-            initial=trainer.global_step,
-            desc=self.title,
-            unit="step",
-            leave=False,
-            disable=None,
-        )
+        """Begin."""
+        self.progress.begin(int(trainer.estimated_stepping_batches), trainer.global_step)
 
     def on_train_batch_end(
         self,
@@ -114,23 +91,14 @@ class Progress(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Move on by a step."""
-        self._bar.update()
-
-    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Show an epoch's validation."""
-        metric = f"val/{self.metric}"
-        text = f"{metric} {metrics[metric]:.4f}, val/loss {metrics['val/loss']:.4f}"
-        self._bar.set_postfix_str(text)
-        if self._bar.disable and epoch % math.ceil(self.epochs / self.lines) == 0:
-            log.info("%s: epoch %d/%d, %s", self.title, epoch, self.epochs, text)
+        self.progress.step()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Close the bar."""
-        self._bar.close()
+        """End."""
+        self.progress.end()
 
     def on_exception(
         self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, so that the error stands on a line of its own."""
-        if self.began:
-            self._bar.close()
+        """End, so that the error stands on a line of its own."""
+        self.progress.end()

@@ -1,205 +1,22 @@
-"""The LightningModule: how an adapted classifier is trained and validated."""
+"""The LightningModule: what a training alone does, for Lightning's Trainer to drive."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-import torch
-from torch import Tensor
-
-from adapterlab.adapters.anchors import anchors_of
-from adapterlab.adapters.hooks import Moment
-from adapterlab.adapters.strategy import AdaptedModel
-from adapterlab.base.seeding import stream
-from adapterlab.base.signals import end_if_signalled
-from adapterlab.config.optimizers import Optimizer
 from adapterlab.training.lightning.imported import pl
-from adapterlab.training.losses import TrainingLoss
-from adapterlab.training.optimizers import (
-    make_optimizer,
-    make_plateau,
-    make_schedule,
-    settings_of,
-)
-from adapterlab.training.outcome import LabelledBatch, Report
-from adapterlab.training.standing import Standing, metrics_of
-from adapterlab.training.tally import Tally
+from adapterlab.training.steps import Driver, Steps
 
 
-class Classifier(pl.LightningModule):
-    """Training of an adapted model, by cross-entropy or what its task makes small.
-
-    Checkpoints hold what is trained, never the frozen base. Randomness (dropout, base and
-    adapter) is drawn anew each epoch from a stream of the seed, so a run resumed at an epoch's
-    start goes on as if it had never stopped.
-
-    Args:
-        model: what is trained.
-        num_classes: classes or labels of the task; 1 for numbers.
-        optimizer: its options.
-        loss: what is made small, in training only.
-        accumulate: batches whose gradients a step takes the mean of.
-        seed: of everything drawn while training.
-        select_on: the metric on validation that the best epoch is the best in.
-        watched: classes whose F1 on validation is measured too, see `selection.watched`.
-        report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
-        compile: run the model through torch.compile.
-        allow: whose code may be the optimizer's, see `config.trust.target`.
-
-    Attributes:
-        standing: how far the training has come; its history is kept in checkpoints.
-        is_best: whether the last epoch is the best so far.
-    """
+class Classifier(Steps, pl.LightningModule):
+    """An adapted classifier as a LightningModule; all that it does is what `Steps` says."""
 
     strict_loading = False
 
-    def __init__(
-        self,
-        model: AdaptedModel,
-        num_classes: int,
-        optimizer: Optimizer,
-        *,
-        loss: TrainingLoss | None = None,
-        accumulate: int = 1,
-        seed: int = 0,
-        select_on: str = "accuracy",
-        watched: Mapping[str, int] | None = None,
-        report: Report | None = None,
-        compile: bool = False,
-        allow: Sequence[str] = (),
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.options = optimizer
-        self.loss = loss or TrainingLoss()
-        self.accumulate = accumulate
-        self.seed = seed
-        self.report = report
-        self._adds = model.strategy.uses("extra_loss")
-        self._looks = model.strategy.uses("after_backward")
-        self._follows = model.strategy.uses("after_step")
-        self.allow = allow
-        self.select_on = select_on
-        self.standing, self.is_best = Standing(), False
-        self._plain = self.loss.plain()
-        self.train_tally = Tally(num_classes, self.loss, training=True)
-        self.val_tally = Tally(num_classes, self.loss)
-        if watched:
-            self.val_tally.watch(watched)
-        self._call: Callable[..., Tensor] = torch.compile(model) if compile else model
-        self._plateau_state: dict[str, Any] | None = None
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Return the logits, [batch, C]."""
-        return self._call(inputs)
-
-    def configure_optimizers(self) -> Any:
-        """Set up the optimizer over what the strategy trains, and the schedule."""
-        settings = settings_of(self.model, self.options)
-        self.optimizer = make_optimizer(
-            self.model.trainable(), self.options, settings, allow=self.allow
-        )
-        self._first_rate = float(self.optimizer.param_groups[0]["lr"])
-        self._total = int(self.trainer.estimated_stepping_batches)
-        self.plateau = make_plateau(self.optimizer, self.options)
-        if self.plateau is not None:
-            if self._plateau_state is not None:
-                self.plateau.load_state_dict(self._plateau_state)
-            return self.optimizer
-        schedule = make_schedule(self.optimizer, self._total, self.options)
-        return [self.optimizer], [{"scheduler": schedule, "interval": "step"}]
-
-    def on_train_epoch_start(self) -> None:
-        """Start this epoch's random streams."""
-        torch.manual_seed(stream(self.seed, "epoch", self.current_epoch))
-        self.model.reseed(stream(self.seed, "dropout", self.current_epoch))
-        self.train_tally.reset()
-
-    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
-        """Return the loss of a batch."""
-        end_if_signalled()
-        logits = self(batch.inputs)
-        loss = self.loss(logits, batch.labels)
-        self.train_tally.add(logits, batch.labels, loss)
-        if self._adds:
-            # In the parameters' own precision, as in a pack.
-            with torch.autocast(logits.device.type, enabled=False):
-                extra = self.model.strategy.extra_loss(self._moment())
-            loss = loss if extra is None else loss + extra
-        if self.accumulate > 1:
-            # Lightning divides by all of them, also in the last step of an epoch.
-            first = batch_index - batch_index % self.accumulate
-            left = int(self.trainer.num_training_batches) - first
-            loss = loss * (self.accumulate / min(self.accumulate, left))
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the method look at the gradients, which no scaling is left in and no clipping."""
-        if self._looks:
-            with torch.no_grad():
-                self.model.strategy.after_backward(self._moment(with_gradients=True))
+    @property
+    def driver(self) -> Driver:  # type: ignore[override]
+        """The Trainer."""
+        return cast(Driver, self.trainer)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take a step, and let the method look at what came of it."""
         super().optimizer_step(*args, **kwargs)
-        if self._follows:
-            moment = self._moment(with_gradients=True)
-            with torch.no_grad():
-                self.model.strategy.after_step(replace(moment, step=moment.step + 1))
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting."""
-        self.val_tally.reset()
-
-    def validation_step(self, batch: LabelledBatch, batch_index: int) -> None:
-        """Count a batch."""
-        logits = self(batch.inputs)
-        self.val_tally.add(logits, batch.labels, self._plain(logits, batch.labels))
-
-    def on_train_epoch_end(self) -> None:
-        """Gather the epoch's metrics, refuse a diverged training, and follow the plateau.
-
-        This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
-        Lightning would step a plateau schedule after, and a resumed run would miss that step.
-        """
-        metrics = metrics_of(self.train_tally.compute(), self.val_tally.compute(), self._rate())
-        self.is_best = self.standing.take(metrics, self.select_on, self.options)
-        if self.plateau is not None:
-            self.plateau.step(metrics["val/loss"])
-        if self.report is not None:
-            self.report(self.standing.epochs, metrics)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is trained, the history and the plateau's state."""
-        checkpoint["state_dict"] = self.saved_state()
-        checkpoint["history"] = self.standing.history
-        checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
-
-    def saved_state(self) -> dict[str, Tensor]:
-        """Return what of the model is kept in checkpoints, by its names there."""
-        return {f"model.model.{name}": tensor for name, tensor in self.model.state().items()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up history and plateau where they were."""
-        self.standing = Standing.after(checkpoint["history"], self.select_on)
-        self._plateau_state = checkpoint["plateau"]
-
-    def _moment(self, *, with_gradients: bool = False) -> Moment:
-        parameters = self.model.trainable()
-        return Moment(
-            step=self.trainer.global_step,
-            total=self._total,
-            parameters=parameters,
-            gradients={
-                name: parameter.grad
-                for name, parameter in parameters.items()
-                if with_gradients and parameter.grad is not None
-            },
-            frozen={**self.model.frozen_state(saved=False), **self.model.frozen_state(saved=True)},
-            base=anchors_of(self.model),
-        )
-
-    def _rate(self) -> float:
-        """Return the learning rate of parameters whose role has none of its own."""
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        return rate * (self.options.lr / self._first_rate)
+        self.after_optimizer_step()

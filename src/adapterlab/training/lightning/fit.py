@@ -1,109 +1,48 @@
-"""Training an adapted model with Lightning's Trainer, and choosing its best epoch."""
+"""Driving a training by Lightning's Trainer."""
 
 import logging
 import signal
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapterlab.adapters import AdaptedModel
-from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config
-from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches
-from adapterlab.training.checkpoints import loaded, require_same, restoring, whole
-from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
-from adapterlab.training.lightning.callbacks import Clock, Keeping, Progress
+from adapterlab.training.lightning.callbacks import Bar, Clock, Keeping
 from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.lightning.imported import LightningEnvironment, pl
-from adapterlab.training.lightning.recomputing import recomputing
-from adapterlab.training.losses import training_loss
-from adapterlab.training.outcome import Report, Training, best_checkpoint, last_checkpoint
-from adapterlab.training.selection import watched
+from adapterlab.training.progress import Progress
 from adapterlab.training.throughput import Throughput
 
 
-def fit(
-    config: Config,
-    model: AdaptedModel,
+def drive(
+    module: Classifier,
     data: AnyBatches,
-    *,
-    num_classes: int,
-    title: str,
+    config: Config,
     device: Device,
+    *,
     folder: Path,
-    report: Report,
-) -> Training:
-    """Train a model and leave it with the parameters of its best epoch on validation.
-
-    Args:
-        config: epochs, optimizer, selection, early stopping.
-        model: trained in place.
-        data: the target task.
-        num_classes: its classes.
-        title: for the progress bar.
-        device: where to compute.
-        folder: for checkpoints; if it has a last one, training goes on from there.
-        report: called after every epoch.
-
-    Raises:
-        CheckpointError: the checkpoint to go on from is damaged, or none of this model.
-        TrainingDivergedError: the loss is no longer a number.
-    """
+    last: Path | None,
+    progress: Progress,
+    throughput: Throughput,
+) -> None:
+    """Train by Lightning's Trainer; see `alone.Drive`."""
     quieten()
-    progress = Progress(title, config.epochs, metric=main_metric(config.task))
-    throughput = Throughput()
-
-    def report_all(epoch: int, metrics: Mapping[str, float]) -> None:
-        progress.report(epoch, metrics)
-        report(epoch, metrics)
-
-    module = Classifier(
-        model,
-        num_classes,
-        config.optimizer,
-        loss=training_loss(config, data.splits["train"].labels, data.classes),
-        accumulate=config.accumulate,
-        seed=stream(config.init_seed, "training"),
-        select_on=config.select_on,
-        watched=watched(config.select_on, data.classes),
-        report=report_all,
-        compile=config.hardware.compile,
-        allow=config.allow_targets,
-    )
     trainer = make_trainer(
         device,
         max_epochs=config.epochs,
         gradient_clip_val=config.optimizer.clip_norm,
         accumulate_grad_batches=config.accumulate,
-        callbacks=[progress, Clock(throughput), Keeping(folder, config.early_stopping)],
+        callbacks=[Bar(progress), Clock(throughput), Keeping(folder, config.early_stopping)],
         default_root_dir=folder,
     )
-    last = whole(last_checkpoint(folder), module.saved_state())
-    start = time.perf_counter()
-    if last is None:
-        set_first_values(config, model, data, device)
-    again = recomputing(model, on=config.hardware.recompute)
-    with interrupts(), again, restoring(last, lambda: progress.began):
+    with interrupts():
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
-    seconds = time.perf_counter() - start
-    best_path = best_checkpoint(folder)
-    best = loaded(best_path)
-    require_same(best.get("state_dict"), module.saved_state(), best_path)
-    module.load_state_dict(best["state_dict"], strict=False)
-    return Training(
-        history=module.standing.history,
-        best_epoch=best["epoch"] + 1,
-        seconds=seconds,
-        samples_per_second=throughput.samples_per_second,
-        why=throughput.why,
-    )
 
 
 def make_trainer(device: Device, **options: Any) -> pl.Trainer:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.one_way import blocks_of, targets_of
+from adapterlab.adapters.canonical_targets import blocks_of, targets_of
 from adapterlab.adapters.places import (
     WITH_ATTENTION,
     attention_outputs,

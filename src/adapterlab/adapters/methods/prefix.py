@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from adapterlab.adapters.canonical_targets import blocks_of
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.prompt_learning import PromptLearning
 from adapterlab.adapters.offset_positions import offset_positions
-from adapterlab.adapters.one_way import blocks_of
 from adapterlab.adapters.places import WITH_ATTENTION, attentions, refuse, within_blocks
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import Layers, check_layers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.factors import check_low_rank
 from adapterlab.adapters.formats.peft import METHODS, PeftMethod
-from adapterlab.adapters.formats.understood import require_understood
+from adapterlab.adapters.formats.peft_options import require_understood
 from adapterlab.adapters.strategy import AdaptedModel, replace_module
 from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes

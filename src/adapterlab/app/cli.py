@@ -9,8 +9,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
-from typing import Any, NoReturn
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -36,12 +36,15 @@ from adapterlab.base.signals import (
     listening,
 )
 from adapterlab.config.conf_folder import CONF
-from adapterlab.config.hydra_versions import program
-from adapterlab.config.schema import Config
-from adapterlab.runs.budget import parse_solved
-from adapterlab.runs.folder import RunResult
-from adapterlab.tracking.client import require_store
+from adapterlab.config.hydra_versions import listing_once, program
 from adapterlab.tracking.stores.uris import default_uri
+
+if TYPE_CHECKING:
+    from adapterlab.config.schema import Config
+    from adapterlab.runs.folder import RunResult
+
+LISTING = frozenset({"--help", "-h", "--hydra-help"})
+"""Flags for which Hydra lists the choices of all groups."""
 
 
 @listening()
@@ -92,6 +95,8 @@ def _train(cfg: DictConfig) -> float | None:
     in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
+        from adapterlab.runs.budget import parse_solved
+
         config = parse_solved(cfg)
         if config.plan:
             from adapterlab.app.plans import show_plan
@@ -167,7 +172,7 @@ def _selfcheck(cfg: DictConfig) -> None:
         sys.exit(1)
 
 
-def carry_out(config: Config, *, quiet: bool) -> RunResult:
+def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     """Carry out a run, or return what is kept of one that has finished.
 
     Args:
@@ -178,6 +183,7 @@ def carry_out(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.runs.check import check
     from adapterlab.runs.data import load_data
     from adapterlab.runs.state import finished_run
+    from adapterlab.tracking.client import require_store
 
     check(config)
     require_store(config)
@@ -193,7 +199,7 @@ def carry_out(config: Config, *, quiet: bool) -> RunResult:
     return run(config, data)
 
 
-def _ui(config: Config) -> str:
+def _ui(config: "Config") -> str:
     uri = config.tracking.uri
     return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
@@ -213,7 +219,8 @@ def run_command(command: Callable[[], Any], *, names_arms: bool = False) -> None
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
         sys.argv[1:] = in_order(given, CONF)
         try:
-            with failures_of_hydra_in_one_line():
+            lists = not LISTING.isdisjoint(sys.argv[1:])
+            with failures_of_hydra_in_one_line(), listing_once() if lists else nullcontext():
                 command()
         except Exception as error:
             mistake = None if not raised_by(PARSERS, error) else as_mistake(error, CONF)

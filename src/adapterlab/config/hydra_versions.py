@@ -5,12 +5,14 @@ makes only what is trusted by name, where 1.3 makes whatever a configuration nam
 which comes with it, gave the function that registers resolvers another name.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
 BEFORE_1_4 = hydra.__version__.startswith("1.3.")
@@ -36,3 +38,34 @@ def register_resolver(name: str, function: Callable[..., Any]) -> None:
     """Make known a function that conf/ calls, as in ``${name:}``; over one of the same name."""
     register: Any = OmegaConf.register_new_resolver if BEFORE_1_4 else OmegaConf.register_resolver
     register(name, function, replace=True)
+
+
+@contextmanager
+def listing_once() -> Iterator[None]:
+    """Let Hydra list the choices of all groups, as `--help` does, out of one copy of its sources.
+
+    For each of some 160 questions it would copy all that plugins have registered, which takes
+    longer than all else of `--help`.
+    """
+    hydras: Any = ConfigLoaderImpl
+    asked: Any = ConfigLoaderImpl.get_group_options
+    copies: dict[ConfigLoaderImpl, Any] = {}
+
+    def get_group_options(
+        loader: ConfigLoaderImpl,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        if config_name or overrides:
+            return list(asked(loader, group_name, results_filter, config_name, overrides))
+        if loader not in copies:
+            _, copies[loader] = loader._parse_overrides_and_create_caching_repo(None, [])
+        return list(copies[loader].get_group_options(group_name, results_filter))
+
+    try:
+        hydras.get_group_options = get_group_options
+        yield
+    finally:
+        hydras.get_group_options = asked

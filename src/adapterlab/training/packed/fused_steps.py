@@ -57,7 +57,7 @@ class FusedSteps:
         """
         torch._foreach_add_(self._counts, 1)
         parts = [
-            (gradient,) if sizes is None else gradient.split(sizes)
+            (gradient,) if sizes is None else torch.split(gradient, sizes)
             for gradient, sizes in zip(gradients, self._splits, strict=True)
         ]
         ahead = [iter(of_one) for of_one in parts]

@@ -8,6 +8,7 @@ import pytest
 from adapterlab.evidence.intervals import Interval, median_interval
 from adapterlab.evidence.shared_rate import BestRates, best_rates
 from adapterlab.evidence.spread import paired_interval
+from simulations.shared_rate import study
 
 NAN = float("nan")
 
@@ -102,6 +103,14 @@ def test_too_few_of_something(validation: np.ndarray) -> None:
 def test_a_way_that_failed_throughout() -> None:
     with pytest.raises(ValueError, match="has failed at each rate"):
         found([[[NAN, 1.0], [1.0, NAN]], [[1.0, 1.0], [1.0, 1.0]]], [])
+
+
+def test_a_part_of_the_simulation() -> None:
+    """Where two rates are equally good and luck chooses, the shared one is seldom said to cost."""
+    rng = np.random.default_rng(0)
+    drawn = [study("flat", 3, rng) for _ in range(40)]
+    costs = [one.interval is not None and one.interval.low > 0 for ways in drawn for one in ways]
+    assert sum(costs) <= 4, "of 200, at half a percent each"
 
 
 class TestPairedInterval:

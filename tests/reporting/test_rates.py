@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from figure_cases import drawn, marks
 from synthetic import Made, study
+from test_pictures import assert_whole_and_apart
 
 from adapterlab.reporting.content import page_of
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.rates import Rates, about_rates, rates_of, rates_tables
+from adapterlab.reporting.rates_figure import rates_figure
+from adapterlab.reporting.study_figures import narrow_figure
 
 Grid = Mapping[str, Mapping[float, tuple[float, Sequence[float]]]]
 """By way and rate: the test accuracy, and the validation of each seed."""
@@ -160,6 +164,18 @@ def test_a_rate_at_which_a_seed_failed_is_not_chosen() -> None:
     assert rates is not None
     assert rates.rates[rates.found.ways[0].place] == 0.1
     assert rates_tables(rates)[1].rows[0] == ("full", "failed", "60.00%", "30.00%")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_its_picture(*, narrow: bool) -> None:
+    findings = made(ALIKE | APART | {"dora " + "a long option=0.001 " * 9: APART["lora"]})
+    figure = drawn(narrow_figure("rates", findings) if narrow else rates_figure(findings))
+    (axes,) = [axes for axes in figure.axes if axes.lines]
+    filled = marks(axes, 9)
+    assert (0.01, 0.9) in filled, "full, at its best on validation"
+    assert len(filled) == 5
+    assert_whole_and_apart(figure)
+    assert rates_figure(made({"full": APART["full"]})) is None
 
 
 def test_it_stands_in_the_report() -> None:

@@ -6,6 +6,7 @@ from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
+from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
@@ -41,6 +42,7 @@ __all__ = [
     "Bottleneck",
     "BottleneckLinear",
     "Combined",
+    "Continued",
     "DoRA",
     "DoRALinear",
     "FrozenLoRA",

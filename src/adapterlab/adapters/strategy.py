@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.hooks import Hooks
@@ -309,22 +308,6 @@ class Strategy(Hooks, ABC):
 def within(name: str, modules: tuple[str, ...]) -> bool:
     """Say whether `name` is one of `modules` or lies inside one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
-
-
-def linear_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Linear]:
-    """Return the linear layers of the head, or those outside it, by name in forward order.
-
-    The last layer of torch's own attention is left out: attention reads its weight and never calls
-    it, so that nothing around it would be computed.
-    """
-    heads = adaptable(model).head_modules
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and not isinstance(module, NonDynamicallyQuantizableLinear)
-        and within(name, heads) == head
-    }
 
 
 def body_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

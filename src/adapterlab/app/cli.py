@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -37,11 +37,12 @@ from adapterlab.base.signals import (
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
-from adapterlab.config.schema import Config
 from adapterlab.runs.budget import parse_solved
-from adapterlab.runs.folder import RunResult
-from adapterlab.tracking.client import require_store
 from adapterlab.tracking.stores.uris import default_uri
+
+if TYPE_CHECKING:
+    from adapterlab.config.schema import Config
+    from adapterlab.runs.folder import RunResult
 
 
 @listening()
@@ -167,7 +168,7 @@ def _selfcheck(cfg: DictConfig) -> None:
         sys.exit(1)
 
 
-def carry_out(config: Config, *, quiet: bool) -> RunResult:
+def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     """Carry out a run, or return what is kept of one that has finished.
 
     Args:
@@ -178,6 +179,7 @@ def carry_out(config: Config, *, quiet: bool) -> RunResult:
     from adapterlab.runs.check import check
     from adapterlab.runs.data import load_data
     from adapterlab.runs.state import finished_run
+    from adapterlab.tracking.client import require_store
 
     check(config)
     require_store(config)
@@ -193,7 +195,7 @@ def carry_out(config: Config, *, quiet: bool) -> RunResult:
     return run(config, data)
 
 
-def _ui(config: Config) -> str:
+def _ui(config: "Config") -> str:
     uri = config.tracking.uri
     return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 

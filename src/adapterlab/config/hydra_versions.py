@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 from omegaconf import OmegaConf
+from omegaconf.errors import KeyValidationError
 
 BEFORE_1_4 = hydra.__version__.startswith("1.3.")
 
@@ -36,3 +37,17 @@ def register_resolver(name: str, function: Callable[..., Any]) -> None:
     """Make known a function that conf/ calls, as in ``${name:}``; over one of the same name."""
     register: Any = OmegaConf.register_new_resolver if BEFORE_1_4 else OmegaConf.register_resolver
     register(name, function, replace=True)
+
+
+def mend_resolving() -> None:
+    """Let `--cfg job --resolve` write what ``${oc.create:{}}`` makes.
+
+    OmegaConf 2.4.1rc1 cannot resolve in place what its own `oc.create` returns, which has a parent
+    and no key; without a parent it can. Where a version can as it is, nothing is changed.
+    """
+    if BEFORE_1_4:
+        return
+    try:
+        OmegaConf.resolve(OmegaConf.create({"made": "${oc.create:{}}"}))
+    except KeyValidationError:
+        register_resolver("oc.create", lambda value: OmegaConf.create(value))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, AdapterLayer, Plan, Strategy, plan
+from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, Strategy, plan
 from adapterlab.adapters.budget import Fitted, fit
 from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import WIDE
@@ -79,6 +79,10 @@ def check(config: Config) -> Plan | None:
         )
     if isinstance(config.base, PeftBase):
         require_peft_base(config, config.base, has_weights=comes_with_weights(config))
+    elif isinstance(strategy, Continued):
+        raise ConfigError(
+            f"adapter=continued goes on from the adapter of base=peft, and base={config.base.kind}"
+        )
     if keeps_own_head(config):
         require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():

@@ -162,6 +162,8 @@ def _as_written(config: Config) -> dict[str, Any]:
         values["base"]["path"] = file_hash(Path(config.base.path))
     if isinstance(config.base, PeftBase):
         values["base"]["path"] = hashes_of_peft(Path(config.base.path))
+        if values["adapter"].get("path") == config.base.path:
+            del values["adapter"]["path"]
     return values
 
 

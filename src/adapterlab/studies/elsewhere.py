@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapterlab.base.errors import RunLostError, first_line, out_of_memory
+from adapterlab.base.errors import MemoryLackError, RunLostError, first_line, out_of_memory
 from adapterlab.base.place import Place
 from adapterlab.config.schema import Config
 from adapterlab.runs.homes import latest_home
 from adapterlab.studies.engine import POLL_SECONDS, Engine, Task
+from adapterlab.studies.kept import kept
 from adapterlab.studies.records import Record, run_names, write
 from adapterlab.tracking.mlflow_run import mark_lost
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
@@ -21,7 +22,7 @@ from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
-"""Of a task that fails as a whole; then it is given up."""
+"""In a row that fail as a whole, and come no epoch further; then a task is given up."""
 
 _CANCEL_SECONDS = 45.0
 """That tasks which are ended have to mark their runs; a cluster kills them after 30 by default."""
@@ -61,8 +62,8 @@ def carry_out_elsewhere(
     """Carry out tasks by an engine, and see them through.
 
     A task that is stopped or lost is submitted again, and goes on from its last epoch; after three
-    times it is given up. A pack that has run out of memory is split in two. What becomes of each
-    is written down as it happens. All calls come from this thread.
+    times without another epoch it is given up. A pack that has run out of memory is split in two.
+    What becomes of each is written down as it happens. All calls come from this thread.
 
     Args:
         tasks: in the order in which they are begun.
@@ -91,7 +92,8 @@ class _Part:
     Attributes:
         number: of the task that was asked for.
         places: of its runs in that.
-        failures: how often it has failed as a whole.
+        failures: how often in a row it has failed as a whole, and come no epoch further.
+        kept: what its runs had to go on from when it was submitted last.
     """
 
     number: int
@@ -100,6 +102,7 @@ class _Part:
     record: Record
     future: "Future[list[Any]]" = field(default_factory=Future)
     failures: int = 0
+    kept: frozenset[tuple[str, int]] = frozenset()
 
 
 class _Study:
@@ -176,6 +179,7 @@ class _Study:
         self._submit(_Part(number, places, task, record, failures=failures))
 
     def _submit(self, part: _Part) -> None:
+        part.kept = kept(part.task.configs)
         write(self._folder, part.record)  # before there can be a task that nobody knows of
         part.future = self._engine.submit(part.task)
         self.open.append(part)
@@ -199,8 +203,10 @@ class _Study:
         except CancelledError:
             outcomes = [RunLostError("its task was cancelled")] * len(part.places)
         except Exception as error:
-            self._failed(part, where, error)
-            return
+            if not isinstance(error, MemoryLackError) or len(part.places) == 1:
+                self._failed(part, where, error)
+                return
+            outcomes = [error] * len(part.places)  # the node ended it, with all its runs
         if self._lacks_memory(outcomes) and len(part.places) > 1:
             self._split(part, where, outcomes)
             return
@@ -211,32 +217,33 @@ class _Study:
 
     def _failed(self, part: _Part, where: str | None, error: Exception) -> None:
         """Submit a task again that has failed as a whole, or give it up."""
-        part.failures += 1
-        line = first_line(error)
-        if part.failures < MOST_ATTEMPTS:
-            log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
-            attempts = part.record.attempts + 1
-            part.record = replace(
-                part.record, state="waiting", job=None, where=None, error=line,
-                submitted=time.time(), attempts=attempts,
-            )  # fmt: skip
-            part.task = replace(part.task, resume=True)
-            self._submit(part)
+        now = kept(part.task.configs)
+        part.failures = 1 if now != part.kept else part.failures + 1
+        line, again = first_line(error), part.failures < MOST_ATTEMPTS
+        told = f"its task has failed {part.failures} times, the last time: {line}"
+        came_of = error if again else RunLostError(told)
+        for config in part.task.configs:  # one that was killed has not said how its runs ended
+            mark_lost(config, latest_home(config).link.run_id(), came_of)
+        if not again:
+            self._note(part, state="given up", where=where, error=line)
+            self._take(part, [came_of] * len(part.places))
             return
-        given_up = RunLostError(f"its task has failed {part.failures} times, the last time: {line}")
-        self._note(part, state="given up", where=where, error=line)
-        for config in part.task.configs:
-            mark_lost(config, latest_home(config).link.run_id(), given_up)
-        self._take(part, [given_up] * len(part.places))
+        log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
+        part.record = replace(
+            part.record, state="waiting", job=None, where=None, error=line,
+            submitted=time.time(), attempts=part.record.attempts + 1,
+        )  # fmt: skip
+        part.task = replace(part.task, resume=True)
+        self._submit(part)
 
     def _lacks_memory(self, outcomes: Sequence[Any]) -> bool:
-        return any(isinstance(one, BaseException) and out_of_memory(one) for one in outcomes)
+        return any(map(_is_lack, outcomes))
 
     def _split(self, part: _Part, where: str | None, outcomes: Sequence[Any]) -> None:
         """Submit a pack again as two, without what has finished in it."""
         left = []
         for place, config, outcome in zip(part.places, part.task.configs, outcomes, strict=True):
-            if isinstance(outcome, BaseException) and out_of_memory(outcome):
+            if _is_lack(outcome):
                 left.append((place, config))
             else:
                 self._outcomes[part.number][place] = outcome
@@ -259,6 +266,12 @@ class _Study:
         kept |= dict(zip(part.places, outcomes, strict=True))
         if len(kept) == len(self._tasks[part.number].configs):
             self._end(part.number, [kept[place] for place in sorted(kept)])
+
+
+def _is_lack(outcome: Any) -> bool:
+    if isinstance(outcome, MemoryLackError):
+        return True
+    return isinstance(outcome, BaseException) and out_of_memory(outcome) is not None
 
 
 def _runs(part: _Part) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from adapterlab.config.schema import Config
 
 if TYPE_CHECKING:
-    from adapterlab.runs.pack import Outcome  # loads Lightning
+    from adapterlab.runs.lanes import Outcome  # loads Lightning
 
 POLL_SECONDS = 0.25
 """Between two words on how far a task is."""

@@ -225,7 +225,7 @@ class _Study:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
         try:
-            work = Work(task_folder(self.jobs[0].config), len(tasks), helpers)
+            work = Work(task_folder(self.jobs[0].config), self._name, helpers, self.chosen.wait)
             told: dict[str, Any] = {
                 "begin": lambda number: progress.begin(len(order[number].jobs)),
                 "move": progress.move,

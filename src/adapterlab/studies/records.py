@@ -70,7 +70,7 @@ class There:
         began: this attempt, in seconds since 1970.
         at: when this was written.
         moved: runs' worth of training that this attempt has done.
-        idle: attempts in a row, before this one, that ended before anything was trained.
+        idle: attempts in a row, with this one when it has ended, that came no epoch further.
         error: why it ended, in a line.
     """
 

@@ -24,6 +24,7 @@ from adapterlab.base.task_signals import stopped_by_signals
 from adapterlab.config.conf_folder import register_resolvers
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.studies.engine import Task
+from adapterlab.studies.kept import kept
 from adapterlab.studies.records import There, read_there, write_there
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ WRITE_SECONDS = 2.0
 """Between two words on how far a task is, on a disk that many share."""
 
 IDLE_ATTEMPTS = 3
-"""In a row that end before anything is trained: after them a task is not begun again."""
+"""In a row that end before one epoch: after them a warning no longer asks for another."""
 
 
 class TaskStoppedError(RunLostError):
@@ -49,7 +50,8 @@ class Stopped:
 
     Attributes:
         why: in a line.
-        warned: the signal was a warning that came before the end (SIGUSR2).
+        warned: the signal was a warning that came before the end (SIGUSR2), and another attempt is
+            worth it.
     """
 
     why: str
@@ -85,8 +87,9 @@ class Errand:
             attempts=1 if before is None else before.attempts + 1,
             began=time.time(),
             at=time.time(),
-            idle=0 if before is None or before.moved else before.idle + 1,
+            idle=0 if before is None else before.idle,
         )
+        left = kept(self.task.configs)
         write_there(self.folder, self.task.id, begun)
         self._set_up()
         word = _Word(self, begun)
@@ -98,8 +101,10 @@ class Errand:
                 word.last("failed", f"it ended with code {stop.code}")
                 raise
             why = f"{signals[0].name} on {begun.host}"
-            word.last("stopped", why)
-            return Stopped(why, warned=signals[0].name == "SIGUSR2")
+            idle = begun.idle + 1 if kept(self.task.configs) == left else 0
+            word.last("stopped", why, idle=idle)
+            warned = signals[0].name == "SIGUSR2"
+            return Stopped(why, warned=warned and idle < IDLE_ATTEMPTS)
         except BaseException as error:
             word.last("failed", with_type(error))
             raise
@@ -142,10 +147,10 @@ class _Word:
         if time.monotonic() - self._written > WRITE_SECONDS:
             self._write()
 
-    def last(self, state: Any, error: str | None) -> None:
+    def last(self, state: Any, error: str | None, *, idle: int = 0) -> None:
         """Say how it has ended."""
         told = None if error is None else redacted(error)
-        self._there = replace(self._there, state=state, error=told)
+        self._there = replace(self._there, state=state, error=told, idle=idle)
         self._write()
 
     def _write(self) -> None:

@@ -27,6 +27,9 @@ PLATEAU_FACTOR = 0.1
 NO_OPTIONS = ("foreach", "fused", "capturable", "differentiable", "maximize")
 """Arguments of torch's optimizers that say how they compute, or that they climb."""
 
+_KEPT_FROM_COMPILING = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+"""Methods of an optimizer, beside its step, that torch keeps its compiler out of."""
+
 _Betas = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(tuple)]
 
 _NARROWER = {"momentum": Share, "eps": Positive, "betas": _Betas}
@@ -279,8 +282,6 @@ def without_compiler(original: Callable[..., Any]) -> Callable[..., torch.optim.
     if not (inspect.isclass(original) and original.__module__.startswith("torch.")):
         return original
     torchs = cast("type[torch.optim.Optimizer]", original)
-    plain = {
-        "add_param_group": inspect.unwrap(torchs.add_param_group),
-        "step": torch.no_grad()(inspect.unwrap(torchs.step)),
-    }
-    return type(torchs.__name__, (torchs,), plain)
+    plain = {name: inspect.unwrap(getattr(torchs, name)) for name in _KEPT_FROM_COMPILING}
+    step = torch.no_grad()(inspect.unwrap(torchs.step))
+    return type(torchs.__name__, (torchs,), plain | {"step": step})

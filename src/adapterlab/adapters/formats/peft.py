@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft_card import peft_card
 from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS, read_config, read_weights
+from adapterlab.adapters.formats.peft_names import relative, require_unmistakable
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors, write_text
@@ -103,6 +104,14 @@ class PeftMethod(ABC):
         """Return what `joined` was given, of what a file has."""
         return tensors
 
+    def beside_layers(self, name: str) -> str | None:
+        """Return where a tensor that is trained outside of the layers is; None if nowhere."""
+        return None
+
+    def over(self, adapted: AdaptedModel) -> dict[str, str]:
+        """Return by which hash the base is known that the adapter belongs to."""
+        return {"base_sha256": adapted.base_hash}
+
     def places(self, targets: list[str]) -> dict[str, Any]:
         """Return how the configuration names the adapted layers."""
         return {"target_modules": targets}
@@ -163,7 +172,7 @@ def save_peft(
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", "base_sha256": adapted.base_hash}
+    metadata = {"format": "pt"} | method.over(adapted)
     if classes:
         metadata["classes"] = json.dumps(list(classes))
     write_tensors(folder / WEIGHTS, tensors, metadata)
@@ -249,11 +258,6 @@ def method_of(strategy: Strategy) -> PeftMethod:
     raise ConfigError(f"{lacking}{instead}")
 
 
-def relative(adapted: AdaptedModel, name: str) -> str:
-    """Return a module's or tensor's name in the model that PEFT is given."""
-    return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
-
-
 def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
     """Return a model's tensors by name, with the frozen state that its own files leave out."""
     return {**adapted.model.state_dict(), **adapted.frozen_state(saved=False)}
@@ -293,7 +297,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
             continue
         elif ours in head:
             theirs = ours
-        else:
+        elif (theirs := method.beside_layers(ours) or "") == "":
             placeless.append(ours)
             continue
         names[f"{method.root}{relative(adapted, theirs)}"] = ours
@@ -317,7 +321,7 @@ def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) ->
     whole_head = adapted.strategy.head != "adapt"
     heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
     if method.places(targets):
-        _require_unmistakable(adapted, layers, targets, heads)
+        require_unmistakable(adapted, layers, targets, heads)
     return {
         # For PEFT, a classifier of sequences is one of transformers whose head is saved whole.
         "task_type": "SEQ_CLS" if whole_head and adaptable(adapted.model).input_names else None,
@@ -327,24 +331,3 @@ def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) ->
         "modules_to_save": heads or None,
         **method.config(adapted, layers),
     }
-
-
-def _require_unmistakable(
-    adapted: AdaptedModel, layers: Mapping[str, object], targets: list[str], heads: list[str]
-) -> None:
-    """Refuse names that PEFT, which looks for them at the ends of names, would find elsewhere.
-
-    Raises:
-        ConfigError: PEFT would adapt a layer that is not adapted, or pass over one that is.
-    """
-    for name, module in adapted.model.named_modules():
-        layer = name.removesuffix(".base")
-        if layer in layers or not any(True for _ in module.parameters(recurse=False)):
-            continue
-        for target in targets:
-            if relative(adapted, layer).endswith(f".{target}"):
-                raise ConfigError(f"PEFT cannot adapt {target} without adapting {layer} as well")
-    for target in targets:
-        for head in heads:
-            if f".{head}." in f".{target}.":
-                raise ConfigError(f"PEFT would take {target} for a part of the head, {head}")

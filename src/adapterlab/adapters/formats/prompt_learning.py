@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from adapterlab.adapters.formats.peft import relative
+from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.formats.plain import PlainMethod
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import CheckpointError

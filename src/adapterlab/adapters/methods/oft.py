@@ -155,7 +155,7 @@ def _above_diagonal(size: int, device: torch.device) -> Tensor:
     """Return where a matrix's entries above its diagonal are, row by row."""
     with torch.inference_mode(False):
         rows, columns = torch.triu_indices(size, size, 1, device=device)
-        return rows * size + columns
+        return cast(Tensor, rows * size + columns)
 
 
 class _PeftOFT(PlainMethod):

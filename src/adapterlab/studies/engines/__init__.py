@@ -38,6 +38,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "local": Kind(),
+    "submitit": Kind(package="submitit", extra="submitit", goes_on=True),
 }
 
 
@@ -62,13 +63,15 @@ class Work:
 
     Attributes:
         folder: of the study's tasks, on a disk that all see: for what an engine keeps.
-        tasks: how many there are at first.
+        study: its name.
         slots: processes beside this one that this machine has room for.
+        waited_for: the command stays until the tasks have ended.
     """
 
     folder: Path
-    tasks: int
-    slots: int
+    study: str
+    slots: int = 0
+    waited_for: bool = True
 
 
 class Module(Protocol):

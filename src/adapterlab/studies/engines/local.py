@@ -27,7 +27,7 @@ from adapterlab.studies.engine import POLL_SECONDS, Task
 from adapterlab.studies.engines import Asked, Work
 
 if TYPE_CHECKING:
-    from adapterlab.runs.pack import Outcome
+    from adapterlab.runs.lanes import Outcome
     from adapterlab.studies.read_once import ReadOnce
 
     Outcomes = Future[list[Outcome]]

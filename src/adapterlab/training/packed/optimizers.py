@@ -64,6 +64,8 @@ class LaneOptimizer:
         self.plateaus = [_Plateau(*one) for one in zip(options, settings, strict=True)]
         self._named = list(_named(pack))
         self._parameters = [getattr(module, own) for _, module, own in self._named]
+        self.torch: torch.optim.Optimizer
+        self._fused: FusedSteps | None = None
         self._build()
         if states:
             for plateau, state in zip(self.plateaus, states, strict=True):
@@ -132,7 +134,7 @@ class LaneOptimizer:
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
         self._groups: list[_Group] = []
-        self._fused: FusedSteps | None = None
+        self._fused = None
         groups = []
         starts = {module.lanes.start for _, module, _ in self._named}
         for lanes in _runs(self.options, self.settings, starts):

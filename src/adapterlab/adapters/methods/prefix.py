@@ -213,7 +213,8 @@ class Prefix(Strategy):
         """Put a prefix before the keys and values of every attention."""
         for name, width in self._places(model).items():
             base = model.get_submodule(name)
-            layer = PrefixAttention(
+            layer = self.layer(
+                model,
                 base,
                 length=self.num_virtual_tokens,
                 width=width,
@@ -224,6 +225,10 @@ class Prefix(Strategy):
             replace_module(model, name, layer)
         if self.offset_positions:
             offset_positions(model, self.num_virtual_tokens)
+
+    def layer(self, model: nn.Module, base: nn.Module, **prefix: Any) -> PrefixAttention:
+        """Return an attention with a prefix."""
+        return PrefixAttention(base, **prefix)
 
     def options(self) -> dict[str, Any]:
         """Leave out what came later where it is off, as in checkpoints from before there was it."""

@@ -90,6 +90,7 @@ class VeRA(OverLinear):
     """
 
     dial: ClassVar[str | None] = "rank"
+    kind: ClassVar[type[VeRALinear]] = VeRALinear
 
     rank: int = 256
     projection_seed: int = 0
@@ -120,7 +121,7 @@ class VeRA(OverLinear):
         A, B = self._projections(d_in, d_out, matrix(next(iter(layers.values()))))
         for name, layer in layers.items():
             inputs, outputs = sizes(layer)
-            own = VeRALinear(
+            own = self.kind(
                 layer,
                 A[:, :inputs],
                 B[:outputs],

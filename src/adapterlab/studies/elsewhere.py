@@ -17,7 +17,7 @@ from adapterlab.studies.engine import POLL_SECONDS, Engine, Task
 from adapterlab.studies.kept import kept
 from adapterlab.studies.records import Record, run_names, write
 from adapterlab.studies.taken_up import TakenUp
-from adapterlab.tracking.mlflow_run import mark_lost
+from adapterlab.tracking.mlflow_run import mark_lost, mark_split
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,7 @@ class _Part:
         places: of its runs in that.
         failures: how often in a row it has failed as a whole, and come no epoch further.
         kept: what its runs had to go on from when it was submitted last.
+        split_from: lanes of the pack that it is a part of, which was too large.
     """
 
     number: int
@@ -133,6 +134,7 @@ class _Part:
     future: "Future[list[Any]]" = field(default_factory=Future)
     failures: int = 0
     kept: frozenset[tuple[str, int]] = frozenset()
+    split_from: int = 0
 
 
 class _Study:
@@ -201,7 +203,7 @@ class _Study:
         for part in self.open:
             self._note(part, state="cancelled")
 
-    def _add(self, number: int, places: tuple[int, ...], task: Task, failures: int = 0) -> None:
+    def _add(self, number: int, places: tuple[int, ...], task: Task, *, split: int = 0) -> None:
         self._count += 1
         task = replace(task, id=f"{self._stamp}-{self._count:04d}")
         record = Record(
@@ -213,7 +215,7 @@ class _Study:
             state="waiting",
             submitted=time.time(),
         )
-        self._submit(_Part(number, places, task, record, failures=failures))
+        self._submit(_Part(number, places, task, record, split_from=split))
 
     def _submit(self, part: _Part) -> None:
         part.kept = kept(part.task.configs)
@@ -260,7 +262,7 @@ class _Study:
         told = f"its task has failed {part.failures} times, the last time: {line}"
         came_of = error if again else RunLostError(told)
         for config in part.task.configs:  # one that was killed has not said how its runs ended
-            mark_lost(config, latest_home(config).link.run_id(), came_of)
+            mark_lost(config, latest_home(config).link.run_id(), came_of, given_up=not again)
         if not again:
             self._note(part, state="given up", where=where, error=line)
             self._take(part, [came_of] * len(part.places))
@@ -295,12 +297,16 @@ class _Study:
             if some:
                 configs = tuple(config for _, config in some)
                 task = replace(part.task, configs=configs, resume=True)
-                self._add(part.number, tuple(place for place, _ in some), task)
+                lanes = part.split_from or len(part.places)
+                self._add(part.number, tuple(place for place, _ in some), task, split=lanes)
 
     def _take(self, part: _Part, outcomes: Sequence[Any]) -> None:
         """Keep what came of a part; tell of the task that was asked for when all is there."""
         kept = self._outcomes[part.number]
         kept |= dict(zip(part.places, outcomes, strict=True))
+        if part.split_from:
+            for config in part.task.configs:
+                mark_split(config, latest_home(config).link.run_id(), part.split_from)
         if len(kept) == len(self._tasks[part.number].configs):
             self._end(part.number, [kept[place] for place in sorted(kept)])
 

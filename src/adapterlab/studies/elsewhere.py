@@ -16,6 +16,7 @@ from adapterlab.runs.homes import latest_home
 from adapterlab.studies.engine import POLL_SECONDS, Engine, Task
 from adapterlab.studies.kept import kept
 from adapterlab.studies.records import Record, run_names, write
+from adapterlab.studies.taken_up import TakenUp
 from adapterlab.tracking.mlflow_run import mark_lost
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 
@@ -54,6 +55,7 @@ def carry_out_elsewhere(
     engine: Engine,
     name: str,
     folder: Path,
+    going: Sequence[TakenUp] = (),
     *,
     begin: Callable[[int], None],
     move: Callable[[float], None],
@@ -70,19 +72,47 @@ def carry_out_elsewhere(
         engine: that carries them out.
         name: of the engine.
         folder: of the records of the study's tasks.
+        going: tasks that are on their way; their numbers come after those of `tasks`.
         begin: called with a task's number when it has begun.
         move: called with how many runs' worth of training has been done since.
         end: called with a task's number and what came of each of its runs.
     """
-    study = _Study(tasks, engine, name, folder, begin=begin, move=move, end=end)
+    every = [*tasks, *(one.task for one in going)]
+    study = _Study(every, engine, name, folder, begin=begin, move=move, end=end)
     try:
-        study.submit_all()
+        for number, one in enumerate(going, start=len(tasks)):
+            study.take_up(number, one)
+        study.submit_all(len(tasks))
         while study.open:
             wait([part.future for part in study.open], POLL_SECONDS, FIRST_COMPLETED)
             study.look()
     except BaseException:
         study.cancel()
         raise
+
+
+def submit_elsewhere(
+    tasks: Sequence[Task], engine: Engine, name: str, folder: Path
+) -> list[Record]:
+    """Submit tasks that nobody waits for; return what was written down of them.
+
+    Args:
+        tasks: in the order in which they are begun.
+        engine: that carries them out, and whose tasks outlive it.
+        name: of the engine.
+        folder: of the records of the study's tasks.
+    """
+
+    def nobody(*_: object) -> None:
+        """Hear of what nobody waits for."""
+
+    study = _Study(tasks, engine, name, folder, begin=nobody, move=nobody, end=nobody)
+    try:
+        study.submit_all(len(tasks))
+    except BaseException:
+        study.cancel()
+        raise
+    return [part.record for part in study.open]
 
 
 @dataclass
@@ -131,9 +161,16 @@ class _Study:
         self._count = 0
         self.open: list[_Part] = []
 
-    def submit_all(self) -> None:
-        """Submit what was asked for."""
-        for number, task in enumerate(self._tasks):
+    def take_up(self, number: int, one: TakenUp) -> None:
+        """Take up a task that is on its way."""
+        places, task = tuple(range(len(one.task.configs))), one.task
+        self.open.append(
+            _Part(number, places, task, one.record, one.future, kept=kept(task.configs))
+        )
+
+    def submit_all(self, count: int) -> None:
+        """Submit the first tasks of those asked for."""
+        for number, task in enumerate(self._tasks[:count]):
             self._add(number, tuple(range(len(task.configs))), task)
         self._send()
 

@@ -9,7 +9,6 @@ them. What has finished there is not run again: with the code of another commit,
 import argparse
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from typing import NoReturn
 from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError, allowed
 from adapterlab.reporting.report import Report, Request, make_report
+from adapterlab.reporting.tables import Table
+from results_studies import STUDIES, Study
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGE = CHECKOUT / "docs" / "results.md"
@@ -32,68 +33,6 @@ EXPERIMENT = "adapterlab"  # MLflow's, as in conf/tracking/mlflow.yaml
 FACTS = ("torch", "Lightning", "Python")
 _MARKER = re.compile(r"^<!-- results: (\S+) -->$", re.MULTILINE)
 _END = "<!-- end -->"
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study that the page shows.
-
-    Attributes:
-        preset: its file in conf/experiment.
-        options: of the command line, beside the preset's.
-        stored: it takes hours, so that it is read from a store and not run.
-    """
-
-    preset: str
-    options: tuple[str, ...] = ()
-    stored: bool = False
-
-    @property
-    def name(self) -> str:
-        """What its runs are tagged with."""
-        return self.preset.replace("/", "-")
-
-    @property
-    def arguments(self) -> list[str]:
-        """What follows `python src/train.py`."""
-        return ["-m", f"experiment={self.preset}", *self.options]
-
-    @property
-    def command(self) -> str:
-        """What a reader types."""
-        return f"python src/train.py {shlex.join(self.arguments)}"
-
-    @property
-    def picture(self) -> str:
-        """The name of its picture in docs/images."""
-        return f"results_{self.preset.replace('/', '_')}.png"
-
-
-STUDIES = {
-    study.preset: study
-    for study in (
-        Study("mnist_to_fashion/as_published"),
-        Study("mnist_to_fashion/controlled"),
-        Study("mnist_to_fashion/tuned"),
-        Study("cifar10_mlp/as_published"),
-        Study("cifar10_mlp/controlled"),
-        Study("cifar10_mlp/tuned"),
-        Study("efficientnet_cifar10", stored=True),
-        Study("all_methods"),
-        Study("several_text", stored=True),
-        Study("share_text", stored=True),
-        Study(
-            "emotion_distilbert/tuned",
-            ("model=minilm", "limit={train: 4000, validation: 1200, test: 800}"),
-            stored=True,
-        ),
-        Study(
-            "imdb_distilbert/tuned",
-            ("model=minilm", "limit={train: 4000, validation: 1000, test: 4000}"),
-            stored=True,
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -150,27 +89,41 @@ def check(page: str) -> None:
 
 def section(shown: Shown) -> str:
     """Return what the page says of a study."""
-    command = f"```\n{shown.study.command}\n```"
-    if shown.report is None:
+    study, report = shown.study, shown.report
+    command = f"```\n{study.command}\n```"
+    if report is None:
         return f"{NOT_RUN}\n\n{command}"
-    page = shown.report.page
+    page = report.page
     verdict = textwrap.fill(_escaped(" ".join(page.verdict)), WIDTH - 2, break_on_hyphens=False)
     notes = "\n".join(f"- {_escaped(note)}" for note in page.notes)
-    parts = [command, table(shown.report), textwrap.indent(verdict, "> ")]
-    if drawn(shown.report):
-        parts.append(f"![{shown.study.preset}: accuracy by arm](images/{shown.study.picture})")
-    parts.append(made_with(shown.report))
+    parts = [command, *tables(study, report), textwrap.indent(verdict, "> ")]
+    if study.figure is not None and drawn(report):
+        parts.append(f"![{study.preset}: {study.drawn}](images/{study.picture})")
+    parts.append(made_with(report))
     if notes:
         parts.append(f"<details><summary>Notes of the report</summary>\n\n{notes}\n\n</details>")
     return "\n\n".join(parts)
 
 
-def table(report: Report) -> str:
-    """Return the report's first table, with each arm's rate and what it trains, as Markdown."""
-    arms = report.page.tables[0]
+def tables(study: Study, report: Report) -> list[str]:
+    """Return the tables that are shown of a report; several have their titles above them."""
+    found = []
+    for one in report.page.tables:
+        of, _, title = one.title.rpartition(": ")
+        if title in study.tables:
+            task = next((n for n, task in enumerate(report.tasks) if task.task == of), 0)
+            arms = title == Study.tables[0]
+            found.append((one.title, table(report, one, task) if arms else as_markdown(one)))
+    if len(found) == 1:
+        return [found[0][1]]
+    return [text for title, shown in found for text in (f"{_escaped(title)}:", shown)]
+
+
+def table(report: Report, arms: Table, task: int = 0) -> str:
+    """Return a report's table of arms, with each one's rate and what it trains, as Markdown."""
     added = [
         {row[0]: row[short.header.index(name)] for row in short.rows}
-        for short in [report.table()]
+        for short in [report.table(task)]
         for name in ("trained parameters",)
         if name in short.header and name not in arms.header
     ]
@@ -179,8 +132,13 @@ def table(report: Report) -> str:
     if rates := _rates(report):
         header.insert(1, "rate")
         rows = [[row[0], rates.get(row[0], ""), *row[1:]] for row in rows]
-    ruled = ["---", *["---:"] * (len(header) - 1)]
-    cells = [[_escaped(cell) for cell in row] for row in (header, *rows)]
+    return as_markdown(Table(arms.title, tuple(header), tuple(map(tuple, rows))))
+
+
+def as_markdown(one: Table) -> str:
+    """Return a table as Markdown."""
+    ruled = ["---", *["---:"] * (len(one.header) - 1)]
+    cells = [[_escaped(cell) for cell in row] for row in (one.header, *one.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], ruled, *cells[1:]))
 
 
@@ -265,8 +223,8 @@ def write(shown: Sequence[Shown], page: Path) -> None:
     images.mkdir(exist_ok=True)
     for one in shown:
         (images / one.study.picture).unlink(missing_ok=True)
-        if one.report is not None and drawn(one.report):
-            shutil.copyfile(one.report.picture("accuracy"), images / one.study.picture)
+        if one.report is not None and one.study.figure is not None and drawn(one.report):
+            shutil.copyfile(one.report.picture(one.study.figure), images / one.study.picture)
     page.write_text(text, encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -56,7 +57,13 @@ def _report(runs: Table, short: Table | None = None, commit: str = "0123456789ab
         facts=(*([("commit", commit)] if commit else []), ("torch", "2.13.0")),
         runs=runs,
     )
-    return SimpleNamespace(page=page, table=lambda: short or arms)
+    tasks = (SimpleNamespace(task="clothes"),)
+    return SimpleNamespace(page=page, tasks=tasks, table=lambda task: short or arms)
+
+
+def _tables(results: ModuleType, report: Any) -> list[str]:
+    found: list[str] = results.tables(results.STUDIES["all_methods"], report)
+    return found
 
 
 RUNS = Table(
@@ -130,12 +137,29 @@ class TestSection:
 
     def test_one_shared_rate_is_no_column(self, results: ModuleType) -> None:
         rows = tuple((*row[:2], "0.1") for row in RUNS.rows)
-        assert "| arm | test accuracy |" in results.table(_report(Table("", RUNS.header, rows)))
+        (text,) = _tables(results, _report(Table("", RUNS.header, rows)))
+        assert "| arm | test accuracy |" in text
 
     def test_what_an_arm_trains_stands_with_it(self, results: ModuleType) -> None:
         short = Table("", ("arm", "trained parameters"), (("full", "9"), ("lora_a|b", "4")))
-        text = results.table(_report(RUNS, short))
+        (text,) = _tables(results, _report(RUNS, short))
         assert "| lora\\_a\\|b | 0.1 | 80.00% | 4 |\n| full | 0.3 | \\<1% | 9 |" in text
+
+    def test_other_tables_stand_with_their_titles(self, results: ModuleType) -> None:
+        report = _report(RUNS)
+        first = replace(report.page.tables[0], title="clothes: Arms")
+        rates = Table("Best rates", ("arm", "best_rate"), (("full", "0.3"),))
+        report.page.tables = (first, replace(first, title="digits: Arms"), rates)
+        study = replace(results.STUDIES["all_methods"], tables=("Arms", "Best rates"))
+        titles = ("clothes: Arms:", "digits: Arms:", "Best rates:")
+        texts = results.tables(study, report)
+        assert tuple(texts[::2]) == titles
+        assert texts[5] == "| arm | best\\_rate |\n| --- | ---: |\n| full | 0.3 |"
+
+    def test_a_study_without_a_figure(self, results: ModuleType) -> None:
+        runs = Table("", RUNS.header, (*RUNS.rows, RUNS.rows[0]))
+        study = replace(results.STUDIES["cifar10_mlp/tuned"], figure=None)
+        assert "![" not in results.section(results.Shown(study, _report(runs)))
 
     def test_several_seeds_are_drawn(self, results: ModuleType) -> None:
         runs = Table("", RUNS.header, (*RUNS.rows, RUNS.rows[0]))

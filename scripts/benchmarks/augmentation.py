@@ -37,6 +37,7 @@ WORKERS = (0, 1, 2)
 OURS: dict[str, dict[str, Any]] = {
     "crop and flip": {"crop": 4, "flip": True},
     "trivial": {"recipes": ("trivial",)},
+    "randaugment": {"recipes": ("randaugment",)},
     "color": {"recipes": ("color",)},
     "resized_crop": {"recipes": ("resized_crop",)},
 }
@@ -47,6 +48,7 @@ def theirs(name: str, side: int) -> list[Callable[[Any], Any]]:
     return {
         "crop and flip": [v2.RandomCrop(side, padding=4), v2.RandomHorizontalFlip()],
         "trivial": [v2.TrivialAugmentWide()],
+        "randaugment": [v2.RandAugment()],
         "color": [v2.ColorJitter(0.4, 0.4, 0.4)],
         "resized_crop": [v2.RandomResizedCrop(side, scale=(0.35, 1.0), antialias=True)],
     }[name]

@@ -30,7 +30,8 @@ from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
 from adapterlab.runs import lifecycle, single
 from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.pack import Outcome, outcome_of, run_pack
+from adapterlab.runs.lanes import Outcome
+from adapterlab.runs.pack import outcome_of, run_pack
 from adapterlab.studies.planning import plan_packs
 from adapterlab.training.packed import trainer
 from adapterlab.training.plain import loop

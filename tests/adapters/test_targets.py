@@ -4,8 +4,9 @@ import pytest
 from adapter_cases import MODELS, build
 
 from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear
-from adapterlab.adapters.strategy import linear_layers, within
+from adapterlab.adapters.strategy import within
 from adapterlab.adapters.targets import select_layers
+from adapterlab.adapters.weights import weight_layers
 from adapterlab.base.errors import ConfigError
 
 
@@ -101,6 +102,6 @@ def test_a_head_is_not_known_by_the_start_of_its_name() -> None:
 
 def test_all_linear_leaves_out_the_head() -> None:
     adapted = LoRA(rank=2).apply(build(MODELS["encoder"]))
-    assert "pooler.0" in linear_layers(adapted.model, head=True)
+    assert "pooler.0" in weight_layers(adapted.model, head=True)
     assert not [n for n, m in adapted.model.named_modules()
                 if isinstance(m, AdapterLayer) and adapted.in_head(n)]  # fmt: skip

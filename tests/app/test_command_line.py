@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra._internal.utils import get_args_parser
 
 from adapterlab.app.command_line import in_order, parser_of_flags
 from adapterlab.app.explaining import not_an_override, one_line
 from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
-from adapterlab.config.hydra_versions import BEFORE_1_4
+from adapterlab.config.hydra_versions import BEFORE_1_4, program
 from faults.command_lines import MUTATIONS, lines, made, mutated
 from faults.commands import complaint, judged
 from faults.trying import Ended, Setting
@@ -25,7 +24,25 @@ TRIED = 11
 NO_TARGET = "Error locating target 'nope.x'" if BEFORE_1_4 else "Target 'nope.x' is not in the"
 
 
-def test_flags_are_those_of_the_installed_hydra() -> None:
+class ParserMadeError(Exception):
+    """Hydra has made its parser: there is no more to see."""
+
+
+def parser_of_hydra(monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+    seen: list[argparse.ArgumentParser] = []
+
+    def parse(parser: argparse.ArgumentParser) -> None:
+        seen.append(parser)
+        raise ParserMadeError
+
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, parse)
+    with pytest.raises(ParserMadeError):
+        program(conf_folder.CONF, "train")(lambda _: None)()
+    return seen[0]
+
+
+def test_flags_are_those_of_the_installed_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(parser: argparse.ArgumentParser) -> set[object]:
         return {
             (
@@ -37,7 +54,7 @@ def test_flags_are_those_of_the_installed_hydra() -> None:
             for action in parser._actions
         }
 
-    assert told(parser_of_flags()) == told(get_args_parser())
+    assert told(parser_of_flags()) == told(parser_of_hydra(monkeypatch))
 
 
 def test_flags_may_stand_anywhere() -> None:

@@ -1,9 +1,18 @@
 """Augmentation by torchvision: own draws for each image, the same ones for the same batch."""
 
+from typing import Any
+
 import pytest
 import torch
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before torchvision, see there
+
+# isort: split
+
+from torchvision.transforms import v2
+
 from adapterlab.base.errors import ConfigError
+from adapterlab.data.recipe_kernels import KERNELS, MOVES, matrix_of, warped
 from adapterlab.data.recipes import NAMES, Recipes
 from small_images import data
 
@@ -13,6 +22,54 @@ def images(channels: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     one = torch.randint(0, 256, (1, channels, 8, 10), dtype=torch.uint8, generator=generator)
     return one.repeat(12, 1, 1, 1)
+
+
+def one_by_one(names: list[str], images: torch.Tensor, seed: int) -> torch.Tensor:
+    """Let torchvision's transforms draw and do all of it."""
+    size = images.shape[2:]
+    made = {
+        "trivial": v2.TrivialAugmentWide(),
+        "randaugment": v2.RandAugment(),
+        "color": v2.ColorJitter(0.4, 0.4, 0.4),
+        "resized_crop": v2.RandomResizedCrop(size, scale=(0.35, 1.0), antialias=True),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.stack([v2.Compose([made[name] for name in names])(one) for one in images])
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 9, 12), (3, 2, 7), (3, 5, 40)], ids=str)
+@pytest.mark.parametrize("names", [*([name] for name in NAMES), ["resized_crop", "randaugment"]])
+def test_a_batch_becomes_what_torchvision_makes_of_its_images(
+    names: list[str], shape: tuple[int, int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randint(0, 256, (96, *shape), dtype=torch.uint8, generator=generator)
+    batch[:24] = batch[:24, :1]  # grey, where rounding decides
+    batch[24:30] = 100
+    before = batch.clone()
+    for seed in (1, 2):
+        found = Recipes(names, shape[1:])(batch, seed)
+        assert torch.equal(found, one_by_one(names, batch, seed))
+        assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("transform", [v2.TrivialAugmentWide(), v2.RandAugment()])
+def test_every_operation_is_torchvisions_at_every_magnitude(transform: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name, (make, signed) in transform._AUGMENTATION_SPACE.items():
+        values = make(31, 12, 12)
+        by = [0.0] if values is None else values.tolist()
+        by += [-one for one in by] if signed else []
+        batch = torch.randint(0, 256, (len(by), 3, 12, 12), dtype=torch.uint8, generator=generator)
+        if name in MOVES:
+            found = warped(batch, [matrix_of(name, one, (12, 12)) for one in by])
+        else:
+            found = KERNELS[name](batch, by)
+        told = {"interpolation": v2.InterpolationMode.NEAREST, "fill": transform._fill}
+        for one, image, its in zip(found, batch, by, strict=True):
+            wanted = transform._apply_image_or_video_transform(image, name, its, **told)
+            assert torch.equal(one, wanted), (name, its)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

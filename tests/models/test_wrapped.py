@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from adapterlab.adapters import Head, LoRA
-from adapterlab.adapters.strategy import linear_layers
+from adapterlab.adapters.weights import weight_layers
 from adapterlab.app import cli
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.models import ClassifierModel, protocol, wrapped
@@ -121,7 +121,7 @@ class TestWhatItSays:
             return nn.ModuleDict({"attention": nn.MultiheadAttention(4, 2), "top": nn.Linear(4, 2)})
 
         model = wrapped(make, head="top", blocks=["attention"], generator=None)
-        assert linear_layers(model, head=False) == {}
+        assert weight_layers(model, head=False) == {}
 
 
 class TestWeights:

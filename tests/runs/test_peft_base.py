@@ -92,6 +92,34 @@ def test_it_begins_where_the_adapter_was_and_goes_on(lab: tuple[Path, RunResult]
         assert lane.metrics["target/accuracy_before"] == before.metrics["test/accuracy"]
 
 
+def test_the_adapter_itself_is_trained_further(lab: tuple[Path, RunResult]) -> None:
+    root, before = lab
+    continued = ("adapter=continued", "optimizer.lr=0.001")
+    config = going_on(root, *continued)
+    check(config)
+    look_at(config)
+    result = run(config)
+    assert result.metrics["target/accuracy_before"] == before.metrics["test/accuracy"]
+    twice = before.metrics["params/adapter"]  # less a first update: PEFT's is of twice the rank
+    assert twice < result.metrics["params/adapter"] < 2 * twice
+    common = {"tracking_uri": None, "root": str(root), "data_dir": None, "hardware": ONE_THREAD}
+    again = evaluate_saved(Request(run=str(result.folder), split="test", **common))
+    assert again.differences() == {}
+    third = run(going_on(root, *continued, f"base.path={result.folder / 'peft'}"))
+    assert third.metrics["target/accuracy_before"] == result.metrics["test/accuracy"]
+    packed = run_pack(
+        [going_on(root, *continued, "study=on", f"order_seed={seed}") for seed in (0, 1)]
+    )
+    first = packed[0]
+    assert isinstance(first, RunResult), first
+    assert first.metrics["test/accuracy"] == result.metrics["test/accuracy"]
+    moved = shutil.copytree(root / "adapter", root / "same")
+    assert config_hash(going_on(root, *continued, f"base.path={moved}")) == config_hash(config)
+    refused(of_folder(root, "adapter=continued"), "goes on from an adapter in PEFT's format; name")
+    other = of_folder(root, "adapter=continued", f"adapter.path={moved}")
+    refused(other, "adapter=continued goes on from the adapter of base=peft, and base=pretrained")
+
+
 def test_another_adapter_is_another_run(lab: tuple[Path, RunResult]) -> None:
     root, _ = lab
     first = config_hash(going_on(root))

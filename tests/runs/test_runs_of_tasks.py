@@ -198,7 +198,6 @@ def test_what_is_of_one_label_only_is_refused(
         ("regression", "select_on=accuracy", "allowed: r2, pearson, spearman, mae, rmse, loss"),
         ("single_label", "select_on=r2", "select_on=r2 is no metric of task=single_label"),
         ("regression", "dataset.classes=[a,b]", "are of no use for task=regression"),
-        ("regression", "mlflow_model=true", "a run of it has no MLflow model"),
     ):
         given = options.get(task, options["regression"])
         with pytest.raises(ConfigError, match=re.escape(said)):

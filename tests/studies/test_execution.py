@@ -32,6 +32,12 @@ class ByHand:
         assert self.futures[number].set_running_or_notify_cancel()
         return self.futures[number]
 
+    def send(self) -> None:
+        self.sent = len(self.futures)
+
+    def name(self, future: "Future[list[Any]]") -> str | None:
+        return None
+
     def cancel(self, future: "Future[list[Any]]") -> None:
         self.cancelled.append(future)
         if not future.cancel():

@@ -23,7 +23,7 @@ from adapterlab.config.multirun import STUDY_VARIABLE
 from adapterlab.runs.folder import RunFolder
 from adapterlab.studies import execution
 from adapterlab.studies.engine import Task
-from adapterlab.studies.local_engine import LocalEngine
+from adapterlab.studies.engines.local import LocalEngine
 from adapterlab.tracking.mlflow_run import mark_lost, tracked
 from adapterlab.tracking.stores.uris import default_uri
 from faults import warm

@@ -6,6 +6,7 @@ from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
+from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
@@ -19,6 +20,7 @@ from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
+from adapterlab.adapters.methods.prompt import Prompt, PromptedEncoder
 from adapterlab.adapters.methods.reft import LoReFT, ReFT
 from adapterlab.adapters.methods.shira import SHiRA
 from adapterlab.adapters.methods.ssf import SSF
@@ -40,6 +42,7 @@ __all__ = [
     "Bottleneck",
     "BottleneckLinear",
     "Combined",
+    "Continued",
     "DoRA",
     "DoRALinear",
     "FrozenLoRA",
@@ -59,6 +62,8 @@ __all__ = [
     "PlannedLayer",
     "Prefix",
     "PrefixAttention",
+    "Prompt",
+    "PromptedEncoder",
     "ReFT",
     "SHiRA",
     "SVFTLinear",

@@ -1,6 +1,6 @@
 """How much of a model is frozen from its beginning, and so computes the same in every step."""
 
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.models.protocol import adaptable
@@ -18,7 +18,9 @@ def frozen_depth(adapted: AdaptedModel) -> int:
 
     def frozen(name: str) -> bool:
         module = adapted.model.get_submodule(name)
-        adapters = any(isinstance(part, AdapterLayer) for part in module.modules())
+        path = accumulate(name.split("."), lambda above, child: f"{above}.{child}")
+        around = (adapted.model.get_submodule(above) for above in path)
+        adapters = any(isinstance(part, AdapterLayer) for part in (*around, *module.modules()))
         return not adapters and not any(p.requires_grad for p in module.parameters())
 
     if model.reaches_head and _nothing_before_head(adapted):

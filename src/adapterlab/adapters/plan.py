@@ -63,15 +63,21 @@ class Plan:
 def plan(adapted: AdaptedModel) -> Plan:
     """List what would be trained. Works on the meta device, where a model has no weights."""
     layers = []
-    inside: tuple[str, ...] = ()
+    at_a_place = set[str]()
     for name, module in adapted.model.named_modules():
-        if any(name.startswith(f"{outer}.") for outer in inside):
+        if name in at_a_place:
             continue
-        if isinstance(module, AdapterLayer):
-            inside += (name,)
-        trained = [
-            p for p in module.parameters(isinstance(module, AdapterLayer)) if p.requires_grad
-        ]
+        where, place, own = module, name, []
+        while isinstance(where, AdapterLayer):  # what is at one place is one line
+            for child, inside in where.named_modules(prefix=place):
+                if child != place and not within(child, (f"{place}.base",)):
+                    own += inside.parameters(recurse=False)
+                    at_a_place.add(child)
+            own += where.parameters(recurse=False)
+            where, place = where.base, f"{place}.base"
+            at_a_place.add(place)
+        own += where.parameters(recurse=False)
+        trained = [p for p in own if p.requires_grad]
         if not trained:
             continue
         parameters = sum(p.numel() for p in trained)
@@ -141,7 +147,7 @@ def _reach(adapted: AdaptedModel) -> tuple[float | None, tuple[str, ...]]:
     for name, module in adapted.model.named_modules():
         if adapted.in_head(name):
             continue
-        if isinstance(module, AdapterLayer):
+        if isinstance(module, AdapterLayer) and module.covers_base:
             inside.add(f"{name}.base")
         # Not as an attribute: an adapted layer would compute its own.
         weight = dict(module.named_parameters(recurse=False)).get("weight")
@@ -171,8 +177,9 @@ def _shape(module: nn.Module) -> tuple[int, ...]:
 
 def _method(module: nn.Module) -> str:
     if isinstance(module, AdapterLayer):
-        inner = (p for p in module.base.parameters(isinstance(module.base, AdapterLayer)))
-        around = any(p.requires_grad for p in inner)
+        around = isinstance(module.base, AdapterLayer) or any(
+            p.requires_grad for p in module.base.parameters(recurse=False)
+        )
         return f"{module.describe()}; {_method(module.base)}" if around else module.describe()
     own = dict(module.named_parameters(recurse=False))
     trained = [name for name, p in own.items() if p.requires_grad]

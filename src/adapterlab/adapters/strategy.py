@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.hooks import Hooks
@@ -29,8 +28,7 @@ HeadMode = Literal["train", "adapt", "freeze"]
 class AdapterLayer(nn.Module, ABC):
     """A module that wraps the module it adapts and is complete after `__init__`.
 
-    Its own parameters are those that are trained. What else it computes with and never changes,
-    random projections or a first update that is subtracted, is frozen state: see `keep_frozen`.
+    Its own parameters are trained. What else it computes with is frozen state: see `keep_frozen`.
 
     Attributes:
         base: what is adapted, any module; frozen, and shared by the lanes of a pack.
@@ -39,11 +37,15 @@ class AdapterLayer(nn.Module, ABC):
         roles: a role of its own for parameters by their name here, see `adapters.roles`.
         only_calls_base: whether the base may itself be adapted or trained: it is called, no more.
         bias_apart: whether the base's bias may be trained beside: it is added as it is.
+        covers_base: whether the base's weights count as reached by it.
+        places: how many it takes from the longest text.
     """
 
     base: nn.Module
     only_calls_base: ClassVar[bool] = False
     bias_apart: ClassVar[bool] = False
+    covers_base: ClassVar[bool] = True
+    places = 0
     mergeable: ClassVar[bool] = True
     frozen: Mapping[str, bool] = MappingProxyType({})
     roles: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -51,18 +53,15 @@ class AdapterLayer(nn.Module, ABC):
     def keep_frozen(self, name: str, tensor: Tensor, *, saved: bool = False) -> None:
         """Keep a tensor that training never changes as an attribute `name`; call in `__init__`.
 
-        It is a buffer: no parameter, and so neither counted nor trained. Make it from the
-        generator (it is then each seed's own), from a seed among the options (all seeds share it)
-        or from the base, so that applying the strategy again makes it again. Checkpoints then hold
-        its fingerprint only, and are refused over another one. Lanes of a pack hold it once where
-        it is equal in all of them, and stacked where it is not. What is computed from the base for
-        speed alone, such as a norm, needs none of this: a buffer that is not persistent will do.
+        It is a buffer, neither counted nor trained. Make it from the generator (it is then each
+        seed's own), from a seed among the options or from the base, so that applying the strategy
+        makes it again. Checkpoints then hold its fingerprint, and are refused over another one; a
+        pack holds it once where lanes have the same.
 
         Args:
             name: of the attribute.
             tensor: on the meta device where the base is.
-            saved: write it to checkpoints, and take it from there: for what cannot be made again,
-                such as what comes from gradients of the first batches.
+            saved: checkpoints hold it, for it cannot be made again.
         """
         own = tensor.detach()
         self.register_buffer(name, own.clone() if saved else own, persistent=saved)
@@ -309,22 +308,6 @@ class Strategy(Hooks, ABC):
 def within(name: str, modules: tuple[str, ...]) -> bool:
     """Say whether `name` is one of `modules` or lies inside one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
-
-
-def linear_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Linear]:
-    """Return the linear layers of the head, or those outside it, by name in forward order.
-
-    The last layer of torch's own attention is left out: attention reads its weight and never calls
-    it, so that nothing around it would be computed.
-    """
-    heads = adaptable(model).head_modules
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and not isinstance(module, NonDynamicallyQuantizableLinear)
-        and within(name, heads) == head
-    }
 
 
 def body_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -146,8 +146,8 @@ def _among_many(config: Config) -> str:
     return f"{told_name(config.adapter['name'], config.told.naming)} {replicate}"
 
 
-def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
-    """Print which runs of a study would be trained together."""
+def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str], where: str) -> None:
+    """Print which runs of a study would be trained together, and where, if not here."""
     table = Table(title="What is trained together", title_justify="left", show_lines=True)
     for heading in ("pack", "runs", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -162,6 +162,8 @@ def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str]) -> None:
             pack.why,
             names,
         )
+    if where:
+        table.caption = f"on {where}"
     console.print(table, markup=False)
 
 

@@ -31,15 +31,14 @@ def _predict(cfg: DictConfig) -> None:
         predicted = predict_file(request, runs_of(request))
     from adapterlab.app.console import number, print_paths
 
-    often = sorted(predicted.counts.items(), key=lambda item: -item[1])
-    shares = [f"{name} {count / predicted.rows:.1%}" for name, count in often]
+    called, summary = predicted.summary
     print_paths(
         {
             "predicted by": _some(predicted.members),
             "written to": predicted.output,
             "rows": number(predicted.rows),
             "new columns": _some(predicted.columns),
-            "classes": _some(shares),
+            called: _some(summary),
         }
     )
     for note in predicted.notes:

@@ -14,6 +14,12 @@ SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 if hasattr(signal, "SIGHUP"):
     SIGNALS += (signal.SIGHUP,)
 
+HELD = SIGNALS
+"""What `undisturbed` holds back: what ends a command, and what warns a task of a cluster."""
+
+if hasattr(signal, "SIGUSR2"):
+    HELD += (signal.SIGUSR2,)
+
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
@@ -27,8 +33,8 @@ def undisturbed() -> Iterator[None]:
         yield  # handlers run in the main thread only
         return
     held: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    before = {number: signal.getsignal(number) for number in HELD}
+    for number in HELD:
         signal.signal(number, lambda number, _: held.append(number))
     try:
         yield

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.base.place import planned_place
 
 _CGROUPS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -19,7 +20,12 @@ _CGROUPS = (
 
 
 def machine_bytes() -> int:
-    """Return the memory of this machine, or what its limits leave this process of it."""
+    """Return the memory of this machine, or what its limits leave this process of it.
+
+    Where runs are planned for another place, it is that one's.
+    """
+    if (place := planned_place()) is not None:
+        return int(place.memory_gib * 2**30)
     most = int(psutil.virtual_memory().total)
     for path in _CGROUPS:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adapterlab.config.hydra_versions import register_resolver
+from adapterlab.config.hydra_versions import mend_resolving, register_resolver
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -54,6 +54,7 @@ def register_resolvers() -> None:
     register_resolver("run_options", run_options)
     register_resolver("parts_label", parts_label)
     register_resolver("source_dataset", _source_dataset)
+    mend_resolving()
 
 
 # At import, so that whoever composes from the folder knows them.

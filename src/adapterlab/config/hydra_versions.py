@@ -14,6 +14,7 @@ import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
+from omegaconf.errors import KeyValidationError
 
 BEFORE_1_4 = hydra.__version__.startswith("1.3.")
 
@@ -69,3 +70,17 @@ def listing_once() -> Iterator[None]:
         yield
     finally:
         hydras.get_group_options = asked
+
+
+def mend_resolving() -> None:
+    """Let `--cfg job --resolve` write what ``${oc.create:{}}`` makes.
+
+    OmegaConf 2.4.1rc1 cannot resolve in place what its own `oc.create` returns, which has a parent
+    and no key; without a parent it can. Where a version can as it is, nothing is changed.
+    """
+    if BEFORE_1_4:
+        return
+    try:
+        OmegaConf.resolve(OmegaConf.create({"made": "${oc.create:{}}"}))
+    except KeyValidationError:
+        register_resolver("oc.create", lambda value: OmegaConf.create(value))

@@ -46,11 +46,14 @@ def parse(cfg: DictConfig) -> Config:
         raise ConfigError("pruned is what scripts/prune.py fills in; allowed: null")
     if config.ranks.asked is not None:
         raise ConfigError("ranks.asked is what adapter.rank=auto fills in; allowed: null")
-    base = config.base
+    base, adapter = config.base, config.adapter
     if isinstance(base, CheckpointBase | PeftBase):
         base = replace(base, path=absolute(base.path))
+        if adapter.get("path") is not None:  # a strategy that goes on from there
+            adapter = {**adapter, "path": absolute(adapter["path"])}
     return replace(
         config,
+        adapter=adapter,
         study=config.study or derived_study(),
         base=base,
         model=with_folders(config.model, absolute),

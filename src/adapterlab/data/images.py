@@ -5,7 +5,7 @@ and only there augmented and normalised.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -77,14 +77,17 @@ class ShuffledDraws(Sampler[Draw]):
         """Choose the epoch to be drawn next; Lightning calls this."""
         self.epoch = epoch
 
+    def rows(self) -> Tensor:
+        """Return the rows of the epoch in their order."""
+        order = torch.Generator().manual_seed(stream(self.seed, "order", self.epoch))
+        return rows_of_epoch(self.size, order, self.shares)
+
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
         # A generator on purpose: Lightning makes the iterator before it sets the epoch.
-        epoch = self.epoch
-        order = torch.Generator().manual_seed(stream(self.seed, "order", epoch))
-        rows = rows_of_epoch(self.size, order, self.shares)
+        epoch, rows = self.epoch, self.rows()
         for batch, start in enumerate(range(0, self.size, self.batch_size)):
             yield Draw(
                 rows[start : start + self.batch_size],
@@ -176,6 +179,11 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         """Whether training images are changed, and so are others in every epoch."""
         return self.augment.active or bool(self.recipes)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether batches of any split carry features."""
+        return bool(self._features)
+
     def attach(self, split: SplitName, features: ImageFeatures) -> None:
         """Let the batches of a split carry features, in place of images, from now on.
 
@@ -212,12 +220,19 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
             yield from super().side_by_side(order_seeds, epoch, device)
             return
         # One cut for all orders takes a fraction of the time of one for each.
-        orders = (self.in_order(seed)._shuffled(epoch) for seed in order_seeds)
-        draws = (
-            Draw(torch.cat([draw.indices for draw in side_by_side]), None)
-            for side_by_side in zip(*orders, strict=True)
-        )
+        draws = (Draw(rows, None) for rows in self.rows_side_by_side(order_seeds, epoch))
         yield from self._moved(map(self._dataset("train").__getitem__, draws), device)
+
+    def rows_side_by_side(self, order_seeds: Sequence[int], epoch: int) -> Iterator[Tensor]:
+        """Which training rows the batches of :meth:`side_by_side` are of, int64 ``[G·B]``."""
+        orders = [self.in_order(seed)._shuffled(epoch).rows() for seed in order_seeds]
+        for batch in torch.split(torch.stack(orders), self.batch_size, dim=1):
+            yield batch.flatten()
+
+    def of_rows(self, split: SplitName, rows: Tensor) -> Tensor:
+        """Some rows of a split as a model sees them in evaluation."""
+        cut = RawBatch(self.splits[split].images.index_select(0, rows), rows, None)
+        return cast(Tensor, self.prepared(cut).inputs)
 
     def order(self, split: SplitName) -> Tensor:
         """The rows of a split as :meth:`batches` yields them: in file order, int64 ``[N]``."""

@@ -62,6 +62,32 @@ def t_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> Inte
     return t_around(mean, deviation / sqrt(n), n - 1, level=level)
 
 
+def median_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> Interval | None:
+    """Interval of a median that assumes nothing of the values but that they are independent.
+
+    From the k-th smallest value to the k-th largest, k as large as the level allows: the median
+    is below the k-th smallest only if fewer than k of n values are below it, of which each is with
+    probability 1/2 (the sign test; Conover, 1999, chapter 3.2).
+
+    Args:
+        values: ``[n]``, all finite.
+        level: how often such intervals hold the median, at least.
+
+    Returns:
+        The interval; None with too few values, of which even the smallest and the largest do not
+        hold it so often (95% takes 6).
+
+    Raises:
+        ValueError: as `mean_and_deviation`, or a ``level`` outside its range.
+    """
+    check_level(level)
+    x = np.sort(as_values(values))
+    n = len(x)
+    beyond = np.array([2 * special.bdtr(k - 1, n, 0.5) for k in range(1, n // 2 + 1)])
+    most = int((beyond <= 1 - level + 1e-12).sum())
+    return Interval(float(x[most - 1]), float(x[n - most])) if most else None
+
+
 def t_around(centre: float, error: float, freedom: float, *, level: float) -> Interval:
     """Student's interval of a given centre, standard error and degrees of freedom."""
     reach = float(special.stdtrit(freedom, (1 + level) / 2)) * error

@@ -1,12 +1,12 @@
 """Where the scores of arms vary: over runs, over test examples, and over both at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.evidence.arrays import Floats
+from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.intervals import Interval, t_around
 from adapterlab.evidence.replicates import Replicates
 
@@ -88,6 +88,23 @@ class Spread:
         """Return which part of the variance of a difference is the runs', from 0 to 1."""
         over_runs = float(max(self.runs[a] + self.runs[b] - self.joint[a] - self.joint[b], 0.0))
         return over_runs / (over_runs + float(self.differences[a, b]))
+
+
+def paired_interval(a: Floats | Booleans, b: Floats | Booleans, level: float) -> Interval:
+    """Return the interval of a difference of means, over runs that are paired and test examples.
+
+    Args:
+        a: per run and test example, ``[S, N]``.
+        b: likewise; run s of both shares what is drawn at random.
+        level: of the interval.
+    """
+    difference = np.asarray(a, np.float64) - b
+    runs = tuple(range(len(difference)))
+    paired = Spread.of([Replicates("difference", runs, difference)])
+    both = Spread.of([Replicates("a", runs, a), Replicates("b", runs, b)])
+    # Of few differing examples the spread says too little; `differences` allows for that.
+    examples = np.maximum(paired.examples, both.differences[0, 1])
+    return replace(paired, examples=examples).interval(0, level)
 
 
 def _over_runs(arm: Replicates) -> tuple[float, float]:

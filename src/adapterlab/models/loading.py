@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -16,12 +16,20 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 # isort: split
 
 from huggingface_hub import HfApi
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
-from adapterlab.base.errors import CheckpointError, ConfigError, first_line
-from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter
+from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
+from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter, require_plain
 from adapterlab.models.transformer import body_name
+
+Weights = Literal["pretrained", "random"]
+"""Whether the body's weights are read from the checkpoint or drawn."""
 
 UNAVAILABLE = (OSError, ValueError, KeyError)
 """What transformers raises for a model that is not there or not whole."""
@@ -49,6 +57,28 @@ def source_of(name_or_path: str, revision: str | None) -> str:
     if name_or_path.startswith((".", "/", "~")):
         raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")
     return name_or_path
+
+
+def config_of(
+    name_or_path: str, revision: str | None, weights: str, num_classes: int
+) -> tuple[str, PretrainedConfig]:
+    """Return the folder meant, or the name, and a checkpoint's configuration for these classes.
+
+    Raises:
+        ConfigError: there is none, it has code of its own, or `weights` is no `Weights`.
+    """
+    if weights not in get_args(Weights):
+        raise ConfigError(f"model.weights={weights}; {allowed(weights, get_args(Weights))}")
+    source = source_of(name_or_path, revision)
+    try:
+        config = cached_first(AutoConfig.from_pretrained, source, revision, **PLAIN)
+    except UNAVAILABLE as error:
+        raise ConfigError(unavailable(name_or_path, error)) from None
+    require_plain(source, config)
+    # Whatever names the checkpoint has are those of another task's classes.
+    config.id2label = {index: f"LABEL_{index}" for index in range(num_classes)}
+    config.label2id = {label: index for index, label in config.id2label.items()}
+    return source, config
 
 
 def cached_first(load: Callable[..., T], source: str, revision: str | None, **options: Any) -> T:

@@ -19,7 +19,7 @@ from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_
 from adapterlab.base.reading import read_checkpoint
 from adapterlab.data.pixels import Pixels
 from adapterlab.models.drawn import drawing_from
-from adapterlab.models.hub import Weights
+from adapterlab.models.loading import Weights
 from adapterlab.models.vision import VisionClassifier, require_size, stem_names
 
 LITE0 = "tf_efficientnet_lite0"

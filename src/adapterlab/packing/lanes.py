@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from adapterlab.packing.known_rows import FirstLinear
+from adapterlab.packing.products import lane_product
 
 
 class Lanes:
@@ -57,14 +61,26 @@ class Lanes:
         """G, how many streams of data there are in this batch."""
         return 1 if self._batch.together else max(self.read) + 1
 
-    def begin(self, rows: int, *, together: bool) -> None:
+    def begin(self, rows: int, *, together: bool, known: FirstLinear | None = None) -> None:
         """Start a batch.
 
         Args:
             rows: B.
             together: all lanes read the same rows, whatever they do while training.
+            known: of whose rows products with frozen matrices need not be computed.
         """
-        self._batch.rows, self._batch.together = rows, together
+        self._batch.rows, self._batch.together, self._batch.known = rows, together, known
+
+    def rows_of(self, x: Tensor) -> Tensor:
+        """Return what these lanes read of the rows of all."""
+        return x
+
+    def frozen_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return W x + b of a frozen matrix; it may be known where x is the model's input."""
+        known = self._batch.known
+        if known is None:
+            return F.linear(x, weight, bias)
+        return known.linear(x, weight, bias, self.rows_of)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
@@ -82,6 +98,12 @@ class Lanes:
         """Give every lane rows of its own, ``[G·B, ...]`` to ``[K·B, ...]``."""
         return self._per_lane(self.split(x)).flatten(0, 1) if self.is_shared(x) else x
 
+    def of_base(self, base: nn.Module, x: Tensor) -> Tensor:
+        """Return what a layer makes of rows; it may be known, as above."""
+        if type(base) is nn.Linear:
+            return self.frozen_linear(x, base.weight, base.bias)
+        return cast(Tensor, base(x))
+
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         """Multiply the rows of each lane with a matrix of its own.
 
@@ -93,7 +115,7 @@ class Lanes:
             ``[K, B·..., d_out]``.
         """
         if not self.is_shared(x):
-            return x.reshape(self.count, -1, x.shape[-1]) @ weight.mT
+            return lane_product(x.reshape(self.count, -1, x.shape[-1]), weight)
         per_stream = self._lanes_per_stream()
         streams = self.stream_count
         flat = x.reshape(streams, -1, x.shape[-1])
@@ -102,7 +124,7 @@ class Lanes:
             y = F.linear(flat[0], weight.flatten(0, 1))
             return y.view(-1, self.count, weight.shape[1]).transpose(0, 1)
         if per_stream is None:
-            return flat[self.streams] @ weight.mT
+            return lane_product(flat[self.streams], weight)
         y = flat @ weight.view(streams, -1, x.shape[-1]).mT
         y = y.view(streams, -1, per_stream, weight.shape[1])
         return y.transpose(1, 2).flatten(0, 1)
@@ -207,15 +229,19 @@ class LanesPart(Lanes):
         streams = list(dict.fromkeys(self.whole.streams[self.all]))
         if streams == list(range(self.whole.stream_count)):
             return x
-        return self.whole.split(x)[streams].flatten(0, 1)
+        own = self.whole.split(x)[streams].flatten(0, 1)
+        if self._batch.known is not None:
+            self._batch.known.inputs.add(x, own)
+        return own
 
 
 @dataclass
 class _Batch:
-    """What is being computed: rows of each lane, and whether all lanes read the same."""
+    """What is being computed: rows of each lane, whether all lanes read the same, what is known."""
 
     rows: int = 0
     together: bool = False
+    known: FirstLinear | None = None
 
 
 def _numbered(streams: Sequence[int]) -> list[int]:

@@ -91,6 +91,11 @@ class LaneModule(nn.Module):
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False)}
         return own_trained(module), tuple(shapes.items())
 
+    @classmethod
+    def drawn_over(cls, module: Any) -> tuple[object, ...]:
+        """Return what must be equal as well where dropout inside of its base is on."""
+        return ()
+
     def lane(self, k: int) -> dict[str, Tensor]:
         """Return what checkpoints hold of a lane, by the names in its own module, as views."""
         names = (*self.trained, *self._saved)
@@ -194,7 +199,7 @@ class LaneLinear(LaneModule):
         if "weight" in self.trained:
             y = lanes.linear(x, self.weight)
         else:
-            y = lanes.flat(F.linear(x, self.weight))
+            y = lanes.flat(lanes.frozen_linear(x, self.weight))
         return lanes.join(y if self.bias is None else y + self.for_rows("bias"), x)
 
 
@@ -306,7 +311,7 @@ class LaneLoRALinear(LaneAdapter):
         """Return A x, ``[K, B·..., R]``, or ``[1, B·..., R]`` of an A and rows in common."""
         A: Tensor = getattr(self, name)
         if name not in self.stacks:
-            return self.lanes.flat(F.linear(x, A))
+            return self.lanes.flat(self.lanes.frozen_linear(x, A))
         down = self.lanes.linear_joined(x, A, self.stacks[name].shapes)
         if down is None:
             return self.lanes.linear(x, self.padded(A))
@@ -315,7 +320,7 @@ class LaneLoRALinear(LaneAdapter):
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         update = self.down(x) @ self.up().mT
-        return self.lanes.join(self.lanes.add(self.base(x), update), x)
+        return self.lanes.join(self.lanes.add(self.lanes.of_base(self.base, x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

@@ -22,6 +22,7 @@ from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line
 from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.models.protocol import adaptable
+from adapterlab.packing.known_rows import MOST_BYTES
 
 MARGIN = 1.2
 """What an allocator keeps between tensors, and libraries for their products."""
@@ -63,6 +64,7 @@ class Load:
         kept_models: whole sets of weights that are kept beside the model while it trains.
         spare_models: whole models that are there for a moment, before or after the training.
         shape: of an image; empty for texts.
+        images: that are trained and validated on; 0 for texts, and where nothing is kept of them.
     """
 
     batch: int
@@ -76,6 +78,7 @@ class Load:
     kept_models: int
     spare_models: int
     shape: tuple[int, ...] = ()
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,10 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
     largest = max(p.numel() for p in adapted.trainable().values()) * size
     half = 2 if load.mixed else 0  # products keep the weights that they took in half the bytes
     return PackMemory(
-        model=(1 + load.kept_models) * weights + shared + kept_apart,
+        model=(1 + load.kept_models) * weights
+        + shared
+        + kept_apart
+        + min(load.images * size * _known(adapted), MOST_BYTES),
         saving=(2 + load.moments) * trained + weights * half // 4,
         # Of its model, in the pack, the gradient, the best epoch's, and the moments; a gradient is
         # there twice while it is brought into its parameter's layout.
@@ -207,6 +213,17 @@ def pack_memory(adapted: AdaptedModel, load: Load) -> PackMemory:
         blocks=len(blocks),
         unknown=unknown,
     )
+
+
+def _known(adapted: AdaptedModel) -> int:
+    """Count what is kept of a row once frozen matrices of the first layer have met it."""
+    said = adaptable(adapted.model)
+    layers = adapted.model.modules() if said.is_chain else ()
+    first = next((m for m in layers if isinstance(m, AdapterLayer) or is_linear(m)), None)
+    if first is None:
+        return 0
+    _, d_out = sizes(first.base if isinstance(first, AdapterLayer) else first)
+    return d_out + (first.inner if isinstance(first, LinearAdapter) else 0)
 
 
 def _anchors(adapted: AdaptedModel) -> int:

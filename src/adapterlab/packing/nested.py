@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.targeted import LinearAdapter
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import LaneAdapter, LaneDropout, same_numbers
+from adapterlab.packing.products import lane_product
 from adapterlab.packing.stacking import Stack
 
 
@@ -69,7 +70,7 @@ class NestedLaneModule(LaneAdapter):
         """
         projection: Tensor = getattr(self, name)
         if self.is_shared(name):
-            return self.lanes.flat(nn.functional.linear(x, projection))
+            return self.lanes.flat(self.lanes.frozen_linear(x, projection))
         return self.lanes.linear(x, projection)
 
     def raise_to_outputs(self, y: Tensor, name: str) -> Tensor:
@@ -84,7 +85,7 @@ class NestedLaneModule(LaneAdapter):
         if rows.shape[0] == 1:
             y = nn.functional.linear(rows[0], matrices.flatten(0, 1))
             return y.view(len(y), len(matrices), -1).transpose(0, 1)
-        return rows @ matrices.mT
+        return lane_product(rows, matrices)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

@@ -14,6 +14,7 @@ from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_mod
 from adapterlab.models.frozen import staying_in_evaluation
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing.groups import Grouping, LaneGroups, within
+from adapterlab.packing.known_rows import FirstLinear
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import (
     LaneDropout,
@@ -59,15 +60,18 @@ class PackedModel(nn.Module):
         self._depth = frozen_depth(models[0])
         self._draws = draws(self.model)
 
-    def forward(self, inputs: Any, rows: int, *, together: bool = False) -> Tensor:
+    def forward(
+        self, inputs: Any, rows: int, *, together: bool = False, known: FirstLinear | None = None
+    ) -> Tensor:
         """Return the logits of all lanes, ``[K, B, classes]``.
 
         Args:
             inputs: of the lanes' streams, one after the other, ``[G·B, ...]``.
             rows: B.
             together: all lanes read the same rows, ``[B, ...]``, as they do in evaluation.
+            known: looks up what the first layer's frozen matrices make of the inputs.
         """
-        self.lanes.begin(rows, together=together)
+        self.lanes.begin(rows, together=together, known=known)
         random = self.training and (not self._said.is_chain or self._draws)
         with self._randomness if random else nullcontext():
             logits = self.model(self._for_lanes(inputs))

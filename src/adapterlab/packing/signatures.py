@@ -1,5 +1,6 @@
 """What tells whether adapted models can be lanes of one pack."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -53,7 +54,23 @@ def signature(adapted: AdaptedModel) -> Signature:
             raise CannotPackError(f"{name} keeps statistics of the batch, which lanes would share")
     places = tuple(str(part[0]) for part in parts)
     still = tuple(sorted(name for name in frozen if not _inside(name, places)))
-    return Signature((places, frozen_depth(adapted), still), tuple(parts))
+    ground = (places, frozen_depth(adapted), still, *_drawn_over(adapted, frozen))
+    return Signature(ground, tuple(parts))
+
+
+def _drawn_over(adapted: AdaptedModel, frozen: Collection[str]) -> Iterator[object]:
+    """Yield what lanes must have in common for modules inside of adapters to draw as they do alone.
+
+    Args:
+        adapted: the model.
+        frozen: names of the modules that do not draw.
+    """
+    for name, module in adapted.model.named_modules():
+        counterpart = COUNTERPARTS.get(type(module))
+        if isinstance(module, AdapterLayer) and counterpart is not None:
+            inside = module.base.named_modules(prefix=f"{name}.base")
+            if any(isinstance(m, nn.Dropout) and m.p and n not in frozen for n, m in inside):
+                yield from counterpart.drawn_over(module)
 
 
 def _part(name: str, module: nn.Module, seen: dict[int, str]) -> Part:

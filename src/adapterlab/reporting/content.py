@@ -9,6 +9,7 @@ from adapterlab.reporting.formatting import counted, percent, title_of
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
+from adapterlab.reporting.rates import about_rates, rates_of, rates_tables
 from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.spreadsheets import runs_table
 from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
@@ -101,10 +102,12 @@ def _page(findings: Findings, overall: Overall) -> Page:
         return _page_of_luck(findings, luck)
     lucky = overall.lucky.get(findings.task, "") if len(findings.arms) > 1 else ""
     of = f"{lucky}: " if lucky else ""
+    rates = rates_of(findings)
     tables = [
         arms_table(findings),
         costs_table(findings),
         *matched_tables(findings),
+        *([] if rates is None else rates_tables(rates)),
         seeds_table(findings.arms),
         flips_table(findings.reference),
         None if luck is None else _of_arm(variance_table(luck), lucky),
@@ -112,7 +115,7 @@ def _page(findings: Findings, overall: Overall) -> Page:
     return Page(
         study=findings.study,
         about=about(findings),
-        verdict=verdict(findings),
+        verdict=(*verdict(findings), *([] if rates is None else about_rates(rates))),
         tables=[table for table in tables if table is not None],
         pictures=(),
         # A few seeds leave open which source rules: the table shows it, a sentence says nothing.

@@ -19,6 +19,7 @@ from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import as_file_name, title_of
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.rates_figure import rates_figure
 from adapterlab.reporting.task_figures import ranks_figure
 from adapterlab.reporting.tuning_figure import tuning_figure
 from adapterlab.reporting.variance_figure import variance_figure
@@ -45,6 +46,12 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
         "has no part in; an asterisk marks cells that differ from it, by the comparisons of the "
         "table.",
         rank_alpha_figure,
+    ),
+    "rates": (
+        "Learning rates",
+        "Mean accuracy on the test split by learning rate; a line joins arms that differ in it "
+        "alone. Filled is the best on validation, which the test split has no part in.",
+        rates_figure,
     ),
     "pareto": (
         "Accuracy and cost",
@@ -85,7 +92,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[Findings], Figure | None]]] = {
 """By file stem: a title, what is drawn and how to read it, and what draws it (None: nothing)."""
 
 _NARROW = (
-    *("accuracy", "curves", "pareto"),
+    *("accuracy", "curves", "rates", "pareto"),
     *("classes", "confusion", "calibration", "forgetting"),
 )
 """Those that are drawn anew for a narrow window; maps of many cells do not fit one."""

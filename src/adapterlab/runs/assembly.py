@@ -206,7 +206,9 @@ def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Modul
     """Return the base as it was before the strategy, with its own head for `num_classes`."""
     model = make_model(config, assembly.inputs.shape, num_classes)
     take_padding(model, assembly.inputs)
-    model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(assembly.base.weights)
+    base = assembly.base
+    weights = base.weights if base.as_it_is is None else base.as_it_is
+    model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(weights)
     return model
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from adapterlab.adapters import read_extra
+from adapterlab.adapters import Continued, read_extra
 from adapterlab.adapters.strategy import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
@@ -39,12 +39,13 @@ from adapterlab.runs.check import (
     comes_with_weights,
     keeps_own_head,
     make_model,
+    make_strategy,
     require_own_head,
 )
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.peft_base import merged_weights
+from adapterlab.runs.peft_base import weights_under
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""
@@ -66,6 +67,8 @@ class BaseWeights:
         notes: about the source data.
         run_id: MLflow run of its training.
         vocabulary: hash of the tokenizer they were trained with; None if it is not known.
+        as_it_is: what is measured before the training, where it is not `weights`: with an adapter
+            in them that is trained further.
     """
 
     origin: str
@@ -78,6 +81,7 @@ class BaseWeights:
     notes: tuple[str, ...] = ()
     run_id: str | None = None
     vocabulary: str | None = None
+    as_it_is: dict[str, Tensor] | None = None
 
 
 def base_run(config: Config) -> Config | None:
@@ -170,12 +174,19 @@ def _that_comes_with(config: Config, data: RunData) -> BaseWeights:
 def _under_peft(config: Config, base: PeftBase, data: RunData) -> BaseWeights:
     """Return the weights that a model comes with, with an adapter merged into them."""
     own = replace(config, base=PretrainedBase(kind="pretrained"))
-    weights, classes = merged_weights(
-        base, data.target.classes, lambda count: make_model(own, data.shape, count)
+    goes_on = isinstance(make_strategy(config), Continued)
+    found = weights_under(
+        base,
+        data.target.classes,
+        lambda count: make_model(own, data.shape, count),
+        without=goes_on,
     )
     name = config.model.get("name_or_path", config.model["name"])
     return BaseWeights(
-        f"pretrained ({name}) under {Path(base.path).name}", weights=weights, classes=classes
+        f"pretrained ({name}) under {Path(base.path).name}",
+        weights=found.merged if found.without is None else found.without,
+        classes=found.classes,
+        as_it_is=None if found.without is None else found.merged,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, AdapterLayer, Plan, Strategy, plan
+from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, Strategy, plan
 from adapterlab.adapters.budget import Fitted, fit
 from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import WIDE
@@ -35,7 +35,7 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
-from adapterlab.runs.of_task import named_outputs, require_one_label
+from adapterlab.runs.of_task import named_outputs
 from adapterlab.runs.peft_base import require_peft_base
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
@@ -64,8 +64,6 @@ def check(config: Config) -> Plan | None:
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "
             "which an MLflow model is"
         )
-    if config.mlflow_model:
-        require_one_label(config, "has no MLflow model; mlflow_model=false")
     allow = config.allow_targets
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
@@ -81,6 +79,10 @@ def check(config: Config) -> Plan | None:
         )
     if isinstance(config.base, PeftBase):
         require_peft_base(config, config.base, has_weights=comes_with_weights(config))
+    elif isinstance(strategy, Continued):
+        raise ConfigError(
+            f"adapter=continued goes on from the adapter of base=peft, and base={config.base.kind}"
+        )
     if keeps_own_head(config):
         require_own_head(config, tuple(config.dataset.classes or ()))
     if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
@@ -174,7 +176,11 @@ def sketch(config: Config, read: RunData | None) -> AdaptedModel:
     """
     model = bare(config, *_shape_and_classes(config, read))
     with fitting(sizes_in(config.adapter, "adapter")):
-        return _adapted(make_strategy(config), model)
+        adapted = _adapted(make_strategy(config), model)
+    taken = sum(m.places for m in adapted.modules() if isinstance(m, AdapterLayer))
+    if taken:
+        _require_room_for_texts(config, model, taken)
+    return adapted
 
 
 def fit_to_budget(config: Config, read: RunData | None) -> Fitted:
@@ -213,14 +219,20 @@ def bare(config: Config, shape: Shape | None, num_classes: int) -> nn.Module:
     """
     with fitting(_asked(config, shape)), torch.device("meta"):
         model = make_model(config, shape, num_classes)
+    _require_room_for_texts(config, model)
+    return model
+
+
+def _require_room_for_texts(config: Config, model: nn.Module, taken: int = 0) -> None:
+    """Refuse texts that may be longer than the model takes, beside places that an adapter takes."""
     limit = adaptable(model).max_tokens
     for where, dataset in _text_datasets(config):
-        if limit is not None and dataset.max_length > limit:
+        if limit is not None and dataset.max_length + taken > limit:
+            beside = f" beside the {taken} places that the adapter takes" if taken else ""
             raise ConfigError(
                 f"{where}.max_length={dataset.max_length}: model={config.model['name']} takes at "
-                f"most {limit} tokens"
+                f"most {limit - taken} tokens{beside}"
             )
-    return model
 
 
 def _asked(config: Config, shape: Shape | None) -> str:

@@ -13,13 +13,12 @@ from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import BASES, Config
 from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches, SplitName
-from adapterlab.data.targets import as_classes
 from adapterlab.evidence.floor import feature_floor
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, take_padding
 from adapterlab.runs.base_weights import load_into
 from adapterlab.runs.check import make_model
-from adapterlab.runs.floor import ROWS, Floor, begin_fit, linear_model
+from adapterlab.runs.floor import ALIKE, Floor, begin_fit, fitted_rows, linear_model, share
 from adapterlab.training.hardware import Device, weights_dtype
 
 _FORMAT = 1
@@ -57,15 +56,10 @@ def _begun(
     weights = hash_weights(base, without=adaptable(base).head_modules)
     key = [_FORMAT, weights, assembly.read.hash, test_hash, written, device.torch.type, config.task]
     train, test = data.splits["train"].labels, data.splits["test"].labels
-    if int(as_classes(train).max()) == int(as_classes(train).min()):
-        return Floor(
-            why="the training rows are all labelled alike", metric=main_metric(config.task)
-        )
-    drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
-    rows = drawn.sort().values
-    how = f"{linear_model(config.task)} on what the base gives its head"
-    if len(rows) < len(train):
-        how += f", {len(rows):,} of {len(train):,} training rows"
+    rows = fitted_rows(train)
+    if rows is None:
+        return Floor(why=ALIKE, metric=main_metric(config.task))
+    how = f"{linear_model(config.task)} on what the base gives its head{share(rows, train)}"
 
     def fit() -> Any:
         some, others = (_features(base, data, split, device) for split in ("train", "test"))

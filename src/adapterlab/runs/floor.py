@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
@@ -23,6 +24,9 @@ from adapterlab.runs.preprocessing import run_splits
 
 ROWS = 5000
 """Training rows that it is fitted to, at most: seconds on a CPU."""
+
+ALIKE = "the training rows are all labelled alike"
+"""Why there is none where nothing can be told apart."""
 
 Fit = Callable[[], float]
 
@@ -83,12 +87,10 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
         return known
     splits: Splits[Any] = read.target
     train, _, test = run_splits(config, config.dataset, splits)
-    some = train
-    if len(train) > ROWS:
-        drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
-        some = train.select(drawn.sort().values)
-    if int(as_classes(some.labels).max()) == int(as_classes(some.labels).min()):
-        return Floor(why="the training rows are all labelled alike", metric=metric)
+    rows = fitted_rows(train.labels)
+    if rows is None:
+        return Floor(why=ALIKE, metric=metric)
+    some = train.select(rows) if len(rows) < len(train) else train
     fit: Fit
     labels = some.labels.numpy(), test.labels.numpy()
     linear = linear_model(config.task)
@@ -99,8 +101,22 @@ def _begun(config: Config, read: RunData, key: list[Any]) -> Floor:
     else:
         fit = partial(text_floor, some.texts, labels[0], test.texts, labels[1])
         how = f"{linear} on TF-IDF of words and word pairs"
-    how += f", {len(some):,} of {len(train):,} training rows" if some is not train else ""
-    return begin_fit(config, key, how, lambda: fit)
+    return begin_fit(config, key, how + share(rows, train.labels), lambda: fit)
+
+
+def fitted_rows(labels: Tensor) -> Tensor | None:
+    """Return the places of the rows to fit to, in order; None where they are all labelled alike."""
+    drawn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:ROWS]
+    rows = drawn.sort().values
+    classes = as_classes(labels[rows])
+    return None if int(classes.max()) == int(classes.min()) else rows
+
+
+def share(rows: Tensor, labels: Tensor) -> str:
+    """Say which part of all rows it was fitted to; nothing of all of them."""
+    if len(rows) == len(labels):
+        return ""
+    return f", {len(rows):,} of {len(labels):,} training rows"
 
 
 def linear_model(task: Task) -> str:

@@ -31,7 +31,8 @@ OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
 OFF_OF: dict[str, dict[str, Any]] = {
-    "adapterlab.adapters.Full": {"targets": "*", "towards_base": 0.0}
+    "adapterlab.adapters.Full": {"targets": "*", "towards_base": 0.0},
+    "adapterlab.adapters.Prefix": {"offset_positions": False},
 }
 """Likewise, where a name means something else in other strategies."""
 
@@ -53,6 +54,7 @@ OF_LOADERS: dict[str, dict[str, Any]] = {
         **_UNCUT,
     },
     "image_parquet": {"background": None},
+    **{name: {"superclasses": None} for name in ("mnist", "fashion_mnist", "cifar10")},
 }
 """Options of loaders that came later, likewise."""
 
@@ -160,6 +162,8 @@ def _as_written(config: Config) -> dict[str, Any]:
         values["base"]["path"] = file_hash(Path(config.base.path))
     if isinstance(config.base, PeftBase):
         values["base"]["path"] = hashes_of_peft(Path(config.base.path))
+        if values["adapter"].get("path") == config.base.path:
+            del values["adapter"]["path"]
     return values
 
 

@@ -7,8 +7,6 @@ needs for its gradient. What is refused cannot fit; what is not refused still ma
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from adapterlab.adapters import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.strategy import within
@@ -18,6 +16,7 @@ from adapterlab.base.memory_limits import require_bytes
 from adapterlab.config.schema import Config, Dataset, ImageDataset
 from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.models.protocol import adaptable
+from adapterlab.training.hardware import sees_gpu
 from adapterlab.training.optimizers import moments
 
 _SMALL_BATCH = 4_096
@@ -128,7 +127,7 @@ def _numbers_of_each(config: Config) -> int:
 
 
 def _may_use_gpu(config: Config) -> bool:
-    return config.hardware.accelerator != "cpu" and torch.cuda.is_available()
+    return config.hardware.accelerator != "cpu" and sees_gpu()
 
 
 def _number_bytes(config: Config) -> int:

@@ -1,6 +1,8 @@
 """The base of `base=peft`: a PEFT adapter in the weights that its model comes with."""
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +35,47 @@ def require_peft_base(config: Config, base: PeftBase, *, has_weights: bool) -> N
     require_mergeable_peft(folder)
 
 
-def merged_weights(
-    base: PeftBase, classes: tuple[str, ...], make: Callable[[int], nn.Module]
-) -> tuple["dict[str, Tensor]", tuple[str, ...] | None]:
-    """Return the weights with the adapter in them, and its head's classes, if they are known.
+@dataclass(frozen=True)
+class UnderPeft:
+    """Weights under an adapter.
+
+    Attributes:
+        merged: with the adapter in them.
+        classes: of its head, if they are known.
+        without: as they were before, but for what the adapter saves whole; None if not asked for.
+    """
+
+    merged: "dict[str, Tensor]"
+    classes: tuple[str, ...] | None
+    without: "dict[str, Tensor] | None" = None
+
+
+def weights_under(
+    base: PeftBase,
+    classes: tuple[str, ...],
+    make: Callable[[int], nn.Module],
+    *,
+    without: bool = False,
+) -> UnderPeft:
+    """Return the weights that an adapter belongs to, and it in them.
 
     Args:
         base: says which adapter.
         classes: of the data set.
         make: returns the model with its own weights and a head for so many classes.
+        without: return those without it as well.
 
     Raises:
         CheckpointError: the adapter is damaged, or belongs to other weights.
         ConfigError: its head should be kept, and there is none, or `base.classes` are not as many.
     """
-    from adapterlab.adapters.formats.peft_merged import classes_of_peft, head_outputs, merge_peft
+    from adapterlab.adapters.formats.peft_merged import (
+        classes_of_peft,
+        head_outputs,
+        merge_peft,
+        take_whole,
+        whole_of_peft,
+    )
 
     folder = Path(base.path)
     named = classes_of_peft(folder) if base.classes is None else tuple(base.classes)
@@ -63,5 +91,10 @@ def merged_weights(
         )
     elif outputs != len(named or classes):
         model = make(outputs)
+    before = None
+    if without:
+        plain = deepcopy(model)
+        take_whole(plain, whole_of_peft(plain, folder))
+        before = plain.state_dict()
     merge_peft(model, folder)
-    return model.state_dict(), named
+    return UnderPeft(model.state_dict(), named, before)

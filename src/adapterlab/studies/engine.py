@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from adapterlab.config.schema import Config
 
 if TYPE_CHECKING:
-    from adapterlab.runs.pack import Outcome  # loads Lightning
+    from adapterlab.runs.lanes import Outcome  # loads Lightning
 
 POLL_SECONDS = 0.25
 """Between two words on how far a task is."""
@@ -21,11 +21,15 @@ class Task:
         configs: of its runs.
         packed: False for a run that is trained the ordinary way.
         core_is_free: see `adapterlab.runs.pack.run_pack`.
+        id: by which its record is known, of a task that is carried out elsewhere; see `records`.
+        resume: go on from what an earlier attempt has left, whatever its configurations say.
     """
 
     configs: tuple[Config, ...]
     packed: bool
     core_is_free: bool = False
+    id: str = ""
+    resume: bool = False
 
 
 class Engine(Protocol):
@@ -43,6 +47,12 @@ class Engine(Protocol):
             Its future, which fails with a `RunLostError` where what carried it out ended without a
             word; the message says how.
         """
+
+    def send(self) -> None:
+        """Hear that no more tasks are submitted for now: what is gathered goes out at once."""
+
+    def name(self, future: "Future[list[Outcome]]") -> str | None:
+        """Return what the cluster calls a task: ``17_3``; None where it has no names."""
 
     def cancel(self, future: "Future[list[Outcome]]") -> None:
         """End a task. Runs that have begun are marked as KILLED, and the future then fails."""

@@ -40,6 +40,7 @@ def carry_out(
         end: called with a task's number and what came of each of its runs.
     """
     futures = [engine.submit(task) for task in tasks]
+    engine.send()
     others = _Others(engine, tasks, futures, begin=begin, move=move, end=end)
 
     def moved(runs: float) -> None:

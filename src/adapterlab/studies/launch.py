@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, first_line, with_type
 from adapterlab.base.output import OF_ONE_RUN
+from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
@@ -25,13 +26,16 @@ from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.composing import own_part
+from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place
 from adapterlab.studies.engine import Task
+from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
 from adapterlab.studies.foreseen import planned
-from adapterlab.studies.local_engine import LocalEngine
+from adapterlab.studies.launching import Launching
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
+from adapterlab.studies.records import task_folder
 from adapterlab.studies.returned import Returned
 from adapterlab.tracking.client import require_store
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
@@ -49,8 +53,10 @@ Compose = Callable[[DictConfig, Sequence[str]], DictConfig]
 class Output(Protocol):
     """Shows people how a study goes."""
 
-    def print_packs(self, packs: Sequence[PlannedPack], differences: Sequence[str]) -> None:
-        """Show a plan: its packs, and what the jobs differ in."""
+    def print_packs(
+        self, packs: Sequence[PlannedPack], differences: Sequence[str], where: str
+    ) -> None:
+        """Show a plan: its packs, what the jobs differ in, and where it is carried out."""
 
     def print_line(self, result: RunResult, config: Config) -> None:
         """Show what came of a run that was asked for by a configuration."""
@@ -77,8 +83,7 @@ def launch(
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
     *,
-    processes: int | None,
-    memory_gib: float | None,
+    chosen: Launching,
     output: Output,
 ) -> list[JobReturn]:
     """Carry out the jobs of a sweep; return for each what Hydra's own launcher would.
@@ -90,8 +95,7 @@ def launch(
         config: of the sweep.
         job_overrides: of each job.
         initial_job_idx: number of the first job.
-        processes: that may work at once; None for as many as there are cores.
-        memory_gib: that a pack may take; None for most of what is free.
+        chosen: options of the launcher.
         output: where the plan and the results are shown.
 
     Raises:
@@ -102,14 +106,14 @@ def launch(
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
     data, said = ReadOnce(), set[str]()
-    jobs = [
-        _composed(compose, config, overrides, initial_job_idx + number, data, said)
-        for number, overrides in enumerate(job_overrides)
-    ]
-    for job in jobs:
-        context.callbacks.on_job_start(config=job.composed, task_function=task_function)
-    study = _Study(jobs, data, processes, memory_gib, output)
-    outcomes = study.carry_out()
+    with planned_for(place := chosen.place()):
+        jobs = [
+            _composed(compose, config, overrides, initial_job_idx + number, data, said)
+            for number, overrides in enumerate(job_overrides)
+        ]
+        for job in jobs:
+            context.callbacks.on_job_start(config=job.composed, task_function=task_function)
+        outcomes = _Study(jobs, data, chosen, place, output).carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
         returned = _job_return(job, outcome)
@@ -125,12 +129,12 @@ class _Study:
         self,
         jobs: Sequence[Job],
         data: ReadOnce,
-        processes: int | None,
-        memory_gib: float | None,
+        chosen: Launching,
+        place: Place | None,
         output: Output,
     ) -> None:
         self.jobs, self.data, self.output = jobs, data, output
-        self.processes, self.memory_gib = processes, memory_gib
+        self.chosen, self.place = chosen, place
         self.outcomes: dict[int, Any] = {}
 
     def carry_out(self) -> list[Any]:
@@ -145,7 +149,7 @@ class _Study:
             waiting = [number for number in waiting if not self._has_finished(number)]
         packs = self._packs(waiting)
         if plan_only:
-            self.output.print_packs(packs, self._differences())
+            self.output.print_packs(packs, self._differences(), self._where)
             planned.extend(job.config for job in self.jobs)
             sys.exit(0)
         self._say(packs)
@@ -183,7 +187,8 @@ class _Study:
         configs = [self.jobs[number].config for number in waiting]
         if not configs:
             return []
-        most = self.memory_gib or MEMORY_SHARE * free_memory_gib(configs[0].hardware)
+        free = self.place.memory_gib if self.place else free_memory_gib(configs[0].hardware)
+        most = self.chosen.memory_gib or MEMORY_SHARE * free
         data = [self.data.if_read(config) for config in configs]
         packs = plan_packs(configs, data, most, at_once=self._at_once(configs[0].hardware))
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
@@ -203,7 +208,7 @@ class _Study:
 
     def _work(self, packs: Sequence[PlannedPack]) -> None:
         order = sorted(packs, key=lambda pack: -len(pack.jobs))
-        helpers = self._helpers(order)
+        helpers = 0 if self.place else self._helpers(order)
         tasks = [self._as_task(pack, helpers) for pack in order]
         progress = StudyProgress(self._name, len(self.jobs))
         progress.end(0, runs=len(self.jobs) - sum(len(pack.jobs) for pack in order))
@@ -220,15 +225,18 @@ class _Study:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
         try:
-            with _quiet(), closing(LocalEngine(helpers)) as engine:
-                carry_out(
-                    tasks,
-                    self.data,
-                    engine,
-                    begin=lambda number: progress.begin(len(order[number].jobs)),
-                    move=progress.move,
-                    end=end,
-                )
+            work = Work(task_folder(self.jobs[0].config), self._name, helpers, self.chosen.wait)
+            told: dict[str, Any] = {
+                "begin": lambda number: progress.begin(len(order[number].jobs)),
+                "move": progress.move,
+                "end": end,
+            }
+            with _quiet(), closing(self.chosen.start(work)) as engine:
+                if self.place is None:
+                    carry_out(tasks, self.data, engine, **told)
+                else:
+                    name = self.chosen.engine
+                    carry_out_elsewhere(tasks, engine, name, work.folder, **told)
         finally:
             progress.close()
 
@@ -241,13 +249,17 @@ class _Study:
 
     def _at_once(self, hardware: Hardware) -> int:
         """Return how many packs may be carried out at the same time, but for their memory."""
+        if self.place is not None:
+            return self.place.tasks
         if resolve_accelerator(hardware.accelerator) == "gpu":
             return 1  # one device, and its memory is planned for one pack
-        return max(self.processes or cores() // (hardware.threads or 1), 1)
+        return max(self.chosen.options.processes or cores() // (hardware.threads or 1), 1)
 
     def _as_task(self, pack: PlannedPack, helpers: int) -> Task:
         """Return a pack's configurations; processes side by side have one thread each."""
         configs = [self.jobs[number].config for number in pack.jobs]
+        if self.place is not None:
+            return Task(tuple(for_place(c, self.place) for c in configs), pack.packed)
         if helpers:
             configs = [
                 replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
@@ -258,6 +270,15 @@ class _Study:
     @property
     def _name(self) -> str:
         return self.jobs[0].config.study or "study"
+
+    @property
+    def _where(self) -> str:
+        """Return where packs are carried out; empty for this machine."""
+        if self.place is None:
+            return ""
+        device = "of a GPU" if self.place.gpu else "of memory"
+        offered = f"{memory(self.place.memory_gib)} {device}, cores: {self.place.cores}"
+        return f"{self.place.words}; a task has {offered}"
 
 
 def _composed(

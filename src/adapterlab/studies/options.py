@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from adapterlab.base.errors import ConfigError, first_line
 from adapterlab.config.choices import require_names
 from adapterlab.config.validation import STRICT, checked
+from adapterlab.studies.launching import Launching, launching
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]
@@ -28,14 +29,6 @@ def _not_none(jobs: int) -> int:
     if jobs == 0:
         raise ValueError("Input should be a count, or -1 for as many as there are cores")
     return jobs
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Packed:
-    """Options of `hydra/launcher=packed`."""
-
-    processes: Annotated[int, Field(ge=1, le=1024)] | None
-    memory_gib: Positive | None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -101,7 +94,6 @@ class Optuna:
 
 
 _KNOWN: Mapping[str, Any] = {
-    "PackedLauncher": Packed,
     "JoblibLauncher": Joblib,
     "BasicSweeper": Basic,
     "SequentialSweeper": Sequential,
@@ -111,6 +103,12 @@ _KNOWN: Mapping[str, Any] = {
 """By the class that is named; what is not here checks its options itself, or is the user's own."""
 
 _OURS = ("hydra.", "hydra_plugins.")
+
+PACKED = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
+"""Whose options `launching` checks."""
+
+_WITHOUT_RESULTS = ("BasicSweeper", "UnionSweeper")
+"""Sweepers that choose nothing by what their runs have measured."""
 
 
 def require_options(config: DictConfig, conf: Path) -> None:
@@ -130,6 +128,8 @@ def require_options(config: DictConfig, conf: Path) -> None:
         values: Any = OmegaConf.to_container(node, resolve=True, enum_to_str=True)
         target = str(values.pop("_target_", ""))
         schema = _KNOWN.get(target.rpartition(".")[2])
+        if target == PACKED:
+            _require_waiting(launching(values), config)
         if schema is not None and target.startswith(_OURS):
             values.pop("defaults", None)
             checked(TypeAdapter(schema), values, f"hydra.{part}")
@@ -139,6 +139,17 @@ def require_options(config: DictConfig, conf: Path) -> None:
             with contextlib.suppress(ValueError):  # a quote that is not closed is said elsewhere
                 for override in shlex.split(str(written)):
                     require_names(override, conf)
+
+
+def _require_waiting(chosen: Launching, config: DictConfig) -> None:
+    """Refuse to leave tasks to themselves where a sweeper goes on by their results."""
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    if not chosen.wait and not config.plan and not sweeper.endswith(_WITHOUT_RESULTS):
+        name = str(OmegaConf.select(config, "hydra.runtime.choices.hydra/sweeper"))
+        raise ConfigError(
+            f"hydra.launcher.wait=false: hydra/sweeper={name} chooses by what its runs measure; "
+            "allowed: basic, union"
+        )
 
 
 def _require_storage(storage: str) -> None:

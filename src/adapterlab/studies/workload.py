@@ -38,7 +38,18 @@ def load_of(config: Config, read: RunData | None) -> Load:
         # What is left of the source task is measured by a merged model under the base's head.
         spare_models=2 if isinstance(config.base, TrainedBase) else 1,
         shape=model_shape(config, read) or (),
+        images=_kept_images(config, read),
     )
+
+
+def _kept_images(config: Config, read: RunData | None) -> int:
+    """Return the most images of which something may be kept while a pack is trained."""
+    if config.dataset.kind != "image" or config.hardware.frozen_prefix == "never":
+        return 0
+    train = _UNREAD if read is None else len(read.target.train)
+    limit = config.limit_of("train")
+    train = train if limit is None else min(train, limit)
+    return train + _evaluated_sizes(config, read)["validation"]
 
 
 def _evaluated_sizes(config: Config, read: RunData | None) -> dict[str, int]:

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from adapterlab.base.errors import ConfigError, allowed
+from adapterlab.base.place import planned_place
 from adapterlab.config.hardware import Accelerator, Hardware, Precision
 from adapterlab.training.driver import require_driver
 
@@ -45,6 +46,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
+def sees_gpu() -> bool:
+    """Say whether there is a GPU for torch, here or where runs are planned for."""
+    place = planned_place()
+    return torch.cuda.is_available() if place is None else place.gpu
+
+
 def resolve_accelerator(accelerator: str) -> str:
     """Turn ``auto``, ``cpu`` or ``gpu`` into the ``cpu`` or ``gpu`` that Lightning is given.
 
@@ -60,9 +67,14 @@ def resolve_accelerator(accelerator: str) -> str:
         )
     if accelerator == "cpu":
         return "cpu"
-    if torch.cuda.is_available():
+    if sees_gpu():
         return "gpu"
     if accelerator == "gpu":
+        if (place := planned_place()) is not None:
+            raise ConfigError(
+                f"hardware accelerator 'gpu' was asked for, but {place.words} has none; "
+                "hydra.launcher.node.gpu=true says that there is one, hardware=cpu does without"
+            )
         raise ConfigError(
             "hardware accelerator 'gpu' was asked for, but "
             f"torch {torch.__version__} sees no CUDA device here; go on with hardware=cpu"
@@ -92,7 +104,10 @@ def resolve_precision(precision: str, accelerator: str) -> Precision:
         )
     if precision != "auto":
         return cast(Precision, precision)
-    native_bf16 = accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    native_bf16 = accelerator == "gpu" and (
+        # Of a GPU elsewhere only that it is there is known: those since 2020 have it.
+        planned_place() is not None or torch.cuda.is_bf16_supported(including_emulation=False)
+    )
     return "bf16-mixed" if native_bf16 else "32-true"
 
 
@@ -137,12 +152,14 @@ def require_modest(hardware: Hardware) -> None:
     Raises:
         ConfigError: they are many more than it has cores.
     """
-    cores = psutil.cpu_count() or 1
+    place = planned_place()
+    cores = (psutil.cpu_count() or 1) if place is None else place.cores
+    there = "this machine" if place is None else place.words
     for option, least in _MOST.items():
         count, most = getattr(hardware, option), max(least, _A_CORE * cores)
         if count is not None and count > most:
             raise ConfigError(
-                f"hardware.{option}={count} is too many for the {cores} cores of this machine; "
+                f"hardware.{option}={count} is too many for the {cores} cores of {there}; "
                 f"allowed: up to {most}"
             )
 

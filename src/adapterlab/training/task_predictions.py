@@ -145,10 +145,24 @@ def above_logged(
         logged: metrics of the run.
         classes: names of the labels.
     """
-    names = [f"{split}/{THRESHOLD}{name}" for name in metric_names(classes)]
-    if not isinstance(answers, LabelPredictions) or not set(names) <= logged.keys():
+    limits = logged_limits(logged, classes, split)
+    if not isinstance(answers, LabelPredictions) or limits is None:
         return answers
-    return answers.with_thresholds([logged[name] for name in names])
+    return answers.with_thresholds(limits)
+
+
+def logged_limits(
+    logged: Mapping[str, float], classes: Sequence[str], split: str = "test"
+) -> tuple[float, ...] | None:
+    """Return the thresholds of labels that a run logged; None if it has none.
+
+    Args:
+        logged: metrics of the run.
+        classes: names of the labels.
+        split: that they were logged with.
+    """
+    names = [f"{split}/{THRESHOLD}{name}" for name in metric_names(classes)]
+    return tuple(logged[name] for name in names) if set(names) <= logged.keys() else None
 
 
 def predictions_of(

@@ -1,7 +1,7 @@
 """``hydra/launcher=packed``. Hydra imports this at every start, so what it needs it loads later."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,23 +9,48 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass
 class PackedLauncherConf:
-    """Options of the launcher.
+    """Options of the launcher; None stands for one that was not given.
 
     Attributes:
-        processes: that work at once; None for as many as there are cores.
-        memory_gib: that a pack may take; None for most of what is free.
+        engine: what carries packs out: see `adapterlab.studies.engines`, one file each.
+        wait: for the tasks to end; false submits them and ends.
+        memory_gib: that a pack may take; None for most of what there is.
+        node: what the engine's nodes offer a task, instead of asking the engine: `memory_gib` of
+            the device, `cores`, `gpu`.
+        processes: of ``local``, and of others on this machine: that work at once.
+        cluster: of ``submitit``: ``slurm``, or ``local`` to try it out on this machine.
+        partition: of Slurm.
+        timeout_min: minutes that a task may take; what is not done by then goes on in another.
+        gpus_per_node: of a task.
+        mem_gb: of a task, the node's own memory.
+        cpus_per_task: its threads.
+        array_parallelism: tasks that Slurm may carry out at the same time.
+        setup: lines of a shell, before a task begins.
+        address: of ``ray`` and ``dask``: of a running cluster; None starts one on this machine.
     """
 
     _target_: str = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
     # Without types, of which Hydra would only say that an override cannot be merged:
-    # `studies.options` says what is wrong with a value.
-    processes: Any = None
+    # `studies.launching` says what is wrong with a value.
+    engine: Any = "local"
+    wait: Any = True
     memory_gib: Any = None
+    node: Any = field(default_factory=lambda: {"memory_gib": None, "cores": None, "gpu": None})
+    processes: Any = None
+    cluster: Any = None
+    partition: Any = None
+    timeout_min: Any = None
+    gpus_per_node: Any = None
+    mem_gb: Any = None
+    cpus_per_task: Any = None
+    array_parallelism: Any = None
+    setup: Any = None
+    address: Any = None
 
 
 ConfigStore.instance().store(
@@ -36,8 +61,8 @@ ConfigStore.instance().store(
 class PackedLauncher(Launcher):
     """Trains the jobs of a sweep in packs; see `adapterlab.studies.launch`."""
 
-    def __init__(self, processes: int | None, memory_gib: float | None) -> None:
-        self.processes, self.memory_gib = processes, memory_gib
+    def __init__(self, **options: Any) -> None:
+        self.options = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -60,7 +85,9 @@ class PackedLauncher(Launcher):
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.app import console
         from adapterlab.studies.launch import launch
+        from adapterlab.studies.launching import launching
 
+        values: Any = OmegaConf.to_container(OmegaConf.create(self.options), resolve=True)
         return launch(
             self.context,
             self.loader.take,
@@ -68,7 +95,6 @@ class PackedLauncher(Launcher):
             self.config,
             job_overrides,
             initial_job_idx,
-            processes=self.processes,
-            memory_gib=self.memory_gib,
+            chosen=launching(values),
             output=console,
         )

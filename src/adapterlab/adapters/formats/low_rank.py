@@ -11,7 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.formats.peft import PeftMethod, relative
+from adapterlab.adapters.formats.peft import PeftMethod
+from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.targets import aliases_of, by_pattern
 from adapterlab.adapters.weights import (

@@ -19,13 +19,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft_card import peft_card
 from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS, read_config, read_weights
+from adapterlab.adapters.formats.peft_names import relative, require_unmistakable
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors, write_text
@@ -42,8 +43,10 @@ class PeftMethod(ABC):
         layer: the strategy's adapter layers, or what `layers_of` finds instead.
         names: PEFT's names of a layer's parameters, by ours.
         frozen: names of a layer's frozen state that the file has otherwise, or does without.
+        root: of the names in a file.
     """
 
+    root: ClassVar[str] = "base_model.model."
     layer: type[nn.Module]
     names: Mapping[str, str]
     frozen: tuple[str, ...] = field(default=(), kw_only=True)
@@ -90,6 +93,28 @@ class PeftMethod(ABC):
     def in_full(self, tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
         """Return a file's tensors with what PEFT left out as it could be made again."""
         return tensors
+
+    def joined(self, adapted: AdaptedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the file has, of the tensors that layers have, both by PEFT's names."""
+        return found
+
+    def apart(
+        self, adapted: AdaptedModel, tensors: dict[str, Tensor], folder: Path
+    ) -> dict[str, Tensor]:
+        """Return what `joined` was given, of what a file has."""
+        return tensors
+
+    def beside_layers(self, name: str) -> str | None:
+        """Return where a tensor that is trained outside of the layers is; None if nowhere."""
+        return None
+
+    def over(self, adapted: AdaptedModel) -> dict[str, str]:
+        """Return by which hash the base is known that the adapter belongs to."""
+        return {"base_sha256": adapted.base_hash}
+
+    def places(self, targets: list[str]) -> dict[str, Any]:
+        """Return how the configuration names the adapted layers."""
+        return {"target_modules": targets}
 
     @abstractmethod
     def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -142,11 +167,12 @@ def save_peft(
         ConfigError: PEFT cannot express the strategy.
     """
     method = method_of(adapted.strategy)
-    config, found = _config(adapted, method, base_name), _written(adapted, method)
+    config = _config(adapted, method, base_name)
+    found = method.joined(adapted, _written(adapted, method))
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", "base_sha256": adapted.base_hash}
+    metadata = {"format": "pt"} | method.over(adapted)
     if classes:
         metadata["classes"] = json.dumps(list(classes))
     write_tensors(folder / WEIGHTS, tensors, metadata)
@@ -174,9 +200,10 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             f"{folder} belongs to other base weights: it was trained over {base_hash[:12]}, this "
             f"model has {adapted.base_hash[:12]}"
         )
-    tensors = method.in_full(tensors, config)
+    tensors = method.apart(adapted, method.in_full(tensors, config), folder)
     names, own, written = _names(adapted), _tensors(adapted), _written(adapted, method)
-    beside = method.beside(method.layers_of(adapted), config)
+    layers = method.layers_of(adapted)
+    beside = method.beside(layers, config)
     odd = sorted(tensors.keys() ^ (names.keys() | beside.keys()))
     if odd:
         raise CheckpointError(
@@ -197,7 +224,6 @@ def load_peft(adapted: AdaptedModel, folder: Path) -> None:
             )
     for theirs, tensor in beside.items():
         _require_close(tensor, tensors[theirs], f"{folder}: {theirs}")
-    layers = method.layers_of(adapted)
     method.require_same(adapted, layers, config, folder)
     of_layers: dict[str, dict[str, Tensor]] = {name: {} for name in layers}
     values: dict[str, Tensor] = {}
@@ -230,11 +256,6 @@ def method_of(strategy: Strategy) -> PeftMethod:
             return method
     instead = "; export the merged model instead" if strategy.mergeable else ""
     raise ConfigError(f"{lacking}{instead}")
-
-
-def relative(adapted: AdaptedModel, name: str) -> str:
-    """Return a module's or tensor's name in the model that PEFT is given."""
-    return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
 def _tensors(adapted: AdaptedModel) -> dict[str, Tensor]:
@@ -276,10 +297,10 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
             continue
         elif ours in head:
             theirs = ours
-        else:
+        elif (theirs := method.beside_layers(ours) or "") == "":
             placeless.append(ours)
             continue
-        names[f"base_model.model.{relative(adapted, theirs)}"] = ours
+        names[f"{method.root}{relative(adapted, theirs)}"] = ours
     if placeless:
         raise ConfigError(f"PEFT's format has no place for {placeless[0]}, which the model needs")
     return names
@@ -299,34 +320,14 @@ def _config(adapted: AdaptedModel, method: PeftMethod, base_name: str | None) ->
     targets = [relative(adapted, name) for name in layers]
     whole_head = adapted.strategy.head != "adapt"
     heads = [relative(adapted, name) for name in adapted.head_modules if whole_head]
-    _require_unmistakable(adapted, layers, targets, heads)
+    if method.places(targets):
+        require_unmistakable(adapted, layers, targets, heads)
     return {
         # For PEFT, a classifier of sequences is one of transformers whose head is saved whole.
         "task_type": "SEQ_CLS" if whole_head and adaptable(adapted.model).input_names else None,
         "base_model_name_or_path": base_name,
         "inference_mode": True,
-        "target_modules": targets,
+        **method.places(targets),
         "modules_to_save": heads or None,
         **method.config(adapted, layers),
     }
-
-
-def _require_unmistakable(
-    adapted: AdaptedModel, layers: Mapping[str, object], targets: list[str], heads: list[str]
-) -> None:
-    """Refuse names that PEFT, which looks for them at the ends of names, would find elsewhere.
-
-    Raises:
-        ConfigError: PEFT would adapt a layer that is not adapted, or pass over one that is.
-    """
-    for name, module in adapted.model.named_modules():
-        layer = name.removesuffix(".base")
-        if layer in layers or not any(True for _ in module.parameters(recurse=False)):
-            continue
-        for target in targets:
-            if relative(adapted, layer).endswith(f".{target}"):
-                raise ConfigError(f"PEFT cannot adapt {target} without adapting {layer} as well")
-    for target in targets:
-        for head in heads:
-            if f".{head}." in f".{target}.":
-                raise ConfigError(f"PEFT would take {target} for a part of the head, {head}")

@@ -83,6 +83,51 @@ def merge_peft(model: nn.Module, folder: Path) -> None:
     tensors, metadata = read_weights(folder)
     whole, factors = _whole(model, tensors), _factors(model, tensors)
     _require_same_base(model, whole, metadata, folder)
+    _require_shapes(model, whole, folder)
+    made = {name: _layer(model, name, of, config, folder) for name, of in factors.items()}
+    for name, layer in made.items():
+        model.get_submodule(name).load_state_dict(layer.merged().state_dict())
+    take_whole(model, whole)
+
+
+def take_whole(model: nn.Module, whole: Mapping[str, Tensor]) -> None:
+    """Put what an adapter's file has as it is into a model, by our names."""
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in whole.items():
+            own[name].copy_(tensor)
+
+
+@torch.no_grad()
+def parts_of_peft(
+    model: nn.Module, folder: Path
+) -> tuple[dict[str, LoRALinear], dict[str, Tensor]]:
+    """Return an adapter's updates as layers around those of a model, and what it saves whole.
+
+    Args:
+        model: of the adapter's architecture; it may be on the meta device. It is left as it is.
+        folder: of the adapter.
+
+    Raises:
+        CheckpointError: as of `merge_peft`, but for its base, which is not looked at.
+    """
+    config = require_mergeable_peft(folder)
+    tensors, _ = read_weights(folder)
+    whole, factors = _whole(model, tensors), _factors(model, tensors)
+    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    heads = adaptable(model).head_modules
+    body = {name: tensor for name, tensor in whole.items() if not within(name, heads)}
+    _require_shapes(model, body, folder)  # a head may be of other classes
+    found = {name: _layer(model, name, of, config, folder) for name, of in factors.items()}
+    return {name: found[name] for name in sorted(found, key=order.__getitem__)}, whole
+
+
+def _require_shapes(model: nn.Module, whole: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse tensors that are not a model's.
+
+    Raises:
+        CheckpointError: there are such.
+    """
     own = model.state_dict()
     for name, tensor in whole.items():
         if name not in own or own[name].shape != tensor.shape:
@@ -91,11 +136,19 @@ def merge_peft(model: nn.Module, folder: Path) -> None:
                 f"{folder} does not fit {type(model).__name__}: {name} is {list(tensor.shape)} in "
                 f"the file and {there} in the model"
             )
-    made = {name: _layer(model, name, of, config, folder) for name, of in factors.items()}
-    for name, layer in made.items():
-        model.get_submodule(name).load_state_dict(layer.merged().state_dict())
-    for name, tensor in whole.items():
-        own[name].copy_(tensor)
+
+
+def whole_of_peft(model: nn.Module, folder: Path) -> dict[str, Tensor]:
+    """Return what an adapter's file has as it is, by our names.
+
+    Raises:
+        CheckpointError: a file is damaged, or belongs to other weights than the model's.
+    """
+    tensors, metadata = read_weights(folder)
+    whole = _whole(model, tensors)
+    _require_same_base(model, whole, metadata, folder)
+    _require_shapes(model, whole, folder)
+    return whole
 
 
 def _ours(model: nn.Module, theirs: str) -> str:

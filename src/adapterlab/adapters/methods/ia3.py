@@ -7,7 +7,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.formats.peft import METHODS, relative
+from adapterlab.adapters.formats.peft import METHODS
+from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.formats.plain import PlainMethod
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
 from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear

@@ -131,10 +131,10 @@ class _Cayley(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, above: Tensor, size: int) -> Tensor:
-        rows, columns = _above_diagonal(size, above.device)
-        Q = above.new_zeros(*above.shape[:-1], size, size)
-        Q[..., rows, columns] = above
-        Q = Q - Q.mT
+        upper = above.new_zeros(*above.shape[:-1], size * size)
+        upper.index_copy_(-1, _above_diagonal(size, above.device), above)
+        upper = upper.view(*above.shape[:-1], size, size)
+        Q = upper - upper.mT
         Q.diagonal(dim1=-2, dim2=-1).fill_(1)
         inverse = torch.linalg.inv_ex(Q).inverse
         ctx.save_for_backward(inverse)
@@ -146,15 +146,16 @@ class _Cayley(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (inverse,) = ctx.saved_tensors
         of_Q = inverse.mT @ gradients[0] @ inverse.mT
-        rows, columns = _above_diagonal(of_Q.shape[-1], of_Q.device)
-        return 2 * (of_Q[..., columns, rows] - of_Q[..., rows, columns]), None
+        places = _above_diagonal(of_Q.shape[-1], of_Q.device)
+        return 2 * (of_Q.mT - of_Q).flatten(-2).index_select(-1, places), None
 
 
 @cache
-def _above_diagonal(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _above_diagonal(size: int, device: torch.device) -> Tensor:
+    """Return where a matrix's entries above its diagonal are, row by row."""
     with torch.inference_mode(False):
         rows, columns = torch.triu_indices(size, size, 1, device=device)
-    return rows, columns
+        return cast(Tensor, rows * size + columns)
 
 
 class _PeftOFT(PlainMethod):

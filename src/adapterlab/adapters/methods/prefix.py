@@ -1,7 +1,7 @@
 """Prefixes: trained keys and values that every token of a text attends to as well."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from adapterlab.adapters.formats.peft import METHODS
+from adapterlab.adapters.formats.prompt_learning import PromptLearning
+from adapterlab.adapters.offset_positions import offset_positions
 from adapterlab.adapters.one_way import blocks_of
 from adapterlab.adapters.places import WITH_ATTENTION, attentions, refuse, within_blocks
-from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import Layers, check_layers
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.given import SpeaksForBase
@@ -164,6 +167,9 @@ class Prefix(Strategy):
         std: standard deviation of their first values. They do not start as the base: every prefix
             draws some of the attention.
         layers: the blocks that have them: `all`, `first N`, `last N`, or a list of indices.
+        offset_positions: whether the positions of a text are counted on from the prefix's length,
+            as in PEFT, rather than from 0, as in the base's training. Texts may then be that much
+            shorter than without.
     """
 
     dial: ClassVar[str | None] = "num_virtual_tokens"
@@ -171,6 +177,7 @@ class Prefix(Strategy):
     num_virtual_tokens: int = 10
     std: float = 0.02
     layers: Layers = "all"
+    offset_positions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,6 +222,15 @@ class Prefix(Strategy):
                 generator=generator,
             )
             replace_module(model, name, layer)
+        if self.offset_positions:
+            offset_positions(model, self.num_virtual_tokens)
+
+    def options(self) -> dict[str, Any]:
+        """Leave out what came later where it is off, as in checkpoints from before there was it."""
+        options = super().options()
+        if not self.offset_positions:
+            del options["offset_positions"]
+        return options
 
     def _places(self, model: nn.Module) -> dict[str, int]:
         """Return the attentions and how wide their keys are, by name in forward order.
@@ -259,3 +275,32 @@ def _heads(prefix: Tensor, like: Tensor) -> Tensor:
     own = own.repeat_interleave(heads // own.shape[1], 1)  # where heads share keys
     own = own.expand(rows, -1, -1, -1) if sets == 1 else own.repeat_interleave(rows // sets, 0)
     return own.to(like.dtype)
+
+
+@dataclass(frozen=True)
+class _PeftPrefix(PromptLearning):
+    """PEFT's PREFIX_TUNING, without a network that makes the prefixes."""
+
+    peft_type: ClassVar[str] = "PREFIX_TUNING"
+
+    def lacking(self, strategy: Any) -> str | None:
+        """PEFT counts positions on, and has prefixes in all layers."""
+        if strategy.layers != "all":
+            return f"PEFT's prefixes are in all layers, not in layers={strategy.layers}"
+        if not strategy.offset_positions:
+            return (
+                "PEFT counts the positions of a text on from its prefix, as "
+                "adapter.offset_positions=true does"
+            )
+        return None
+
+    def own(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the width."""
+        width = next(iter(layers.values())).prefix_key.shape[1]
+        own = {"token_dim": width, "encoder_hidden_size": width, "prefix_projection": False}
+        return {**super().own(adapted, layers), **own}
+
+
+METHODS[Prefix] = _PeftPrefix(
+    PrefixAttention, {"prefix_key": "prefix_key", "prefix_value": "prefix_value"}
+)

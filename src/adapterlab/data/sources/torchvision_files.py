@@ -20,6 +20,7 @@ from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.idx import find_idx, read_idx_split
 from adapterlab.data.splits import ImageSplit, ImageSplits
+from adapterlab.data.superclasses import joined, require_superclasses
 from adapterlab.data.transforms import splits_to_shape
 
 _IDX_FILES = (
@@ -56,39 +57,67 @@ _CIFAR10_CLASSES = (
 )
 
 
-def mnist(context: LoadContext) -> ImageSplits:
+def mnist(context: LoadContext, *, superclasses: dict[str, list[str]] | None = None) -> ImageSplits:
     """MNIST: 60,000 / 10,000 handwritten digits, 28x28 grayscale (LeCun et al., 1998).
 
     Reads the four idx files, unpacked or ``.gz``, of ``<folder>/MNIST/raw``.
 
+    Args:
+        context: where they are.
+        superclasses: the classes that each new one consists of; None keeps the ten.
+
     Raises:
+        ConfigError: superclasses that do not fit.
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
     home = "Yann LeCun's MNIST database (yann.lecun.com/exdb/mnist)"
-    return _idx_data_set("mnist", context, "MNIST", _DIGITS, home)
+    require_superclasses(superclasses, _DIGITS)
+    splits = _idx_data_set("mnist", context, "MNIST", _DIGITS, home)
+    return joined("mnist", splits, superclasses)
 
 
-def fashion_mnist(context: LoadContext) -> ImageSplits:
+def fashion_mnist(
+    context: LoadContext, *, superclasses: dict[str, list[str]] | None = None
+) -> ImageSplits:
     """Fashion-MNIST: 60,000 / 10,000 garments, 28x28 grayscale (Xiao et al., 2017).
 
     Reads the four idx files, unpacked or ``.gz``, of ``<folder>/FashionMNIST/raw``.
 
+    Args:
+        context: where they are.
+        superclasses: the classes that each new one consists of; None keeps the ten.
+
     Raises:
+        ConfigError: superclasses that do not fit.
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
     home = "github.com/zalandoresearch/fashion-mnist"
-    return _idx_data_set("fashion_mnist", context, "FashionMNIST", _GARMENTS, home)
+    require_superclasses(superclasses, _GARMENTS)
+    splits = _idx_data_set("fashion_mnist", context, "FashionMNIST", _GARMENTS, home)
+    return joined("fashion_mnist", splits, superclasses)
 
 
-def cifar10(context: LoadContext) -> ImageSplits:
+def cifar10(
+    context: LoadContext, *, superclasses: dict[str, list[str]] | None = None
+) -> ImageSplits:
     """CIFAR-10: 50,000 / 10,000 small photographs, 32x32 RGB (Krizhevsky, 2009).
 
     Reads the python batches in ``<folder>/cifar-10-batches-py``, checked against their published
     md5, or else ``<folder>/cifar10/train.parquet`` and ``test.parquet`` with columns img and label.
 
+    Args:
+        context: where they are.
+        superclasses: the classes that each new one consists of; None keeps the ten.
+
     Raises:
+        ConfigError: superclasses that do not fit.
         DataError: neither local files nor a download, or a damaged file, which is named.
     """
+    require_superclasses(superclasses, _CIFAR10_CLASSES)
+    return joined("cifar10", _cifar10(context), superclasses)
+
+
+def _cifar10(context: LoadContext) -> ImageSplits:
     published = _published("CIFAR10")
     checksums = dict(published.train_list + published.test_list)
     folder = published.base_folder

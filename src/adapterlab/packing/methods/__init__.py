@@ -12,6 +12,7 @@ import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
 import adapterlab.packing.methods.oft
 import adapterlab.packing.methods.prefix
+import adapterlab.packing.methods.prompt
 import adapterlab.packing.methods.reft
 import adapterlab.packing.methods.shira
 import adapterlab.packing.methods.ssf

@@ -33,7 +33,7 @@ class LaneAdaLoRALinear(NestedLaneModule):
         """Map each lane's rows."""
         down = self.lanes.linear(self.dropout(x), self.lora_E * self.lora_A)
         update = down @ (self.scale * self.lora_B).mT
-        return self.lanes.join(self.lanes.add(self.base(x), update), x)
+        return self.lanes.join(self.lanes.add(self.lanes.of_base(self.base, x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

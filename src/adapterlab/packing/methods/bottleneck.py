@@ -1,7 +1,7 @@
 """K bottlenecks at one frozen layer."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class LaneTapped(LaneModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the layer returns."""
         self.passed.give(x)
-        return cast(Tensor, self.base(x))
+        return self.lanes.of_base(self.base, x)
 
 
 class LaneBottleneckLinear(LaneModule):
@@ -62,7 +62,7 @@ class LaneBottleneckLinear(LaneModule):
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         lanes = self.lanes
-        h: Tensor = self.base(x)
+        h = lanes.of_base(self.base, x)
         inner = self._applied(lanes.linear(self.read(x, h), self.down) + self.down_bias[:, None])
         up_bias = self.scale * self.up_bias[:, None]
         update = torch.baddbmm(up_bias, inner, (self.scale * self.up).mT)

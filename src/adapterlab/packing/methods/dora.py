@@ -90,7 +90,9 @@ class LaneDoRALinear(LaneLoRALinear):
         # B is rescaled rather than what it makes of the rows: it is smaller.
         bias = cast(Tensor | None, self.base.bias)
         of_lanes = isinstance(self.base, LaneModule)  # whose biases are trained
-        y = lanes.scaled(F.linear(x, matrix(self.base)), rescale, None if of_lanes else bias)
+        y = lanes.scaled(
+            lanes.frozen_linear(x, matrix(self.base)), rescale, None if of_lanes else bias
+        )
         if of_lanes and bias is not None:
             y = y + bias[:, None]
         down, B = self.down(x), rescale.mT * B

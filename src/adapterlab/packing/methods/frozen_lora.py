@@ -1,7 +1,5 @@
 """K frozen updates of one frozen layer."""
 
-from typing import cast
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,7 +19,7 @@ class LaneFrozenLoRALinear(LaneAdapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        lanes, y = self.lanes, cast(Tensor, self.base(x))
+        lanes, y = self.lanes, self.lanes.of_base(self.base, x)
         if not self.stacks:
             return y + F.linear(F.linear(x, self.A), self.B)
         A, B = (self.of_lanes(name).expand(lanes.count, -1, -1) for name in ("A", "B"))

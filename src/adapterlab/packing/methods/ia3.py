@@ -33,7 +33,7 @@ class LaneIA3Linear(LaneAdapter):
         lanes = self.lanes
         if self.feedforward:
             return cast(Tensor, self.base(lanes.join(lanes.scaled(x, self.ia3_l, None), x)))
-        y = self.base(x)
+        y = lanes.of_base(self.base, x)
         return lanes.join(lanes.scaled(y, self.ia3_l.mT, None), y)
 
 

@@ -37,7 +37,7 @@ class LaneLoRAXSLinear(NestedLaneModule):
         down = self.project(self.dropout(x), "lora_A")
         between = self.times_each(down, R)
         update = self.raise_to_outputs(between, "lora_B")
-        return lanes.join(lanes.add(self.base(x), update), x)
+        return lanes.join(lanes.add(lanes.of_base(self.base, x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

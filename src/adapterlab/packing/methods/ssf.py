@@ -37,7 +37,7 @@ class LaneSSFLayer(LaneModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        lanes, y = self.lanes, cast(Tensor, self.base(x))
+        lanes, y = self.lanes, self.lanes.of_base(self.base, x)
         if self.channels_first:
             shape = (lanes.count, 1, -1, *(1,) * (y.ndim - 2))
             rows = self.scale.view(shape) * lanes.split(lanes.expand(y))

@@ -49,7 +49,7 @@ class LaneSVFTLinear(NestedLaneModule):
             places = self.of_lanes("svft_places").expand(entries.shape)
             z = times_entries(z, entries, places)
         update = self.raise_to_outputs(z, "svft_U")
-        return lanes.join(lanes.add(self.base(x), update), x)
+        return lanes.join(lanes.add(lanes.of_base(self.base, x), update), x)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

@@ -28,7 +28,7 @@ class LaneVeRALinear(NestedLaneModule):
         """Map each lane's rows."""
         down = self.vera_lambda_d[:, None] * self.project(self.dropout(x), "vera_A")
         up = self.vera_lambda_b[:, None] * self.raise_to_outputs(down, "vera_B")
-        return self.lanes.join(self.lanes.add(self.base(x), up), x)
+        return self.lanes.join(self.lanes.add(self.lanes.of_base(self.base, x), up), x)
 
 
 COUNTERPARTS[VeRALinear] = LaneVeRALinear

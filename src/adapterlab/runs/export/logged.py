@@ -9,7 +9,6 @@ from adapterlab.base.errors import AdapterLabError, ConfigError, first_line
 from adapterlab.config.parsing import absolute
 from adapterlab.runs.export.merged import Request, require_mergeable
 from adapterlab.runs.export.mlflow_model import NAME, Served, write_mlflow_model
-from adapterlab.runs.of_task import require_one_label
 from adapterlab.runs.saved import rebuild
 from adapterlab.tracking.client import connect
 
@@ -44,7 +43,6 @@ def log_model(request: Request) -> Logged:
     """
     client = connect(request.tracking_uri, Path(absolute(request.root)) / "mlruns")
     rebuilt = rebuild(request, require_mergeable)
-    require_one_label(rebuilt.config, "has no MLflow model; to=FOLDER exports its model")
     run_id = rebuilt.result.run_id
     if run_id is None:
         raise AdapterLabError(

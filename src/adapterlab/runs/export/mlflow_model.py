@@ -14,10 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 import yaml
-from scipy.special import softmax
 from torch import nn
 
 from adapterlab.adapters import merge
@@ -27,6 +25,7 @@ from adapterlab.config.schema import TextDataset
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.sources.decode import background_of
 from adapterlab.data.splits import ImageSplits, TextSplits
+from adapterlab.runs.export.answered import ALL, answers_of, difference, signature_of
 from adapterlab.runs.export.folder import (
     ExportError,
     ImageModelFolder,
@@ -38,16 +37,13 @@ from adapterlab.runs.preprocessing import run_splits
 from adapterlab.runs.saved import Rebuilt
 from adapterlab.tracking.client import quieten
 from adapterlab.training.hardware import choose_device
-from adapterlab.training.predictions import predict
+from adapterlab.training.predictions import Predictions, predict
 
 NAME = "model"
 """What the model is called among the files of an MLflow run."""
 
 CHECKED = 64
 """Rows of the validation split that the written model is asked about."""
-
-TOLERANCE = 1e-4
-"""Most that a probability may differ."""
 
 _EXAMPLES = 2
 _SERVED = Path(__file__).parent / "served"
@@ -58,7 +54,7 @@ class Served:
     """An MLflow model on disk.
 
     Attributes:
-        difference: the largest between a probability of it and of the adapted model.
+        difference: the largest between a probability of it and of the adapted model, or a number.
         examples: how many rows were compared.
         requirements: what it needs, as pip takes it.
     """
@@ -88,6 +84,7 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
     kept = model_folder(rebuilt)
     adapted = rebuilt.assembly.adapted
     merged = merge(adapted)
+    said = answers_of(rebuilt, kept.data)
     rows = min(CHECKED, len(kept.data.splits["validation"]))
     examples, script, packages = _outside(kept, rebuilt, rows)
     requirements = [f"{name}=={version(name).partition('+')[0]}" for name in packages]
@@ -96,12 +93,13 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
         weights, made = Path(scratch) / "weights", Path(scratch) / "made"
         weights.mkdir()
         if isinstance(kept, ImageModelFolder):
-            _write_program(merged, kept, rebuilt, weights)
+            _write_program(merged, kept, rebuilt, weights, said)
         else:
             kept.write(merged, weights)
             texts = cast(TextModelFolder, kept)
             inputs = {"of_pairs": texts.of_pairs, "joined": texts.joined, "typed": texts.typed}
-            write_json(weights / "inputs.json", {"by_length": adapted.by_length, **inputs})
+            inputs |= {"by_length": adapted.by_length}
+            write_json(weights / "inputs.json", {**inputs, "answers": said}, ensure_ascii=False)
         device = choose_device(rebuilt.config.hardware).torch
         wanted = predict(adapted, kept.first(rows), "validation", device)
         with _silent():
@@ -110,18 +108,17 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
                 python_model=str(_SERVED / script),
                 artifacts={"model": str(weights)},
                 pip_requirements=requirements,
-                signature=_signature(examples),
+                signature=signature_of(examples, said),
                 input_example=examples.iloc[:_EXAMPLES],
                 mlflow_model=mlflow.models.Model(run_id=rebuilt.result.run_id),
                 metadata={"adapterlab.run": rebuilt.result.name},
             )
             _forget_this_machine(made / "MLmodel", script)
-            probabilities = softmax(wanted.logits.astype(np.float64), axis=1)
-            difference = _compared(made, examples, probabilities)
+            apart = _compared(made, examples, wanted, said)
         flush(made)
         made.rename(folder)
     stated = (folder / "requirements.txt").read_text(encoding="utf-8").split()
-    return Served(difference, rows, tuple(stated))
+    return Served(apart, rows, tuple(stated))
 
 
 @contextmanager
@@ -154,23 +151,17 @@ def _forget_this_machine(path: Path, script: str) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _compared(made: Path, examples: Any, wanted: Any) -> float:
-    """Return the largest difference between what a model answers and what it should.
+def _compared(made: Path, examples: Any, wanted: Predictions, said: dict[str, Any]) -> float:
+    """Ask a model that was written, and return how far its answers are from those of the run.
 
     Raises:
         ExportError: it is more than rounding.
     """
     import mlflow
 
-    answers = mlflow.pyfunc.load_model(str(made)).predict(examples, params={"probabilities": True})
-    found = answers.iloc[:, 2:].to_numpy(dtype=np.float64)
-    difference = float(np.abs(found - wanted).max())
-    if not difference <= TOLERANCE:  # NaN is not
-        raise ExportError(
-            "no MLflow model was written: its probabilities differ by up to "
-            f"{difference:.3g} from the run's, over {len(wanted)} examples; allowed: {TOLERANCE:g}"
-        )
-    return difference
+    params = {ALL: True} if said["task"] == "single_label" else None
+    answers = mlflow.pyfunc.load_model(str(made)).predict(examples, params=params)
+    return difference(answers, wanted, said)
 
 
 def _outside(kept: ModelFolder, rebuilt: Rebuilt, rows: int) -> tuple[Any, str, tuple[str, ...]]:
@@ -201,21 +192,12 @@ def _png(image: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _signature(examples: Any) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-
-    return ModelSignature(
-        inputs=Schema(
-            [ColSpec("binary" if name == "image" else "string", name) for name in examples.columns]
-        ),
-        outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "probability")]),
-        params=ParamSchema([ParamSpec("probabilities", "boolean", False)]),
-    )
-
-
 def _write_program(
-    merged: nn.Module, kept: ImageModelFolder, rebuilt: Rebuilt, folder: Path
+    merged: nn.Module,
+    kept: ImageModelFolder,
+    rebuilt: Rebuilt,
+    folder: Path,
+    said: dict[str, Any],
 ) -> None:
     """Write a network of images as a program of torch, which needs none of its classes.
 
@@ -243,7 +225,7 @@ def _write_program(
     write_json(
         folder / "inputs.json",
         {
-            "classes": list(data.classes),
+            "answers": said,
             "decoded_shape": list(rebuilt.assembly.read.shape or kept.shape),
             "kept_shape": list(taken),
             "size": size,

@@ -2,14 +2,13 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.console import Console
@@ -26,6 +25,7 @@ from adapterlab.data.sources.columns import SECOND, Columns, find, parts_of
 from adapterlab.data.sources.noting import Note, noted, said
 from adapterlab.data.sources.streamed import FILE, Chunk, Table, open_table
 from adapterlab.data.sources.tables import Written, require_columns
+from adapterlab.runs.predicting.answers import Asked, answers_of
 from adapterlab.runs.predicting.ensemble import Ensemble
 from adapterlab.runs.predicting.members import (
     Examples,
@@ -69,7 +69,7 @@ class Predicted:
         output: the file.
         rows: how many.
         members: names of the runs that were asked.
-        counts: rows by the class that was predicted.
+        summary: what was predicted of how many, and what that is called.
         columns: that are new.
         notes: what a reader of the file must know.
     """
@@ -77,7 +77,7 @@ class Predicted:
     output: Path
     rows: int
     members: tuple[str, ...]
-    counts: Mapping[str, int]
+    summary: tuple[str, tuple[str, ...]]
     columns: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -131,8 +131,8 @@ def _predict_file(request: Request, runs: Sequence[str]) -> Predicted:
     require_writable(output, table, request.overwrite)
     members = [member(_saved(request, run)) for run in runs]
     ensemble = Ensemble(members)
-    asked = ensemble.within(request.top_k), request.probabilities
-    columns = ensemble.columns(*asked, prefix=request.prefix)
+    answers = answers_of(ensemble, Asked(request.top_k, request.probabilities))
+    columns = [f"{request.prefix}{name}" for name in answers.columns]
     if taken := [name for name in columns if name in table.columns]:
         raise ConfigError(
             f"input={request.input} has a column {taken[0]} already; prefix=... begins the names "
@@ -140,25 +140,19 @@ def _predict_file(request: Request, runs: Sequence[str]) -> Predicted:
         )
     notes = list(table.notes)
     read = _reading(table, members[0], request.column, notes)
-    counts = dict.fromkeys(ensemble.classes, 0)
-    rows = 0
     with opened(output, table) as writer, _progress(table) as advance:
         for chunk in table.chunks:
-            answers = ensemble.answers(read(chunk))
-            writer.write(chunk, dict(zip(columns, answers.values(*asked), strict=True)))
-            rows += len(chunk.records)
-            for label, count in enumerate(np.bincount(answers.best, minlength=len(counts))):
-                counts[ensemble.classes[label]] += int(count)
+            writer.write(chunk, dict(zip(columns, answers.values(read(chunk)), strict=True)))
             advance(chunk.done)
-        if not rows:
+        if not answers.rows:
             raise DataError(f"{source} has no rows")
     return Predicted(
         output=output,
-        rows=rows,
+        rows=answers.rows,
         members=tuple(one.name for one in members),
-        counts=counts,
+        summary=answers.summary(),
         columns=tuple(columns),
-        notes=(*map(_by_our_options, said(notes)), *ensemble.notes(rows)),
+        notes=(*map(_by_our_options, said(notes)), *ensemble.notes(answers.rows)),
     )
 
 

@@ -1,4 +1,4 @@
-"""A saved run as what answers: from texts or images to the probability of each class."""
+"""A saved run as what answers: from texts or images to probabilities, or to a number."""
 
 import copy
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, DataError
 from adapterlab.config.schema import TextDataset
+from adapterlab.config.tasks import Task
 from adapterlab.data.batches import AnyBatches
 from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.streamed import Chunk, Table
@@ -21,14 +22,14 @@ from adapterlab.data.splits import ImageSplit, TextSplit
 from adapterlab.data.tokens import tokenize
 from adapterlab.data.transforms import to_shape
 from adapterlab.runs.data import Shape
-from adapterlab.runs.of_task import require_one_label
 from adapterlab.runs.preprocessing import TextInputs
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.predictions import predict
+from adapterlab.training.task_predictions import logged_limits
 
-Probabilities = npt.NDArray[np.float64]
-"""``[N, C]``; each row adds up to 1."""
+Outputs = npt.NDArray[np.float64]
+"""``[N, C]``: probabilities, or one number in the unit of the data set."""
 
 Examples = Sequence[str] | Sequence[tuple[str, str]] | Encoded
 """Texts, pairs of texts, or encoded images."""
@@ -40,7 +41,9 @@ class Member:
 
     Attributes:
         name: of the run.
-        classes: in label order.
+        task: what it has learnt.
+        classes: in label order; of numbers, what they are called.
+        limits: probabilities above which labels are answered, of several labels.
         column: of the texts or images, where the run's data set names it; two of pairs.
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
@@ -49,7 +52,9 @@ class Member:
     """
 
     name: str
+    task: Task
     classes: tuple[str, ...]
+    limits: tuple[float, ...]
     column: str | Sequence[str] | None
     max_length: int | None
     of_pairs: bool
@@ -74,8 +79,8 @@ class Member:
         """What it takes, in words."""
         return "pairs of texts" if self.of_pairs else "texts" if self.of_texts else "images"
 
-    def probabilities(self, examples: Examples) -> Probabilities:
-        """Return what the run makes of examples, in their order.
+    def outputs(self, examples: Examples) -> Outputs:
+        """Return what the run says of examples, in their order.
 
         They go the way of the run's own test split: the same shape or tokens, the same batches.
 
@@ -85,10 +90,12 @@ class Member:
         """
         batches = copy.copy(self._like)
         batches.splits = {"test": self._split(examples)}
-        logits = predict(self._model, batches, "test", self._device).logits
+        logits = predict(self._model, batches, "test", self._device).logits.astype(np.float64)
         if not np.isfinite(logits).all():
             raise AdapterLabError(f"{self.name} gives logits that are not finite")
-        return np.asarray(softmax(logits.astype(np.float64), axis=1))
+        if self.task == "regression":
+            return np.asarray(logits)
+        return np.asarray(expit(logits) if self.task == "multi_label" else softmax(logits, axis=1))
 
     def _split(self, examples: Examples) -> Any:
         if isinstance(examples, Encoded):
@@ -123,7 +130,6 @@ def member(saved: SavedRun) -> Member:
 
 def _member(rebuilt: Rebuilt) -> Member:
     config, assembly = rebuilt.config, rebuilt.assembly
-    require_one_label(config, "is not asked about files yet; an exported model of it can be")
     device = choose_device(config.hardware).torch
     like = copy.copy(assembly.data)
     taken = None
@@ -133,10 +139,17 @@ def _member(rebuilt: Rebuilt) -> Member:
     like.splits = {}
     text = config.dataset if isinstance(config.dataset, TextDataset) else None
     loader = config.dataset.loader
+    limits = logged_limits(rebuilt.result.metrics, like.classes)
+    if config.task == "multi_label" and limits is None:
+        raise AdapterLabError(
+            f"{rebuilt.result.name} has logged no thresholds, above which labels are answered"
+        )
     changed = [note for note in assembly.notes if note.startswith("the data have changed")]
     return Member(
         name=rebuilt.result.name,
+        task=config.task,
         classes=tuple(like.classes),
+        limits=limits or (),
         column=loader.get("text_column" if text else "image_column"),
         max_length=None if text is None else text.max_length,
         of_pairs=isinstance(test, TextSplit) and bool(test.pairs),

@@ -57,7 +57,10 @@ class Writer(ABC):
 
 
 class _Csv(Writer):
-    """Commas, or tabs; what is no text is written as JSON, and what is missing as nothing."""
+    """Commas, or tabs; what is no text is written as JSON, and what is missing as nothing.
+
+    Several labels are a JSON list, which is read as labels again.
+    """
 
     mark = ","
 
@@ -119,7 +122,7 @@ class _Parquet(Writer):
     def write(self, chunk: Chunk, new: Columns) -> None:
         """Write some rows with their new columns."""
         old = chunk.table if chunk.table is not None else self._typed(chunk)
-        arrays = [*old.columns, *(pa.array(values) for values in new.values())]
+        arrays = [*old.columns, *map(_array, new.values())]
         added = [pa.field(name, a.type) for name, a in zip(new, arrays[-len(new) :], strict=True)]
         schema = pa.schema([*old.schema, *added], metadata=old.schema.metadata)
         if self._writer is None:
@@ -216,7 +219,15 @@ def _cell(value: Any, path: Path, name: str, place: str) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False)
     return value if isinstance(value, str) else repr(value)
+
+
+def _array(values: Sequence[Any]) -> Any:
+    """Return a new column; one of lists is of texts, also where all of its first ones are empty."""
+    several = bool(values) and isinstance(values[0], list)
+    return pa.array(values, pa.list_(pa.string()) if several else None)
 
 
 def _plain(value: Any) -> str:

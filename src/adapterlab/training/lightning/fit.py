@@ -15,7 +15,7 @@ from adapterlab.training.lightning.callbacks import Bar, Clock, Keeping
 from adapterlab.training.lightning.checkpoint_io import WholeCheckpoints
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
-from adapterlab.training.lightning.imported import pl
+from adapterlab.training.lightning.imported import LightningEnvironment, pl
 from adapterlab.training.progress import Progress
 from adapterlab.training.throughput import Throughput
 
@@ -54,7 +54,8 @@ def make_trainer(device: Device, **options: Any) -> pl.Trainer:
     """
     return pl.Trainer(
         accelerator=device.accelerator,
-        plugins=[WholeCheckpoints()],
+        # Else Lightning takes Slurm's, and refuses a job of several tasks.
+        plugins=[WholeCheckpoints(), LightningEnvironment()],
         devices=[device.torch.index] if device.torch.type == "cuda" else 1,
         precision=device.precision,  # type: ignore[arg-type]
         logger=False,
@@ -89,5 +90,6 @@ def quieten() -> None:
         ".*isinstance.treespec, LeafSpec.*",
         ".*callbacks used to create the checkpoint.*",  # of before, which kept less by itself
         ".*in eval mode at the start of training.*",  # frozen dropout is off by intent
+        "The `srun` command is available.*",  # it looks for what Slurm's jobs left
     ):
         warnings.filterwarnings("ignore", message)

@@ -5,5 +5,6 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # first: Lightning impo
 # isort: split
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-__all__ = ["pl"]
+__all__ = ["LightningEnvironment", "pl"]

@@ -22,6 +22,7 @@ from adapterlab.training.optimizers import (
     takes_fused,
     without_compiler,
 )
+from adapterlab.training.packed.fused_steps import FusedSteps, Rows, can_take
 
 _Place = tuple[str, LaneModule, str]
 """A stacked parameter: the name of its module, the module, and its own name there."""
@@ -63,6 +64,8 @@ class LaneOptimizer:
         self.plateaus = [_Plateau(*one) for one in zip(options, settings, strict=True)]
         self._named = list(_named(pack))
         self._parameters = [getattr(module, own) for _, module, own in self._named]
+        self.torch: torch.optim.Optimizer
+        self._fused: FusedSteps | None = None
         self._build()
         if states:
             for plateau, state in zip(self.plateaus, states, strict=True):
@@ -72,13 +75,28 @@ class LaneOptimizer:
     def step(self) -> None:
         """Clip each lane's gradient, set each lane's rate, and update; then drop the gradients."""
         self._clip()
-        for group, ours in zip(self.torch.param_groups, self._groups, strict=True):
+        groups = list(zip(self.torch.param_groups, self._groups, strict=True))
+        for group, ours in groups:
             group["lr"] = self._rate(ours.lanes.start, ours.peak)
-            for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True):
-                parameter = self._parameters[index]
-                if own is not parameter:
-                    own.grad = parameter.grad[rows] if parameter.grad is not None else None
-        self.torch.step()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        whole = len(gradients) == len(self._parameters)
+        if self._fused is not None and whole:
+            self._fused.step(gradients)
+        else:
+            if self._fused is not None:
+                self._fused.end()
+                self._fused = None
+            for group, ours in groups:
+                for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True):
+                    parameter = self._parameters[index]
+                    if own is not parameter:
+                        own.grad = parameter.grad[rows] if parameter.grad is not None else None
+            self.torch.step()
+            if whole and can_take(self.torch):
+                self._fused = FusedSteps(self.torch, self._pieces())
+                for group in self.torch.param_groups:
+                    for own in group["params"]:
+                        own.grad = None
         for parameter in self._parameters:
             parameter.grad = None
         self.steps += 1
@@ -116,6 +134,7 @@ class LaneOptimizer:
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
         self._groups: list[_Group] = []
+        self._fused = None
         groups = []
         starts = {module.lanes.start for _, module, _ in self._named}
         for lanes in _runs(self.options, self.settings, starts):
@@ -145,11 +164,12 @@ class LaneOptimizer:
         limits = [options.clip_norm or float("inf") for options in self.options]
         self._limits = first.new_tensor(limits)
         self._unlimited = self._limits.isinf()
+        self._clips = not bool(self._unlimited.all())
 
     @torch.no_grad()
     def _clip(self) -> None:
         """Bring the gradient norm of each lane down to its own limit, as torch's clipping does."""
-        if self._unlimited.all():
+        if not self._clips:
             return
         gradients = [
             (module.lanes.all, module.stacks[own], parameter.grad)
@@ -196,6 +216,16 @@ class LaneOptimizer:
                     part = module.stacks[own].part(stacked, lane - first, lanes.start - first)
                     part.copy_(states[lane][full][key])
                 self.torch.state[piece][key] = stacked
+
+    def _pieces(self) -> list[list[Rows]]:
+        """Return of each group where what it trains is."""
+        return [
+            [
+                (index, None if own is self._parameters[index] else rows)
+                for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True)
+            ]
+            for group, ours in zip(self.torch.param_groups, self._groups, strict=True)
+        ]
 
     def _states(self) -> Iterator[tuple[_Place, slice, nn.Parameter]]:
         """Yield every tensor that torch's optimizer updates: where it is, and of which lanes."""

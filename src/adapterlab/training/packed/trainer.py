@@ -17,7 +17,7 @@ from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.losses import training_loss
 from adapterlab.training.optimizers import settings_of
-from adapterlab.training.outcome import LabelledBatch
+from adapterlab.training.packed.first_products import FirstProducts, Given
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
 from adapterlab.training.selection import watched
@@ -81,6 +81,9 @@ class PackTrainer:
             steps=data.steps * self._epoch,
             states=optimizer_states,
         )
+        wanted = tasks[0].config.hardware.frozen_prefix != "never"
+        epochs = max(task.config.epochs for task in tasks) - self._epoch
+        self._batches = FirstProducts(pack, data, device, epochs if wanted else 0)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -106,20 +109,20 @@ class PackTrainer:
         tally = self._tally(training=True)
         orders = list(dict.fromkeys(task.config.order_seed for task in self.tasks))
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
-        for batch in self.data.side_by_side(orders, self._epoch, self.device.torch):
+        for batch in self._batches.training_batches(orders, self._epoch):
             end_if_signalled()
             self._throughput.begin_step(self.device.torch)
             labels = batch.labels.view(len(orders), -1, *batch.labels.shape[1:])
-            self._step(batch.inputs, labels[of_lanes], tally)
+            self._step(batch, labels[of_lanes], tally)
             self._throughput.end_step(labels.shape[1] * self.pack.count)
             self.on_step(self.pack.count)
         self._throughput.pause(self.device.torch)
         return tally.compute()
 
-    def _step(self, inputs: Any, labels: Tensor, tally: LaneTally | ScoreTally) -> None:
+    def _step(self, batch: Given, labels: Tensor, tally: LaneTally | ScoreTally) -> None:
         """Train on a batch of every stream; labels are the lanes', ``[K, B]``."""
         with autocast(self.device.torch, self.device.precision):
-            logits = self.pack(inputs, labels.shape[1])
+            logits = self.pack(batch.inputs, labels.shape[1], known=batch.known)
             losses = self._loss.of_lanes(logits, labels)
         tally.add(logits, labels, losses)
         loss = losses.sum()
@@ -166,11 +169,12 @@ class PackTrainer:
         if isinstance(tally, LaneTally) and any(watched_by):
             tally.watch(watched_by)
         self.pack.eval()
-        batch: LabelledBatch
-        for batch in self.data.batches("validation", self.device.torch):
+        for batch in self._batches.validation_batches():
             labels = batch.labels.expand(self.pack.count, *batch.labels.shape)
             with autocast(self.device.torch, self.device.precision):
-                logits = self.pack(batch.inputs, len(batch.labels), together=True)
+                logits = self.pack(
+                    batch.inputs, len(batch.labels), together=True, known=batch.known
+                )
                 losses = self._plain.of_lanes(logits, labels)
             tally.add(logits, labels, losses)
         for module in in_training:  # which leaves out what is frozen without dropout
@@ -202,6 +206,7 @@ class PackTrainer:
         self._epoch += 1
         if going_on and len(going_on) < self.pack.count:
             self._optimizer.keep(going_on)
+            self._batches.begin()
         self.tasks = [self.tasks[lane] for lane in going_on]
         self.progress = [self.progress[lane] for lane in going_on]
         self._shares = [self._shares[lane] for lane in going_on]

@@ -21,7 +21,9 @@ _ORIENTATION = 0x0112
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Takes a column `image` of encoded images, and returns the most probable class of each.
 
-    The parameter `probabilities` adds a column for each class.
+    The parameter `probabilities` adds a column for each class. Where images have several labels, it
+    returns a list of those above their thresholds, and the probability of each; where they have a
+    number, that number.
     """
 
     def load_context(self, context: Any) -> None:
@@ -29,7 +31,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         folder = Path(context.artifacts["model"])
         self.model = torch.export.load(folder / "program.pt2").module()
         inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-        self.classes: list[str] = inputs["classes"]
+        self.answers: dict[str, Any] = inputs["answers"]
         self.decoded: list[int] = inputs["decoded_shape"]
         self.background: list[int] | None = inputs["background"]
         self.shape: list[int] = inputs["kept_shape"]
@@ -44,24 +46,13 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         """Classify images; those of other sizes are brought to that of the training."""
         images = list(model_input["image"])
         parts = [
-            self._probabilities(images[start : start + BATCH])
-            for start in range(0, len(images), BATCH)
+            self._outputs(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
         ]
-        probabilities = torch.cat(parts) if parts else torch.empty(0, len(self.classes))
-        best = probabilities.max(dim=1)
-        table = pd.DataFrame(
-            {
-                "prediction": [self.classes[label] for label in best.indices.tolist()],
-                "probability": best.values.tolist(),
-            }
-        )
-        if params and params.get("probabilities"):
-            for label, name in enumerate(self.classes):
-                table[f"probability/{name}"] = probabilities[:, label].tolist()
-        return table
+        outputs = torch.cat(parts) if parts else torch.empty(0, len(self.answers["classes"]))
+        return _table(outputs, self.answers, params or {})
 
     @torch.inference_mode()
-    def _probabilities(self, images: list[bytes]) -> torch.Tensor:
+    def _outputs(self, images: list[bytes]) -> torch.Tensor:
         pixels = torch.stack([self._decoded(content) for content in images])
         if pixels.shape[1] == 3 and self.shape[0] == 1:
             pixels = _luminance(pixels)
@@ -69,7 +60,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         pixels = pixels.expand(-1, self.shape[0], -1, -1)
         pixels = _resized(pixels, self.size, self.interpolation)
         inputs = (pixels.float() * self.scale + self.shift).to(self.dtype)
-        return torch.softmax(self.model(inputs).double(), dim=1)
+        outputs: torch.Tensor = self.model(inputs)
+        return outputs.double()
 
     def _decoded(self, content: bytes) -> torch.Tensor:
         """Decode an image as the training's images were."""
@@ -89,6 +81,32 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
             pixels = torch.from_numpy(np.array(image))
         return pixels[None] if channels == 1 else pixels.permute(2, 0, 1)
+
+
+def _table(outputs: torch.Tensor, said: dict[str, Any], params: dict[str, Any]) -> pd.DataFrame:
+    """Return a model's outputs ``[N, C]`` as answers of its task."""
+    classes, task = said["classes"], said["task"]
+    if task == "regression":
+        numbers = outputs[:, 0].double() * said["deviation"] + said["mean"]
+        return pd.DataFrame({"prediction": numbers.tolist()})
+    if task == "multi_label":
+        probabilities = torch.sigmoid(outputs.double())
+        above = probabilities > torch.tensor(said["thresholds"], dtype=torch.float64)
+        labels = [[classes[i] for i in row.nonzero()[:, 0].tolist()] for row in above]
+        table = pd.DataFrame({"prediction": labels})
+    else:
+        probabilities = torch.softmax(outputs.double(), dim=1)
+        best = probabilities.max(dim=1)
+        table = pd.DataFrame(
+            {
+                "prediction": [classes[label] for label in best.indices.tolist()],
+                "probability": best.values.tolist(),
+            }
+        )
+    if task == "multi_label" or params.get("probabilities"):
+        for label, name in enumerate(classes):
+            table[f"probability/{name}"] = probabilities[:, label].tolist()
+    return table
 
 
 def _resized(images: torch.Tensor, size: list[int], mode: str) -> torch.Tensor:

@@ -29,7 +29,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
     """Takes a column `text`, and returns the most probable class of each, and its probability.
 
     Pairs of texts have a column `text_pair` as well. The parameter `probabilities` adds a column
-    for each class.
+    for each class. Where texts have several labels, it returns a list of those above their
+    thresholds, and the probability of each; where they have a number, that number.
     """
 
     def load_context(self, context: Any) -> None:
@@ -45,8 +46,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
         self.of_pairs: bool = inputs["of_pairs"]
         self.joined: bool = inputs["joined"]
         self.typed: bool = inputs["typed"]
-        labels = self.model.config.id2label
-        self.classes = [labels[label] for label in range(len(labels))]
+        self.answers: dict[str, Any] = inputs["answers"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Classify texts; longer ones are cut where they were cut in training."""
@@ -62,23 +62,13 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
         longest_first = sorted(range(count), key=lambda row: -len(tokens[row]))
         rows: list[torch.Tensor] = [torch.empty(0)] * count
         for some in self._batches(longest_first, tokens):
-            found = self._probabilities(
+            found = self._outputs(
                 [tokens[row] for row in some], types and [types[row] for row in some]
             )
             for row, each in zip(some, found, strict=True):
                 rows[row] = each
-        probabilities = torch.stack(rows) if rows else torch.empty(0, len(self.classes))
-        best = probabilities.max(dim=1)
-        table = pd.DataFrame(
-            {
-                "prediction": [self.classes[label] for label in best.indices.tolist()],
-                "probability": best.values.tolist(),
-            }
-        )
-        if params and params.get("probabilities"):
-            for label, name in enumerate(self.classes):
-                table[f"probability/{name}"] = probabilities[:, label].tolist()
-        return table
+        outputs = torch.stack(rows) if rows else torch.empty(0, len(self.answers["classes"]))
+        return _table(outputs, self.answers, params or {})
 
     def _batches(self, rows: list[int], tokens: list[list[int]]) -> Iterator[list[int]]:
         """Yield rows that go through the model together; of one length where padding matters."""
@@ -88,16 +78,41 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
                 yield some[start : start + BATCH]
 
     @torch.inference_mode()
-    def _probabilities(
-        self, tokens: list[list[int]], types: list[list[int]] | None
-    ) -> torch.Tensor:
+    def _outputs(self, tokens: list[list[int]], types: list[list[int]] | None) -> torch.Tensor:
         inputs = {
             "input_ids": _padded(tokens, self.pad),
             "attention_mask": _padded([[1] * len(ids) for ids in tokens], 0),
         }
         if types is not None:
             inputs["token_type_ids"] = _padded(types, 0)
-        return torch.softmax(self.model(**inputs).logits.double(), dim=1)
+        outputs: torch.Tensor = self.model(**inputs).logits
+        return outputs.double()
+
+
+def _table(outputs: torch.Tensor, said: dict[str, Any], params: dict[str, Any]) -> pd.DataFrame:
+    """Return a model's outputs ``[N, C]`` as answers of its task."""
+    classes, task = said["classes"], said["task"]
+    if task == "regression":
+        numbers = outputs[:, 0].double() * said["deviation"] + said["mean"]
+        return pd.DataFrame({"prediction": numbers.tolist()})
+    if task == "multi_label":
+        probabilities = torch.sigmoid(outputs.double())
+        above = probabilities > torch.tensor(said["thresholds"], dtype=torch.float64)
+        labels = [[classes[i] for i in row.nonzero()[:, 0].tolist()] for row in above]
+        table = pd.DataFrame({"prediction": labels})
+    else:
+        probabilities = torch.softmax(outputs.double(), dim=1)
+        best = probabilities.max(dim=1)
+        table = pd.DataFrame(
+            {
+                "prediction": [classes[label] for label in best.indices.tolist()],
+                "probability": best.values.tolist(),
+            }
+        )
+    if task == "multi_label" or params.get("probabilities"):
+        for label, name in enumerate(classes):
+            table[f"probability/{name}"] = probabilities[:, label].tolist()
+    return table
 
 
 def _texts(table: pd.DataFrame, column: str) -> list[str]:

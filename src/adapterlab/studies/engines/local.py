@@ -10,23 +10,50 @@ from concurrent.futures import BrokenExecutor, Future
 from functools import cache, partial
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import AdapterLabError, RunLostError
 from adapterlab.base.output import set_up_output
+from adapterlab.base.place import Place
 from adapterlab.base.redaction import redact_files
 from adapterlab.base.signals import in_training_process
 from adapterlab.base.workers import Worker, queue_to_worker
 from adapterlab.config.conf_folder import register_resolvers
+from adapterlab.config.validation import STRICT
 from adapterlab.studies.engine import POLL_SECONDS, Task
+from adapterlab.studies.engines import Asked, Work
 
 if TYPE_CHECKING:
-    from adapterlab.runs.pack import Outcome
+    from adapterlab.runs.lanes import Outcome
     from adapterlab.studies.read_once import ReadOnce
 
     Outcomes = Future[list[Outcome]]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Options:
+    """Options of ``engine=local``.
+
+    Attributes:
+        processes: that work at once; None for as many as there are cores.
+    """
+
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
+def place(options: Options, asked: Asked) -> Place | None:
+    """Say that tasks are carried out on this machine."""
+    return None
+
+
+def start(options: Options, work: Work) -> "LocalEngine":
+    """Start as many processes as there is room for."""
+    return LocalEngine(work.slots)
 
 
 class LocalEngine:
@@ -75,6 +102,13 @@ class LocalEngine:
         with self._lock:
             slot = self._at.get(future)
             return slot.moved() if slot is not None and slot.future is future else 0.0
+
+    def send(self) -> None:
+        """Do nothing: a task is begun as soon as a process is free; see `Engine`."""
+
+    def name(self, future: "Outcomes") -> str | None:
+        """Return no name: processes know no tasks of others; see `Engine`."""
+        return None
 
     def close(self) -> None:
         """Kill the processes; see `Engine`."""

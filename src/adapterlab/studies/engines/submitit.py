@@ -1,0 +1,343 @@
+"""Slurm, through submitit: a task is a job of an array; or, to try that out, this machine.
+
+What submitit sends is a `Job`, which has the `checkpoint` that submitit asks for. Signals are its
+own (`base.task_signals`): runs are marked first, and only then does submitit requeue the job.
+"""
+
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from adapterlab.base.errors import ConfigError, MemoryLackError, RunLostError
+from adapterlab.base.place import Place
+from adapterlab.base.signals import hangups_held, interrupts_held
+from adapterlab.base.workers import cores
+from adapterlab.config.validation import STRICT
+from adapterlab.studies import slurm
+from adapterlab.studies.engine import Task
+from adapterlab.studies.engines import Asked, Work
+from adapterlab.studies.jobs import Job, Sent, log_of, settle
+from adapterlab.studies.records import read_there
+from adapterlab.studies.there import Errand, inherited
+
+POLL_SECONDS = 0.5
+"""Between two looks for results."""
+
+ASK_SECONDS = 10.0
+"""Between two questions to Slurm, which many ask."""
+
+GRACE_SECONDS = 20.0
+"""After a job's end until its result must be there: file systems of clusters take their time."""
+
+_WARNING_SECONDS = 90
+"""Before the end of a job's time at which it is warned, half of it at most."""
+
+_REQUEUES = 1_000
+"""Timeouts after which submitit gives up; a task itself stops where it comes no epoch further."""
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Options:
+    """Options of ``engine=submitit``.
+
+    Attributes:
+        cluster: ``slurm``, or ``local``: processes of this machine, as Slurm would start them.
+        partition: of Slurm; None for its default.
+        timeout_min: minutes that a job may take; what is not done by then goes on in another.
+        gpus_per_node: of a task.
+        mem_gb: memory of a task's node that it may use; None for Slurm's default.
+        cpus_per_task: threads of a task.
+        array_parallelism: tasks that are carried out at the same time at most.
+        setup: lines of a shell before a task begins.
+        processes: of ``local``: tasks that are carried out at the same time.
+    """
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    partition: Text | None = None
+    timeout_min: Count = 240
+    gpus_per_node: Annotated[int, Field(ge=0, le=1)] = 0
+    mem_gb: Annotated[float, Field(gt=0)] | None = None
+    cpus_per_task: Annotated[int, Field(ge=1, le=4096)] | None = None
+    array_parallelism: Count = 256
+    setup: list[Text] = Field(default_factory=list)
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+    def __post_init__(self) -> None:
+        other = ("partition", "mem_gb") if self.cluster == "local" else ("processes",)
+        for name in other:
+            if (value := getattr(self, name)) is not None:
+                raise ConfigError(
+                    f"hydra.launcher.{name}={value} is not an option of cluster={self.cluster}"
+                )
+
+
+def place(options: Options, asked: Asked) -> Place:
+    """Return what a task will have: as it was said, as it is asked for, or as Slurm says.
+
+    Raises:
+        ConfigError: there is no Slurm, or it does not know how much memory a GPU has.
+    """
+    gpu = options.gpus_per_node > 0 if asked.gpu is None else asked.gpu
+    memory = asked.memory_gib
+    if options.cluster == "local":
+        at_once = _at_once(options)
+        threads = asked.cores or options.cpus_per_task or max(cores() // at_once, 1)
+        return Place(memory or _free(gpu=gpu) / at_once, threads, gpu, "this machine", at_once)
+    slurm.require()
+    words = "Slurm" if options.partition is None else f"Slurm, partition {options.partition}"
+    threads = asked.cores or options.cpus_per_task or 1
+    if memory is None and gpu:
+        raise ConfigError(
+            f"hydra.launcher.gpus_per_node={options.gpus_per_node}: how much memory the GPU has, "
+            "Slurm does not say; hydra.launcher.node.memory_gib=40 does"
+        )
+    if memory is None:
+        memory = options.mem_gb or slurm.memory_gib(options.partition, threads)
+    return Place(memory, threads, gpu, words, options.array_parallelism)
+
+
+def start(options: Options, work: Work) -> "SubmititEngine":
+    """Start it; see `engines`."""
+    return SubmititEngine(options, work)
+
+
+class SubmititEngine:
+    """An `Engine` of jobs that submitit submits.
+
+    Args:
+        options: its own.
+        work: that it is started for.
+    """
+
+    def __init__(self, options: Options, work: Work) -> None:
+        import submitit
+
+        self._options, self._folder = options, work.folder
+        self._environment = inherited(waited_for=work.waited_for)
+        of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
+        self._executor = of(folder=work.folder / "submitit", max_num_timeout=_REQUEUES)
+        self._executor.update_parameters(**_parameters(options, work))
+        self._lock = threading.RLock()
+        self._line: list[Sent] = []
+        self._sent: dict[Future[list[Any]], Sent] = {}
+        self._asked = time.monotonic()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="submitit", daemon=True)
+
+    def submit(self, task: Task) -> "Future[list[Any]]":
+        """Have a task carried out; see `Engine`."""
+        future: Future[list[Any]] = Future()
+        there = read_there(self._folder, task.id)
+        sent = Sent(task, future, before=0 if there is None else there.attempts)
+        with self._lock:
+            self._sent[future] = sent
+            self._line.append(sent)
+        return future
+
+    def send(self) -> None:
+        """Submit what has been gathered: to Slurm as one array; see `Engine`."""
+        with self._lock:
+            open_here = [one for one in self._sent.values() if one.job and not one.future.done()]
+            room = len(self._line)
+            if self._options.cluster == "local":
+                room = max(_at_once(self._options) - len(open_here), 0)
+            going, self._line = self._line[:room], self._line[room:]
+            if not going:
+                return
+            # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
+            with interrupts_held(), hangups_held(), _search_path(), self._executor.batch():
+                jobs = [self._executor.submit(Job(self._errand(one.task))) for one in going]
+            for sent, job in zip(going, jobs, strict=True):
+                sent.job = job
+        if not self._watcher.is_alive():
+            self._watcher.start()
+
+    def cancel(self, future: "Future[list[Any]]") -> None:
+        """End a task; see `Engine`."""
+        with self._lock:
+            sent = self._sent[future]
+            if sent in self._line:
+                self._line.remove(sent)
+            sent.cancelled = True
+            future.cancel()
+            if sent.job is not None and not sent.job.paths.result_pickle.exists():
+                self._end(sent.job)
+
+    def name(self, future: "Future[list[Any]]") -> str | None:
+        """Return the number of a job; see `Engine`."""
+        sent = self._sent[future]
+        return None if sent.job is None else str(sent.job.job_id)
+
+    def where(self, future: "Future[list[Any]]") -> str | None:
+        """Return the node of a job; see `Engine`."""
+        sent = self._sent[future]
+        return None if sent.there is None else f"job {self.name(future)} on {sent.there.host}"
+
+    def moved(self, future: "Future[list[Any]]") -> float:
+        """Return how far a task has moved on; see `Engine`."""
+        return self._sent[future].moved()
+
+    def close(self) -> None:
+        """Leave jobs to themselves that have not ended; see `Engine`."""
+        self._closed.set()
+        if self._watcher.is_alive():
+            self._watcher.join(10)
+
+    def _errand(self, task: Task) -> Errand:
+        return Errand(task, self._folder, self._environment)
+
+    def _end(self, job: Any) -> None:
+        if self._options.cluster == "slurm":
+            slurm.cancel(str(job.job_id))
+        else:
+            # Not its `cancel`, which gives tasks a second between SIGINT and SIGKILL.
+            _signal(int(job.job_id), signal.SIGTERM)
+
+    def _watch(self) -> None:
+        """Look for what has begun and ended, until the engine is closed."""
+        while not self._closed.wait(POLL_SECONDS):
+            with self._lock:
+                now = [one for one in self._sent.values() if one.job and not one.future.done()]
+            states = self._states(now)
+            for sent in now:
+                with self._lock:
+                    sent.look(self._folder)
+                    self._look(sent, states.get(str(sent.job.job_id)))
+            if self._line:
+                self.send()
+
+    def _states(self, sent: "list[Sent]") -> "dict[str, slurm.State]":
+        """Return the states of jobs, where it is time to ask for them."""
+        numbers = [str(one.job.job_id) for one in sent]
+        if not numbers:
+            return {}
+        if self._options.cluster == "local":
+            alive = {number: _signal(int(number), 0) for number in numbers}
+            return {n: slurm.State("RUNNING" if alive[n] else "GONE", alive[n]) for n in numbers}
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return {}
+        self._asked = time.monotonic()
+        return slurm.states(numbers) or {}
+
+    def _look(self, sent: "Sent", state: "slurm.State | None") -> None:
+        future = sent.future
+        result = sent.job.paths.result_pickle
+        if sent.there is not None and not future.running() and not future.done():
+            future.set_running_or_notify_cancel()
+        if result.exists():
+            if not future.running() and not future.set_running_or_notify_cancel():
+                return
+            settle(future, result, sent)
+            return
+        if state is None or state.is_open:
+            sent.gone_at = None
+            return
+        if sent.gone_at is None:
+            sent.gone_at = time.monotonic()
+        if time.monotonic() - sent.gone_at < (GRACE_SECONDS if state.word != "GONE" else 2.0):
+            return
+        if not future.running() and not future.set_running_or_notify_cancel():
+            return
+        said = f"job {sent.job.job_id} ended as {state.word}{log_of(sent.job)}"
+        lacks = state.word == "OUT_OF_MEMORY"
+        future.set_exception(MemoryLackError(said) if lacks else RunLostError(said))
+
+
+def _parameters(options: Options, work: Work) -> dict[str, Any]:
+    """Return what submitit is told, by the names of its executors."""
+    told: dict[str, Any] = {
+        "signal_delay_s": min(_WARNING_SECONDS, 60 * options.timeout_min // 2),
+        "gpus_per_node": options.gpus_per_node or None,
+        "setup": list(options.setup),
+    }
+    if options.cluster == "local":
+        told |= {"timeout_min": options.timeout_min}
+    else:
+        told |= {
+            "job_name": f"adapterlab-{work.study}",
+            "time": options.timeout_min,
+            "mem": options.mem_gb and f"{round(options.mem_gb * 1024)}MB",
+            "cpus_per_task": options.cpus_per_task,
+            "partition": options.partition,
+            "array_parallelism": options.array_parallelism,
+            "additional_parameters": {"requeue": True},
+            "setup": [f"export PYTHONPATH={shlex.quote(_paths())}", *options.setup],
+        }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _paths() -> str:
+    """Return where a job finds what this process imports, but for what is installed."""
+    installed = tuple(str(Path(each).resolve()) for each in (sys.prefix, sys.base_prefix))
+    kept = [str(Path(each or ".").resolve()) for each in sys.path]
+    return os.pathsep.join(dict.fromkeys(each for each in kept if not each.startswith(installed)))
+
+
+@contextmanager
+def _search_path() -> Iterator[None]:
+    """Let what is started inside import what this process imports."""
+    with ExitStack() as stack:
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = _paths()
+        restore: Callable[[], object] = (
+            (lambda: os.environ.pop("PYTHONPATH", None))
+            if before is None
+            else (lambda: os.environ.update(PYTHONPATH=before))
+        )
+        stack.callback(restore)
+        yield
+
+
+def _at_once(options: Options) -> int:
+    """Return how many tasks ``cluster=local`` carries out at the same time."""
+    if options.gpus_per_node:
+        return options.processes or 1
+    most = options.processes or max(cores() // (options.cpus_per_task or 1), 1)
+    return min(most, options.array_parallelism)
+
+
+def _free(*, gpu: bool) -> float:
+    """Return the memory that is free on this machine, in GiB."""
+    import psutil
+
+    if gpu:
+        import torch
+
+        if torch.cuda.is_available():
+            return float(torch.cuda.mem_get_info()[0]) / 2**30
+    return float(psutil.virtual_memory().available) / 2**30
+
+
+def _signal(process: int, number: int) -> bool:
+    """Send a signal to a process; say whether there is one."""
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another's, with a number that was free again
+        return False
+    return not _is_a_corpse(process)
+
+
+def _is_a_corpse(process: int) -> bool:
+    """Say whether of a process only the entry is left, and take that if it is this one's child."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

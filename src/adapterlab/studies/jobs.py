@@ -1,0 +1,121 @@
+"""Jobs of submitit: what it is given, what it has sent, and what has come of that."""
+
+import atexit
+import os
+import signal
+import sys
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapterlab.base.errors import RunLostError
+from adapterlab.studies.engine import Task
+from adapterlab.studies.records import There, read_there
+from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
+
+_LOG_LINES = 3
+
+
+@dataclass
+class Sent:
+    """A task that is submitted, or waits in line.
+
+    Attributes:
+        before: attempts at it before it was submitted.
+        job: submitit's; None in line.
+        there: what it has said of itself since.
+        gone_at: when it was first missed.
+    """
+
+    task: Task
+    future: "Future[list[Any]]"
+    before: int
+    job: Any = None
+    there: There | None = None
+    cancelled: bool = False
+    gone_at: float | None = None
+    _told: tuple[int, float] = (0, 0.0)
+
+    def look(self, folder: Path) -> None:
+        """Read what the task has said of itself."""
+        there = read_there(folder, self.task.id)
+        if there is not None and there.attempts > self.before:
+            self.there = there
+
+    def moved(self) -> float:
+        """Return how far it has moved on since this was asked last."""
+        if (there := self.there) is None:
+            return 0.0
+        attempt, told = self._told
+        self._told = there.attempts, there.moved
+        return there.moved - (told if attempt == there.attempts else 0.0)
+
+
+class Job:
+    """What submitit carries out: an errand, and how it ends."""
+
+    def __init__(self, errand: Errand) -> None:
+        self.errand = errand
+
+    def __call__(self) -> "list[Any] | Stopped":
+        """Carry the errand out. A warning has submitit requeue the job when its runs are marked.
+
+        A task of which a run has failed fails for Slurm as well.
+        """
+        requeue: Any = signal.getsignal(signal.SIGUSR2)
+        outcome = self.errand()
+        if isinstance(outcome, Stopped):
+            if outcome.warned and callable(requeue):
+                requeue(signal.SIGUSR2, None)  # does not return
+            _fail_in_the_end()
+        elif any(isinstance(one, BaseException) for one in outcome):
+            _fail_in_the_end()
+        return outcome
+
+    def checkpoint(self) -> Any:
+        """Return what goes on from here: the same, which finds what its runs have left."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def _fail_in_the_end() -> None:
+    """Let this process end with 1: submitit ends with 0 whatever a function has returned."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    atexit.register(end)
+
+
+def settle(future: "Future[list[Any]]", result: Path, sent: Sent) -> None:
+    """Give a future what submitit has written."""
+    from submitit.core.utils import pickle_load
+
+    try:
+        kind, value = pickle_load(result)
+    except Exception as error:  # a class that is not there on this side, or half a file
+        future.set_exception(RunLostError(f"job {sent.job.job_id}: no result can be read: {error}"))
+        return
+    if kind == "error":
+        last = (str(value).strip().splitlines() or [""])[-1]
+        future.set_exception(RunLostError(f"job {sent.job.job_id}: {last}"))
+    elif isinstance(value, Stopped):
+        future.set_exception(TaskStoppedError(f"job {sent.job.job_id}: {value.why}"))
+    else:
+        future.set_result(value)
+
+
+def log_of(job: Any) -> str:
+    """Return the last lines of what a job has written, as the end of a sentence."""
+    for path in (job.paths.stderr, job.paths.stdout):
+        try:
+            lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+        except OSError:
+            continue
+        if lines := [line for line in lines if line][-_LOG_LINES:]:
+            return "; its log ends: " + " | ".join(lines)
+    return "; it has left no log"

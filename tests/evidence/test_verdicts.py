@@ -54,6 +54,19 @@ def test_every_verdict_follows_from_the_interval() -> None:
     assert family.letters["worse"] != family.letters["best"]
 
 
+def test_the_widest_interval_is_that_of_some_pair() -> None:
+    rng = np.random.default_rng(5)
+    arms = [
+        Replicates(str(i), (0, 1, 2), rng.random((3, 500)) < share)
+        for i, share in enumerate((0.7, 0.75, 0.8))
+    ]
+    family = compare_all(arms)
+    found = [family.compare(a, b).interval for a in "012" for b in "012" if a < b]
+    assert family.widest == max(max(-one.low, one.high) for one in found if one is not None)
+    assert compare_all(arms, control="1").widest is None
+    assert compare_all(arms[:1]).widest is None
+
+
 def test_a_pair_turned_round_is_the_pair_turned_round() -> None:
     rng = np.random.default_rng(1)
     family = compare_all([arm(n, right(rng, [0.8, 0.82, 0.81])) for n in "abc"])

@@ -38,6 +38,24 @@ def lost(findings: Findings, name: str, *attempts: Run) -> Findings:
     return replace(findings, arms=arms, reference=reference)
 
 
+@pytest.mark.parametrize(("last", "told"), [(0.80, True), (0.60, False)])
+def test_how_far_apart_arms_are_that_are_not_told_apart(last: float, *, told: bool) -> None:
+    arms = [arm(f"lora rank={n}", 0.8, 100 * n) for n in (1, 2)]
+    findings = study(*arms, arm("full", last, 1000), examples=2000)
+    said = verdict(findings)[-1]
+    assert findings.family is not None
+    assert findings.family.widest is not None
+    widest = f"{100 * findings.family.widest:.2f}"
+    sentence = (
+        f"No two of the 3 arms are told apart, and none are further apart than {widest} points "
+        "(95% confidence)."
+    )
+    assert (said == sentence) is told
+    few = study(*arms, arm("full", last, 1000), examples=300)
+    assert not any("further apart" in one for one in verdict(few)), "the margin takes 600"
+    assert not any("further apart" in one for one in verdict(study(*arms, examples=2000)))
+
+
 def test_the_best_the_worse_and_the_undecided() -> None:
     answer, leads, differs = verdict(
         study(

@@ -66,7 +66,7 @@ def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
         studies: those that this process has started.
     """
     from adapterlab.app.ending import end_run
-    from adapterlab.runs.lost import bury_of_study
+    from adapterlab.runs.abandoned import bury_of_study
     from adapterlab.tracking.client import connect
 
     for study in studies:

@@ -26,7 +26,6 @@ from adapterlab.base.errors import (
     first_line,
     out_of_memory,
 )
-from adapterlab.config.validation import as_file_name
 
 PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 """Packages that read command lines and conf/; what they raise is about what was written there."""
@@ -115,6 +114,8 @@ def not_an_override(override: str, reason: str) -> str:
     if not equals:
         return says
     if option == "study":
+        from adapterlab.config.validation import as_file_name  # the schema, which loads slowly
+
         return (
             f"study={value} names files: letters, digits, '.', '_' and '-' are allowed, the first "
             f"a letter, digit or '_'{as_file_name(value)}"

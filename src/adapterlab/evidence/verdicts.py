@@ -156,6 +156,13 @@ class Family:
             return 0
         return ceil(UNSEEN / self.margin)
 
+    @cached_property
+    def widest(self) -> float | None:
+        """The most by which any two arms may differ, by all intervals; None if none was tested."""
+        if self.pairs is None or self.control is not None:
+            return None
+        return float(max(-self.pairs.low.min(), self.pairs.high.max()))
+
     def share_of_runs(self, a: str, b: str) -> float | None:
         """Return which part of the variance of a difference is the runs'; None if not tested."""
         i, j = self._place(a), self._place(b)

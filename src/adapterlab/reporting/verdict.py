@@ -6,7 +6,7 @@ take; what did not finish is said.
 
 from collections.abc import Sequence
 
-from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Verdict
+from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Family, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
 from adapterlab.reporting.formatting import (
@@ -22,12 +22,15 @@ from adapterlab.reporting.formatting import (
 )
 from adapterlab.reporting.tables import fate
 
+_SEVERAL = 3
+"""Arms from which on all pairs are more than the reference's."""
+
 
 def verdict(findings: Findings) -> tuple[str, ...]:
     """Return the sentences, the answer first."""
     answer = " ".join(part for part in (_best(findings), advice(findings)) if part)
     said = (
-        *(answer, _leads(findings), _differs(findings)),
+        *(answer, _leads(findings), _differs(findings), _alike(findings)),
         *(_collapsed(findings), _no_better(findings), _lost(findings)),
     )
     return tuple(sentence for sentence in said if sentence)
@@ -116,6 +119,26 @@ def _differs(findings: Findings) -> str:
         parts.append(f"{start} {name} and {_short(arms, 'other ')} nothing is decided{hidden}")
     tested = f"{'; '.join(parts)}." if parts else ""
     return " ".join(part for part in (tested, _few(findings), _apart(findings)) if part)
+
+
+def _alike(findings: Findings) -> str:
+    """Say how far apart arms may be at most, where there are three or more, and none is told apart.
+
+    With too few test examples the examples that would tell may be missing (`enough_examples`).
+    """
+    family, arms = findings.family, len(tested_arms(findings))
+    if family is None or family.widest is None or arms < _SEVERAL:
+        return ""
+    if len(set(family.letters.values()) - {""}) > 1 or _short_of_examples(family):
+        return ""
+    return (
+        f"No two of the {arms} arms are told apart, and none are further apart than "
+        f"{gap(family.widest, findings.compared_on)} ({confidence(findings)})."
+    )
+
+
+def _short_of_examples(family: Family) -> bool:
+    return family.arms[0].examples < family.enough_examples
 
 
 def _few(findings: Findings) -> str:

@@ -18,10 +18,10 @@ from adapterlab.runs.feature_floor import begin_feature_floor
 from adapterlab.runs.floor import Floor, begin_floor
 from adapterlab.runs.folder import ADAPTER_HASH, OUTCOME, RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash, run_name
+from adapterlab.runs.integrity import artifacts, seal
 from adapterlab.runs.measurements import Measurements, OfTheBase
 from adapterlab.runs.provenance import of_assembly, write_provenance
 from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
-from adapterlab.runs.wholeness import artifacts, seal
 from adapterlab.tracking.mlflow_run import is_logged, tracked
 from adapterlab.tracking.trackers import Tracker
 from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned

@@ -15,8 +15,8 @@ from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import config_hash
+from adapterlab.studies.arm_options import given_to_each, has_option
 from adapterlab.studies.composing import own_part
-from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 
 OWN = ("seed", "study", "tuning", "plan", "resume")

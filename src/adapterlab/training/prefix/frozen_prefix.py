@@ -54,6 +54,10 @@ class Prefix:
     found: bool = False
     what: str = ""
 
+    def beside(self, kept: str) -> "Prefix":
+        """Add to why it is off what is kept instead, if anything is."""
+        return replace(self, why=f"{self.why}; {kept}") if kept and not self.depth else self
+
     def described(self) -> str:
         """Say in a few words what is kept, or why nothing is."""
         if not self.depth:

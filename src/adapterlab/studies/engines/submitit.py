@@ -141,6 +141,7 @@ class SubmititEngine:
         self._line: list[Sent] = []
         self._sent: dict[Future[list[Any]], Sent] = {}
         self._asked = time.monotonic()
+        self._grace = GRACE_SECONDS if options.cluster == "slurm" else POLL_SECONDS
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="submitit", daemon=True)
 
@@ -280,17 +281,15 @@ class SubmititEngine:
                 return
             settle(future, result, sent)
             return
-        if state is None or state.is_open:
-            sent.gone_at = None
-            return
-        if sent.gone_at is None:
-            sent.gone_at = time.monotonic()
-        if time.monotonic() - sent.gone_at < (GRACE_SECONDS if state.word != "GONE" else 2.0):
+        if state is not None and (state.is_open or sent.gone_at is None):
+            sent.ended_as = state.word
+            sent.gone_at = None if state.is_open else time.monotonic()
+        if sent.gone_at is None or time.monotonic() - sent.gone_at < self._grace:
             return
         if not future.running() and not future.set_running_or_notify_cancel():
             return
-        said = f"job {sent.job.job_id} ended as {state.word}{log_of(sent.job)}"
-        lacks = state.word == "OUT_OF_MEMORY"
+        said = f"job {sent.job.job_id} ended as {sent.ended_as}{log_of(sent.job)}"
+        lacks = sent.ended_as == "OUT_OF_MEMORY"
         future.set_exception(MemoryLackError(said) if lacks else RunLostError(said))
 
 

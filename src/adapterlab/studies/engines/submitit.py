@@ -33,7 +33,9 @@ from adapterlab.studies.submitit_processes import (
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
-"""Between two looks for results."""
+"""Between two looks for results of few tasks; of many, files are read less often."""
+
+_FEW = 50
 
 ASK_SECONDS = 10.0
 """Between two questions to Slurm, which many ask."""
@@ -130,8 +132,10 @@ class SubmititEngine:
         self._options, self._folder = options, work.folder
         self._environment = inherited(waited_for=work.waited_for)
         self._waited_for = work.waited_for
+        logs = work.folder / "submitit"
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # configurations name servers with keys
         of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
-        self._executor = of(folder=work.folder / "submitit", max_num_timeout=_REQUEUES)
+        self._executor = of(folder=logs, max_num_timeout=_REQUEUES)
         self._executor.update_parameters(**_parameters(options, work))
         self._lock = threading.RLock()
         self._line: list[Sent] = []
@@ -241,7 +245,8 @@ class SubmititEngine:
 
     def _watch(self) -> None:
         """Look for what has begun and ended, until the engine is closed."""
-        while not self._closed.wait(POLL_SECONDS):
+        now: list[Sent] = []
+        while not self._closed.wait(POLL_SECONDS * max(len(now) / _FEW, 1)):
             with self._lock:
                 now = [one for one in self._sent.values() if one.job and not one.future.done()]
             states = self._states(now)

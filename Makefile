@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 NEXT := .venv-hydra-next
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install minilm vision demo report results notebooks test hydra-next lint format ui clean constraints
+.PHONY: help install minilm vision demo report results notebooks test cluster-test hydra-next lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 # Two threads in each of two processes would fight over two cores.
 test: install  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+cluster-test: install  ## Run studies on a Slurm that is started for it; needs root, slurm-wlm and munge
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 hydra-next: install  ## Run the tests of command line and launchers on the next Hydra, in an environment of its own
 	$(PYTHON) -m venv --without-pip $(NEXT)

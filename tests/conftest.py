@@ -1,6 +1,7 @@
 """Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
 
 import copy
+import gc
 import io
 import shutil
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 # Under --import-mode=importlib a test folder is not importable by itself.
@@ -20,12 +23,42 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 # isort: split
 
 from adapterlab.app import cli
+from adapterlab.base.garbage_collection import collect_seldom
+from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.tracking import client
 from adapterlab.tracking.stores import sqlite
 from lab import Outcome, as_program
 
 MIGRATE = sqlite._migrate
+
+LONG = ("test_notebooks.py", "test_mlflow_ui.py", "test_launcher.py", "test_your_own.py")
+"""Files with the longest tests."""
+
+MANY = ("adapters", "packing", "evidence")
+"""Rooms of thousands of tests of a hundredth of a second."""
+
+collect_seldom()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests and end with the shortest, so that two processes end together.
+
+    `--dist worksteal` takes what is left at the end of the other's line.
+    """
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in LONG:
+            return LONG.index(item.path.name)
+        return len(LONG) + (item.path.parent.name in MANY)
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Let searches for garbage pass over what all tests import, which is most of what there is."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +111,32 @@ def conf_is_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_are_composed_once() -> Iterator[None]:
+    """Have each command composed for its run alone: half of the time of composing.
+
+    Hydra 1.3 composes it before only to look for `hydra.mode`, which nothing in conf/ sets, and
+    copies its store each time. Processes that tests start do both.
+    """
+    initialize = GlobalHydra.initialize
+
+    def initialized(instance: GlobalHydra, hydra: Any) -> None:
+        get_mode = hydra.get_mode
+
+        def mode(config_name: str | None, overrides: list[str]) -> Any:
+            named = any("hydra.mode" in override for override in overrides)
+            return get_mode(config_name, overrides) if named else None
+
+        if BEFORE_1_4:
+            hydra.get_mode = mode
+        initialize(instance, hydra)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GlobalHydra, "initialize", initialized)
+        patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
         yield
 
 

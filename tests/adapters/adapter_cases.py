@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import rows_modules
 import rows_projections
 import torch
 from convolutional import convolutional
+from copied import Original
 from rows import (
     BIASES,
     EVERYTHING,
@@ -174,6 +176,17 @@ def build(
     model: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> nn.Module:
     """Build a model and shift all its numbers, so that biases and norms are not trivial."""
+    if model in MODELS.values():
+        return _original(model, seed, dtype).copy()
+    return _built(model, seed, dtype)
+
+
+@cache
+def _original(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> Original:
+    return Original(_built(model, seed, dtype))
+
+
+def _built(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         built = model()

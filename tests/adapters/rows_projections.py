@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import SVFT, AdaLoRA, LoRAXS, VeRA
+from adapterlab.adapters import SVFT, AdaLoRA, DVoRA, LoRAXS, VeRA
 
 
 def _vera_lane(strategy: VeRA, i: int) -> VeRA:
@@ -45,6 +45,13 @@ ROWS: dict[str, Row] = {
         VeRA(rank=4, head="adapt", dropout=0.2, targets=["layers.1*"]),
         of_linear(lambda name, d_in, d_out: 4 + d_out, targets=("layers.1*",)),
         lane=_vera_lane,
+    ),
+    "dvora": Row(
+        DVoRA(rank=4, dropout=0.2),
+        of_linear(lambda name, d_in, d_out: 4 + 2 * d_out),
+        exact=False,
+        lane=lambda strategy, i: replace(_vera_lane(strategy, i), dropout=(0.2, 0.0)[i % 2]),
+        anywhere=True,
     ),
     "lora_xs": Row(
         LoRAXS(rank=2, alpha=2),

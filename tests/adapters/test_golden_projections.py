@@ -1,11 +1,11 @@
-"""LoRA-XS and SVFT against numbers worked out by hand."""
+"""LoRA-XS, SVFT and DVoRA against numbers worked out by hand."""
 
 import pytest
 import torch
 from convolutional import convolutional
 from torch import Tensor, nn
 
-from adapterlab.adapters import SVFT, LoRAXS, LoRAXSLinear, SVFTLinear
+from adapterlab.adapters import SVFT, DVoRALinear, LoRAXS, LoRAXSLinear, SVFTLinear
 from adapterlab.adapters.methods.svft import times_band
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
@@ -175,3 +175,25 @@ class TestSVFTByHand:
 def test_a_convolution_is_refused(strategy: LoRAXS | SVFT) -> None:
     with pytest.raises(ConfigError, match=r"is a convolution, and .* adapts linear"):
         strategy.apply(convolutional(3))
+
+
+def test_dvora_by_hand() -> None:
+    """W = (3, 4), update λ_b B λ_d A = 2·1·0.5·(2, 0) = (2, 0): W' = (5, 4), and m its own."""
+    base = nn.Linear(2, 1).double()
+    with torch.no_grad():
+        base.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        base.bias.fill_(7.0)
+    A, B = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0]])
+    layer = DVoRALinear(base, A.double(), B.double(), d_initial=0.5)
+    x = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    torch.testing.assert_close(layer(x), base(x))
+    assert layer.magnitude.item() == pytest.approx(5.0)
+    with torch.no_grad():
+        layer.vera_lambda_b.fill_(2.0)
+        layer.magnitude.fill_(3.0)
+    expected = 3 / 41**0.5 * (5 * 1 + 4 * -2) + 7
+    assert layer(x).item() == pytest.approx(expected)
+    assert layer.merged()(x).item() == pytest.approx(expected)
+    layer(x).sum().backward()
+    # The norm is a constant: the gradient of λ_b is m/‖W'‖ · B λ_d A x.
+    assert layer.vera_lambda_b.grad.item() == pytest.approx(3 / 41**0.5 * 0.5 * 2)

@@ -1,6 +1,5 @@
 """Two-layer random encoders of three architectures, and the strategies the laws run over."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +8,7 @@ import rows_modules
 import rows_prompt
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
+from copied import Original
 from rows import Row, combined, low_rank
 from text_architectures import MORE
 from torch import Tensor
@@ -164,7 +164,7 @@ class Case:
         return self.row.strategy
 
     def base(self, *, dtype: torch.dtype = torch.float32) -> TransformerClassifier:
-        return copy.deepcopy(_encoder_for_laws(self.architecture, dtype))
+        return encoder(self.architecture, dtype=dtype)
 
     def adapted(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> AdaptedModel:
         adapted = self.strategy.apply(self.base(dtype=dtype), seed=seed)
@@ -180,20 +180,28 @@ def encoder(
     frozen_dropout: bool = False,
 ) -> TransformerClassifier:
     """Build an encoder and shift all its weights, so that biases and norms are not trivial."""
+    device = torch.get_default_device()
+    return _encoder(architecture, seed, dtype, dropout, frozen_dropout, device).copy()
+
+
+@cache
+def _encoder(
+    architecture: str,
+    seed: int,
+    dtype: torch.dtype,
+    dropout: float,
+    frozen_dropout: bool,
+    device: torch.device,
+) -> Original:
     config = (ARCHITECTURES | MORE)[architecture](dropout)
     config.num_labels = CLASSES
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), device:
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape)
-    return TransformerClassifier(model.to(dtype), frozen_dropout=frozen_dropout)
-
-
-@cache
-def _encoder_for_laws(architecture: str, dtype: torch.dtype) -> TransformerClassifier:
-    return encoder(architecture, dtype=dtype)
+    return Original(TransformerClassifier(model.to(dtype), frozen_dropout=frozen_dropout))
 
 
 def tokens(

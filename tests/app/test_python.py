@@ -53,6 +53,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("python")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _not_frozen() -> Iterator[None]:
+    """Have nothing frozen, so that a call that freezes is seen."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _untouched(root: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All that a caller has, before and after."""

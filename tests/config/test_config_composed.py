@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.config import conf_folder
 from adapterlab.runs.identity import config_hash
-from lab import compose
+from lab import TINY, _composed, compose, composed_by_hydra, sets_a_value
 
 
 def test_patterns_are_set_on_the_command_line(tmp_path: Path) -> None:
@@ -61,3 +64,31 @@ def test_a_limit_of_none_leaves_a_split_whole(tmp_path: Path) -> None:
     assert named.limit == {"train": 400}
     assert config_hash(named) == config_hash(compose(tmp_path, "limit={train: 400}"))
     assert compose(tmp_path, "limit={train: null}").limit is None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        TINY,
+        ("base.source=digits", "dataset=fashion_mnist", "seed=3", "init_seed=${order_seed}"),
+        ("adapter=combined", "adapter.parts.lora.rank=2", "+adapter.rank_pattern={layers.*: 4}"),
+        ("limit={train: 400, test: null}", "model.widths=[8,8]", "early_stopping=null", "seed=1"),
+        ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=1e-3", "optimizer.lr=1e-2"),
+        ("study='a b'", "adapter.targets=[query,'value']", "loss.class_weights={a: 1, b: 2.5}"),
+        ("experiment=demo", "epochs=1", "adapter=dora", "adapter.rank_pattern={layers.0: 2}"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_tests_compose_as_hydra_does(overrides: tuple[str, ...]) -> None:
+    """The short cut that `lab.compose` takes."""
+    assert any(map(sets_a_value, overrides))
+    short, whole = _composed("train", overrides), composed_by_hydra("train", overrides)
+    assert OmegaConf.to_yaml(short) == OmegaConf.to_yaml(whole)
+    assert OmegaConf.is_struct(short) == OmegaConf.is_struct(whole)
+    assert composed_by_hydra("train", ()).epochs == 10  # what is shared stays as it was
+
+
+@pytest.mark.parametrize("wrong", ["nope=1", "adapter.nope=1", "epochs=1,2", "epochs=["])
+def test_what_hydra_refuses_is_refused(wrong: str, tmp_path: Path) -> None:
+    with pytest.raises((HydraException, ConfigError)):
+        compose(tmp_path, wrong)

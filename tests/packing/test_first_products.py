@@ -16,6 +16,7 @@ from adapterlab.models import MLP
 from adapterlab.packing import PackedModel, share_frozen
 from adapterlab.training.hardware import Device
 from adapterlab.training.packed.first_products import FirstProducts
+from adapterlab.training.prefix.frozen_prefix import Prefix
 
 SHAPE, CLASSES, ROWS, BATCH = (1, 6, 6), 5, 104, 16
 CPU = Device("cpu", torch.device("cpu"), "32-true")
@@ -176,3 +177,12 @@ def test_a_run_may_do_without(tmp_path: Any) -> None:
     """It is one more frozen prefix, and `hardware.frozen_prefix` says of all whether they are."""
     strategies = [replace(METHODS["vera"], rank=rank) for rank in (4, 8)]  # type: ignore[arg-type]
     assert FirstProducts(pack_of(strategies, [0, 1]), batches(), CPU, epochs=0).gib == 0
+
+
+def test_it_is_said() -> None:
+    first = FirstProducts(pack_of([METHODS["vera"]] * 2, [0, 1]), batches(), CPU, 40)
+    own = "frozen products of the first layer once, 0.00 GiB, images are not read"
+    assert first.described() == own
+    prefix = Prefix(0, "model=mlp gives no hidden states", 0.0, 0.0, first_token_only=False)
+    assert prefix.beside(own).described() == f"off: model=mlp gives no hidden states; {own}"
+    assert prefix.beside("") == prefix

@@ -14,6 +14,7 @@ from adapterlab.evidence.verdicts import Verdict, compare_all
 from adapterlab.reporting.advice import advice, winner
 from adapterlab.reporting.compare import replicates
 from adapterlab.reporting.content import _merged, page_of, study_metrics
+from adapterlab.reporting.data_sets import _shortened
 from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
 from adapterlab.reporting.formatting import listed, percents, points, signed, titled, with_interval
 from adapterlab.reporting.logged import read_answers
@@ -22,7 +23,6 @@ from adapterlab.reporting.over_seeds import figure_of
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
 from adapterlab.reporting.rank_figures import rank_alpha_figure
 from adapterlab.reporting.report import Report
-from adapterlab.reporting.several import _shortened
 from adapterlab.reporting.stored import DIVERGED
 from adapterlab.reporting.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.verdict import verdict

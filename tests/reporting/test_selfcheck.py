@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from adapterlab.app import cli
-from adapterlab.evidence import nulls
+from adapterlab.evidence import null_studies
 from adapterlab.tracking.client import connect
 from lab import Outcome
 
@@ -85,9 +85,9 @@ def test_an_arm_without_a_difference_passes(check: Check) -> None:
 
 
 def test_a_broken_rule_fails(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    lenient: Any = nulls.compare_all
+    lenient: Any = null_studies.compare_all
     monkeypatch.setattr(
-        nulls, "compare_all", lambda arms, **given: lenient(arms, **(given | {"level": 0.6}))
+        null_studies, "compare_all", lambda arms, **given: lenient(arms, **(given | {"level": 0.6}))
     )
     outcome = check("arms=3", "studies=20")
     assert outcome.code == 1

@@ -26,9 +26,9 @@ from adapterlab.runs.export import mlflow_model
 from adapterlab.runs.export.folder import ExportError
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.integrity import damage
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.single import run
-from adapterlab.runs.wholeness import damage
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome, mlflow_process, tiny
 

@@ -25,9 +25,9 @@ from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.data import load_data
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.homes import home_of, homes, latest_home
+from adapterlab.runs.integrity import seal
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
-from adapterlab.runs.wholeness import seal
 from adapterlab.training.alone import fit
 from lab import TINY, Outcome, compose, tiny, write_idx
 from reviews import write_reviews

@@ -18,8 +18,8 @@ from adapterlab.runs import single
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.check import check
-from adapterlab.runs.doubts import high_rate
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.plan_warnings import high_rate
 from adapterlab.runs.single import run
 from lab import Outcome, tiny
 from reviews import SMALL, evaluated, logits, small, write_reviews

@@ -115,7 +115,7 @@ class TestCache:
         held = [batch.inputs["hidden_states"].clone() for batch in modules[1].batches("train")]
         run[2]()
         assert filled == ["train", "validation"] * 3
-        assert len(list(tmp_path.glob("*.safetensors"))) == 4
+        assert len(list(tmp_path.glob("prefix-*.safetensors"))) == 4
         still = [batch.inputs["hidden_states"] for batch in modules[1].batches("train")]
         assert all(torch.equal(*pair) for pair in zip(held, still, strict=True))
         run[0]()

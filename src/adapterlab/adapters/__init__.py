@@ -8,8 +8,10 @@ from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
+from adapterlab.adapters.methods.dvora import DVoRA, DVoRALinear
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
+from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
@@ -43,10 +45,15 @@ __all__ = [
     "BottleneckLinear",
     "Combined",
     "Continued",
+    "DVoRA",
+    "DVoRALinear",
     "DoRA",
     "DoRALinear",
     "FrozenLoRA",
     "Full",
+    "GatedBottleneck",
+    "GatedLoRA",
+    "GatedPrefix",
     "Head",
     "LNTuning",
     "LastLayers",

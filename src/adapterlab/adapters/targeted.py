@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.one_way import places_of
+from adapterlab.adapters.canonical_targets import places_of
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.adapters.targets import ALL_LINEAR, Layers, check_layers, select_layers

@@ -37,7 +37,6 @@ from adapterlab.base.signals import (
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
-from adapterlab.runs.budget import parse_solved
 from adapterlab.tracking.stores.uris import default_uri
 
 if TYPE_CHECKING:
@@ -93,6 +92,8 @@ def _train(cfg: DictConfig) -> float | None:
     in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
+        from adapterlab.runs.budget import parse_solved
+
         config = parse_solved(cfg)
         if config.plan:
             from adapterlab.app.plans import show_plan

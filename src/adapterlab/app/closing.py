@@ -14,6 +14,7 @@ from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
 from adapterlab.studies.foreseen import foresee
+from adapterlab.studies.submitted import submitted
 from adapterlab.tracking.servers.journal import take_left
 from adapterlab.tracking.servers.patience import ANSWERED
 
@@ -35,6 +36,9 @@ def end_command(ended_by: BaseException | None) -> None:
     for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
         os.environ.pop(variable, None)
     why: str | None = None
+    # Of those whose tasks were only submitted there is nothing to show yet.
+    started[:] = [study for study in started if study.name not in submitted]
+    submitted.clear()
     while started:
         from adapterlab.app.ending import end_study
 
@@ -62,7 +66,7 @@ def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
         studies: those that this process has started.
     """
     from adapterlab.app.ending import end_run
-    from adapterlab.runs.lost import bury_of_study
+    from adapterlab.runs.abandoned import bury_of_study
     from adapterlab.tracking.client import connect
 
     for study in studies:

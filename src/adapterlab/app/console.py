@@ -13,7 +13,7 @@ from rich.text import Text
 from adapterlab.app.scores import TITLES
 from adapterlab.app.scores import scores_of as _scores
 from adapterlab.app.scores import share as _share
-from adapterlab.base.amounts import duration, memory
+from adapterlab.base.amounts import duration
 from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # a plan should not wait for Lightning
     from adapterlab.reporting.report import Report
     from adapterlab.runs.evaluation import Evaluation
     from adapterlab.runs.export.merged import Export
-    from adapterlab.studies.planning import PlannedPack
 
 
 class _Plain(Console):
@@ -144,27 +143,6 @@ def _among_many(config: Config) -> str:
         return run_name(config)
     replicate = Replicate(config.init_seed, config.order_seed, config.dataset.validation_seed)
     return f"{told_name(config.adapter['name'], config.told.naming)} {replicate}"
-
-
-def print_packs(packs: "Sequence[PlannedPack]", jobs: Sequence[str], where: str) -> None:
-    """Print which runs of a study would be trained together, and where, if not here."""
-    table = Table(title="What is trained together", title_justify="left", show_lines=True)
-    for heading in ("pack", "runs", "memory"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("together because, or alone because", overflow="fold")
-    table.add_column("runs", overflow="fold")
-    for number, pack in enumerate(packs, 1):
-        names = "\n".join(jobs[job] for job in pack.jobs)
-        table.add_row(
-            str(number) if pack.packed else "-",
-            str(len(pack.jobs)),
-            memory(pack.gib),
-            pack.why,
-            names,
-        )
-    if where:
-        table.caption = f"on {where}"
-    console.print(table, markup=False)
 
 
 def print_tuning(

@@ -5,8 +5,8 @@ import warnings
 from adapterlab.app.console import print_plan
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
-from adapterlab.runs.doubts import high_rate, small_reach
 from adapterlab.runs.identity import run_name
+from adapterlab.runs.plan_warnings import high_rate, small_reach
 from adapterlab.studies.foreseen import planned
 
 

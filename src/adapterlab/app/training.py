@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.app.callback import StartedStudy, StudyCallback, started
 from adapterlab.app.cli import carry_out
@@ -158,6 +158,11 @@ def _require_a_study(config: DictConfig) -> None:
     """Refuse what leaves no study to be read back."""
     if config.plan:
         raise ConfigError("plan=true is the command line's: python src/train.py -m plan=true ...")
+    if OmegaConf.select(config, "hydra.launcher.wait") is False:
+        raise ConfigError(
+            "hydra.launcher.wait=false leaves no study to return yet; it is the command line's: "
+            "python src/train.py -m ..."
+        )
     if not config.tracking.enabled:
         raise ConfigError(
             "tracking=none leaves no study to return; allowed: tracking=mlflow, or "

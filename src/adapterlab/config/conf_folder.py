@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.config.hydra_versions import mend_resolving, register_resolver
-from adapterlab.config.parsing import source_dataset
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -43,12 +42,18 @@ def parts_label(parts: Any) -> str:
     return "-".join(str(part.get("label", part["name"])) for part in named) or "combined"
 
 
+def _source_dataset(name: str) -> Any:
+    from adapterlab.config.parsing import source_dataset  # the schema: not to show what is chosen
+
+    return source_dataset(CONF, name)
+
+
 def register_resolvers() -> None:
     """Make known the functions that conf/ calls, as in ``${default_root:}``."""
     register_resolver("default_root", default_root)
     register_resolver("run_options", run_options)
     register_resolver("parts_label", parts_label)
-    register_resolver("source_dataset", lambda name: source_dataset(CONF, name))
+    register_resolver("source_dataset", _source_dataset)
     mend_resolving()
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,14 +17,15 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from adapterlab.config.asked import Told, Tuning
+if TYPE_CHECKING:
+    from adapterlab.config.asked import Told, Tuning
 
 VARIED_VARIABLE = "ADAPTERLAB_VARIED"
 """The environment variable that tells every process of a multirun which options it varies."""
 
 UNNAMED = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study", "tuning", "report"),
-    "mlflow_model",
+    *("mlflow_model", "figures"),
     *("allow_targets", "seed", "init_seed", "order_seed", "dataset.validation_seed", "hydra"),
 )
 """Options that are no part of what an arm is."""
@@ -66,7 +67,7 @@ def remember_varied(config: Any) -> None:
     os.environ[VARIED_VARIABLE] = json.dumps(varied_by(config))
 
 
-def told(tuning: Tuning | None) -> Told | None:
+def told(tuning: "Tuning | None") -> "Told | None":
     """Return what the job that Hydra is at was told; None outside of Hydra's jobs.
 
     Args:
@@ -86,6 +87,8 @@ def told(tuning: Tuning | None) -> Told | None:
     }
     chosen = set(tuning.chosen) if tuning is not None else set()
     naming = [o for key, o in options.items() if key not in chosen and _names(key, varied)]
+    from adapterlab.config.asked import Told  # the schema: not before a configuration is read
+
     return Told(options=list(options.values()), naming=naming)
 
 

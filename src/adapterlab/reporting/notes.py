@@ -10,6 +10,7 @@ from adapterlab.reporting.formatting import counted, gap, listed, percents
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
+from adapterlab.tracking.mlflow_run import SPLIT
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
@@ -66,6 +67,12 @@ def notes(findings: Findings) -> list[str]:
         said.append(
             "seconds in a pack are a run's share of the time of runs that were trained together, "
             "by what a step of its method takes; they do not compare with those of runs alone"
+        )
+    if lanes := sorted({int(run.tags[SPLIT]) for run in runs if SPLIT in run.tags}):
+        split = counted(sum(SPLIT in run.tags for run in runs), "run")
+        said.append(
+            f"{split} began in packs of {listed([str(one) for one in lanes])} that ran out of "
+            "memory, and went again in smaller ones"
         )
     if len({run.tags.get("hardware.id") for run in runs}) > 1:
         said.append("seconds come from different hardware and do not compare")

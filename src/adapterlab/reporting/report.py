@@ -16,19 +16,19 @@ from adapterlab.config.asked import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.content import page_of, study_metrics
+from adapterlab.reporting.data_sets import find_all
 from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.folds import PARTS, pooled
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
-from adapterlab.reporting.several import find_all
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tables import Table, short_table
 from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
-from adapterlab.runs.lost import bury_of_study
+from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import look_at
 from adapterlab.tracking.study_run import log_report

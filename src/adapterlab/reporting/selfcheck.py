@@ -14,7 +14,7 @@ from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.evidence.all_metrics import higher_is_better
 from adapterlab.evidence.intervals import Interval
-from adapterlab.evidence.nulls import NullStudy, exact_share, null_studies
+from adapterlab.evidence.null_studies import NullStudy, exact_share, null_studies
 from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.reporting.findings import main_of, task_of_run
 from adapterlab.reporting.logged import read_answers

@@ -26,7 +26,7 @@ from adapterlab.runs.check import (
     make_strategy,
 )
 from adapterlab.runs.data import RunData, load_data
-from adapterlab.runs.doubts import high_rate, small_reach
+from adapterlab.runs.plan_warnings import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
     ImageInputs,
     Inputs,

@@ -42,7 +42,7 @@ from adapterlab.runs.check import bare, check, check_with, make_strategy, model_
 from adapterlab.runs.data import RunData
 from adapterlab.runs.homes import known_home
 from adapterlab.runs.identity import run_name, what_it_computes
-from adapterlab.runs.wholeness import finished_whole
+from adapterlab.runs.integrity import finished_whole
 from adapterlab.training.hardware import choose_device
 
 AUTO = "auto"

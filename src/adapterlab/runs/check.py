@@ -35,8 +35,8 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
-from adapterlab.runs.of_task import named_outputs
 from adapterlab.runs.peft_base import require_peft_base
+from adapterlab.runs.task_outputs import named_outputs
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles

@@ -12,12 +12,12 @@ from adapterlab.config.optimizers import USUAL
 from adapterlab.config.own_data import loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
 from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
-from adapterlab.runs.equal_options import one_way
+from adapterlab.runs.canonical_options import one_way
 
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
-    *("mlflow_model", "ranks"),
+    *("mlflow_model", "figures", "ranks"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 

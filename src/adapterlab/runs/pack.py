@@ -50,7 +50,8 @@ def run_pack(
     Raises:
         AdapterLabError: the data are missing or damaged; nothing has been trained.
     """
-    beside = core_is_free and len(configs) >= _MANY_PICTURES
+    drawn = sum(config.figures != "never" for config in configs)
+    beside = core_is_free and drawn >= _MANY_PICTURES
     lanes = Lanes(configs, read or load_data(configs[0]), on_step)
     with lanes:
         lanes.open_all()
@@ -101,7 +102,8 @@ def _train_and_test(lanes: Lanes, *, beside: bool) -> None:
         # What is tried out on a lane whose numbers are broken says nothing of the others.
         sound = lanes.sound if lanes.sound in lanes.open else first
         prefix = frozen_prefix(sound.config, sound.assembly, lanes.device)
-        seconds, rate = _train(lanes)
+        seconds, rate, known = _train(lanes)
+        prefix = prefix.beside(known)
         if not lanes.open:
             return
         pack = PackedModel([one.assembly.adapted for one in lanes.open], [0] * len(lanes.open))
@@ -123,9 +125,9 @@ def _train_and_test(lanes: Lanes, *, beside: bool) -> None:
     _finish(lanes, tests, prefix, costs, size, resumed=resumed)
 
 
-def _train(lanes: Lanes) -> tuple[float, float | None]:
-    """Train what is not trained yet; return the seconds and the samples a second."""
-    seconds, rate = 0.0, None
+def _train(lanes: Lanes) -> tuple[float, float | None, str]:
+    """Train what is not trained yet; return the seconds, the samples a second, what was kept."""
+    seconds, rate, known = 0.0, None, ""
     for group in equally_far(lanes.open):
         share = 1 / (group[0].config.epochs * group[0].assembly.data.steps)
         training = fit_pack(
@@ -137,13 +139,13 @@ def _train(lanes: Lanes) -> tuple[float, float | None]:
             on_step=lambda count, share=share: lanes.on_step(count * share),  # type: ignore[misc]
         )
         seconds += training.seconds
-        rate = training.samples_per_second
+        rate, known = training.samples_per_second, training.known
         for lane, outcome in zip(group, training.lanes, strict=True):
             if isinstance(outcome, Exception):
                 lanes.close(lane, outcome)
             else:
                 lane.training = outcome
-    return seconds, rate
+    return seconds, rate, known
 
 
 def _finish(

@@ -37,8 +37,8 @@ from adapterlab.runs.data import RunData
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.homes import known_home
 from adapterlab.runs.identity import hashes_of_peft
+from adapterlab.runs.integrity import finished_whole
 from adapterlab.runs.preprocessing import vocabulary_is_made
-from adapterlab.runs.wholeness import finished_whole
 
 if TYPE_CHECKING:  # what finds finished runs again loads no more than that takes
     from adapterlab.runs.assembly import Assembly

@@ -22,8 +22,8 @@ from adapterlab.runs.data import RunData
 from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, RunResult, read_config
 from adapterlab.runs.homes import home_of, homes
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.integrity import require_adapter, seal
 from adapterlab.runs.single import run
-from adapterlab.runs.wholeness import require_adapter, seal
 from adapterlab.tracking.client import connect
 
 

@@ -11,8 +11,8 @@ from adapterlab.runs.data import RunData
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.homes import home_of, homes
 from adapterlab.runs.identity import run_name
+from adapterlab.runs.integrity import finished_whole, made_whole
 from adapterlab.runs.provenance import Provenance, foreseen, of_assembly, read_provenance
-from adapterlab.runs.wholeness import finished_whole, made_whole
 from adapterlab.tracking.mlflow_run import is_logged
 from adapterlab.tracking.servers import journal
 

@@ -15,8 +15,8 @@ from adapterlab.config.asked import FileName
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
+from adapterlab.runs.abandoned import REPORTED, bury, bury_before
 from adapterlab.runs.folder import RunFolder
-from adapterlab.runs.lost import REPORTED, bury, bury_before
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import IDENTITY
 from adapterlab.tracking.servers import journal

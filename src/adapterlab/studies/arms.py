@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.parsing import parse
 from adapterlab.runs.identity import config_hash
+from adapterlab.studies.arm_options import given_to_each
 from adapterlab.studies.composing import own_part
-from adapterlab.studies.given import given_to_each
 
 OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")
 """Options that an arm does not set: they belong to the study or to the sweeper."""

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import MemoryLackError, RunLostError, first_line, out_of_memory
+from adapterlab.base.interrupts import HUNG_UP
 from adapterlab.base.place import Place
+from adapterlab.base.redaction import redacted
 from adapterlab.config.schema import Config
 from adapterlab.runs.homes import latest_home
-from adapterlab.studies.engine import POLL_SECONDS, Engine, Task
+from adapterlab.studies.engine import POLL_SECONDS, Engine, Lasting, Task
 from adapterlab.studies.kept import kept
 from adapterlab.studies.records import Record, run_names, write
-from adapterlab.tracking.mlflow_run import mark_lost
+from adapterlab.studies.taken_up import TakenUp
+from adapterlab.tracking.mlflow_run import mark_lost, mark_split
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ def carry_out_elsewhere(
     engine: Engine,
     name: str,
     folder: Path,
+    going: Sequence[TakenUp] = (),
     *,
     begin: Callable[[int], None],
     move: Callable[[float], None],
@@ -70,19 +74,50 @@ def carry_out_elsewhere(
         engine: that carries them out.
         name: of the engine.
         folder: of the records of the study's tasks.
+        going: tasks that are on their way; their numbers come after those of `tasks`.
         begin: called with a task's number when it has begun.
         move: called with how many runs' worth of training has been done since.
         end: called with a task's number and what came of each of its runs.
     """
-    study = _Study(tasks, engine, name, folder, begin=begin, move=move, end=end)
+    every = [*tasks, *(one.task for one in going)]
+    study = _Study(every, engine, name, folder, begin=begin, move=move, end=end)
     try:
-        study.submit_all()
+        for number, one in enumerate(going, start=len(tasks)):
+            study.take_up(number, one)
+        study.submit_all(len(tasks))
         while study.open:
             wait([part.future for part in study.open], POLL_SECONDS, FIRST_COMPLETED)
             study.look()
+    except BaseException as error:
+        # Who closes a terminal, or loses a connection, wants the tasks to go on.
+        closed = isinstance(error, SystemExit) and error.code == HUNG_UP
+        if not (closed and isinstance(engine, Lasting)):
+            study.cancel()
+        raise
+
+
+def submit_elsewhere(
+    tasks: Sequence[Task], engine: Engine, name: str, folder: Path
+) -> list[Record]:
+    """Submit tasks that nobody waits for; return what was written down of them.
+
+    Args:
+        tasks: in the order in which they are begun.
+        engine: that carries them out, and whose tasks outlive it.
+        name: of the engine.
+        folder: of the records of the study's tasks.
+    """
+
+    def nobody(*_: object) -> None:
+        """Hear of what nobody waits for."""
+
+    study = _Study(tasks, engine, name, folder, begin=nobody, move=nobody, end=nobody)
+    try:
+        study.submit_all(len(tasks))
     except BaseException:
         study.cancel()
         raise
+    return [part.record for part in study.open]
 
 
 @dataclass
@@ -94,6 +129,7 @@ class _Part:
         places: of its runs in that.
         failures: how often in a row it has failed as a whole, and come no epoch further.
         kept: what its runs had to go on from when it was submitted last.
+        split_from: lanes of the pack that it is a part of, which was too large.
     """
 
     number: int
@@ -103,6 +139,7 @@ class _Part:
     future: "Future[list[Any]]" = field(default_factory=Future)
     failures: int = 0
     kept: frozenset[tuple[str, int]] = frozenset()
+    split_from: int = 0
 
 
 class _Study:
@@ -131,9 +168,16 @@ class _Study:
         self._count = 0
         self.open: list[_Part] = []
 
-    def submit_all(self) -> None:
-        """Submit what was asked for."""
-        for number, task in enumerate(self._tasks):
+    def take_up(self, number: int, one: TakenUp) -> None:
+        """Take up a task that is on its way."""
+        places, task = tuple(range(len(one.task.configs))), one.task
+        self.open.append(
+            _Part(number, places, task, one.record, one.future, kept=kept(task.configs))
+        )
+
+    def submit_all(self, count: int) -> None:
+        """Submit the first tasks of those asked for."""
+        for number, task in enumerate(self._tasks[:count]):
             self._add(number, tuple(range(len(task.configs))), task)
         self._send()
 
@@ -163,8 +207,11 @@ class _Study:
         wait([part.future for part in self.open if not part.future.cancelled()], _CANCEL_SECONDS)
         for part in self.open:
             self._note(part, state="cancelled")
+            for config in part.task.configs:  # where a task was gone, or took too long
+                lost = RunLostError("its task was cancelled")
+                mark_lost(config, latest_home(config).link.run_id(), lost)
 
-    def _add(self, number: int, places: tuple[int, ...], task: Task, failures: int = 0) -> None:
+    def _add(self, number: int, places: tuple[int, ...], task: Task, *, split: int = 0) -> None:
         self._count += 1
         task = replace(task, id=f"{self._stamp}-{self._count:04d}")
         record = Record(
@@ -176,7 +223,7 @@ class _Study:
             state="waiting",
             submitted=time.time(),
         )
-        self._submit(_Part(number, places, task, record, failures=failures))
+        self._submit(_Part(number, places, task, record, split_from=split))
 
     def _submit(self, part: _Part) -> None:
         part.kept = kept(part.task.configs)
@@ -193,6 +240,8 @@ class _Study:
                 self._note(part, job=name)
 
     def _note(self, part: _Part, **changes: Any) -> None:
+        if (error := changes.get("error")) is not None:
+            changes["error"] = redacted(error)
         part.record = replace(part.record, **changes)
         write(self._folder, part.record)
 
@@ -219,22 +268,22 @@ class _Study:
         """Submit a task again that has failed as a whole, or give it up."""
         now = kept(part.task.configs)
         part.failures = 1 if now != part.kept else part.failures + 1
-        line = first_line(error)
-        if part.failures < MOST_ATTEMPTS:
-            log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
-            attempts = part.record.attempts + 1
-            part.record = replace(
-                part.record, state="waiting", job=None, where=None, error=line,
-                submitted=time.time(), attempts=attempts,
-            )  # fmt: skip
-            part.task = replace(part.task, resume=True)
-            self._submit(part)
+        line, again = first_line(error), part.failures < MOST_ATTEMPTS
+        told = f"its task has failed {part.failures} times, the last time: {line}"
+        came_of = error if again else RunLostError(told)
+        for config in part.task.configs:  # one that was killed has not said how its runs ended
+            mark_lost(config, latest_home(config).link.run_id(), came_of, given_up=not again)
+        if not again:
+            self._note(part, state="given up", where=where, error=line)
+            self._take(part, [came_of] * len(part.places))
             return
-        given_up = RunLostError(f"its task has failed {part.failures} times, the last time: {line}")
-        self._note(part, state="given up", where=where, error=line)
-        for config in part.task.configs:
-            mark_lost(config, latest_home(config).link.run_id(), given_up)
-        self._take(part, [given_up] * len(part.places))
+        log.warning("a task of %s: %s; it goes on in another", _runs(part), line)
+        part.record = replace(
+            part.record, state="waiting", job=None, where=None, error=line,
+            submitted=time.time(), attempts=part.record.attempts + 1,
+        )  # fmt: skip
+        part.task = replace(part.task, resume=True)
+        self._submit(part)
 
     def _lacks_memory(self, outcomes: Sequence[Any]) -> bool:
         return any(map(_is_lack, outcomes))
@@ -258,12 +307,16 @@ class _Study:
             if some:
                 configs = tuple(config for _, config in some)
                 task = replace(part.task, configs=configs, resume=True)
-                self._add(part.number, tuple(place for place, _ in some), task)
+                lanes = part.split_from or len(part.places)
+                self._add(part.number, tuple(place for place, _ in some), task, split=lanes)
 
     def _take(self, part: _Part, outcomes: Sequence[Any]) -> None:
         """Keep what came of a part; tell of the task that was asked for when all is there."""
         kept = self._outcomes[part.number]
         kept |= dict(zip(part.places, outcomes, strict=True))
+        if part.split_from:
+            for config in part.task.configs:
+                mark_split(config, latest_home(config).link.run_id(), part.split_from)
         if len(kept) == len(self._tasks[part.number].configs):
             self._end(part.number, [kept[place] for place in sorted(kept)])
 

@@ -2,12 +2,13 @@
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from adapterlab.config.schema import Config
 
 if TYPE_CHECKING:
     from adapterlab.runs.lanes import Outcome  # loads Lightning
+    from adapterlab.studies.records import Record
 
 POLL_SECONDS = 0.25
 """Between two words on how far a task is."""
@@ -68,3 +69,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End all that it has started; tasks that have not ended are lost."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """An engine whose tasks do not end with the command that has submitted them."""
+
+    def adopt(self, task: Task, record: "Record") -> "Future[list[Outcome]] | None":
+        """Take up a task that another command has submitted.
+
+        Args:
+            task: as it would be submitted again.
+            record: what that command has written down of it.
+
+        Returns:
+            Its future; None if it has ended and left no result.
+
+        Raises:
+            AdapterLabError: the cluster does not answer.
+        """

@@ -7,11 +7,13 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.config.schema import Config
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
+
+if TYPE_CHECKING:
+    from adapterlab.config.schema import Config
 
 DEVIATION, ACCURACY, EXAMPLES = 0.005, 0.85, 1000
 """What is assumed of seeds, arms and test split where nothing is known."""
@@ -46,7 +48,7 @@ class Seen:
     examples: int | None
 
 
-planned: list[Config] = []
+planned: "list[Config]" = []
 """Runs of this process's multirun that were planned and not carried out."""
 
 announced: list[tuple[int, int]] = []
@@ -89,7 +91,7 @@ def foresee(ended_by: BaseException | None = None) -> None:
                 )
 
 
-def said(arms: int, seeds: int, config: Config) -> tuple[str, float | None]:
+def said(arms: int, seeds: int, config: "Config") -> tuple[str, float | None]:
     """Return a sentence on the smallest difference that a study would find, and that difference.
 
     Args:
@@ -124,7 +126,7 @@ def said(arms: int, seeds: int, config: Config) -> tuple[str, float | None]:
     return design.said(planned_design, smallest, prior="; ".join(notes)), smallest
 
 
-def stored(config: Config) -> Seen | None:
+def stored(config: "Config") -> Seen | None:
     """Return what finished runs of a run's data set and model say; None if there are none.
 
     Only arms with several seeds say something. No store is made where there is none.
@@ -205,13 +207,13 @@ def _examples(run: Any, store: str) -> int | None:
         return None
 
 
-def _is_there(config: Config) -> bool:
+def _is_there(config: "Config") -> bool:
     """Say whether there is a store to read: connecting to a local one would make it."""
     file = sqlite_file(config.tracking.uri or default_uri(config.mlruns))
     return file is None or file.is_file()
 
 
-def _size(configs: Sequence[Config]) -> tuple[int, int]:
+def _size(configs: "Sequence[Config]") -> tuple[int, int]:
     """Return how many arms there are, and how many replicates of the arm that has fewest."""
     from adapterlab.runs.identity import arm_hash
 

@@ -2,17 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, first_line, with_type
@@ -21,12 +20,10 @@ from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
-from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.state import finished_run
-from adapterlab.studies.composing import own_part
-from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place
+from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
@@ -35,8 +32,10 @@ from adapterlab.studies.launching import Launching
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
-from adapterlab.studies.records import task_folder
-from adapterlab.studies.returned import Returned
+from adapterlab.studies.records import Record, State, read_there, state_of, task_folder
+from adapterlab.studies.submitted import submitted
+from adapterlab.studies.sweep_jobs import Compose, Job, composed_job, job_return
+from adapterlab.studies.taken_up import alone_with_tasks, taken_up
 from adapterlab.tracking.client import require_store
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 
@@ -44,10 +43,6 @@ log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8
 """Of the memory that is free, what packs may take."""
-
-
-Compose = Callable[[DictConfig, Sequence[str]], DictConfig]
-"""Returns the configuration of a job from that of its sweep and its overrides."""
 
 
 class Output(Protocol):
@@ -58,21 +53,11 @@ class Output(Protocol):
     ) -> None:
         """Show a plan: its packs, what the jobs differ in, and where it is carried out."""
 
+    def print_tasks(self, tasks: Sequence[tuple[Record, State]], where: str) -> None:
+        """Show tasks that were submitted and are not waited for, with their states."""
+
     def print_line(self, result: RunResult, config: Config) -> None:
         """Show what came of a run that was asked for by a configuration."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep: what Hydra composed, the part of it that is not Hydra's, its meaning."""
-
-    overrides: tuple[str, ...]
-    composed: DictConfig
-    own: DictConfig
-    config: Config
-
-    def __str__(self) -> str:
-        return " ".join(filter_overrides(self.overrides))
 
 
 def launch(
@@ -101,14 +86,15 @@ def launch(
     Raises:
         AdapterLabError: an option of a job is wrong, or its data are missing; nothing has been
             trained.
-        SystemExit: a plan was asked for, and has been printed; sweepers want results.
+        SystemExit: a plan was asked for, and has been printed, or tasks were submitted that are not
+            waited for; sweepers want results.
     """
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
     data, said = ReadOnce(), set[str]()
     with planned_for(place := chosen.place()):
         jobs = [
-            _composed(compose, config, overrides, initial_job_idx + number, data, said)
+            composed_job(compose, config, overrides, initial_job_idx + number, data, said)
             for number, overrides in enumerate(job_overrides)
         ]
         for job in jobs:
@@ -116,7 +102,7 @@ def launch(
         outcomes = _Study(jobs, data, chosen, place, output).carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
-        returned = _job_return(job, outcome)
+        returned = job_return(job, outcome)
         context.callbacks.on_job_end(config=job.composed, job_return=returned)
         returns.append(returned)
     return returns
@@ -147,14 +133,17 @@ class _Study:
         if not plan_only:
             require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
-        packs = self._packs(waiting)
         if plan_only:
-            self.output.print_packs(packs, self._differences(), self._where)
+            self.output.print_packs(self._packs(waiting), self._differences(), self._where)
             planned.extend(job.config for job in self.jobs)
             sys.exit(0)
-        self._say(packs)
-        if packs:
-            self._work(packs)
+        if self.place is None:
+            self._say(packs := self._packs(waiting))
+            if packs:
+                self._work(packs)
+        elif waiting:
+            with alone_with_tasks(folder := task_folder(self.jobs[0].config), self._name):
+                self._elsewhere(waiting, folder, self.place)
         # A run that the sweep asks for twice is carried out once.
         firsts = {self._run(self.jobs[n].config): n for n in self.outcomes}
         return [self.outcomes[firsts[self._run(job.config)]] for job in self.jobs]
@@ -207,14 +196,53 @@ class _Study:
             log.info("%d one by one: %s", count, why)
 
     def _work(self, packs: Sequence[PlannedPack]) -> None:
+        """Carry packs out on this machine."""
         order = sorted(packs, key=lambda pack: -len(pack.jobs))
-        helpers = 0 if self.place else self._helpers(order)
+        helpers = self._helpers(order)
         tasks = [self._as_task(pack, helpers) for pack in order]
+        work = Work(task_folder(self.jobs[0].config), self._name, helpers)
+        told = self._told([pack.jobs for pack in order])
+        with told as callbacks, closing(self.chosen.start(work)) as engine:
+            carry_out(tasks, self.data, engine, **callbacks)
+
+    def _elsewhere(self, waiting: Sequence[int], folder: Path, place: Place) -> None:
+        """Carry runs out by an engine of other machines, or submit them and end.
+
+        Raises:
+            SystemExit: they have been submitted, and are not waited for.
+        """
+        configs = [for_place(self.jobs[number].config, place) for number in waiting]
+        resume, name = self.jobs[0].config.resume, self.chosen.engine
+        work = Work(folder, self._name, waited_for=self.chosen.wait)
+        with closing(self.chosen.start(work)) as engine:
+            going = taken_up(folder, name, engine, configs, study=self._name, resume=resume)
+            going = [replace(one, places=tuple(waiting[n] for n in one.places)) for one in going]
+            taken = {number for one in going for number in one.places}
+            packs = self._packs([number for number in waiting if number not in taken])
+            self._say(packs)
+            order = sorted(packs, key=lambda pack: -len(pack.jobs))
+            tasks = [self._as_task(pack, 0) for pack in order]
+            if going:
+                log.info("on their way, of an earlier command: %d of the runs", len(taken))
+            if not self.chosen.wait:
+                told = submit_elsewhere(tasks, engine, name, folder)
+                submitted.append(self._name)
+                known = [*(one.record for one in going), *told]
+                now = [(one, state_of(one, read_there(folder, one.id))) for one in known]
+                self.output.print_tasks(now, place.words)
+                sys.exit(0)
+            jobs = [*(pack.jobs for pack in order), *(one.places for one in going)]
+            with self._told(jobs) as callbacks:
+                carry_out_elsewhere(tasks, engine, name, folder, going, **callbacks)
+
+    @contextmanager
+    def _told(self, order: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
+        """Yield what is called as tasks go on, each known by its place in `order`, their jobs."""
         progress = StudyProgress(self._name, len(self.jobs))
-        progress.end(0, runs=len(self.jobs) - sum(len(pack.jobs) for pack in order))
+        progress.end(0, runs=len(self.jobs) - sum(map(len, order)))
 
         def end(number: int, outcomes: Sequence[Any]) -> None:
-            jobs = order[number].jobs
+            jobs = order[number]
             progress.end(len(jobs), runs=len(jobs))
             with progress.writing():
                 for job, outcome in zip(jobs, outcomes, strict=True):
@@ -225,18 +253,12 @@ class _Study:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
         try:
-            work = Work(task_folder(self.jobs[0].config), self._name, helpers, self.chosen.wait)
-            told: dict[str, Any] = {
-                "begin": lambda number: progress.begin(len(order[number].jobs)),
-                "move": progress.move,
-                "end": end,
-            }
-            with _quiet(), closing(self.chosen.start(work)) as engine:
-                if self.place is None:
-                    carry_out(tasks, self.data, engine, **told)
-                else:
-                    name = self.chosen.engine
-                    carry_out_elsewhere(tasks, engine, name, work.folder, **told)
+            with _quiet():
+                yield {
+                    "begin": lambda number: progress.begin(len(order[number])),
+                    "move": progress.move,
+                    "end": end,
+                }
         finally:
             progress.close()
 
@@ -279,41 +301,6 @@ class _Study:
         device = "of a GPU" if self.place.gpu else "of memory"
         offered = f"{memory(self.place.memory_gib)} {device}, cores: {self.place.cores}"
         return f"{self.place.words}; a task has {offered}"
-
-
-def _composed(
-    compose: Compose,
-    config: DictConfig,
-    overrides: Sequence[str],
-    number: int,
-    data: ReadOnce,
-    said: set[str],
-) -> Job:
-    composed = compose(config, overrides)
-    with open_dict(composed):
-        composed.hydra.job.id, composed.hydra.job.num = str(number), number
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(composed)
-    try:
-        own = own_part(composed)
-        return Job(tuple(overrides), composed, own, parse_solved(own, data, said))
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def _job_return(job: Job, outcome: Any) -> JobReturn:
-    returned = Returned()
-    returned.overrides = list(job.overrides)
-    returned.cfg = job.own
-    returned.hydra_cfg = OmegaConf.masked_copy(job.composed, ["hydra"])
-    returned.task_name = job.composed.hydra.job.name
-    returned.working_dir = str(Path.cwd())
-    if isinstance(outcome, Exception):
-        returned.return_value, returned.status = outcome, JobStatus.FAILED
-        return returned
-    value = outcome.metrics[f"best/val_{job.config.select_on}"]
-    returned.return_value, returned.status = value, JobStatus.COMPLETED
-    return returned
 
 
 def _explained(error: BaseException) -> str:

@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 _LINES, _SECONDS = 10, 10.0
 """Where there is no terminal, a line for every tenth of a study, and none sooner than that."""
 
+_ALL = 1 - 1e-6  # a sum of many small shares
+
 
 class StudyProgress:
     """A bar over all runs of a study on a terminal; elsewhere a line now and then.
@@ -48,7 +50,7 @@ class StudyProgress:
         share, now = self._moved / self.total, time.perf_counter()
         if not self._bar.disable or share - self._said < 1 / _LINES:
             return
-        if share < 1 and now - self._said_at >= _SECONDS:
+        if share < _ALL and now - self._said_at >= _SECONDS:
             self._said, self._said_at = share, now
             left = (now - self._start) * (1 - share) / share
             log.info("%s, about %s left", self._counts(), duration(left))

@@ -134,6 +134,13 @@ def records(folder: Path) -> Iterator[Record]:
     yield from sorted(kept, key=lambda record: (record.submitted, record.id))
 
 
+def state_of(record: Record, there: There | None) -> State:
+    """Return the state of a task: what it says itself, unless its command has said how it ended."""
+    if record.state in ENDED or there is None or there.at < record.submitted:
+        return record.state
+    return there.state
+
+
 def _is_record(path: Path) -> bool:
     return not path.name.endswith(THERE)
 

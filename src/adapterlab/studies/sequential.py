@@ -23,14 +23,14 @@ from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.homes import latest_home
 from adapterlab.studies.arms import Arms
-from adapterlab.studies.deciding import (
+from adapterlab.studies.foreseen import announced
+from adapterlab.studies.stopping import (
     Decision,
     FamilyTest,
     compared,
     decide,
     other_examples,
 )
-from adapterlab.studies.foreseen import announced
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import SPENDING, Looked, LookPlan, keep_look, keep_plan, require_plan
 from adapterlab.tracking.looks import read_looks as read

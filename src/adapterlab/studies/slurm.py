@@ -1,7 +1,6 @@
 """What is asked of Slurm itself, by its commands; submitit asks `sacct`, which not all have."""
 
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -94,11 +93,6 @@ def states(jobs: Sequence[str]) -> dict[str, State] | None:
 def cancel(job: str) -> None:
     """End a job: SIGTERM first, SIGKILL when its time to end is over."""
     _asked(["scancel", job])
-
-
-def quoted(text: str) -> str:
-    """Return a text as a word of a shell."""
-    return shlex.quote(text)
 
 
 def _asked(command: Sequence[str], *, unknown: str | None = None) -> str | None:

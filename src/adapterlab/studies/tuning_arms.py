@@ -15,14 +15,17 @@ from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import config_hash
+from adapterlab.studies.arm_options import given_to_each, has_option
 from adapterlab.studies.composing import own_part
-from adapterlab.studies.given import given_to_each, has_option
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 
 OWN = ("seed", "study", "tuning", "plan", "resume")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
 
-KEPT = (*OWN, "report", "mlflow_model", "pack", "root", "data_dir", "tracking", "hardware")
+KEPT = (
+    *(*OWN, "report", "mlflow_model", "figures", "pack", "root", "data_dir"),
+    *("tracking", "hardware"),
+)
 """Options of the command line that do not make another arm."""
 
 

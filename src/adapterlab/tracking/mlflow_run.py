@@ -34,6 +34,9 @@ IDENTITY = ("config_hash", "data_hash", "kind", "study")
 ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
 """Tags in which such a run may not differ; one from before there were these may lack them."""
 
+SPLIT = "pack_split"
+"""The tag of a run whose pack ran out of memory: how many lanes that had."""
+
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
 
@@ -128,15 +131,41 @@ def _tracker(
     return JournalTracker(courier, Journal(link.folder, address))
 
 
-def mark_lost(config: Config, run_id: str | None, error: Exception) -> None:
-    """Mark a run as FAILED whose process has died without a word; one that had ended stays."""
+def mark_lost(
+    config: Config, run_id: str | None, error: Exception, *, given_up: bool = False
+) -> None:
+    """Mark a run as FAILED whose process has died without a word; one that had ended stays.
+
+    Args:
+        config: of the run.
+        run_id: its MLflow run; None if it has none.
+        error: how the process ended.
+        given_up: also one that was interrupted, and that nobody goes on with.
+    """
     if run_id is None or not config.tracking.enabled:
         return
     client = connect(config.tracking.uri, config.mlruns)
-    if _is_there(client, run_id) and client.get_run(run_id).info.status == "RUNNING":
+    if not _is_there(client, run_id):
+        return
+    status = client.get_run(run_id).info.status
+    if status == "RUNNING" or (given_up and status != "FINISHED"):
         if (said := _told(error)) is not None:
             client.set_tag(run_id, "error", said)
         client.set_terminated(run_id, status_after(error))
+
+
+def mark_split(config: Config, run_id: str | None, lanes: int) -> None:
+    """Write down that a run was begun in a pack that ran out of memory, and split in two.
+
+    Args:
+        config: of the run.
+        run_id: its MLflow run; None if it has none.
+        lanes: of that pack.
+    """
+    if run_id is not None and config.tracking.enabled:
+        client = connect(config.tracking.uri, config.mlruns)
+        if _is_there(client, run_id):
+            client.set_tag(run_id, SPLIT, str(lanes))
 
 
 def _told(error: BaseException) -> str | None:

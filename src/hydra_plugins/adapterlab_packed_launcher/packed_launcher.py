@@ -83,7 +83,7 @@ class PackedLauncher(Launcher):
             from adapterlab.tracking.client import set_up_beside
 
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
-        from adapterlab.app import console
+        from adapterlab.app import packs
         from adapterlab.studies.launch import launch
         from adapterlab.studies.launching import launching
 
@@ -96,5 +96,5 @@ class PackedLauncher(Launcher):
             job_overrides,
             initial_job_idx,
             chosen=launching(values),
-            output=console,
+            output=packs,
         )

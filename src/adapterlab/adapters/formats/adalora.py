@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adapterlab.adapters.formats.peft import PeftMethod
 from adapterlab.adapters.formats.peft_files import CONFIG
-from adapterlab.adapters.formats.understood import require_understood
+from adapterlab.adapters.formats.peft_options import require_understood
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.weights import is_transposed
 from adapterlab.base.errors import CheckpointError

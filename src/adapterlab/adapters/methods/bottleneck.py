@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.one_way import blocks_of, targets_of
+from adapterlab.adapters.canonical_targets import blocks_of, targets_of
 from adapterlab.adapters.places import (
     WITH_ATTENTION,
     attention_outputs,
@@ -241,7 +241,8 @@ class Bottleneck(Strategy):
             width = self._width(model, first, last)
             factor = self.reduction_factor or usual.reduction_factor
             passed = Passed() if beside and first != last else None
-            layer = BottleneckLinear(
+            layer = self.layer(
+                model,
                 model.get_submodule(last),
                 size=self.size or max(1, width // factor),
                 width=width,
@@ -255,6 +256,10 @@ class Bottleneck(Strategy):
             if passed is not None:
                 replace_module(model, first, Tapped(model.get_submodule(first), passed))
             replace_module(model, last, layer)
+
+    def layer(self, model: nn.Module, base: nn.Module, **bottleneck: Any) -> BottleneckLinear:
+        """Return a layer with a bottleneck."""
+        return BottleneckLinear(base, **bottleneck)
 
     def _width(self, model: nn.Module, first: str, last: str) -> int:
         """Return the width of what the bottleneck at a place reads."""

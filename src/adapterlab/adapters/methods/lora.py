@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self, get_args
 import torch
 from torch import nn
 
+from adapterlab.adapters.canonical_targets import pattern_of, places_of
 from adapterlab.adapters.factors import Init, Scaling, check_low_rank, scale_factor
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.from_data import FromData, check_layer
 from adapterlab.adapters.methods.lora_layers import LoRAConv, LoRALinear
-from adapterlab.adapters.one_way import pattern_of, places_of
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module, within
 from adapterlab.adapters.targets import (
     ALL_LINEAR,

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from adapterlab.adapters.canonical_targets import blocks_of
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.prompt_learning import PromptLearning
 from adapterlab.adapters.offset_positions import offset_positions
-from adapterlab.adapters.one_way import blocks_of
 from adapterlab.adapters.places import WITH_ATTENTION, attentions, refuse, within_blocks
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import Layers, check_layers
@@ -213,7 +213,8 @@ class Prefix(Strategy):
         """Put a prefix before the keys and values of every attention."""
         for name, width in self._places(model).items():
             base = model.get_submodule(name)
-            layer = PrefixAttention(
+            layer = self.layer(
+                model,
                 base,
                 length=self.num_virtual_tokens,
                 width=width,
@@ -224,6 +225,10 @@ class Prefix(Strategy):
             replace_module(model, name, layer)
         if self.offset_positions:
             offset_positions(model, self.num_virtual_tokens)
+
+    def layer(self, model: nn.Module, base: nn.Module, **prefix: Any) -> PrefixAttention:
+        """Return an attention with a prefix."""
+        return PrefixAttention(base, **prefix)
 
     def options(self) -> dict[str, Any]:
         """Leave out what came later where it is off, as in checkpoints from before there was it."""

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.canonical_targets import blocks_of, targets_of
 from adapterlab.adapters.methods.dora import full_precision
-from adapterlab.adapters.one_way import blocks_of, targets_of
 from adapterlab.adapters.places import WITH_ATTENTION, refuse, within_blocks
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers

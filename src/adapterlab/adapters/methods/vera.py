@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.factors import check_low_rank
 from adapterlab.adapters.formats.peft import METHODS, PeftMethod
-from adapterlab.adapters.formats.understood import require_understood
+from adapterlab.adapters.formats.peft_options import require_understood
 from adapterlab.adapters.strategy import AdaptedModel, replace_module
 from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes
@@ -90,6 +90,7 @@ class VeRA(OverLinear):
     """
 
     dial: ClassVar[str | None] = "rank"
+    kind: ClassVar[type[VeRALinear]] = VeRALinear
 
     rank: int = 256
     projection_seed: int = 0
@@ -120,7 +121,7 @@ class VeRA(OverLinear):
         A, B = self._projections(d_in, d_out, matrix(next(iter(layers.values()))))
         for name, layer in layers.items():
             inputs, outputs = sizes(layer)
-            own = VeRALinear(
+            own = self.kind(
                 layer,
                 A[:, :inputs],
                 B[:outputs],

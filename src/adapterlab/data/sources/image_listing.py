@@ -14,7 +14,7 @@ from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Labelling, Reading
-from adapterlab.data.sources.noting import said
+from adapterlab.data.sources.notes import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
 from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import AS_FOUND, Written

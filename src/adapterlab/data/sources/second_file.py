@@ -8,7 +8,7 @@ from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.columns import USUAL, Columns, find
 from adapterlab.data.sources.labelling import ONE_LABEL, Reading
-from adapterlab.data.sources.noting import Note, noted
+from adapterlab.data.sources.notes import Note, noted
 from adapterlab.data.sources.tables import Table, Written, read_table
 from adapterlab.data.sources.written_labels import as_written
 

@@ -20,7 +20,7 @@ from adapterlab.data.sources.delimited import rows as rows_of
 from adapterlab.data.sources.encodings import encoding_of
 from adapterlab.data.sources.image_listing import SUFFIXES as IMAGES
 from adapterlab.data.sources.layout import visible
-from adapterlab.data.sources.noting import Note, noted
+from adapterlab.data.sources.notes import Note, noted
 from adapterlab.data.sources.tables import AS_FOUND, Written
 from adapterlab.data.sources.tables import records as records_of
 

@@ -20,7 +20,7 @@ from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.sources.delimited import dialect_of, require_width, rows
 from adapterlab.data.sources.encodings import encoding_of
-from adapterlab.data.sources.noting import Note, noted
+from adapterlab.data.sources.notes import Note, noted
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from adapterlab.base.errors import DataError
 from adapterlab.data.sources.encodings import encoding_of
 from adapterlab.data.sources.layout import visible
-from adapterlab.data.sources.noting import noted
+from adapterlab.data.sources.notes import noted
 from adapterlab.data.sources.tables import Written
 from adapterlab.data.sources.text_tables import TextTable
 

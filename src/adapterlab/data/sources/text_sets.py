@@ -10,7 +10,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelling, Reading
-from adapterlab.data.sources.noting import said
+from adapterlab.data.sources.notes import said
 from adapterlab.data.sources.tables import AS_FOUND, Written
 from adapterlab.data.sources.text_tables import TextTable
 from adapterlab.data.splits import TextSplits

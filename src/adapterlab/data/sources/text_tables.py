@@ -10,7 +10,7 @@ from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import seen
 from adapterlab.data.sources.columns import MORE, SECOND, Columns, Found, find
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Reading
-from adapterlab.data.sources.noting import Note, noted
+from adapterlab.data.sources.notes import Note, noted
 from adapterlab.data.sources.tables import AS_FOUND, SUFFIXES, Table, Written, read_table
 from adapterlab.data.sources.written_labels import as_written, is_text, of_types
 from adapterlab.data.splits import TextSplit

@@ -6,7 +6,9 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 import adapterlab.packing.methods.adalora
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.dora
+import adapterlab.packing.methods.dvora
 import adapterlab.packing.methods.frozen_lora
+import adapterlab.packing.methods.gated
 import adapterlab.packing.methods.ia3
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs

@@ -25,7 +25,6 @@ from adapterlab.config.schema import TextDataset
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.sources.decode import background_of
 from adapterlab.data.splits import ImageSplits, TextSplits
-from adapterlab.runs.export.answered import ALL, answers_of, difference, signature_of
 from adapterlab.runs.export.folder import (
     ExportError,
     ImageModelFolder,
@@ -33,6 +32,7 @@ from adapterlab.runs.export.folder import (
     TextModelFolder,
     model_folder,
 )
+from adapterlab.runs.export.output_columns import ALL, answers_of, difference, signature_of
 from adapterlab.runs.preprocessing import run_splits
 from adapterlab.runs.saved import Rebuilt
 from adapterlab.tracking.client import quieten

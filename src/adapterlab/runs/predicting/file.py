@@ -22,7 +22,7 @@ from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Text
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.data.sources.columns import SECOND, Columns, find, parts_of
-from adapterlab.data.sources.noting import Note, noted, said
+from adapterlab.data.sources.notes import Note, noted, said
 from adapterlab.data.sources.streamed import FILE, Chunk, Table, open_table
 from adapterlab.data.sources.tables import Written, require_columns
 from adapterlab.runs.predicting.answers import Asked, answers_of

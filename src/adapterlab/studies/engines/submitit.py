@@ -4,21 +4,17 @@ What submitit sends is a `Job`, which has the `checkpoint` that submitit asks fo
 own (`base.task_signals`): runs are marked first, and only then does submitit requeue the job.
 """
 
-import os
+import shlex
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from adapterlab.base.errors import ConfigError, MemoryLackError, RunLostError
+from adapterlab.base.errors import AdapterLabError, ConfigError, MemoryLackError, RunLostError
 from adapterlab.base.place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.base.workers import cores
@@ -26,12 +22,20 @@ from adapterlab.config.validation import STRICT
 from adapterlab.studies import slurm
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Asked, Work
-from adapterlab.studies.jobs import Job, Sent, log_of, settle
-from adapterlab.studies.records import read_there
+from adapterlab.studies.records import Record, read_there
+from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
+from adapterlab.studies.submitit_processes import (
+    import_paths,
+    is_controller,
+    search_path,
+    send_signal,
+)
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
-"""Between two looks for results."""
+"""Between two looks for results of few tasks; of many, files are read less often."""
+
+_FEW = 50
 
 ASK_SECONDS = 10.0
 """Between two questions to Slurm, which many ask."""
@@ -127,9 +131,11 @@ class SubmititEngine:
 
         self._options, self._folder = options, work.folder
         self._environment = inherited(waited_for=work.waited_for)
+        self._waited_for = work.waited_for
         logs = work.folder / "submitit"
-        own: dict[str, Any] = {f"{options.cluster}_max_num_timeout": _REQUEUES}
-        self._executor = submitit.AutoExecutor(folder=logs, cluster=options.cluster, **own)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # configurations name servers with keys
+        of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
+        self._executor = of(folder=logs, max_num_timeout=_REQUEUES)
         self._executor.update_parameters(**_parameters(options, work))
         self._lock = threading.RLock()
         self._line: list[Sent] = []
@@ -148,19 +154,33 @@ class SubmititEngine:
             self._line.append(sent)
         return future
 
+    def adopt(self, task: Task, record: Record) -> "Future[list[Any]] | None":
+        """Take up a job of an earlier command; see `Lasting`."""
+        job = self._executor.job_class(folder=self._executor.folder, job_id=str(record.job))
+        if not job.paths.result_pickle.exists() and not self._is_open(str(record.job)):
+            return None
+        there = read_there(self._folder, task.id)
+        earlier = there is not None and there.at < record.submitted
+        sent = Sent(task, Future(), before=there.attempts if there and earlier else 0, job=job)
+        with self._lock:
+            self._sent[sent.future] = sent
+        if not self._watcher.is_alive():
+            self._watcher.start()
+        return sent.future
+
     def send(self) -> None:
         """Submit what has been gathered: to Slurm as one array; see `Engine`."""
         with self._lock:
             open_here = [one for one in self._sent.values() if one.job and not one.future.done()]
             room = len(self._line)
-            if self._options.cluster == "local":
+            if self._options.cluster == "local" and self._waited_for:
                 room = max(_at_once(self._options) - len(open_here), 0)
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
             # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), _search_path(), self._executor.batch():
-                jobs = [self._executor.submit(Job(self._errand(one.task))) for one in going]
+            with interrupts_held(), hangups_held(), search_path(), self._executor.batch():
+                jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job
         if not self._watcher.is_alive():
@@ -197,19 +217,36 @@ class SubmititEngine:
         if self._watcher.is_alive():
             self._watcher.join(10)
 
-    def _errand(self, task: Task) -> Errand:
-        return Errand(task, self._folder, self._environment)
+    def _job(self, task: Task) -> Job:
+        errand = Errand(task, self._folder, self._environment)
+        # Nobody is there who would start one when another has ended.
+        in_turn = self._options.cluster == "local" and not self._waited_for
+        return Job(errand, _at_once(self._options) if in_turn else None)
+
+    def _is_open(self, job: str) -> bool:
+        """Say whether a job waits or is carried out.
+
+        Raises:
+            AdapterLabError: Slurm does not answer.
+        """
+        if self._options.cluster == "local":
+            return is_controller(int(job))
+        states = slurm.states([job])
+        if states is None:
+            raise AdapterLabError("Slurm does not answer: `squeue` says what is wrong")
+        return states[job].is_open
 
     def _end(self, job: Any) -> None:
         if self._options.cluster == "slurm":
             slurm.cancel(str(job.job_id))
         else:
             # Not its `cancel`, which gives tasks a second between SIGINT and SIGKILL.
-            _signal(int(job.job_id), signal.SIGTERM)
+            send_signal(int(job.job_id), signal.SIGTERM)
 
     def _watch(self) -> None:
         """Look for what has begun and ended, until the engine is closed."""
-        while not self._closed.wait(POLL_SECONDS):
+        now: list[Sent] = []
+        while not self._closed.wait(POLL_SECONDS * max(len(now) / _FEW, 1)):
             with self._lock:
                 now = [one for one in self._sent.values() if one.job and not one.future.done()]
             states = self._states(now)
@@ -226,7 +263,7 @@ class SubmititEngine:
         if not numbers:
             return {}
         if self._options.cluster == "local":
-            alive = {number: _signal(int(number), 0) for number in numbers}
+            alive = {number: send_signal(int(number), 0) for number in numbers}
             return {n: slurm.State("RUNNING" if alive[n] else "GONE", alive[n]) for n in numbers}
         if time.monotonic() - self._asked < ASK_SECONDS:
             return {}
@@ -258,48 +295,26 @@ class SubmititEngine:
 
 
 def _parameters(options: Options, work: Work) -> dict[str, Any]:
-    """Return what submitit is told."""
-    warning = min(_WARNING_SECONDS, 60 * options.timeout_min // 2)
+    """Return what submitit is told, by the names of its executors."""
     told: dict[str, Any] = {
-        "timeout_min": options.timeout_min,
+        "signal_delay_s": min(_WARNING_SECONDS, 60 * options.timeout_min // 2),
         "gpus_per_node": options.gpus_per_node or None,
-        "cpus_per_task": options.cpus_per_task,
-        "name": f"adapterlab-{work.study}",
+        "setup": list(options.setup),
     }
     if options.cluster == "local":
-        told |= {"local_setup": list(options.setup)} if options.setup else {}
-        return {k: v for k, v in told.items() if v is not None} | {"signal_delay_s": warning}
-    told |= {
-        "mem_gb": options.mem_gb,
-        "slurm_partition": options.partition,
-        "slurm_array_parallelism": options.array_parallelism,
-        "slurm_signal_delay_s": warning,
-        "slurm_additional_parameters": {"requeue": True},
-        "slurm_setup": [f"export PYTHONPATH={slurm.quoted(_paths())}", *options.setup],
-    }
+        told |= {"timeout_min": options.timeout_min}
+    else:
+        told |= {
+            "job_name": f"adapterlab-{work.study}",
+            "time": options.timeout_min,
+            "mem": options.mem_gb and f"{round(options.mem_gb * 1024)}MB",
+            "cpus_per_task": options.cpus_per_task,
+            "partition": options.partition,
+            "array_parallelism": options.array_parallelism,
+            "additional_parameters": {"requeue": True},
+            "setup": [f"export PYTHONPATH={shlex.quote(import_paths())}", *options.setup],
+        }
     return {name: value for name, value in told.items() if value is not None}
-
-
-def _paths() -> str:
-    """Return where a job finds what this process imports, but for what is installed."""
-    installed = tuple(str(Path(each).resolve()) for each in (sys.prefix, sys.base_prefix))
-    kept = [str(Path(each or ".").resolve()) for each in sys.path]
-    return os.pathsep.join(dict.fromkeys(each for each in kept if not each.startswith(installed)))
-
-
-@contextmanager
-def _search_path() -> Iterator[None]:
-    """Let what is started inside import what this process imports."""
-    with ExitStack() as stack:
-        before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = _paths()
-        restore: Callable[[], object] = (
-            (lambda: os.environ.pop("PYTHONPATH", None))
-            if before is None
-            else (lambda: os.environ.update(PYTHONPATH=before))
-        )
-        stack.callback(restore)
-        yield
 
 
 def _at_once(options: Options) -> int:
@@ -320,24 +335,3 @@ def _free(*, gpu: bool) -> float:
         if torch.cuda.is_available():
             return float(torch.cuda.mem_get_info()[0]) / 2**30
     return float(psutil.virtual_memory().available) / 2**30
-
-
-def _signal(process: int, number: int) -> bool:
-    """Send a signal to a process; say whether there is one."""
-    try:
-        os.kill(process, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another's, with a number that was free again
-        return False
-    return not _is_a_corpse(process)
-
-
-def _is_a_corpse(process: int) -> bool:
-    """Say whether of a process only the entry is left, and take that if it is this one's child."""
-    import psutil
-
-    try:
-        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return True

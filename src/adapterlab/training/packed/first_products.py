@@ -8,7 +8,6 @@ last bit; else batches of this size are computed as ever. Where nothing else loo
 which a training step on no numbers at all tells, they are not even cut.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -30,8 +29,6 @@ from adapterlab.packing.known_rows import (
     Noting,
 )
 from adapterlab.training.hardware import Device, autocast
-
-log = logging.getLogger(__name__)
 
 SHARE_OF_FREE = 8
 """They may take one in so many bytes of the memory that is free."""
@@ -67,12 +64,6 @@ class FirstProducts:
         if isinstance(data, ImageBatches) and self._may(data, self.orders * epochs):
             self._tables = self._computed(data, epochs)
         self.begin()
-        if self._tables:
-            images = "not read any more" if not self.needs_images else "read for the rest"
-            log.info(
-                "frozen products of the first layer: %.0f MiB for %d splits; images are %s",
-                self.gib * 2**10, len(self._tables), images,
-            )  # fmt: skip
 
     @property
     def gib(self) -> float:
@@ -84,6 +75,13 @@ class FirstProducts:
     def orders(self) -> int:
         """Return in how many orders the lanes read while training."""
         return max(self.pack.lanes.read) + 1
+
+    def described(self) -> str:
+        """Say what is kept; nothing where nothing is."""
+        if not self._tables:
+            return ""
+        images = "" if self.needs_images else ", images are not read"
+        return f"frozen products of the first layer once, {self.gib:.2f} GiB{images}"
 
     def begin(self) -> None:
         """Find out what the pack looks at, when lanes have left it as well."""

@@ -25,11 +25,13 @@ class PackTraining:
         seconds: wall time of the whole pack, validation included.
         samples_per_second: of all lanes together, without warm-up and validation; None where it
             was not measured.
+        known: what was kept of the first layer, in words; empty where nothing was.
     """
 
     lanes: list[Training | Exception]
     seconds: float
     samples_per_second: float | None
+    known: str = ""
 
     def training(self, lane: int) -> Training:
         """Return what came of a lane.
@@ -74,7 +76,7 @@ def fit_pack(
             with own.alone(), own.taking_time():
                 set_first_values(task.config, task.model, data, device)
     active = [i for i, lane in enumerate(progress) if not lane.has_ended(tasks[i].config)]
-    seconds, rate = 0.0, None
+    seconds, rate, known = 0.0, None, ""
     if active:
         seeds = [tasks[i].config.order_seed for i in active]
         pack = PackedModel([tasks[i].model for i in active], seeds)
@@ -96,8 +98,9 @@ def fit_pack(
             )
         trainer.train()
         seconds, rate = time.perf_counter() - start, trainer.samples_per_second
+        known = trainer.known
     outcomes = [_outcome(task, lane) for task, lane in zip(tasks, progress, strict=True)]
-    return PackTraining(outcomes, seconds, rate)
+    return PackTraining(outcomes, seconds, rate, known)
 
 
 def _outcome(task: LaneTask, progress: LaneProgress) -> Training | Exception:

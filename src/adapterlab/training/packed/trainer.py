@@ -90,6 +90,11 @@ class PackTrainer:
         """Of all lanes together, without warm-up and validation; None where it was not measured."""
         return self._throughput.samples_per_second
 
+    @property
+    def known(self) -> str:
+        """Say what is kept of the first layer; nothing where nothing is."""
+        return self._batches.described()
+
     def train(self) -> None:
         """Train until all lanes have ended."""
         while self.tasks:

@@ -109,19 +109,19 @@ class FrozenLayers:
             adaptable(self.model).architecture,
             self.depth,
             first_only,
-            hashlib.sha256(split.tokens.numpy().data).hexdigest(),
-            hashlib.sha256(split.offsets.numpy().data).hexdigest(),
-            *(
-                []
-                if split.types is None
-                else [hashlib.sha256(split.types.numpy().data).hexdigest()]
-            ),
+            *hash_split(split),
             self.precision,
             self.device.type,
             torch.__version__,
             version("transformers"),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hash_split(split: TokenizedSplit) -> list[str]:
+    """Return digests of a split's tokens, of where texts begin, and of types if they have them."""
+    parts = [split.tokens, split.offsets, *(() if split.types is None else (split.types,))]
+    return [hashlib.sha256(part.numpy().data).hexdigest() for part in parts]
 
 
 def with_progress(steps: Sequence[T], title: str | None) -> Iterable[T]:

@@ -17,10 +17,17 @@ from adapterlab.base.amounts import duration
 from adapterlab.data.batches import SplitName
 from adapterlab.data.text import TextBatches, TokenFeatures, cut
 from adapterlab.models.protocol import adaptable
-from adapterlab.training.few_texts import difference, outcome, some_texts, tolerance
+from adapterlab.training.few_texts import difference, some_texts, tolerance
+from adapterlab.training.few_texts import outcome as logits_and_gradients
 from adapterlab.training.prefix.files import GIB, bytes_within, keep
-from adapterlab.training.prefix.frozen_layers import FrozenLayers
-from adapterlab.training.prefix.trial import OffError, frozen_layers, require_same
+from adapterlab.training.prefix.frozen_layers import FrozenLayers, hash_split
+from adapterlab.training.prefix.remembered import Tried, tried
+from adapterlab.training.prefix.trial import (
+    OffError,
+    frozen_layers,
+    require_read_again,
+    require_same,
+)
 
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
@@ -46,6 +53,10 @@ class Prefix:
     first_token_only: bool
     found: bool = False
     what: str = ""
+
+    def beside(self, kept: str) -> "Prefix":
+        """Add to why it is off what is kept instead, if anything is."""
+        return replace(self, why=f"{self.why}; {kept}") if kept and not self.depth else self
 
     def described(self) -> str:
         """Say in a few words what is kept, or why nothing is."""
@@ -90,8 +101,12 @@ def use_frozen_prefix(
     try:
         layers = frozen_layers(adapted, device, precision)
         adapted.eval().to(device)
-        first_only = _try_out(adapted, layers, data, epochs)
-        size, found = _attach(layers, data, first_only, cache, max_gib, batch_size)
+        split = some_texts(data.splits["train"])
+        known = [hash_split(split), split.max_length, data.pad_token_id, data.task]
+        outcome = tried(adapted, layers, known, cache, lambda: _try_out(adapted, layers, data))
+        first_only = outcome.first_token_only
+        require_read_again("text", epochs, small=first_only)
+        size, found = _attach(layers, data, outcome, cache, max_gib, batch_size)
     except OffError as off:
         return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
     finally:
@@ -100,20 +115,17 @@ def use_frozen_prefix(
     return Prefix(layers.depth, "", seconds, size / GIB, first_only, found)
 
 
-def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epochs: int) -> bool:
+def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches) -> Tried:
     """Compare a batch's logits and gradients with those from features of its texts one by one.
 
-    Returns:
-        Whether the first token's features suffice.
-
     Raises:
-        OffError: the model computes something else from the features, or it is not worth it.
+        OffError: the model computes something else from the features.
     """
     depth = layers.depth
     split = some_texts(data.splits["train"])
     rows = torch.arange(len(split))
     batch = cut(split, rows, data.pad_token_id)
-    plain = outcome(adapted, [batch], layers.device)
+    plain = logits_and_gradients(adapted, [batch], layers.device)
     most = tolerance(plain[0])
     unmixed = replace(layers, precision="")
 
@@ -123,7 +135,7 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
         unmixed.fill(values, split, data.pad_token_id, first_only, batch_size=1)
         features = TokenFeatures(values, depth, first_only)
         given = cut(split, rows, data.pad_token_id, features=features)
-        return difference(plain, outcome(adapted, [given], layers.device))
+        return difference(plain, logits_and_gradients(adapted, [given], layers.device))
 
     try:
         hidden = unmixed(batch)
@@ -135,15 +147,16 @@ def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: TextBatches, epo
     require_same(depth, apart, most)
     blocks = adaptable(adapted.model).blocks
     first_only = depth == len(blocks) and apart_with(first_only=True) <= most
-    if epochs == 1 and not first_only:
-        raise OffError("one epoch reads each text once")
-    return first_only
+    with torch.inference_mode():
+        dtype = layers(batch).dtype
+    name = str(dtype).removeprefix("torch.")
+    return Tried(layers.weights_hash(batch), (hidden.shape[-1],), name, first_only)
 
 
 def _attach(
     layers: FrozenLayers,
     data: TextBatches,
-    first_only: bool,
+    outcome: Tried,
     cache: Path,
     max_gib: float,
     batch_size: int,
@@ -153,18 +166,14 @@ def _attach(
     Raises:
         OffError: there is no room for them.
     """
-    texts = some_texts(data.splits["train"])
-    batch = cut(texts, torch.arange(len(texts)), data.pad_token_id)
-    with torch.inference_mode():
-        sample = layers(batch)
+    first_only = outcome.first_token_only
     splits = {name: data.splits[name] for name in _SPLITS}
     shapes = {
-        name: (len(split if first_only else split.tokens), sample.shape[-1])
+        name: (len(split if first_only else split.tokens), *outcome.shape)
         for name, split in splits.items()
     }
-    total = bytes_within(shapes, sample.dtype, max_gib)
-    weights = layers.weights_hash(batch)
-    keys = {name: layers.key(weights, split, first_only) for name, split in splits.items()}
+    total = bytes_within(shapes, outcome.type, max_gib)
+    keys = {name: layers.key(outcome.weights, split, first_only) for name, split in splits.items()}
     fills = {
         name: partial(
             layers.fill,
@@ -176,7 +185,7 @@ def _attach(
         )
         for name, split in splits.items()
     }
-    kept = keep(cache, keys, shapes, sample.dtype, fills, max_gib)
+    kept = keep(cache, keys, shapes, outcome.type, fills, max_gib)
     for name, values in kept.values.items():
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
     return total, kept.found

@@ -5,10 +5,10 @@ not augmented and nothing in the frozen layers is random, which is tried out on 
 and gradients, before anything is kept.
 """
 
-import hashlib
 import json
 import time
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,11 +21,18 @@ from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
 from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models.protocol import adaptable
-from adapterlab.training.few_texts import difference, outcome, tolerance
+from adapterlab.training.few_texts import difference, tolerance
+from adapterlab.training.few_texts import outcome as logits_and_gradients
 from adapterlab.training.prefix.files import GIB, bytes_within, keep
 from adapterlab.training.prefix.frozen_layers import FrozenLayers, with_progress
 from adapterlab.training.prefix.frozen_prefix import Prefix
-from adapterlab.training.prefix.trial import OffError, frozen_layers, require_same
+from adapterlab.training.prefix.remembered import Tried, tried
+from adapterlab.training.prefix.trial import (
+    OffError,
+    frozen_layers,
+    require_read_again,
+    require_same,
+)
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
@@ -59,8 +66,15 @@ def use_image_prefix(
     try:
         layers = frozen_layers(adapted, device, precision)
         at_head = layers.depth > len(adaptable(adapted.model).blocks)
-        _try_out(adapted.to(device), layers, data, worth_it=epochs > 1 or at_head)
-        size, found = _attach(adapted.eval(), layers, data, cache, max_gib)
+        _require_unchanged(data)
+        require_read_again("image", epochs, small=at_head)
+        adapted.to(device)
+        few, said = data.splits["train"].images[:_TRIED], data.normalize
+        known = [sha256(few.contiguous().numpy().data).hexdigest(), list(few.shape)]
+        known += [str(data.pixels), said.mean, said.std, str(data.dtype), data.task]
+        outcome = tried(adapted, layers, known, cache, lambda: _try_out(adapted, layers, data))
+        adapted.eval()
+        size, found = _attach(layers, data, outcome, cache, max_gib)
     except OffError as off:
         return Prefix(0, str(off), time.perf_counter() - start, 0.0, False)
     finally:
@@ -70,26 +84,24 @@ def use_image_prefix(
     return Prefix(layers.depth, "", seconds, size / GIB, False, found, what)
 
 
-def _try_out(
-    adapted: AdaptedModel, layers: FrozenLayers, data: ImageBatches, *, worth_it: bool
-) -> None:
+def _require_unchanged(data: ImageBatches) -> None:
+    if data.augments:
+        raise OffError("images are augmented, and so are others in every epoch")
+
+
+def _try_out(adapted: AdaptedModel, layers: FrozenLayers, data: ImageBatches) -> Tried:
     """Compare the logits and gradients of a few images with those from features of them.
 
     Raises:
-        OffError: the model computes something else from the features, or they are random; or it is
-            not worth it.
+        OffError: the model computes something else from the features, or they are random.
     """
-    if data.augments:
-        raise OffError("images are augmented, and so are others in every epoch")
-    if not worth_it:
-        raise OffError("one epoch reads each image once")
     batch = _prepared(data, data.splits["train"], slice(_TRIED), layers.device)
-    plain = outcome(adapted.eval(), [batch], layers.device)
+    plain = logits_and_gradients(adapted.eval(), [batch], layers.device)
     most = tolerance(plain[0])
     try:
         hidden = layers.unmixed(batch)
         given = Batch({"hidden_states": hidden.detach(), "depth": layers.depth}, batch.labels)
-        apart = difference(plain, outcome(adapted, [given], layers.device))
+        apart = difference(plain, logits_and_gradients(adapted, [given], layers.device))
         with torch.no_grad():
             adapted.train()  # where what is frozen, and that alone, is as it is in evaluation
             moving = difference([hidden], [layers.unmixed(batch)])
@@ -100,10 +112,15 @@ def _try_out(
     if not moving <= most:
         raise OffError("what the frozen layers give while training is random")
     require_same(layers.depth, apart, most)
+    adapted.eval()
+    with torch.inference_mode():
+        dtype = layers(batch).dtype
+    name = str(dtype).removeprefix("torch.")
+    return Tried(layers.weights_hash(batch), tuple(hidden.shape[1:]), name)
 
 
 def _attach(
-    adapted: AdaptedModel, layers: FrozenLayers, data: ImageBatches, cache: Path, max_gib: float
+    layers: FrozenLayers, data: ImageBatches, outcome: Tried, cache: Path, max_gib: float
 ) -> tuple[int, bool]:
     """Find or compute the features of both splits; return their bytes, and whether all were found.
 
@@ -111,18 +128,14 @@ def _attach(
         OffError: there is no room for them.
     """
     splits = {name: data.splits[name] for name in _SPLITS}
-    batch = _prepared(data, splits["train"], slice(_TRIED), layers.device)
-    with torch.inference_mode():
-        sample = layers(batch)
-    shapes = {name: (len(split), *sample.shape[1:]) for name, split in splits.items()}
-    total = bytes_within(shapes, sample.dtype, max_gib)
-    weights = layers.weights_hash(batch)
-    keys = {name: _key(layers, weights, split, data) for name, split in splits.items()}
+    shapes = {name: (len(split), *outcome.shape) for name, split in splits.items()}
+    total = bytes_within(shapes, outcome.type, max_gib)
+    keys = {name: _key(layers, outcome.weights, split, data) for name, split in splits.items()}
     fills = {
         name: partial(_fill, split=split, layers=layers, data=data, title=f"features of {name}")
         for name, split in splits.items()
     }
-    kept = keep(cache, keys, shapes, sample.dtype, fills, max_gib)
+    kept = keep(cache, keys, shapes, outcome.type, fills, max_gib)
     for name, values in kept.values.items():
         data.attach(name, ImageFeatures(values, layers.depth))
     return total, kept.found
@@ -145,11 +158,11 @@ def _prepared(data: ImageBatches, split: ImageSplit, rows: slice, device: torch.
 
 def _key(layers: FrozenLayers, weights: str, split: ImageSplit, data: ImageBatches) -> str:
     """Return a digest of all that the features of a split depend on."""
-    images = hashlib.sha256(split.images.contiguous().numpy().data).hexdigest()
+    images = sha256(split.images.contiguous().numpy().data).hexdigest()
     parts = [
         *("images", _FORMAT, weights, adaptable(layers.model).architecture, layers.depth),
         *(images, list(split.images.shape), data.pixels, data.normalize.mean, data.normalize.std),
         *(layers.precision, layers.device.type, str(data.dtype)),
         *(torch.__version__, version("transformers")),
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

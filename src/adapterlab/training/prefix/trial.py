@@ -30,6 +30,16 @@ def require_same(depth: int, apart: float, most: float) -> None:
         )
 
 
+def require_read_again(noun: str, epochs: int, *, small: bool) -> None:
+    """Refuse features that are read once, which nothing is won by unless they are small.
+
+    Raises:
+        OffError: they are.
+    """
+    if epochs == 1 and not small:
+        raise OffError(f"one epoch reads each {noun} once")
+
+
 def frozen_layers(adapted: AdaptedModel, device: torch.device, precision: str) -> FrozenLayers:
     """Return the frozen layers of a model, as far as its parts tell.
 

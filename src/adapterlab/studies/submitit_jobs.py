@@ -1,13 +1,19 @@
 """Jobs of submitit: what it is given, what it has sent, and what has come of that."""
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from adapterlab.base.errors import RunLostError
 from adapterlab.studies.engine import Task
@@ -15,6 +21,7 @@ from adapterlab.studies.records import There, read_there
 from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
 
 _LOG_LINES = 3
+_TURN_SECONDS = 1.0
 
 
 @dataclass
@@ -53,10 +60,16 @@ class Sent:
 
 
 class Job:
-    """What submitit carries out: an errand, and how it ends."""
+    """What submitit carries out: an errand, and how it ends.
 
-    def __init__(self, errand: Errand) -> None:
-        self.errand = errand
+    Args:
+        errand: what is to be done.
+        at_once: of a study's jobs that are carried out at the same time; others wait for their
+            turn. None where something else sees to that.
+    """
+
+    def __init__(self, errand: Errand, at_once: int | None = None) -> None:
+        self.errand, self.at_once = errand, at_once
 
     def __call__(self) -> "list[Any] | Stopped":
         """Carry the errand out. A warning has submitit requeue the job when its runs are marked.
@@ -64,7 +77,8 @@ class Job:
         A task of which a run has failed fails for Slurm as well.
         """
         requeue: Any = signal.getsignal(signal.SIGUSR2)
-        outcome = self.errand()
+        with _turn(self.errand.folder, self.at_once):
+            outcome = self.errand()
         if isinstance(outcome, Stopped):
             if outcome.warned and callable(requeue):
                 requeue(signal.SIGUSR2, None)  # does not return
@@ -78,6 +92,22 @@ class Job:
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
+
+
+@contextmanager
+def _turn(folder: Path, at_once: int | None) -> Iterator[None]:
+    """Wait until one of so many places is free, and take it."""
+    if at_once is None:
+        yield
+        return
+    locks = [FileLock(folder / f".turn-{number}.lock") for number in range(at_once)]
+    while True:
+        for lock in locks:
+            with contextlib.suppress(Timeout):
+                with lock.acquire(timeout=0):
+                    yield
+                return
+        time.sleep(_TURN_SECONDS)
 
 
 def _fail_in_the_end() -> None:

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from adapterlab.app import cli
 from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone, this_process
 from adapterlab.runs import single
+from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.lifecycle import OpenRun
-from adapterlab.runs.lost import bury_of_study
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.link import RunLink
 from adapterlab.tracking.stores.uris import default_uri

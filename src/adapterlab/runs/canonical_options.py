@@ -86,7 +86,7 @@ def _layers_in_one_way(config: Config) -> dict[str, Any]:
         declared_shape,
         make_strategy,
     )
-    from adapterlab.runs.of_task import named_outputs
+    from adapterlab.runs.task_outputs import named_outputs
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
@@ -102,7 +102,7 @@ def _layers_in_one_way(config: Config) -> dict[str, Any]:
 
 
 def _as_written(adapter: dict[str, Any]) -> dict[str, Any]:
-    from adapterlab.adapters.one_way import as_written
+    from adapterlab.adapters.canonical_targets import as_written
 
     written = as_written(adapter)
     if "parts" in adapter:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from adapterlab.evidence.nulls import exact_share, null_studies
+from adapterlab.evidence.null_studies import exact_share, null_studies
 
 
 def pool(runs: int = 40, examples: int = 300, luck: float = 0.03) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_dealing_uses_every_run_at_most_once_a_study(monkeypatch: pytest.MonkeyP
     seen = []
     values = np.tile(np.arange(20) / 32, (4, 1)).T  # each run has a value of its own
     monkeypatch.setattr(
-        "adapterlab.evidence.nulls.compare_all",
+        "adapterlab.evidence.null_studies.compare_all",
         lambda arms, **_: seen.append(np.concatenate([arm.scores for arm in arms])) or 1 / 0,
     )
     for seed in (0, 1):

@@ -1,0 +1,56 @@
+"""Processes of submitit's jobs: what they import, and those of this machine."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def import_paths() -> str:
+    """Return where a job finds what this process imports, but for what is installed."""
+    installed = tuple(str(Path(each).resolve()) for each in (sys.prefix, sys.base_prefix))
+    kept = [str(Path(each or ".").resolve()) for each in sys.path]
+    return os.pathsep.join(dict.fromkeys(each for each in kept if not each.startswith(installed)))
+
+
+@contextmanager
+def search_path() -> Iterator[None]:
+    """Let what is started inside import what this process imports."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = import_paths()
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def send_signal(process: int, number: int) -> bool:
+    """Send a signal to a process; say whether there is one."""
+    try:
+        os.kill(process, number)
+    except (ProcessLookupError, PermissionError):  # the second: a number that was free again
+        return False
+    return not _is_a_corpse(process)
+
+
+def is_controller(process: int) -> bool:
+    """Say whether a process is one that submitit has started for a job."""
+    import psutil
+
+    try:
+        return "submitit.local._local" in psutil.Process(process).cmdline()
+    except psutil.Error:
+        return False
+
+
+def _is_a_corpse(process: int) -> bool:
+    """Say whether only the entry of a process is left."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

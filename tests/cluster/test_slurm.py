@@ -1,0 +1,193 @@
+"""A study on a real Slurm of one node, whose jobs are killed, warned, struck and held.
+
+It takes minutes, so `make cluster-test` runs it and `make test` does not.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from adapterlab.studies.records import Record, read_there, records, tasks_of
+from adapterlab.tracking.stores.uris import default_uri
+from lab import CHECKOUT, environment
+
+pytestmark = pytest.mark.cluster
+
+SCRIPT = CHECKOUT / "scripts" / "dev" / "slurm.sh"
+EPOCHS = 40
+STUDY = (
+    "-m", "hydra/launcher=packed", "dataset=digits_rotated", "limit=400", f"epochs={EPOCHS}",
+    "batch_size=8", "base.epochs=2", "optimizer.lr=0.01", "hardware=cpu", "hardware.threads=1",
+    "hardware.precision=64-true", "baseline=never", "report=false",
+    "adapter=lora,dora,full,head,bitfit,last_layers", "seed=0,1,2,3",
+)  # fmt: skip
+
+
+def missing() -> str | None:
+    """Say why there can be no Slurm here."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    gone = [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=path)]
+    if gone:
+        return f"Slurm is not installed: no {', '.join(gone)} (slurm-wlm and munge of Debian)"
+    return "Slurm's daemons are started by root only here" if os.geteuid() else None
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Slurm of one node; the variable that its commands find it by."""
+    if (why := missing()) is not None:
+        pytest.skip(why)
+    folder = tmp_path_factory.mktemp("slurm")
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)  # munge wants a socket that all can reach
+    said = subprocess.run([SCRIPT, "start", folder / "one"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    try:
+        name, _, value = said.stdout.strip().removeprefix("export ").partition("=")
+        yield {name: value}
+    finally:
+        subprocess.run([SCRIPT, "stop", folder / "one"], check=True)
+
+
+class Cluster:
+    """A study on Slurm, and what is done to its jobs."""
+
+    def __init__(self, root: Path, study: str, variables: dict[str, str]) -> None:
+        self.root, self.study = root, study
+        self.environment = environment(root, **variables)
+        self.tasks = tasks_of(root / "mlruns", study)
+
+    def start(self, *options: str) -> "subprocess.Popen[str]":
+        own = ("hydra.launcher.engine=submitit", f"study={self.study}", *options)
+        return subprocess.Popen(
+            [sys.executable, CHECKOUT / "src" / "train.py", *STUDY, *own],
+            cwd=self.root, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def __call__(self, *command: str) -> str:
+        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        return ended.stdout + ended.stderr
+
+    def runs(self) -> list[Any]:
+        client = MlflowClient(default_uri(self.root / "mlruns"))
+        experiment = client.get_experiment_by_name("adapterlab")
+        if experiment is None:
+            return []
+        query = f"tags.study = '{self.study}' and tags.kind = 'run'"
+        return list(client.search_runs([experiment.experiment_id], query))
+
+    def of(self, record: Record) -> list[Any]:
+        """Return the MLflow runs of a task."""
+        hashes = {name.rpartition("-")[2] for name in record.runs}
+        return [run for run in self.runs() if run.data.tags["config_hash"] in hashes]
+
+    def going(self) -> list[Record]:
+        """Return the tasks that have trained an epoch, and have more to do."""
+        found = []
+        for record in records(self.tasks):
+            there = read_there(self.tasks, record.id)
+            enough = len(record.runs) / EPOCHS
+            if there and there.state == "going" and record.job and there.moved > 2 * enough:
+                found.append(record)
+        return found
+
+    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
+        limit = time.monotonic() + seconds
+        while not (found := what()):
+            assert time.monotonic() < limit, self("squeue", "--array", "--states=all")
+            time.sleep(0.5)
+        return found
+
+    def one_going(self, *but: str) -> Record:
+        """Wait for a task that is on its way, another than some."""
+
+        def found() -> Record | None:
+            return next((one for one in self.going() if one.id not in but), None)
+
+        record: Record = self.until(found)
+        return record
+
+    def state(self, record: Record) -> str | None:
+        there = read_there(self.tasks, record.id)
+        return None if there is None else there.state
+
+
+def metrics_of(root: Path, study: str) -> dict[str, dict[str, float]]:
+    found = {}
+    for path in (root / "mlruns" / "runs" / study).glob("*/result.json"):
+        metrics = json.loads(path.read_text())["metrics"]
+        found[path.parent.name] = {k: v for k, v in metrics.items() if not k.startswith("cost/")}
+    return found
+
+
+def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_path: Path) -> None:
+    here = Cluster(tmp_path, "here", slurm)
+    local = here.start("hydra.launcher.engine=local")
+    cluster = Cluster(tmp_path, "there", slurm)
+    said, _ = local.communicate(timeout=900)
+    assert local.returncode == 0, said
+
+    command = cluster.start("hydra.launcher.timeout_min=60")
+    # One is killed.
+    killed = cluster.one_going()
+    cluster("scancel", str(killed.job))
+    cluster.until(lambda: cluster.state(killed) == "stopped", 60)
+    assert {run.info.status for run in cluster.of(killed)} == {"KILLED"}
+
+    # One is warned, as before its limit, and Slurm holds what it requeues for two minutes.
+    warned = cluster.one_going(killed.id)
+    before = min(len(history(cluster, run)) for run in cluster.of(warned))
+    cluster("scancel", "--signal=USR2", str(warned.job))
+    cluster.until(lambda: cluster.state(warned) == "stopped", 60)
+    assert {run.info.status for run in cluster.of(warned)} == {"KILLED"}
+    cluster.until(lambda: "PENDING" in cluster("squeue", "-h", "-j", str(warned.job), "-o%T"), 60)
+    cluster("scontrol", "update", f"jobid={warned.job}", "starttime=now")
+
+    # The command is killed, and Slurm knows nothing of that; the node takes nothing for a while.
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    (node,) = re.findall(r"NodeName=(\S+)", cluster("scontrol", "show", "node"))
+    cluster("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    again = cluster.start("hydra.launcher.timeout_min=60", "resume=true")
+    time.sleep(5)
+    cluster("scontrol", "update", f"nodename={node}", "state=resume")
+
+    # One is struck by its limit.
+    struck = cluster.one_going(killed.id, warned.id)
+    cluster("scontrol", "update", f"jobid={struck.job}", "timelimit=0:01")
+    cluster.until(lambda: cluster.state(struck) != "going", 180)
+    assert "RUNNING" not in {run.info.status for run in cluster.of(struck)}
+    # It may have requeued itself at its warning, which comes with the end here.
+    cluster("scontrol", "update", f"jobid={struck.job}", "starttime=now", "timelimit=60")
+
+    said, _ = again.communicate(timeout=900)
+    assert again.returncode == 0, said
+    runs = cluster.runs()
+    assert len(runs) == 24
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        assert sorted(history(cluster, run)) == list(range(1, EPOCHS + 1))
+    assert 0 < before < EPOCHS  # what the warned pack had, it has kept: no epoch is there twice
+    assert read_there(cluster.tasks, warned.id).attempts >= 2  # type: ignore[union-attr]
+    there, reference = metrics_of(tmp_path, "there"), metrics_of(tmp_path, "here")
+    assert len(there) == 24
+    assert there.keys() == reference.keys()
+    for name, metrics in reference.items():
+        assert there[name] == pytest.approx(metrics, rel=1e-8, abs=1e-10)
+
+
+def history(cluster: Cluster, run: Any) -> list[int]:
+    client = MlflowClient(default_uri(cluster.root / "mlruns"))
+    return [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]

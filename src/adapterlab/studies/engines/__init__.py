@@ -39,6 +39,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "local": Kind(),
     "submitit": Kind(package="submitit", extra="submitit", goes_on=True),
+    "ray": Kind(package="ray", extra="ray"),
 }
 
 

@@ -27,6 +27,7 @@ from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
 from adapterlab.studies.submitit_processes import (
     import_paths,
     is_controller,
+    refusals,
     search_path,
     send_signal,
 )
@@ -183,8 +184,9 @@ class SubmititEngine:
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
+            batch = self._executor.batch
             # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), search_path(), self._executor.batch():
+            with interrupts_held(), hangups_held(), search_path(), refusals(), batch():
                 jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job

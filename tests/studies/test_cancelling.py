@@ -1,5 +1,7 @@
 """A cancelled study: what is at it ends, its runs are KILLED, what is out of reach is said."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from adapterlab.app.cancel_command import cancel
 from adapterlab.base import process_identity
@@ -20,6 +22,7 @@ from adapterlab.studies.asked import NAME, write_asked
 from adapterlab.studies.engines import Recalls, module_of
 from adapterlab.studies.recalled import end_if_told
 from adapterlab.studies.records import Record, read, write
+from adapterlab.studies.submitit_jobs import _turn
 from lab import Outcome
 from study_lab import ELSEWHERE, Lab
 
@@ -203,3 +206,22 @@ def test_a_number_that_is_another_process_is_left_alone(another: str) -> None:
     module.end_recorded(record)
     time.sleep(0.1)
     assert not process_identity.is_gone(another)
+
+
+def test_a_job_that_waits_for_its_turn_ends_by_sigterm(tmp_path: Path) -> None:
+    """As submitit has it: its own handler for the signal would let it wait on."""
+    bypassed = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM])
+    try:
+        with FileLock(tmp_path / ".turn-0.lock"):
+            timer.start()
+            with pytest.raises(SystemExit, match="143"), _turn(tmp_path, 1):
+                pytest.fail("it has had its turn")
+        handler = signal.getsignal(signal.SIGTERM)
+        with _turn(tmp_path, 1):
+            assert signal.getsignal(signal.SIGTERM) is handler
+            with pytest.raises(Timeout):
+                FileLock(tmp_path / ".turn-0.lock").acquire(timeout=0)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, bypassed)

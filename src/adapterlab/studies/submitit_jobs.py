@@ -6,16 +6,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from adapterlab.base.errors import RunLostError
+from adapterlab.base.interrupts import TERMINATED
 from adapterlab.studies.engine import Task
 from adapterlab.studies.records import There, read_there
 from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
@@ -103,13 +105,30 @@ def _turn(folder: Path, at_once: int | None) -> Iterator[None]:
         yield
         return
     locks = [FileLock(folder / f".turn-{number}.lock") for number in range(at_once)]
+    before = signal.signal(signal.SIGTERM, _end)  # submitit's own handler goes on
+    try:
+        lock = _first_free(locks)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _first_free(locks: Sequence[FileLock]) -> FileLock:
+    """Wait until one of several locks is free, and take it."""
     while True:
         for lock in locks:
             with contextlib.suppress(Timeout):
-                with lock.acquire(timeout=0):
-                    yield
-                return
+                lock.acquire(timeout=0)
+                return lock
         time.sleep(_TURN_SECONDS)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """End a job that has not begun: there is nothing to mark."""
+    sys.exit(TERMINATED)
 
 
 def _fail_in_the_end() -> None:

@@ -31,6 +31,9 @@ from adapterlab.studies.submitit_processes import (
     search_path,
     send_signal,
 )
+from adapterlab.studies.submitit_recorded import end_recorded as end_recorded
+from adapterlab.studies.submitit_recorded import open_recorded as open_recorded
+from adapterlab.studies.submitit_recorded import require_reach as require_reach
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
@@ -131,6 +134,7 @@ class SubmititEngine:
         import submitit
 
         self._options, self._folder = options, work.folder
+        self.cluster = options.cluster
         self._environment = inherited(waited_for=work.waited_for)
         self._waited_for = work.waited_for
         logs = work.folder / "submitit"

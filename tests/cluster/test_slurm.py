@@ -206,7 +206,7 @@ def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_pa
     for run in runs:
         assert [point.step for point in points(cluster, run)] == list(range(1, epochs + 1))
     assert all(0 < count < epochs for count in before)  # each stands there once: it went on
-    for task in (killed, warned, lost, struck):
+    for task in (killed, warned):  # what a starting command finds gone, it plans anew
         went = read_there(cluster.tasks, task.id)
         assert went is not None
         assert went.attempts > 1

@@ -25,8 +25,11 @@ from lab import CHECKOUT, environment
 pytestmark = pytest.mark.cluster
 
 SCRIPT = CHECKOUT / "scripts" / "dev" / "slurm.sh"
-SECONDS = 25
+SECONDS = 30
 """Of a pack's training: time enough to do something to it."""
+
+ONE_BY_ONE = f"hydra.launcher.cpus_per_task={os.cpu_count()}"
+"""Each task takes the whole node, so that there is always one that has not been yet."""
 
 STUDY = (
     "-m", "hydra/launcher=packed", "dataset=digits_rotated", "limit=400", "batch_size=8",
@@ -151,7 +154,7 @@ def epochs_for(root: Path, variables: dict[str, str]) -> int:
 def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_path: Path) -> None:
     epochs = epochs_for(tmp_path, slurm)
     study = (*SWEEP, f"epochs={epochs}")
-    there = (*study, "hydra.launcher.engine=submitit", "hydra.launcher.timeout_min=60")
+    there = (*study, ONE_BY_ONE, "hydra.launcher.engine=submitit", "hydra.launcher.timeout_min=60")
     cluster = Cluster(tmp_path, "there", slurm)
     local = Cluster(tmp_path, "here", slurm).start(*study)
     said, _ = local.communicate(timeout=1800)
@@ -203,7 +206,7 @@ def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_pa
     for run in runs:
         assert [point.step for point in points(cluster, run)] == list(range(1, epochs + 1))
     assert all(0 < count < epochs for count in before)  # each stands there once: it went on
-    for task in (killed, warned, lost, struck):
+    for task in (killed, warned):  # what a starting command finds gone, it plans anew
         went = read_there(cluster.tasks, task.id)
         assert went is not None
         assert went.attempts > 1

@@ -22,6 +22,7 @@ RunCli = Callable[..., Outcome]
         ("dataset.shape=[32,32]", "dataset.shape=[32, 32] should be [channels, height, width], su"),
         ("limit=train:100", "limit='train:100' should be a number of examples of every split, su"),
         ("limit=train=100", "or of each: 'limit={train: 4000, test: 800}'"),
+        ("limit.train=100", "limit.train is not an option: limit is a number of examples of every"),
         ("study=R&D, 2024", "the first a letter, digit or '_'; such as R-D-2024"),
         ("study='R&D, 2024'", "the first a letter, digit or '_'; such as R-D-2024"),
         ("tracking.experiment=R&D's", "is written \"tracking.experiment='R&D\\'s'\""),

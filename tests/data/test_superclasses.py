@@ -42,7 +42,7 @@ def test_joined_in_the_order_that_was_given() -> None:
     assert found.train.labels.tolist() == [1, 0, 1, 0, 1, 1]
     assert found.test.labels.tolist() == [1, 1, 0]
     assert (pixels(found.train), pixels(found.test)) == ([0, 1, 2, 3, 4, 5], [0, 1, 2])
-    assert found.notes == ("the classes of pets are joined: vehicle (ship) and animal (cat, dog)",)
+    assert found.notes == ("the classes of pets are vehicle (ship) and animal (cat, dog)",)
 
 
 def test_what_is_in_no_superclass_is_left_out_of_every_split() -> None:
@@ -51,7 +51,7 @@ def test_what_is_in_no_superclass_is_left_out_of_every_split() -> None:
     assert (pixels(found.train), pixels(found.test)) == ([0, 2, 4, 5], [0, 1])
     assert found.groups is not None
     assert found.groups.tolist() == [0, 2, 4, 5]
-    assert found.notes[-1].endswith("dog (dog) and cat (cat), without ship")
+    assert found.notes[-1] == "the classes of pets are dog and cat, without ship"
     (row,) = joined("pets", splits(), {"a": ["ship"], "b": ["cat"]}).called("test", [1]).numbers
     assert row == 2, "rows are called what their file calls them"
 

@@ -93,7 +93,7 @@ def test_texts_come_back_without_loss(tmp_path: Path) -> None:
 def test_any_text_comes_back_and_leaves_the_page_whole(
     content: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapterlab.drawing.pictures.save", lambda figure, path: None)
+    monkeypatch.setattr("adapterlab.drawing.canvas.save", lambda figure, path: None)
     write_mistakes(tmp_path, *all_wrong(tuple(content)), title="")
     _, *rows = read(tmp_path / "confidently_wrong.csv")
     assert [row[5] for row in rows] == [as_cell(text) for text in content]

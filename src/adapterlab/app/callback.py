@@ -24,6 +24,7 @@ _NO_IDENTITY = (
     "plan",
     "pack",
     "report",
+    "figures",
     "root",
     "data_dir",
     "allow_targets",

@@ -33,6 +33,10 @@ PARSERS = ("hydra", "omegaconf", "antlr4", "hydra_plugins", "optuna", "joblib")
 LONGEST = 1_500
 _LONG_WORD = 300
 _FULL_ERROR = re.compile(r",? ?set env(ironment)? var(iable)? HYDRA_FULL_ERROR=1.*", re.IGNORECASE)
+_LIMITS = (
+    "a number of examples of every split, such as 100, or of each: 'limit={train: 4000, test: 800}'"
+)
+
 _SYNONYMS = {"learning_rate": "lr", "batch": "batch_size", "bs": "batch_size"}
 _BEFORE = re.compile(r"^Error merging override ")
 _FULL_KEY = re.compile(r"full_key: *(\S+)")
@@ -83,6 +87,8 @@ def explain(error: BaseException, conf: Path) -> str:
                 return _of_interpolation(link, chain)
             case ConfigKeyError() | ConfigAttributeError() if link.full_key:
                 option, parent = str(link.full_key), link.parent_node
+                if option.startswith("limit."):
+                    return f"{option} is not an option: limit is {_LIMITS}"
                 names = [name for name in parent or () if name not in ("_target_", "hydra")]
                 if elsewhere := _elsewhere(option, parent):
                     return f"{option} is not an option: {elsewhere}"
@@ -121,10 +127,7 @@ def not_an_override(override: str, reason: str) -> str:
             f"a letter, digit or '_'{as_file_name(value)}"
         )
     if option == "limit":
-        return (
-            f"limit={value} should be a number of examples of every split, such as 100, or of "
-            "each: 'limit={train: 4000, test: 800}'"
-        )
+        return f"limit={value} should be {_LIMITS}"
     if found := re.search(r"(?:input|at) '(.*?)'(?: expecting| *$)", reason, re.DOTALL):
         where = "its end" if found[1] == "<EOF>" else found[1]
         says += f": not understood at {where}"

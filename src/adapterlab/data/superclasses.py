@@ -68,9 +68,12 @@ def joined(name: str, splits: ImageSplits, superclasses: Superclasses | None) ->
     origins = splits.origins
     if not whole:
         origins = {kind: one.part(rows[kind].tolist()) for kind, one in origins.items()}
-    parts = [f"{label} ({listed(parts)})" for label, parts in superclasses.items()]
+    called = [
+        label if list(parts) == [label] else f"{label} ({listed(parts)})"
+        for label, parts in superclasses.items()
+    ]
     left = [part for part, label in zip(splits.classes, new.tolist(), strict=True) if label < 0]
-    told = f"the classes of {name} are joined: {' and '.join(parts)}"
+    told = f"the classes of {name} are {', '.join(called[:-1])} and {called[-1]}"
     return replace(
         splits,
         train=kept["train"],

@@ -1,6 +1,5 @@
 """Pictures of what a model gets wrong: its hardest classes, its surest mistakes."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from adapterlab.drawing.canvas import (
     show,
 )
 from adapterlab.drawing.figures import BLACK, GREYS, MUTED, VERMILION, percent, plain
+from adapterlab.drawing.wording import one_line, rounded
 from adapterlab.evidence.mistakes import ClassMistakes, WrongAnswer, wilson_interval
 
 PICTURES = 20
@@ -116,26 +116,6 @@ def contact_sheet(
         caption.set(fontsize=8 / max(1, inches([text], 8) / _CELL_INCHES), color=INK)
     sheet.add_collection(PolyCollection(frames, facecolors="none", edgecolors=MUTED, lw=0.8))
     return figure
-
-
-def rounded(share: float, digits: int) -> str:
-    """Write a share in percent; what is not all or nothing is not rounded to it."""
-    text, step = f"{share:.{digits}%}", 10.0**-digits
-    if share > 0 and text == f"{0:.{digits}%}":
-        return f"<{step:.{digits}f}%"
-    if share < 1 and text == f"{1:.{digits}%}":
-        return f">{100 - step:.{digits}f}%"
-    return text
-
-
-def one_line(text: str, most: int) -> str:
-    """Bring text onto one line of at most ``most`` characters, cut in the middle."""
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
-    if len(line) <= most:
-        return line
-    # Most of it from the start; the end often holds the point.
-    end = (most - 5) // 3
-    return f"{line[: most - 5 - end]} ... {line[-end:]}"
 
 
 def _caption(one: WrongAnswer, names: Sequence[str]) -> str:

@@ -1,20 +1,26 @@
-"""Who draws the pictures of a run: this process, or one beside it while this one computes."""
+"""Who draws the pictures of a run: this process, one beside it while this one computes, or nobody.
+
+matplotlib is loaded by whoever draws.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from adapterlab.base.workers import submit
-from adapterlab.drawing.canvas import save
 
-MakeFigure = Callable[[], Figure]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MakeFigure = Callable[[], "Figure"]
 """Makes a figure; a function of a module and its arguments, if another process is to call it."""
 
 
 class Pictures:
     """The pictures of one run, drawn as they are asked for."""
+
+    are_drawn = True
+    """Whether there will be any."""
 
     def draw(self, make: MakeFigure, path: Path) -> None:
         """Draw a figure, and write it as PNG.
@@ -30,6 +36,15 @@ class Pictures:
 
     def wait(self) -> None:
         """Return when all pictures that were asked for are written."""
+
+
+class NoPictures(Pictures):
+    """No pictures: what they are drawn from is in the run's other files."""
+
+    are_drawn = False
+
+    def draw(self, make: MakeFigure, path: Path) -> None:
+        """Leave the figure out."""
 
 
 class PicturesBeside(Pictures):
@@ -75,6 +90,8 @@ class PicturesBeside(Pictures):
 
 def paint(make: MakeFigure, path: Path) -> None:
     """Make a figure and write it as PNG."""
+    from adapterlab.drawing.canvas import save
+
     save(make(), path)
 
 
@@ -84,4 +101,6 @@ def get_ready() -> None:
 
 
 def _load() -> None:
-    """Do nothing: to unpickle this function has loaded all that drawing needs."""
+    """Load what drawing needs."""
+    import adapterlab.drawing.figures
+    import adapterlab.drawing.mistakes  # noqa: F401

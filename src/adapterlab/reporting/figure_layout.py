@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from adapterlab.drawing.canvas import DPI, INK, PAPER, VERBATIM, inches
 from adapterlab.drawing.figures import BLUE, GREEN, MUTED, VERMILION
-from adapterlab.drawing.mistakes import one_line
+from adapterlab.drawing.wording import one_line
 from adapterlab.reporting.findings import ArmFindings, Findings
 
 WIDTH, SIZE = 7.5, 9.0

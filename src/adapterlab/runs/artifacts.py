@@ -11,7 +11,6 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import main_metric
-from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
@@ -80,7 +79,22 @@ def write_files(
         of_source = rows_called(config, assembly.read.source, "test")
         source.write(folder.source_predictions, rows=of_source, logits=False)
     title = run_name(config)
-    folder.figures.mkdir(exist_ok=True)
+    if pictures.are_drawn:
+        _draw(training, test, title, folder.figures, pictures)
+    if test.task != "single_label":
+        write_task_mistakes(folder.mistakes, test, assembly.examples, rows=rows)
+        return
+    write_mistakes(
+        folder.mistakes, test, assembly.examples, title=title, rows=rows, pictures=pictures
+    )
+
+
+def _draw(
+    training: Training, test: Predictions, title: str, folder: Path, pictures: Pictures
+) -> None:
+    from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
+
+    folder.mkdir(exist_ok=True)
     main = main_metric(test.task)
     curves = {
         name: [
@@ -93,12 +107,7 @@ def write_files(
     learning = partial(
         learning_curves_figure, curves, title, best_epoch=training.best_epoch, metric=main
     )
-    pictures.draw(learning, folder.figures / "learning_curves.png")
-    if test.task != "single_label":
-        write_task_mistakes(folder.mistakes, test, assembly.examples, rows=rows)
-        return
-    matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
-    pictures.draw(matrix, folder.figures / "confusion_matrix.png")
-    write_mistakes(
-        folder.mistakes, test, assembly.examples, title=title, rows=rows, pictures=pictures
-    )
+    pictures.draw(learning, folder / "learning_curves.png")
+    if test.task == "single_label":
+        matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
+        pictures.draw(matrix, folder / "confusion_matrix.png")

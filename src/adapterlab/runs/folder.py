@@ -33,6 +33,9 @@ KEPT = (DATA_HASH, *FILES)
 ADAPTER_HASH = "adapter_sha256"
 """The tag with the SHA-256 of adapter.safetensors: a store's database knows what its files were."""
 
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's where it is there: ten times as fast. It reads back as the same; emoji are escaped."""
+
 OUTCOME = "adapter_outcome"
 """The tag with what a method chose while it trained, see `Hooks.outcome`."""
 
@@ -228,7 +231,7 @@ class RunFolder:
 def write_config(path: Path, config: Config) -> None:
     """Write a resolved configuration as YAML, without passwords: it is shared."""
     values = public(to_container(config))
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(values, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Config:

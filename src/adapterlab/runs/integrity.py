@@ -32,7 +32,8 @@ def artifacts(folder: RunFolder) -> Iterator[tuple[Path, str | None]]:
     yield folder.predictions, "predictions"
     if folder.source_predictions.is_file():
         yield folder.source_predictions, "predictions"
-    yield folder.figures, "figures"
+    if folder.figures.is_dir():
+        yield folder.figures, "figures"
     yield folder.mistakes, "mistakes"
     if folder.peft.is_dir():
         yield folder.peft, "peft"

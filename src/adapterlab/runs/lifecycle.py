@@ -11,7 +11,7 @@ from adapterlab.base.files import sha256, sweep
 from adapterlab.base.full_disk import keep_room, said_where_full
 from adapterlab.base.revision import source_tags, version_tags
 from adapterlab.config.schema import BASES, Config
-from adapterlab.drawing.pictures import Pictures
+from adapterlab.drawing.pictures import NoPictures, Pictures
 from adapterlab.runs.artifacts import write_files
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.feature_floor import begin_feature_floor
@@ -184,7 +184,7 @@ def open_run(
         folder: of the run.
         keep: go on from what an earlier process left.
         pack_size: lanes of the pack that it trains in.
-        pictures: draws those of the run; None for this process.
+        pictures: draws those of the run, if it is to have any; None for this process.
     """
     provenance = of_assembly(config, assembly)
     tags = _tags(config, assembly, device) | provenance.tags() | {"pack_size": str(pack_size)}
@@ -206,7 +206,7 @@ def open_run(
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])
-        drawn = pictures or Pictures()
+        drawn = NoPictures() if config.figures == "never" else pictures or Pictures()
         if config.baseline == "features":
             floor = begin_feature_floor(config, assembly, device, tags["test_hash"])
         else:

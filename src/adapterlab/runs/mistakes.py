@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,8 @@ from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.files import write_text
 from adapterlab.data.origin import RowNames
 from adapterlab.data.splits import ImageSplit, TextSplit
-from adapterlab.drawing.mistakes import (
-    PICTURES,
-    contact_sheet,
-    one_line,
-    per_class_figure,
-    rounded,
-)
 from adapterlab.drawing.pictures import MakeFigure, Pictures
+from adapterlab.drawing.wording import one_line, rounded
 from adapterlab.evidence.metrics import confusion_matrix
 from adapterlab.evidence.mistakes import (
     ClassMistakes,
@@ -100,20 +94,31 @@ def write_mistakes(
     found = _Mistakes(names, classes, confused_pairs(confusion, top), answers, called)
     texts = examples.texts if isinstance(examples, TextSplit) else None
 
-    figures: dict[str, MakeFigure] = {
-        "per_class.png": partial(per_class_figure, classes, names, title)
-    }
-    if isinstance(examples, ImageSplit):
-        images = examples.images[[one.row for one in answers[:PICTURES]]].numpy()
-        figures["confidently_wrong.png"] = partial(contact_sheet, images, answers, names, title)
+    pictures = pictures or Pictures()
+    figures = _figures(found, examples, title) if pictures.are_drawn else {}
     folder.mkdir(parents=True, exist_ok=True)
     written = _write_tables(folder, found, texts)
     for name, figure in figures.items():
-        (pictures or Pictures()).draw(figure, folder / name)
+        pictures.draw(figure, folder / name)
         written.append(folder / name)
     page = folder / "mistakes.md"
     write_text(page, _page(found, texts, title, figures))
     return [*written, page]
+
+
+def _figures(
+    found: _Mistakes, examples: TextSplit | ImageSplit, title: str
+) -> dict[str, MakeFigure]:
+    from adapterlab.drawing.mistakes import PICTURES, contact_sheet, per_class_figure
+
+    names, answers = found.names, found.answers
+    figures: dict[str, MakeFigure] = {
+        "per_class.png": partial(per_class_figure, found.classes, names, title)
+    }
+    if isinstance(examples, ImageSplit):
+        images = examples.images[[one.row for one in answers[:PICTURES]]].numpy()
+        figures["confidently_wrong.png"] = partial(contact_sheet, images, answers, names, title)
+    return figures
 
 
 def _check(predictions: "Predictions", examples: TextSplit | ImageSplit) -> None:
@@ -154,7 +159,7 @@ def _write_tables(folder: Path, found: _Mistakes, texts: Sequence[str] | None) -
 
 
 def _page(
-    found: _Mistakes, texts: Sequence[str] | None, title: str, pictures: Iterable[str]
+    found: _Mistakes, texts: Sequence[str] | None, title: str, pictures: Collection[str]
 ) -> str:
     names = [_escaped(one_line(name, 60)) for name in found.names]
     classes = [
@@ -192,7 +197,7 @@ def _page(
         "Rows are those of the file, counted from 0.",
         _table(of_answers if texts is None else (*of_answers, "text"), answers),
         _listed("confidently_wrong.csv", len(answers)),
-        "## Pictures",
+        "## Pictures" if pictures else "",
         *(f"![{name}]({name})" for name in pictures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

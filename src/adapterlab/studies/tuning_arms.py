@@ -22,7 +22,10 @@ from adapterlab.studies.tuning_design import Design, Setting, digest, written
 OWN = ("seed", "study", "tuning", "plan", "resume")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
 
-KEPT = (*OWN, "report", "mlflow_model", "pack", "root", "data_dir", "tracking", "hardware")
+KEPT = (
+    *(*OWN, "report", "mlflow_model", "figures", "pack", "root", "data_dir"),
+    *("tracking", "hardware"),
+)
 """Options of the command line that do not make another arm."""
 
 

@@ -27,13 +27,19 @@ from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
 from adapterlab.studies.submitit_processes import (
     import_paths,
     is_controller,
+    refusals,
     search_path,
     send_signal,
 )
+from adapterlab.studies.submitit_recorded import end_recorded as end_recorded
+from adapterlab.studies.submitit_recorded import open_recorded as open_recorded
+from adapterlab.studies.submitit_recorded import require_reach as require_reach
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
-"""Between two looks for results."""
+"""Between two looks for results of few tasks; of many, files are read less often."""
+
+_FEW = 50
 
 ASK_SECONDS = 10.0
 """Between two questions to Slurm, which many ask."""
@@ -128,15 +134,19 @@ class SubmititEngine:
         import submitit
 
         self._options, self._folder = options, work.folder
+        self.cluster = options.cluster
         self._environment = inherited(waited_for=work.waited_for)
         self._waited_for = work.waited_for
+        logs = work.folder / "submitit"
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # configurations name servers with keys
         of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
-        self._executor = of(folder=work.folder / "submitit", max_num_timeout=_REQUEUES)
+        self._executor = of(folder=logs, max_num_timeout=_REQUEUES)
         self._executor.update_parameters(**_parameters(options, work))
         self._lock = threading.RLock()
         self._line: list[Sent] = []
         self._sent: dict[Future[list[Any]], Sent] = {}
         self._asked = time.monotonic()
+        self._grace = GRACE_SECONDS if options.cluster == "slurm" else POLL_SECONDS
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="submitit", daemon=True)
 
@@ -174,8 +184,9 @@ class SubmititEngine:
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
+            batch = self._executor.batch
             # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), search_path(), self._executor.batch():
+            with interrupts_held(), hangups_held(), search_path(), refusals(), batch():
                 jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job
@@ -241,7 +252,8 @@ class SubmititEngine:
 
     def _watch(self) -> None:
         """Look for what has begun and ended, until the engine is closed."""
-        while not self._closed.wait(POLL_SECONDS):
+        now: list[Sent] = []
+        while not self._closed.wait(POLL_SECONDS * max(len(now) / _FEW, 1)):
             with self._lock:
                 now = [one for one in self._sent.values() if one.job and not one.future.done()]
             states = self._states(now)
@@ -275,17 +287,15 @@ class SubmititEngine:
                 return
             settle(future, result, sent)
             return
-        if state is None or state.is_open:
-            sent.gone_at = None
-            return
-        if sent.gone_at is None:
-            sent.gone_at = time.monotonic()
-        if time.monotonic() - sent.gone_at < (GRACE_SECONDS if state.word != "GONE" else 2.0):
+        if state is not None and (state.is_open or sent.gone_at is None):
+            sent.ended_as = state.word
+            sent.gone_at = None if state.is_open else time.monotonic()
+        if sent.gone_at is None or time.monotonic() - sent.gone_at < self._grace:
             return
         if not future.running() and not future.set_running_or_notify_cancel():
             return
-        said = f"job {sent.job.job_id} ended as {state.word}{log_of(sent.job)}"
-        lacks = state.word == "OUT_OF_MEMORY"
+        said = f"job {sent.job.job_id} ended as {sent.ended_as}{log_of(sent.job)}"
+        lacks = sent.ended_as == "OUT_OF_MEMORY"
         future.set_exception(MemoryLackError(said) if lacks else RunLostError(said))
 
 

@@ -157,6 +157,7 @@ def in_training_process(parent: int) -> None:
 def _stop(*_: object) -> None:
     for number in SIGNALS[1:]:
         signal.signal(number, signal.SIG_IGN)
+    _state.update(ending=True, code=TERMINATED)
     sys.exit(TERMINATED)
 
 

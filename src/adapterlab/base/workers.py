@@ -66,6 +66,7 @@ def queue_to_worker() -> Any:
     """Return a queue that can be one of the arguments of a worker's `begin`."""
     from joblib.externals.loky.backend import get_context
 
+    start_trackers()  # which a queue would start, and not quietly
     return get_context().Queue()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.base.signals import end_if_signalled, start_trackers
+from adapterlab.base.signals import end_if_signalled
 from adapterlab.base.workers import IDLE_SECONDS, Worker, cores, queue_to_worker
 from adapterlab.config.schema import Config
 from adapterlab.data.batches import AnyBatches
@@ -25,6 +26,8 @@ from adapterlab.training.progress import Progress
 from adapterlab.training.throughput import Throughput
 
 _POLL_SECONDS = 0.1
+
+_PREFIX = "devices-"
 
 _OTHERS_SECONDS = 2.0
 """In which the death of one process is seen after another has stumbled over it."""
@@ -60,8 +63,10 @@ def drive(
     unused = require_shares(module.model, data, devices, device.torch)
     threads = config.hardware.threads or max(1, cores() // devices)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{_PREFIX}*"):  # of a command that was killed
+        shutil.rmtree(left, ignore_errors=True)
     # Beside the checkpoints: it is as large as the model and the data.
-    with tempfile.TemporaryDirectory(prefix="devices-", dir=folder) as place:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as place:
         path = Path(place) / "task.pt"
         write_task(Task(module, data, config, device, folder, last, unused), path)
         with _processes(devices, keep=device.torch.type == "cpu") as processes:
@@ -82,7 +87,6 @@ class _Processes:
     """
 
     def __init__(self, devices: int) -> None:
-        start_trackers()
         self._told, self._taken = queue_to_worker(), queue_to_worker()
         self._workers = [
             Worker(begin, self._told, self._taken, idle_seconds=IDLE_SECONDS)
@@ -112,6 +116,7 @@ class _Processes:
             try:
                 what, *said = self._told.get(timeout=_POLL_SECONDS)
             except queue.Empty:
+                end_if_signalled()
                 if any(each.done() and each.exception() for each in trainings):
                     _raise_first(trainings)
                 continue

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
-from adapterlab.base.errors import ConfigError
+from adapterlab.base.errors import ConfigError, first_line
 from adapterlab.data.batches import AnyBatches, on_device
 from adapterlab.data.targets import task_of
 from adapterlab.packing.trial import take_rows
@@ -51,6 +51,13 @@ def require_shares(
                     labels=batch.labels[:rows].to(device),
                 )
                 unused = _compare(adapted.train(), few, devices)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ConfigError(
+            f"hardware.devices={devices}: rows of a batch cannot be computed in shares "
+            f"({first_line(error)}); allowed: 1"
+        ) from None
     finally:
         adapted.zero_grad()
         adapted.train(training)

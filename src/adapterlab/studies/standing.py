@@ -116,8 +116,10 @@ class StudyStands:
 
     @property
     def is_open(self) -> bool:
-        """Whether any of its runs is on its way."""
-        return any(run.stands in OPEN for run in self.runs)
+        """Whether any of its runs is on its way, or a multirun is at it that may begin more."""
+        multirun = self.logged.multirun
+        more = multirun is not None and not is_gone(multirun[1])
+        return more or any(run.stands in OPEN for run in self.runs)
 
     @property
     def is_done(self) -> bool:
@@ -184,7 +186,7 @@ class _Known:
         now: float,
     ) -> None:
         self._logged, self._asked, self._since, self._now = logged.runs, asked, since, now
-        self._goes_on = asked is not None and not is_gone(asked.process)
+        self._goes_on = asked is not None and asked.goes_on
         self._hosts = {host_of(this_process()): socket.gethostname()}
         self._hosts |= {
             host_of(task.there.process): task.there.host for task in tasks if task.there
@@ -279,7 +281,7 @@ def _ended_before(run: LoggedRun, moment: float) -> bool:
 
 def _since(logged: StudyRuns, tasks: Sequence[TaskOf], asked: Asked | None) -> float | None:
     """Return when what is at a study now has begun; None if that is not known."""
-    if asked is not None and not is_gone(asked.process):
+    if asked is not None and asked.goes_on:
         return asked.began
     if (multirun := logged.multirun) is not None and not is_gone(multirun[1]):
         return multirun[0]

@@ -27,9 +27,13 @@ from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
 from adapterlab.studies.submitit_processes import (
     import_paths,
     is_controller,
+    refusals,
     search_path,
     send_signal,
 )
+from adapterlab.studies.submitit_recorded import end_recorded as end_recorded
+from adapterlab.studies.submitit_recorded import open_recorded as open_recorded
+from adapterlab.studies.submitit_recorded import require_reach as require_reach
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
@@ -130,6 +134,7 @@ class SubmititEngine:
         import submitit
 
         self._options, self._folder = options, work.folder
+        self.cluster = options.cluster
         self._environment = inherited(waited_for=work.waited_for)
         self._waited_for = work.waited_for
         logs = work.folder / "submitit"
@@ -179,8 +184,9 @@ class SubmititEngine:
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
+            batch = self._executor.batch
             # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), search_path(), self._executor.batch():
+            with interrupts_held(), hangups_held(), search_path(), refusals(), batch():
                 jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job

@@ -7,6 +7,8 @@ and test rows from its test split. No tweet stands twice in a split, so that row
 - `share/`: one to four tweets in a row; `share` says how many of them are glad (joy or love), from
   0 to 1 (task=regression).
 - `pairs/`: two tweets, `first` and `second`; `same` says whether they have one emotion. Half do.
+- `copies/`: a tweet, and two thirds of the words of one in another order; `copy` says whether they
+  are its own, or of another tweet of the same emotion. Half are. No single word tells.
 
 The tweets are real and in their own words; the tasks are ours, so that figures on them compare ways
 to fine-tune with each other and with nothing that is published.
@@ -26,6 +28,8 @@ from datasets import load_dataset
 CLASSES = ("sadness", "joy", "love", "anger", "fear", "surprise")
 GLAD = {"joy", "love"}
 ROWS = {"train": 4000, "test": 600}
+_ENOUGH = 9
+"""Words of a tweet of which some are left out."""
 
 Tweets = Sequence[tuple[str, str]]
 """Texts with their emotions, shuffled."""
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         if (tweets := _read(asked.data, split)) is None:
             print(f"error: {asked.data}/emotion holds no {split}*.parquet", file=sys.stderr)
             return 1
-        for name, made in (("several", _several), ("share", _share), ("pairs", _pairs)):
+        for name, made in MAKERS:
             drawn = random.Random(f"{asked.seed}/{name}/{split}")
             shuffled = drawn.sample(tweets, len(tweets))
             path = asked.out / name / f"{split}.jsonl"
@@ -102,9 +106,25 @@ def _pairs(tweets: Tweets, rows: int, drawn: random.Random) -> Iterator[dict[str
         }
 
 
+def _copies(tweets: Tweets, rows: int, drawn: random.Random) -> Iterator[dict[str, Any]]:
+    left = defaultdict(list)
+    for text, emotion in tweets:
+        if len(text.split()) >= _ENOUGH:
+            left[emotion].append(text)
+    for row in range(rows):
+        own = row % 2 == 0
+        emotion = drawn.choice([name for name in CLASSES if len(left[name]) > 1])
+        first = left[emotion].pop()
+        words = (first if own else left[emotion].pop()).split()
+        kept = drawn.sample(words, len(words) * 2 // 3)
+        yield {"first": first, "second": " ".join(kept), "copy": "yes" if own else "no"}
+
+
 def _joined(taken: Tweets) -> str:
     return " . ".join(text for text, _ in taken)
 
+
+MAKERS = (("several", _several), ("share", _share), ("pairs", _pairs), ("copies", _copies))
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

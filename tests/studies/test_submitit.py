@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.base.errors import AdapterLabError, RunLostError
+from adapterlab.base.errors import AdapterLabError, MemoryLackError, RunLostError
 from adapterlab.studies import execution, submitit_jobs
 from adapterlab.studies.engine import Task
-from adapterlab.studies.engines import Work
+from adapterlab.studies.engines import Work, submitit
 from adapterlab.studies.engines.submitit import Options, SubmititEngine
 from adapterlab.studies.records import (
     Record,
@@ -152,3 +153,31 @@ def test_what_an_earlier_command_has_left(errand: Errand) -> None:
         second,
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("word", "error"), [("CANCELLED", RunLostError), ("OUT_OF_MEMORY", MemoryLackError)]
+)
+def test_a_job_that_ends_without_a_word_is_lost(
+    word: str, error: type[Exception], errand: Errand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = errand.folder
+    (commands := folder / "bin").mkdir(parents=True)
+    said = {"srun": "", "sbatch": "Submitted batch job 17", "squeue": f"17_0|{word}\\n17_1|PENDING"}
+    for name, line in said.items():
+        (commands / name).write_text(f"#!/bin/sh\nprintf '{line}\\n'\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(submitit, "ASK_SECONDS", 1.0)
+    monkeypatch.setattr(submitit, "GRACE_SECONDS", 1.5)  # over several looks, and one question
+    with closing(SubmititEngine(Options(mem_gb=1.5), Work(folder, "there"))) as engine:
+        lost, waits = engine.submit(errand.task), engine.submit(replace(errand.task, id="u"))
+        engine.send()
+        assert (engine.name(lost), engine.name(waits)) == ("17_0", "17_1")
+        with pytest.raises(error, match=f"job 17_0 ended as {word}; it has left no log"):
+            lost.result(20)
+        assert not waits.running()
+    script = next((folder / "submitit").glob("*.sh")).read_text()
+    for line in ("--array=0-1%2", "--mem=1536MB", "--signal=USR2@90", "--requeue"):
+        assert f"#SBATCH {line}\n" in script
+    assert "export PYTHONPATH=" in script

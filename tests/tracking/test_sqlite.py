@@ -13,7 +13,7 @@ import pytest
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.stores import sqlite, sqlite_files
+from adapterlab.tracking.stores import schema, sqlite, sqlite_files
 from adapterlab.tracking.stores.schema import head
 from adapterlab.tracking.stores.sqlite import StoreError, lock_of, whole
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file, sqlite_uri
@@ -283,3 +283,11 @@ def test_processes_that_are_killed_leave_a_store_that_opens(tmp_path: Path) -> N
     trials = list(store.tries(Setting(random.Random(0), tmp_path, 2)))
     assert [trial.what for trial in trials if not trial.held] == []
     assert len({trial.fault for trial in trials}) == 2
+
+
+def test_the_last_migration_is_the_one_that_alembic_finds() -> None:
+    assert head() == str(schema._scripts().get_current_head())
+    first = 'revision = "a1"\ndown_revision = None\n'
+    text = first + "revision: str = 'b2'\ndown_revision: str = 'a1'\n"
+    assert schema._named("revision", text) == ["a1", "b2"]
+    assert schema._named("down_revision", text) == ["a1"]

@@ -38,6 +38,20 @@ def is_elsewhere(process: str | None) -> bool:
     return found is not None and found[1] != _host()
 
 
+def host_of(process: str | None) -> str | None:
+    """Return 8 hex digits that stand for a process's host; None if they are not known."""
+    found = _FORM.fullmatch(process or "")
+    return None if found is None else found[1]
+
+
+def number_here(process: str | None) -> int | None:
+    """Return the id of a process of this host, boot and container that goes on; None of others."""
+    found = _FORM.fullmatch(process or "")
+    if found is None or (found[1], found[2]) != (_host(), _boot()) or is_gone(process):
+        return None
+    return int(found[3])
+
+
 @cache
 def _host() -> str:
     return _digits(socket.gethostname())

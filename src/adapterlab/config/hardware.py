@@ -1,8 +1,8 @@
 """The options of hardware/: where a run computes, and how exactly."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.domains import Count, Positive
@@ -12,13 +12,19 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
 
 
+def _known(strategy: Any) -> Any:
+    if strategy == "fsdp":
+        raise ValueError("'auto' or 'ddp': parts of a model on several devices are not there")
+    return strategy
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Hardware:
-    """Where a run computes. A run uses one device; several runs can use several.
+    """Where a run computes.
 
     Attributes:
         accelerator: `auto` takes a GPU when there is one.
-        device: index of the GPU.
+        device: index of the GPU; of the first, where there are several.
         precision: `auto` takes bfloat16 autocast where the GPU has it, else float32.
         workers: processes that cut batches; 0 is fastest for images in memory.
         threads: torch's threads on the CPU; None leaves torch's choice.
@@ -30,6 +36,9 @@ class Hardware:
         prefix_gib: the most disk that these outputs may take, of all runs together.
         trainer: what drives a run alone: Lightning's Trainer, a loop of our own (`plain`), or the
             latter wherever nothing asks for the former (`auto`); the results are the same.
+        devices: that train a run alone together: GPUs, or processes on a CPU. Each takes its share
+            of every batch, so that results are those of one, to rounding.
+        strategy: how they do; `ddp`, each has the whole model.
     """
 
     accelerator: Accelerator
@@ -42,3 +51,5 @@ class Hardware:
     prefix_gib: Positive
     recompute: bool = False
     trainer: Literal["auto", "plain", "lightning"] = "auto"
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    strategy: Annotated[Literal["auto", "ddp"], BeforeValidator(_known)] = "auto"

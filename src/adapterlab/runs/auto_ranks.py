@@ -254,7 +254,7 @@ def _looked(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the run itself
         assembly = assemble(replace(at_one_rank, adapter=own), train=train, read=read, like=like)
-    device = choose_device(config.hardware)
+    device = choose_device(config.hardware, training=True)
     model = assembly.adapted.to(device.torch).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(0, _STREAM))  # of the batches' augmentation

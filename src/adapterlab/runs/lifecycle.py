@@ -240,7 +240,7 @@ def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult
 
 def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     """Return what runs are found and grouped by."""
-    machine = fingerprint(device.accelerator)
+    machine = fingerprint(device.accelerator, config.hardware.devices)
     tags = {
         "strategy": config.adapter["name"],
         "model": config.model["name"],

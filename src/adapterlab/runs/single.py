@@ -44,7 +44,7 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
         AdapterLabError: the configuration or the data are wrong; nothing has been trained.
         TrainingDivergedError: the loss is no longer a number.
     """
-    device = choose_device(config.hardware)
+    device = choose_device(config.hardware, training=True)
     check(config)
     read = read or load_data(config)
     folder = home_of(config, read.hash)
@@ -76,6 +76,9 @@ def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]
         "samples_per_second": (training.samples_per_second, training.why),
         "peak_memory_mib": (memory.mib, memory.why or ""),
     }
+    if (devices := run.config.hardware.devices) > 1:
+        why = f"hardware.devices={devices}: it is that of several processes"
+        costs = {**costs, "peak_memory_mib": (None, why)}
     if run.resumed:
         costs = dict.fromkeys(costs, (None, "the run was interrupted and resumed"))
     return training, test, prefix, costs
@@ -97,6 +100,8 @@ def _train(run: OpenRun) -> Training:
             folder=run.folder.checkpoints,
             report=run.report,
         )
+    if config.hardware.devices > 1:
+        log.warning("%s began in a pack, so it goes on on one device", run_name(config))
     task = LaneTask(config, assembly.adapted, run.folder.checkpoints, run.report)
     pack = fit_pack(
         [task],
@@ -118,6 +123,8 @@ def frozen_prefix(config: Config, assembly: Assembly, device: Device) -> Prefix:
         prefix = replace(prefix, why="hardware.frozen_prefix=never")
     elif config.hardware.compile:
         prefix = replace(prefix, why="hardware.compile=true")
+    elif config.hardware.devices > 1:
+        prefix = replace(prefix, why=f"hardware.devices={config.hardware.devices}")
     else:
         options: Any = {
             "cache": config.mlruns / "cache",

@@ -12,11 +12,13 @@ from typing import Any
 from adapterlab.base.errors import MemoryLackError, RunLostError, first_line, out_of_memory
 from adapterlab.base.interrupts import HUNG_UP
 from adapterlab.base.place import Place
+from adapterlab.base.process_identity import this_process
 from adapterlab.base.redaction import redacted
 from adapterlab.config.schema import Config
 from adapterlab.runs.homes import latest_home
 from adapterlab.studies.engine import POLL_SECONDS, Engine, Lasting, Task
 from adapterlab.studies.kept import kept
+from adapterlab.studies.recalled import end_if_told, forget_told
 from adapterlab.studies.records import Record, run_names, write
 from adapterlab.studies.taken_up import TakenUp
 from adapterlab.tracking.mlflow_run import mark_lost, mark_split
@@ -81,6 +83,7 @@ def carry_out_elsewhere(
     """
     every = [*tasks, *(one.task for one in going)]
     study = _Study(every, engine, name, folder, begin=begin, move=move, end=end)
+    forget_told(folder)
     try:
         for number, one in enumerate(going, start=len(tasks)):
             study.take_up(number, one)
@@ -88,6 +91,7 @@ def carry_out_elsewhere(
         while study.open:
             wait([part.future for part in study.open], POLL_SECONDS, FIRST_COMPLETED)
             study.look()
+            end_if_told(folder)
     except BaseException as error:
         # Who closes a terminal, or loses a connection, wants the tasks to go on.
         closed = isinstance(error, SystemExit) and error.code == HUNG_UP
@@ -222,6 +226,8 @@ class _Study:
             packed=task.packed,
             state="waiting",
             submitted=time.time(),
+            cluster=getattr(self._engine, "cluster", None),
+            command=this_process(),
         )
         self._submit(_Part(number, places, task, record, split_from=split))
 

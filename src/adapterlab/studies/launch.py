@@ -23,6 +23,7 @@ from adapterlab.config.schema import Config
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.state import finished_run
+from adapterlab.studies.asked import asked_for
 from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
@@ -200,9 +201,10 @@ class _Study:
         order = sorted(packs, key=lambda pack: -len(pack.jobs))
         helpers = self._helpers(order)
         tasks = [self._as_task(pack, helpers) for pack in order]
+        asked = asked_for([config for task in tasks for config in task.configs])
         work = Work(task_folder(self.jobs[0].config), self._name, helpers)
         told = self._told([pack.jobs for pack in order])
-        with told as callbacks, closing(self.chosen.start(work)) as engine:
+        with asked, told as callbacks, closing(self.chosen.start(work)) as engine:
             carry_out(tasks, self.data, engine, **callbacks)
 
     def _elsewhere(self, waiting: Sequence[int], folder: Path, place: Place) -> None:

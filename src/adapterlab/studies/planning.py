@@ -120,6 +120,8 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
         return "hardware.compile=true compiles one model"
     if config.hardware.recompute:
         return "hardware.recompute=true computes the blocks of one model again"
+    if config.hardware.devices > 1:
+        return f"hardware.devices={config.hardware.devices} train one run together"
     if config.accumulate > 1:
         return f"accumulate={config.accumulate}: a pack takes a step with every batch"
     if resolve_precision(config.hardware.precision, accelerator) == "16-mixed":

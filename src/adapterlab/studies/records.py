@@ -43,6 +43,7 @@ class Record:
         where: it is or was carried out, in words; None before it has begun.
         error: why it failed or was stopped, in a line.
         cluster: kind of it, where the engine has several.
+        command: that has submitted it, as `base.process_identity` names its process.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Record:
     where: str | None = None
     error: str | None = None
     cluster: str | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Sent:
         job: submitit's; None in line.
         there: what it has said of itself since.
         gone_at: when it was first missed.
+        ended_as: its state then, as Slurm calls it.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class Sent:
     there: There | None = None
     cancelled: bool = False
     gone_at: float | None = None
+    ended_as: str = ""
     _told: tuple[int, float] = (0, 0.0)
 
     def look(self, folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adapterlab.base.errors import AdapterLabError
+
 
 def import_paths() -> str:
     """Return where a job finds what this process imports, but for what is installed."""
@@ -25,6 +27,22 @@ def search_path() -> Iterator[None]:
         del os.environ["PYTHONPATH"]
         if before is not None:
             os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say in a line why Slurm takes no jobs.
+
+    Raises:
+        AdapterLabError: it takes none.
+    """
+    from submitit.core.utils import FailedJobError
+
+    try:
+        yield
+    except FailedJobError as error:
+        said = " ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
+        raise AdapterLabError(f"Slurm takes no job of these options: {said}") from None
 
 
 def send_signal(process: int, number: int) -> bool:

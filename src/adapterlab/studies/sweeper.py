@@ -1,9 +1,14 @@
 """What the project's sweepers share. Hydra's plugins import this at every start: nothing heavy."""
 
+from abc import abstractmethod
+from typing import Any
+
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from adapterlab.base.place import planned_for
 
 
 class LaunchingSweeper(Sweeper):
@@ -17,3 +22,17 @@ class LaunchingSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Carry out the study, planned for where its launcher has runs carried out."""
+        place = getattr(self.launcher, "place", None)
+        with planned_for(place() if place is not None else None):
+            return self.carry_out(arguments)
+
+    @abstractmethod
+    def carry_out(self, arguments: list[str]) -> Any:
+        """Carry out the study.
+
+        Args:
+            arguments: overrides of the command line.
+        """

@@ -20,6 +20,7 @@ from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.patience import PatientClient, set_request_limits
 from adapterlab.tracking.stores.databases import is_served, ready, unusable
 from adapterlab.tracking.stores.moved import follow_files
+from adapterlab.tracking.stores.network_files import require_own_disk
 from adapterlab.tracking.stores.uris import (
     artifact_location,
     default_uri,
@@ -53,6 +54,8 @@ def _open_store(uri: str) -> Any:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    if (file := sqlite_file(uri)) is not None:
+        require_own_disk(file)
     try:
         with ready(uri):
             if (named := named_file(uri)) is not None:
@@ -103,10 +106,14 @@ def require_store(config: Config) -> None:
     """Ask a server or a database, if runs are logged to one, before anything is trained.
 
     Raises:
-        AdapterLabError: it does not answer, or others would not reach the files of runs.
+        AdapterLabError: it does not answer, others would not reach the files of runs, or it is a
+            file on a network file system.
     """
     tracking, mlruns = config.tracking, config.mlruns
-    if not tracking.enabled or sqlite_file(tracking.uri or default_uri(mlruns)) is not None:
+    if not tracking.enabled:
+        return
+    if (file := sqlite_file(tracking.uri or default_uri(mlruns))) is not None:
+        require_own_disk(file)
         return
     client = connect(tracking.uri, mlruns)
     if is_local(tracking.uri) and known_experiment(client, config) is None:

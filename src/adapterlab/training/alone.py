@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.seeding import stream
+from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import main_metric
 from adapterlab.data.batches import AnyBatches
@@ -84,7 +85,7 @@ def fit(
     """
     why = why_lightning(config.hardware, device.accelerator)
     log.debug("%s: trained by %s", title, f"Lightning, for {why}" if why else "our own loop")
-    kind, drive = _driver(lightning=why is not None)
+    kind, drive = _driver(config.hardware, lightning=why is not None)
     progress = Progress(title, config.epochs, metric=main_metric(config.task))
     throughput = Throughput()
 
@@ -135,8 +136,13 @@ def fit(
     )
 
 
-def _driver(*, lightning: bool) -> tuple[type[Steps], Drive]:
-    """Return what is driven and what drives it; nothing of the other is loaded."""
+def _driver(options: Hardware, *, lightning: bool) -> tuple[type[Steps], Drive]:
+    """Return what is driven and what drives it; nothing of the others is loaded."""
+    if options.devices > 1:
+        from adapterlab.training.devices.classifier import SharedClassifier
+        from adapterlab.training.devices.drive import drive as shared_drive
+
+        return SharedClassifier, shared_drive
     if lightning:
         from adapterlab.training.lightning.classifier import Classifier
         from adapterlab.training.lightning.fit import drive

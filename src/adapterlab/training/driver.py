@@ -23,16 +23,46 @@ def require_driver(options: Hardware, accelerator: str) -> None:
     """Refuse our loop where a run needs what only Lightning's Trainer has.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: it does, or several devices do not do together what is asked for.
     """
     needs = _needs(options, accelerator)
     if options.trainer == "plain" and needs is not None:
         raise ConfigError(
             f"hardware.trainer=plain drives no run with {needs}; allowed: auto, lightning"
         )
+    _require_together(options)
+
+
+def require_one_device(options: Hardware) -> None:
+    """Refuse several devices where nothing is trained, or in another way.
+
+    Raises:
+        ConfigError: they are asked for.
+    """
+    if options.devices > 1:
+        raise ConfigError(
+            f"hardware.devices={options.devices}: several train a run alone, and do nothing else; "
+            "allowed here: 1"
+        )
+
+
+def _require_together(options: Hardware) -> None:
+    """Refuse what several devices do not do together.
+
+    Raises:
+        ConfigError: it is asked for.
+    """
+    for option in ("compile", "recompute"):
+        if options.devices > 1 and getattr(options, option):
+            raise ConfigError(
+                f"hardware.{option}=true does not go with hardware.devices={options.devices}; "
+                "allowed: 1 device"
+            )
 
 
 def _needs(options: Hardware, accelerator: str) -> str | None:
+    if options.devices > 1:
+        return f"hardware.devices={options.devices}"
     if accelerator != "cpu":
         return "a GPU"
     if options.compile:

@@ -16,14 +16,14 @@ import torch
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import planned_place
 from adapterlab.config.hardware import Accelerator, Hardware, Precision
-from adapterlab.training.driver import require_driver
+from adapterlab.training.driver import require_driver, require_one_device
 
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
-_MOST = {"threads": 256, "workers": 64}
+_MOST = {"threads": 256, "workers": 64, "devices": 8}
 """Threads and processes that are let pass on any machine; above, `_A_CORE` of them on each core."""
 
 _A_CORE = 4
@@ -120,17 +120,26 @@ class Device:
     precision: Precision
 
 
-def choose_device(options: Hardware) -> Device:
+def choose_device(options: Hardware, *, training: bool = False) -> Device:
     """Resolve what is automatic in the options, and set torch's threads if they say how many.
+
+    Args:
+        options: of the hardware.
+        training: whether a run is to be trained alone, which several devices can do.
+
+    Returns:
+        The device; the first, where there are several.
 
     Raises:
         ConfigError: the device is not there, cannot compute in the precision, or needs another
-            `trainer`.
+            `trainer`; or several are asked for what one does.
     """
     accelerator = resolve_accelerator(options.accelerator)
     device = torch.device("cpu")
     require_modest(options)
     require_driver(options, accelerator)
+    if not training:
+        require_one_device(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     if accelerator == "gpu":
@@ -139,6 +148,11 @@ def choose_device(options: Hardware) -> Device:
             raise ConfigError(
                 f"hardware.device={options.device} is not there; "
                 f"{allowed(options.device, range(count))}"
+            )
+        if options.device + options.devices > count:
+            raise ConfigError(
+                f"hardware.devices={options.devices} from hardware.device={options.device} on are "
+                f"not there; allowed: up to {count - options.device}"
             )
         device = torch.device("cuda", options.device)
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
@@ -172,12 +186,13 @@ def free_memory_gib(options: Hardware) -> float:
     return float(psutil.virtual_memory().available) / 2**30
 
 
-def fingerprint(accelerator: str = "auto") -> dict[str, str]:
+def fingerprint(accelerator: str = "auto", devices: int = 1) -> dict[str, str]:
     """Describe the machine, so that costs are compared only where they are comparable.
 
     Args:
         accelerator: what the run computes on, as in `resolve_accelerator`. A run on the CPU of
             a machine with a GPU has another ``id`` than a run on its GPU.
+        devices: that it computes on, which ``devices`` says where they are several.
 
     Returns:
         ``cpu`` (model), ``cores`` (logical), ``threads`` (of torch), ``cpu_capability`` (the
@@ -204,6 +219,9 @@ def fingerprint(accelerator: str = "auto") -> dict[str, str]:
     if resolve_accelerator(accelerator) == "gpu":
         facts["accelerator"] = torch.cuda.get_device_name()
     decisive = [facts.get(key, "") for key in ("cpu", "accelerator", "cores", "threads", "torch")]
+    if devices > 1:
+        facts["devices"] = str(devices)
+        decisive.append(facts["devices"])
     facts["id"] = hashlib.sha256("\n".join(decisive).encode()).hexdigest()[:8]
     return facts
 

@@ -48,6 +48,21 @@ class TrainingLoss:
             return F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing)
         return self.of_lanes(logits[None], labels[None])[0]
 
+    def of_share(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+        """Return what some rows add to the mean loss of a batch: over all rows, these sum to it.
+
+        Args:
+            logits: of these rows.
+            labels: theirs.
+            all_labels: of the whole batch.
+        """
+        weights = self._weights(logits)
+        if self.task != "single_label":
+            return self.of_lanes(logits[None], labels[None])[0] * (len(labels) / len(all_labels))
+        rows = self._rows(logits[None], labels[None], weights)
+        whole = len(all_labels) if weights is None else weights[all_labels].sum()
+        return rows.sum() / whole
+
     def plain(self) -> "TrainingLoss":
         """Return what validation measures."""
         return TrainingLoss(task=self.task, scale=self.scale)
@@ -67,6 +82,13 @@ class TrainingLoss:
         if self.task == "regression":
             return (logits[..., 0] - self.scale.learnt(labels).to(logits)).square().mean(1)
         weights = self._weights(logits)
+        flat = self._rows(logits, labels, weights)
+        if weights is None:
+            return flat.mean(1)
+        return flat.sum(1) / weights[labels].sum(1)
+
+    def _rows(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Return each row's loss of one label, weighted, ``[K, B]``."""
         flat = F.cross_entropy(
             logits.flatten(0, 1),
             labels.flatten(),
@@ -80,9 +102,7 @@ class TrainingLoss:
             # Powers below 1 have an infinite slope at 0.
             wrong = (-torch.expm1(true)).clamp(min=torch.finfo(true.dtype).tiny)
             flat = flat * wrong.pow(self.gamma)
-        if weights is None:
-            return flat.mean(1)
-        return flat.sum(1) / weights[labels].sum(1)
+        return flat
 
     def _weights(self, logits: Tensor) -> Tensor | None:
         return None if self.weights is None else self.weights.to(logits)

@@ -145,12 +145,10 @@ class Steps(nn.Module):
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
         end_if_signalled()
-        logits = self(batch.inputs)
-        loss = self.loss(logits, batch.labels)
-        self.train_tally.add(logits, batch.labels, loss)
+        loss = self.batch_loss(self(batch.inputs), batch)
         if self._adds:
             # In the parameters' own precision, as in a pack.
-            with torch.autocast(logits.device.type, enabled=False):
+            with torch.autocast(loss.device.type, enabled=False):
                 extra = self.model.strategy.extra_loss(self._moment())
             loss = loss if extra is None else loss + extra
         if self.accumulate > 1:
@@ -158,6 +156,12 @@ class Steps(nn.Module):
             first = batch_index - batch_index % self.accumulate
             left = int(self.driver.num_training_batches) - first
             loss = loss * (self.accumulate / min(self.accumulate, left))
+        return loss
+
+    def batch_loss(self, logits: Tensor, batch: LabelledBatch) -> Tensor:
+        """Return the loss of a batch's logits, and count it."""
+        loss = self.loss(logits, batch.labels)
+        self.train_tally.add(logits, batch.labels, loss)
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -188,12 +192,16 @@ class Steps(nn.Module):
         This runs before checkpoints are written, so that a checkpoint holds the whole epoch;
         Lightning would step a plateau schedule after, and a resumed run would miss that step.
         """
-        metrics = metrics_of(self.train_tally.compute(), self.val_tally.compute(), self._rate())
+        metrics = self.epoch_metrics()
         self.is_best = self.standing.take(metrics, self.select_on, self.options)
         if self.plateau is not None:
             self.plateau.step(metrics["val/loss"])
         if self.report is not None:
             self.report(self.standing.epochs, metrics)
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """Return the epoch's metrics by the names that they are kept under."""
+        return metrics_of(self.train_tally.compute(), self.val_tally.compute(), self._rate())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, the history and the plateau's state."""

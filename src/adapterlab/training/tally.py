@@ -1,6 +1,7 @@
 """Sums over the batches of an epoch, from which its metrics come."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,17 @@ class LaneTally(nn.Module):
         sizes = [own.shape[-1] for own in all_labels]
         by_batch = torch.stack(losses).to(torch.float64)
         self.loss_sum += by_batch.new_tensor(sizes) @ by_batch
+
+    def sums(self) -> Any:
+        """Return what is counted so far, for `take`."""
+        self.count()
+        return self.confusion.cpu(), self.loss_sum.cpu()
+
+    def take(self, sums: Sequence[Any]) -> None:
+        """Count what several have counted, in place of what is counted here."""
+        for name, parts in zip(("confusion", "loss_sum"), zip(*sums, strict=True), strict=True):
+            own = getattr(self, name)
+            own.copy_(torch.stack(parts).sum(0))
 
     def compute(self) -> list[dict[str, float]]:
         """Return each lane's loss and scores, see `Tally`."""
@@ -123,6 +135,14 @@ class Tally(nn.Module):
         """Count a batch: logits [batch, C], labels [batch], its mean loss."""
         self._lanes.add(logits[None], labels[None], loss[None])
 
+    def sums(self) -> Any:
+        """Return what is counted so far, for `take`."""
+        return self._lanes.sums()
+
+    def take(self, sums: Sequence[Any]) -> None:
+        """Count what several have counted, in place of what is counted here."""
+        self._lanes.take(sums)
+
     def compute(self) -> dict[str, float]:
         """Return the loss and what counts tell, as `evidence.metrics` defines it.
 
@@ -163,6 +183,19 @@ class ScoreTally(nn.Module):
         if self.answers:
             self._logits.append(logits.detach())
             self._labels.append(labels)
+
+    def sums(self) -> Any:
+        """Return what is counted so far, for `take`."""
+        tensors = self._losses, self._logits, self._labels
+        return [[one.cpu() for one in kept] for kept in tensors], list(self._sizes)
+
+    def take(self, sums: Sequence[Any]) -> None:
+        """Count what several have counted, in place of what is counted here."""
+        kept, sizes = zip(*sums, strict=True)
+        here = self._losses, self._logits, self._labels
+        for own, parts in zip(here, zip(*kept, strict=True), strict=True):
+            own[:] = [one for part in parts for one in part]
+        self._sizes[:] = [size for part in sizes for size in part]
 
     def compute(self) -> list[dict[str, float]]:
         """Return each lane's loss and scores, see `evidence.multi_label` and `.regression`."""

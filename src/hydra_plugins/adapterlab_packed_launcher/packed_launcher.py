@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:  # loads pydantic and more
+    from adapterlab.base.place import Place
+    from adapterlab.studies.launching import Launching
 
 
 @dataclass
@@ -85,9 +89,7 @@ class PackedLauncher(Launcher):
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.app import packs
         from adapterlab.studies.launch import launch
-        from adapterlab.studies.launching import launching
 
-        values: Any = OmegaConf.to_container(OmegaConf.create(self.options), resolve=True)
         return launch(
             self.context,
             self.loader.take,
@@ -95,6 +97,16 @@ class PackedLauncher(Launcher):
             self.config,
             job_overrides,
             initial_job_idx,
-            chosen=launching(values),
+            chosen=self._chosen(),
             output=packs,
         )
+
+    def place(self) -> "Place | None":
+        """Return where packs are carried out; None for this machine."""
+        return self._chosen().place()
+
+    def _chosen(self) -> "Launching":
+        from adapterlab.studies.launching import launching
+
+        values: Any = OmegaConf.to_container(OmegaConf.create(self.options), resolve=True)
+        return launching(values)

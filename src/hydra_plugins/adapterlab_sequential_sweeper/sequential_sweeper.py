@@ -61,7 +61,7 @@ class SequentialSweeper(LaunchingSweeper):
         self.looks, self.max_seeds = list(looks), max_seeds
         self.level, self.margin, self.spending = level, margin, spending
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Add seeds until the study is certain, or its budget is spent."""
         from adapterlab.studies.arms import Arms
         from adapterlab.studies.sequential import TAKEN, Design, SequentialStudy

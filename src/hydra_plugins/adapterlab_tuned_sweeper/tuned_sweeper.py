@@ -40,7 +40,7 @@ class TunedSweeper(LaunchingSweeper):
         self.arms, self.tune = arms, tune
         self.tuning_seeds, self.seeds = tuning_seeds, seeds
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Tune, choose, and run what was chosen."""
         from adapterlab.studies.tuning_design import Design
 

@@ -32,7 +32,7 @@ class UnionSweeper(LaunchingSweeper):
     def __init__(self, sweeps: Sequence[str]) -> None:
         self.sweeps = list(sweeps)
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Run the jobs of all sweeps as one batch."""
         from adapterlab.studies.union import jobs_of
 

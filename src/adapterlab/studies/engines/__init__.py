@@ -7,18 +7,23 @@ A file has three things, and is imported without the package that it works with:
 - `place(options, asked)`: where its tasks are carried out, as far as they are planned for that;
   None for this machine, whose process then takes part in the work.
 - `start(options, work)`: the `Engine` itself.
+
+One whose tasks go on without their command is a `Recalls` as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.place import Place
 from adapterlab.studies.engine import Engine
+
+if TYPE_CHECKING:
+    from adapterlab.studies.records import Record
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "local": Kind(),
     "submitit": Kind(package="submitit", extra="submitit", goes_on=True),
+    "ray": Kind(package="ray", extra="ray"),
 }
 
 
@@ -88,6 +94,28 @@ class Module(Protocol):
 
     def start(self, options: Any, work: Work) -> Engine:
         """Start it."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """The file of an engine whose tasks are ended by what was written down of them."""
+
+    def require_reach(self, record: "Record") -> None:
+        """Refuse a task that cannot be ended from here.
+
+        Raises:
+            AdapterLabError: it cannot; why, and where it can be, is said.
+        """
+
+    def open_recorded(self, records: "Sequence[Record]") -> set[str]:
+        """Return the ids of the tasks that wait or are carried out.
+
+        Raises:
+            AdapterLabError: the cluster does not answer.
+        """
+
+    def end_recorded(self, record: "Record") -> None:
+        """Tell a task to end; its runs are marked on the way out."""
 
 
 def module_of(name: str) -> Module:

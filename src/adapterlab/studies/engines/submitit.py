@@ -27,9 +27,13 @@ from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
 from adapterlab.studies.submitit_processes import (
     import_paths,
     is_controller,
+    refusals,
     search_path,
     send_signal,
 )
+from adapterlab.studies.submitit_recorded import end_recorded as end_recorded
+from adapterlab.studies.submitit_recorded import open_recorded as open_recorded
+from adapterlab.studies.submitit_recorded import require_reach as require_reach
 from adapterlab.studies.there import Errand, inherited
 
 POLL_SECONDS = 0.5
@@ -130,6 +134,7 @@ class SubmititEngine:
         import submitit
 
         self._options, self._folder = options, work.folder
+        self.cluster = options.cluster
         self._environment = inherited(waited_for=work.waited_for)
         self._waited_for = work.waited_for
         logs = work.folder / "submitit"
@@ -141,6 +146,7 @@ class SubmititEngine:
         self._line: list[Sent] = []
         self._sent: dict[Future[list[Any]], Sent] = {}
         self._asked = time.monotonic()
+        self._grace = GRACE_SECONDS if options.cluster == "slurm" else POLL_SECONDS
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="submitit", daemon=True)
 
@@ -178,8 +184,9 @@ class SubmititEngine:
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
+            batch = self._executor.batch
             # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), search_path(), self._executor.batch():
+            with interrupts_held(), hangups_held(), search_path(), refusals(), batch():
                 jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job
@@ -280,17 +287,15 @@ class SubmititEngine:
                 return
             settle(future, result, sent)
             return
-        if state is None or state.is_open:
-            sent.gone_at = None
-            return
-        if sent.gone_at is None:
-            sent.gone_at = time.monotonic()
-        if time.monotonic() - sent.gone_at < (GRACE_SECONDS if state.word != "GONE" else 2.0):
+        if state is not None and (state.is_open or sent.gone_at is None):
+            sent.ended_as = state.word
+            sent.gone_at = None if state.is_open else time.monotonic()
+        if sent.gone_at is None or time.monotonic() - sent.gone_at < self._grace:
             return
         if not future.running() and not future.set_running_or_notify_cancel():
             return
-        said = f"job {sent.job.job_id} ended as {state.word}{log_of(sent.job)}"
-        lacks = state.word == "OUT_OF_MEMORY"
+        said = f"job {sent.job.job_id} ended as {sent.ended_as}{log_of(sent.job)}"
+        lacks = sent.ended_as == "OUT_OF_MEMORY"
         future.set_exception(MemoryLackError(said) if lacks else RunLostError(said))
 
 

@@ -1,5 +1,6 @@
 """The tables of an MLflow store, by the migrations of the MLflow that is installed."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,20 @@ FILLED = "_alembic_tmp_"
 """Begins the name of a table that a migration fills before it takes another's place."""
 
 
+@lru_cache(maxsize=1)
 def head() -> str:
-    """Return the migration that this MLflow's stores are at."""
-    return str(_scripts().get_current_head())
+    """Return the migration that this MLflow's stores are at.
+
+    It is read from the migrations' own lines, as far as they tell of one and only one: to load
+    them, alembic executes them all.
+    """
+    text = "\n".join(path.read_text("utf-8") for path in _folder().glob("versions/*.py"))
+    last = set(_named("revision", text)) - set(_named("down_revision", text))
+    return last.pop() if len(last) == 1 else str(_scripts().get_current_head())
+
+
+def _named(kind: str, text: str) -> list[str]:
+    return re.findall(rf"^{kind}\b[^=\n]*= *[\"\'](\w+)[\"\']", text, re.MULTILINE)
 
 
 def is_known(revision: str | None) -> bool:
@@ -33,7 +45,12 @@ def is_known(revision: str | None) -> bool:
 @lru_cache(maxsize=1)
 def _scripts() -> Any:
     """Return MLflow's migrations."""
-    import mlflow
     from alembic.script import ScriptDirectory
 
-    return ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    return ScriptDirectory(str(_folder()))
+
+
+def _folder() -> Path:
+    import mlflow
+
+    return Path(mlflow.__file__).parent / "store" / "db_migrations"

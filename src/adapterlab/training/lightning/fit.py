@@ -45,18 +45,28 @@ def drive(
         trainer.fit(module, LightningData(data), ckpt_path=last, weights_only=True)
 
 
-def make_trainer(device: Device, **options: Any) -> pl.Trainer:
-    """Return a Trainer on one device that logs and prints nothing by itself.
+def make_trainer(
+    device: Device,
+    *,
+    environment: LightningEnvironment | None = None,
+    devices: list[int] | int | None = None,
+    **options: Any,
+) -> pl.Trainer:
+    """Return a Trainer that logs and prints nothing by itself.
 
     Args:
         device: where it computes.
+        environment: says which of several processes this is; None for one process.
+        devices: of all of them; None for one.
         **options: the Trainer's own.
     """
+    if devices is None:
+        devices = [device.torch.index] if device.torch.type == "cuda" else 1
     return pl.Trainer(
         accelerator=device.accelerator,
         # Else Lightning takes Slurm's, and refuses a job of several tasks.
-        plugins=[WholeCheckpoints(), LightningEnvironment()],
-        devices=[device.torch.index] if device.torch.type == "cuda" else 1,
+        plugins=[WholeCheckpoints(), environment or LightningEnvironment()],
+        devices=devices,
         precision=device.precision,  # type: ignore[arg-type]
         logger=False,
         enable_progress_bar=False,

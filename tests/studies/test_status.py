@@ -1,0 +1,181 @@
+"""How a study stands: by what MLflow has of it, and what commands and tasks have written down."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterlab.app.cli import USER_ERROR
+from adapterlab.app.status_command import FAILED, UNDER_WAY, status
+from adapterlab.base.process_identity import this_process
+from adapterlab.runs.folder import RunFolder
+from adapterlab.studies.asked import NAME, read_asked, write_asked
+from adapterlab.studies.records import run_names
+from adapterlab.studies.standing import study_stands
+from lab import Outcome, tiny
+from study_lab import ELSEWHERE, Lab
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest) -> str:
+    """A study of the test's own, in a store that all share."""
+    return f"stands-{request.node.name.replace('_', '-')}"
+
+
+@pytest.fixture
+def lab(lab_root: Path, study: str) -> Lab:
+    return Lab(lab_root, study)
+
+
+def test_runs_of_this_machine(lab: Lab, run_cli: Callable[..., Outcome]) -> None:
+    here = socket.gethostname()
+    write_asked([lab.config(seed) for seed in range(6)])
+    lab.ended(0, "FINISHED")
+    lab.ended(1, "FAILED", "TrainingDivergedError: the loss is nan")
+    lab.ended(2, "KILLED")
+    lab.open(3, epochs=1)
+    lab.open(4, process=this_process()[:-1] + "x")  # no process is called so
+    assert lab.by_seed() == {
+        0: ("done", here),
+        1: ("failed", here),
+        2: ("killed", here),
+        3: ("going", here),
+        4: ("going", "-"),
+        5: ("waiting", "-"),
+    }
+    shown = run_cli(f"study={lab.study}", program=status, root=lab.root)
+    assert shown.code == UNDER_WAY
+    assert f"Study {lab.study}: 1 of 6 runs done" in shown.out
+    assert "TrainingDivergedError: the loss is nan" in shown.out
+    # The command was killed: what it had not begun never will be, and what it had is lost.
+    asked = read_asked(lab.root / "mlruns", lab.study)
+    assert asked is not None
+    gone = asked.process.rpartition("-")[0] + "-1"
+    path = lab.root / "mlruns" / "studies" / lab.study / NAME
+    path.write_text(path.read_text().replace(asked.process, gone))
+    for run in lab.stands().logged.runs:
+        lab.client.set_tag(run.run_id, "process", gone)
+    now = lab.by_seed()
+    assert {seed: now[seed][0] for seed in (3, 4, 5)} == {3: "killed", 4: "killed", 5: "not begun"}
+    assert run_cli(f"study={lab.study}", program=status, root=lab.root).code == FAILED
+
+
+def test_runs_of_tasks(lab: Lab) -> None:
+    lab.task("a-1", 0, 1, 2, state="going")
+    lab.there("a-1", "n1")
+    lab.ended(0, "FINISHED")
+    lab.open(1, epochs=1, process=ELSEWHERE)  # 2 has not begun: its task loads what it needs
+    lab.task("a-2", 3)
+    lab.task("a-3", 4, state="given up", error="node lost; its log ends: Killed")
+    lab.task("a-4", 5, state="going")
+    lab.there("a-4", "n2", "stopped", process="1badcafe-0badcafe-17-99", error="SIGTERM on n2")
+    lab.ended(5, "KILLED")
+    lab.task("a-5", 6, 7, state="split")
+    lab.task("a-6", 6)
+    lab.task("a-7", 7, state="cancelled")
+    assert lab.by_seed() == {
+        0: ("done", socket.gethostname()),
+        1: ("going", "n1"),
+        2: ("going", "n1"),
+        3: ("waiting", "-"),
+        4: ("failed", "-"),
+        5: ("waiting", "-"),
+        6: ("waiting", "-"),
+        7: ("not begun", "-"),
+    }
+    failed = [run for run in lab.stands().runs if run.stands == "failed"]
+    assert [run.why for run in failed] == ["node lost; its log ends: Killed"]
+
+
+def test_a_task_that_was_killed_with_its_runs(lab: Lab) -> None:
+    lab.open(0, process=ELSEWHERE)
+    lab.task("a-1", 0, state="failed", error="job 17_1 ended as TIMEOUT")
+    lab.there("a-1")
+    assert lab.by_seed() == {0: ("killed", "n1")}
+
+
+def test_the_time_that_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.open(0, epochs=1)  # of two
+    stands = lab.stands()
+    (run,) = stands.runs
+    assert run.logged is not None
+    assert (run.logged.epoch, run.logged.epochs, run.share) == (1, 2, 0.5)
+    assert run.logged.heard is not None
+    paced = run.logged.heard - run.logged.began
+    clock = run.logged.heard + paced / 2
+    monkeypatch.setattr(time, "time", lambda: clock)
+    assert lab.stands().left == pytest.approx(paced / 2, abs=0.01)
+    # With three more that wait, at the pace so far: half a run since the command began.
+    write_asked([lab.config(seed) for seed in range(4)])
+    monkeypatch.setattr(time, "time", lambda: clock + 10)
+    asked = read_asked(lab.root / "mlruns", lab.study)
+    assert asked is not None
+    assert run.logged.began < asked.began
+    # The run goes on from before: its epochs say nothing about the pace of this command.
+    assert lab.stands().left is None
+    path = lab.root / "mlruns" / "studies" / lab.study / NAME
+    path.write_text(path.read_text().replace(str(asked.began), str(clock - 10)))
+    assert lab.stands().left == pytest.approx(20 * 3.5 / 0.5, rel=0.01)
+
+
+def test_nothing_is_asked_run_by_run(lab: Lab) -> None:
+    for seed in range(5):
+        lab.open(seed)
+    calls: list[str] = []
+
+    class Counting:
+        """A client that counts its calls, and has pages of two runs."""
+
+        def get_experiment_by_name(self, name: str) -> Any:
+            calls.append("experiment")
+            return lab.client.get_experiment_by_name(name)
+
+        def search_runs(self, *arguments: Any, **how: Any) -> Any:
+            calls.append("page")
+            return lab.client.search_runs(*arguments, **how, max_results=2)
+
+    found = study_stands(Counting(), lab.root / "mlruns", lab.study, "adapterlab")
+    assert found.count("going") == 5
+    assert calls == ["experiment", "page", "page", "page"]  # with the study's own run
+
+
+def test_a_study_that_is_not_there(lab: Lab, run_cli: Callable[..., Outcome]) -> None:
+    lab.ended(0, "FINISHED")
+    shown = run_cli(f"study={lab.study}s", program=status, root=lab.root)
+    assert f"did you mean {lab.study}" in shown.error
+    assert run_cli(f"study={lab.study}", program=status, root=lab.root).code == 0
+    assert run_cli("study=a/b", program=status, root=lab.root).code == USER_ERROR
+
+
+def test_where_there_is_no_store(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:
+    assert (
+        run_cli("study=s", program=status).error
+        == "study=s: there is no such study; there are: none"
+    )
+    assert not (tmp_path / "mlruns" / "mlflow.db").exists()
+    config = tiny(tmp_path, "study=s")
+    RunFolder.of(config).path.mkdir(parents=True)
+    assert "tracking=none" in run_cli("study=s", program=status).error
+    write_asked([config])  # before it has begun a run
+    shown = run_cli("study=s", program=status)
+    assert shown.code == UNDER_WAY
+    assert "0 of 1 runs done" in shown.out
+
+
+def test_each_command_has_a_list_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (tiny(tmp_path, "study=s", f"seed={seed}") for seed in (0, 1))
+    write_asked([first])
+    write_asked([second, first])  # a sweeper asks for more
+    asked = read_asked(tmp_path / "mlruns", "s")
+    assert asked is not None
+    assert asked.runs == run_names([first, second])
+    monkeypatch.setenv("ADAPTERLAB_MULTIRUN", f"1-a-{this_process()}")
+    write_asked([second])
+    asked = read_asked(tmp_path / "mlruns", "s")
+    assert asked is not None
+    assert asked.runs == run_names([second])

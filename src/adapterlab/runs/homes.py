@@ -39,8 +39,11 @@ def home_of(config: Config, data_hash: str) -> RunFolder:
 def known_home(config: Config, data_hash: str) -> RunFolder | None:
     """Return the folder that a run on these data has; None if it has none yet."""
     plain = RunFolder.of(config)
-    places = (plain, _other(plain, data_hash), _former(config))
-    return next((home for home in places if home.same_data(data_hash)), None)
+    for home in (plain, _other(plain, data_hash)):
+        if home.same_data(data_hash):
+            return home
+    former = _former(config)  # which takes longer to name
+    return former if former.same_data(data_hash) else None
 
 
 def latest_home(config: Config) -> RunFolder:

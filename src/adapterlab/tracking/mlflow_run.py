@@ -52,9 +52,8 @@ def is_logged(config: Config, run_id: str | None) -> bool:
     if not config.tracking.enabled:
         return True
     client = connect(config.tracking.uri, config.mlruns)
-    if run_id is None or not _is_there(client, run_id):
-        return False
-    return bool(client.get_run(run_id).info.status == "FINISHED")
+    known = None if run_id is None else _info(client, run_id)
+    return known is not None and known.lifecycle_stage == "active" and known.status == "FINISHED"
 
 
 @contextmanager
@@ -218,13 +217,18 @@ def _multirun(config: Config) -> str | None:
 
 def _is_there(client: Any, run_id: str) -> bool:
     """Say whether the store has a run; people delete runs and move stores."""
+    known = _info(client, run_id)
+    return known is not None and known.lifecycle_stage == "active"
+
+
+def _info(client: Any, run_id: str) -> Any | None:
+    """Return what a store says of a run; None if it has none of this id."""
     try:
-        stage = client.get_run(run_id).info.lifecycle_stage
+        return client.get_run(run_id).info
     except Exception as error:
         if trouble(error) is Trouble.GONE:
-            return False
+            return None
         raise
-    return bool(stage == "active")
 
 
 def _found(

@@ -15,7 +15,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -129,7 +129,7 @@ def table(report: Report, arms: Table, task: int = 0) -> str:
     ]
     header = [*arms.header, *["trained parameters"] * len(added)]
     rows = [[*row, *(cells.get(row[0], "") for cells in added)] for row in arms.rows]
-    if rates := _rates(report):
+    if rates := _rates(report, task):
         header.insert(1, "rate")
         rows = [[row[0], rates.get(row[0], ""), *row[1:]] for row in rows]
     return as_markdown(Table(arms.title, tuple(header), tuple(map(tuple, rows))))
@@ -282,9 +282,12 @@ def _stored(study: Study, root: Path) -> Report | None:
         return None
 
 
-def _rates(report: Report) -> dict[str, str]:
-    """Return the learning rate of each arm, if they differ."""
+def _rates(report: Report, task: int) -> dict[str, str]:
+    """Return the learning rate of each arm of a data set, if they differ."""
     runs = report.page.runs
+    if len(report.tasks) > 1:  # whose arms may share a name
+        own = {run.run_id for run in report.tasks[task].runs}
+        runs = replace(runs, rows=tuple(row for row in runs.rows if row[0] in own))
     if "optimizer.lr" not in runs.header:
         return {}
     arm, rate = runs.header.index("arm"), runs.header.index("optimizer.lr")

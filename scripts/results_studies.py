@@ -61,7 +61,10 @@ STUDIES = {
         Study("cifar10_mlp/tuned"),
         Study("efficientnet_cifar10", stored=True),
         Study("all_methods"),
+        Study("claims/variants_tie"),
+        Study("claims/rank_one", figure=None),
         Study("claims/rate_by_rank", tables=_RATES, figure="rates"),
+        Study("claims/ten_times", tables=_RATES, figure="rates"),
         Study("several_text", stored=True),
         Study("share_text", stored=True),
         Study(

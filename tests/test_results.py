@@ -156,6 +156,19 @@ class TestSection:
         assert tuple(texts[::2]) == titles
         assert texts[5] == "| arm | best\\_rate |\n| --- | ---: |\n| full | 0.3 |"
 
+    def test_arms_of_one_name_have_the_rates_of_their_data_set(self, results: ModuleType) -> None:
+        rows = (*RUNS.rows, ("3", "full", "0.7"), ("4", "lora_a|b", "0.1"))
+        report = _report(replace(RUNS, rows=rows))
+        (arms,) = report.page.tables
+        report.page.tables = (replace(arms, title="a: Arms"), replace(arms, title="b: Arms"))
+        report.tasks = tuple(
+            SimpleNamespace(task=task, runs=[SimpleNamespace(run_id=run) for run in runs])
+            for task, runs in (("a", "12"), ("b", "34"))
+        )
+        _, first, _, second = _tables(results, report)
+        assert "| full | 0.3 |" in first
+        assert "| full | 0.7 |" in second
+
     def test_a_study_without_a_figure(self, results: ModuleType) -> None:
         runs = Table("", RUNS.header, (*RUNS.rows, RUNS.rows[0]))
         study = replace(results.STUDIES["cifar10_mlp/tuned"], figure=None)

@@ -4,6 +4,8 @@ import copy
 import itertools
 
 import pytest
+import rows_modules
+import rows_prompt
 import torch
 from adapter_cases import (
     CLASSES,
@@ -18,11 +20,19 @@ from adapter_cases import (
     train,
     without_base,
 )
-from rows_modules import ROWS_OF_TRANSFORMERS
 from torch import nn
 
 from adapterlab import adapters
-from adapterlab.adapters import AdapterLayer, DoRA, LoRA, LoRALinear, Strategy, merge
+from adapterlab.adapters import (
+    AdapterLayer,
+    Combined,
+    Continued,
+    DoRA,
+    LoRA,
+    LoRALinear,
+    Strategy,
+    merge,
+)
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.base.errors import ConfigError
 
@@ -269,8 +279,11 @@ class TestBaseHash:
 def test_the_table_covers_every_strategy() -> None:
     public = {getattr(adapters, name) for name in adapters.__all__}
     strategies = {one for one in public if isinstance(one, type) and issubclass(one, Strategy)}
-    rows = [*ROWS.values(), *ROWS_OF_TRANSFORMERS.values()]
-    assert strategies - {Strategy} <= {type(row.strategy) for row in rows}
+    of_transformers = rows_modules.ROWS_OF_TRANSFORMERS | rows_prompt.ROWS_OF_TRANSFORMERS
+    rows = [row.strategy for row in (*ROWS.values(), *of_transformers.values())]
+    parts = [part for one in rows if isinstance(one, Combined) for part in one.parts.values()]
+    # What `Continued` trains is in files of PEFT's: test_continued.py writes them.
+    assert strategies - {Strategy, Continued} <= {type(one) for one in (*rows, *parts)}
     assert build(MODELS["mlp"])(inputs()).shape[1] == CLASSES
 
 

@@ -22,9 +22,23 @@ DIVERGED = "TrainingDivergedError"
 """What the tag `error` of a run begins with whose loss was no longer a number."""
 
 OWN_ERRORS = (
-    *("AdapterLabError", "ConfigError", "DataError", "CheckpointError", "RunLostError"),
+    *(
+        "AdapterLabError",
+        "ConfigError",
+        "DataError",
+        "CheckpointError",
+        "RunLostError",
+        "TaskStoppedError",
+    ),
     *("StoreError", "RunRefusedError", "StoreAwayError", "FullDiskError"),
-    *("NothingFinishedError", "ExportError", "MemoryLackError", DIVERGED),
+    *(
+        "NothingFinishedError",
+        "ExportError",
+        "MemoryLackError",
+        "DeviceLostError",
+       
+        DIVERGED,
+    ),
 )
 """Errors whose text says all; of others the kind is part of the reason."""
 

@@ -36,7 +36,6 @@ OWN_ERRORS = (
         "ExportError",
         "MemoryLackError",
         "DeviceLostError",
-       
         DIVERGED,
     ),
 )

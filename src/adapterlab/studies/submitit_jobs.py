@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,7 +162,12 @@ def settle(future: "Future[list[Any]]", result: Path, sent: Sent) -> None:
 
 def log_of(job: Any) -> str:
     """Return the last lines of what a job has written, as the end of a sentence."""
-    for path in (job.paths.stderr, job.paths.stdout):
+    return end_of([job.paths.stderr, job.paths.stdout])
+
+
+def end_of(logs: Iterable[Path]) -> str:
+    """Return the last lines of the first of some logs that has any, as the end of a sentence."""
+    for path in logs:
         try:
             lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
         except OSError:

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "local": Kind(),
     "submitit": Kind(package="submitit", extra="submitit", goes_on=True),
     "ray": Kind(package="ray", extra="ray"),
+    "dask": Kind(package="distributed", extra="dask"),
 }
 
 

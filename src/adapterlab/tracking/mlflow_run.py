@@ -25,7 +25,7 @@ from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.servers.patience import PATIENCE, PatientClient, calm
 from adapterlab.tracking.stores.moved import beside_store
 from adapterlab.tracking.stores.uris import artifact_location, default_uri
-from adapterlab.tracking.study_run import open_study_run, status_after
+from adapterlab.tracking.study_run import PARENT, open_study_run, status_after
 from adapterlab.tracking.trackers import JournalTracker, MLflowTracker, Tracker, flattened
 
 IDENTITY = ("config_hash", "data_hash", "kind", "study")
@@ -36,9 +36,6 @@ ALIKE = ("weights_hash", "tokenizer_hash", "base_sha256")
 
 SPLIT = "pack_split"
 """The tag of a run whose pack ran out of memory: how many lanes that had."""
-
-PARENT = "mlflow.parentRunId"
-"""The tag by which MLflow shows a run below that of its study."""
 
 
 def is_logged(config: Config, run_id: str | None) -> bool:

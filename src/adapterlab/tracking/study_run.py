@@ -9,7 +9,8 @@ no run of a pack has a call more.
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.patience import calm
+
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow shows a run below that of its study."""
 
 MULTIRUN_TAG = "multirun"
 """Of a study's run: the multirun that carries it out, or did so last."""
@@ -60,12 +64,14 @@ def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str
         # It is the process of the multirun that must be there, and not this one.
         tags |= {MULTIRUN_TAG: multirun, PROCESS_TAG: multirun.split("-", 2)[-1]}
     with FileLock(lock):
-        found = find_study_run(client, experiment_id, study)
+        found = the_study_run(client, experiment_id, study)
         if found is None:
             start = None if multirun is None else int(multirun.partition("-")[0])
             own = {"study": study, "kind": "study", **tags}
-            made = client.create_run(experiment_id, start_time=start, run_name=study, tags=own)
-            return str(made.info.run_id)
+            client.create_run(experiment_id, start_time=start, run_name=study, tags=own)
+            # Another machine may have made one in the meantime, which has another lock.
+            found = the_study_run(client, experiment_id, study)
+            assert found is not None
         run_id, known = str(found.info.run_id), found.data.tags
         new = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]
         if new:  # another process of the multirun may have been here
@@ -79,10 +85,68 @@ _open_once = lru_cache(maxsize=8)(_open)
 
 
 def find_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
-    """Return the run that stands for a study, None if there is none."""
-    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
-    found = client.search_runs([experiment_id], query, max_results=1)
+    """Return the run that stands for a study, None if there is none.
+
+    Of several, which machines without a shared root may make at the same moment, it is the one that
+    began first; of two that did, the one whose id comes first. All machines say the same.
+    """
+    found = _study_runs(client, experiment_id, study)
     return found[0] if found else None
+
+
+def the_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
+    """Return the run that stands for a study, and see that there is no other; None without one.
+
+    The children of others become its own, and what others say of the looks at the study; then they
+    are deleted. A process that knew another one goes on to begin runs below that: the end of its
+    multirun looks once more, also below those that are deleted.
+    """
+    from mlflow.entities import RunTag
+
+    first, *others = _study_runs(client, experiment_id, study) or [None]
+    if first is None:
+        return None
+    run_id, own = first.info.run_id, first.data.tags
+    for other in [*others, *_study_runs(client, experiment_id, study, deleted=True)]:
+        query = f"tags.`{PARENT}` = '{other.info.run_id}'"
+        for child in _all(client, experiment_id, query):
+            with _unless_gone():
+                client.set_tag(child.info.run_id, PARENT, run_id)
+    for other in others:
+        told = {key: value for key, value in other.data.tags.items() if key.startswith("study.")}
+        if said := [RunTag(key, value) for key, value in told.items() if key not in own]:
+            client.log_batch(run_id, tags=said)
+        with _unless_gone():  # another machine may have seen it as well
+            client.delete_run(other.info.run_id)
+    return first
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Pass over a run that somebody has deleted since it was found."""
+    try:
+        yield
+    except Exception as error:
+        if trouble(error) is not Trouble.GONE:
+            raise
+
+
+def _study_runs(client: Any, experiment_id: str, study: str, *, deleted: bool = False) -> list[Any]:
+    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
+    found = _all(client, experiment_id, query, deleted=deleted)
+    return sorted(found, key=lambda run: (run.info.start_time or 0, run.info.run_id))
+
+
+def _all(client: Any, experiment_id: str, query: str, *, deleted: bool = False) -> list[Any]:
+    from mlflow.entities import ViewType
+
+    found: list[Any] = []
+    token, stage = None, ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    while True:
+        page = client.search_runs([experiment_id], query, run_view_type=stage, page_token=token)
+        found.extend(page)
+        if not (token := page.token):
+            return found
 
 
 def end_multirun(client: Any, experiment: str, study: str, multirun: str, status: str) -> None:
@@ -103,6 +167,7 @@ def end_multirun(client: Any, experiment: str, study: str, multirun: str, status
         if found is None:  # no run has begun
             return
         where = [found.experiment_id]
+        the_study_run(client, found.experiment_id, study)
         running = "tags.kind = 'study' and attributes.status = 'RUNNING'"
         for run in client.search_runs(where, running):
             name, tags = run.data.tags["study"], run.data.tags

@@ -1,5 +1,6 @@
 """Dropout of the model itself, drawn for each lane as it would be drawn alone."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,13 +26,62 @@ UNSUPPORTED_NAMES = ("StochasticDepth", "DropPath")
 """Likewise, of libraries that are not imported here; each of them has names that end so."""
 
 
-class LaneRandomness(TorchFunctionMode):
+class Draws(TorchFunctionMode):
+    """Takes over what draws random numbers inside a forward pass, and leaves all else as it is.
+
+    It works on functions, not modules, because attention draws inside
+    `scaled_dot_product_attention`. Calls that draw nothing are not taken over.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a function, or what is done in its place if it draws."""
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return self._dropout(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            return self._attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    @abstractmethod
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Return what dropout that draws makes of x."""
+
+    @abstractmethod
+    def attention(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+    ) -> Tensor:
+        """Return attention that draws; `options` are torch's others."""
+
+    def _dropout(
+        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        if not training or p == 0.0:
+            return F.dropout(input, p, training, inplace)
+        return self.dropout(input, p)
+
+    def _attention(
+        self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        names = ("attn_mask", "dropout_p", "is_causal")
+        options = dict(zip(names, args, strict=False)) | kwargs
+        if not options.get("dropout_p"):
+            return F.scaled_dot_product_attention(query, key, value, **options)
+        mask = options.pop("attn_mask", None)
+        return self.attention(query, key, value, mask, **options)
+
+
+class LaneRandomness(Draws):
     """Lets what draws random numbers inside a pack's forward pass draw them lane by lane.
 
     A model's own dropout draws from torch's global generator, which a run alone seeds at the start
     of each epoch. Here every lane has a state of that generator of its own; a call that draws is
-    made once for each lane, on its rows, under its state. It works on functions, not modules,
-    because attention draws inside `scaled_dot_product_attention`.
+    made once for each lane, on its rows, under its state.
 
     Args:
         lanes: of the pack.
@@ -54,41 +104,20 @@ class LaneRandomness(TorchFunctionMode):
         """Go on with some of the lanes."""
         self._states = [self._states[lane] for lane in lanes] if self._states else []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call a function, lane by lane if it draws."""
-        kwargs = kwargs or {}
-        if func is F.dropout:
-            return self._dropout(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:
-            return self._attention(*args, **kwargs)
-        return func(*args, **kwargs)
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Draw lane by lane."""
+        rows = self.lanes.split(self.lanes.expand(x))
+        return torch.cat([F.dropout(own, p, True) for own in self._each(rows, x.device)])
 
-    def _dropout(
-        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    def attention(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> Tensor:
-        if not training or p == 0.0:
-            return F.dropout(input, p, training, inplace)
-        rows = self.lanes.split(self.lanes.expand(input))
-        drawn = [F.dropout(own, p, True) for own in self._each(rows, input.device)]
-        return torch.cat(drawn)
-
-    def _attention(
-        self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        names = ("attn_mask", "dropout_p", "is_causal")
-        options = dict(zip(names, args, strict=False)) | kwargs
-        if not options.get("dropout_p"):
-            return F.scaled_dot_product_attention(query, key, value, **options)
-        mask = options.pop("attn_mask", None)
+        """Draw lane by lane."""
         of_lanes: list[Any] = [self.lanes.split(t) for t in (query, key, value)]
-        of_batch = mask is not None and mask.shape[0] == query.shape[0]
-        masks = self.lanes.split(mask) if of_batch else [mask] * self.lanes.count
+        if mask is not None and mask.shape[0] == query.shape[0]:
+            masks: Any = self.lanes.split(mask)
+        else:
+            masks = [mask] * self.lanes.count
         parts = zip(*of_lanes, masks, strict=True)
         drawn = [
             F.scaled_dot_product_attention(q, k, v, attn_mask=own_mask, **options)

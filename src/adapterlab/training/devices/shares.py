@@ -1,6 +1,6 @@
 """Shares of a batch: which rows are whose, and draws that are those of the whole batch."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.base.errors import ConfigError
+from adapterlab.packing.randomness import Draws
 from adapterlab.packing.trial import take_rows
 from adapterlab.training.outcome import LabelledBatch
 
@@ -61,12 +61,11 @@ def shared(batch: LabelledBatch, rank: int, devices: int) -> SharedBatch:
     return SharedBatch(take_rows(batch.inputs, rows), batch.labels[rows], batch.labels, share)
 
 
-class SharedDraws(TorchFunctionMode):
+class SharedDraws(Draws):
     """Lets what draws for a share of a batch draw for the whole batch, and take its part.
 
     So every mask of dropout is the one that one device would have drawn, of adapters and of the
-    model, also where attention draws inside `scaled_dot_product_attention`. What draws otherwise
-    is left as it is: the trial finds it (`devices.trial`).
+    model. What draws otherwise is left as it is: the trial finds it (`devices.trial`).
 
     Attributes:
         drew: whether anything has drawn in a share.
@@ -99,42 +98,22 @@ class SharedDraws(TorchFunctionMode):
             for dropout in dropouts:
                 vars(dropout).pop("forward", None)
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call a function, for the whole batch if it draws."""
-        kwargs = kwargs or {}
-        if func is F.dropout:
-            return self._dropout(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:
-            return self._attention(*args, **kwargs)
-        return func(*args, **kwargs)
-
     def _adapters(self, dropout: SeededDropout, x: Tensor) -> Tensor:
         draw = partial(SeededDropout.forward, dropout)
         return self._of_all(draw, x) if dropout.training and dropout.p else draw(x)
 
-    def _dropout(
-        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-    ) -> Tensor:
-        if not training or p == 0.0:
-            return F.dropout(input, p, training, inplace)
-        return self._of_all(lambda x: F.dropout(x, p, True), input)
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Draw for the whole batch."""
+        return self._of_all(lambda rows: F.dropout(rows, p, True), x)
 
-    def _attention(
-        self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+    def attention(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> Tensor:
-        names = ("attn_mask", "dropout_p", "is_causal")
-        options = dict(zip(names, args, strict=False)) | kwargs
+        """Draw for the whole batch."""
         share = self._share
-        if not options.get("dropout_p") or share is None:
-            return F.scaled_dot_product_attention(query, key, value, **options)
+        if share is None:
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
         self.drew = True
-        mask = options.pop("attn_mask", None)
         if mask is not None and mask.dim() > 2 and mask.shape[0] == query.shape[0]:
             mask = _among_all(mask, share)
         q, k, v = (_among_all(tensor, share) for tensor in (query, key, value))

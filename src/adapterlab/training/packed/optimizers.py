@@ -75,28 +75,19 @@ class LaneOptimizer:
     def step(self) -> None:
         """Clip each lane's gradient, set each lane's rate, and update; then drop the gradients."""
         self._clip()
-        groups = list(zip(self.torch.param_groups, self._groups, strict=True))
-        for group, ours in groups:
+        for group, ours in zip(self.torch.param_groups, self._groups, strict=True):
             group["lr"] = self._rate(ours.lanes.start, ours.peak)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         whole = len(gradients) == len(self._parameters)
-        if self._fused is not None and whole:
+        if self._fused is not None and not whole:
+            self._fused.end()
+            self._fused = None
+        if self._fused is not None:
             self._fused.step(gradients)
         else:
-            if self._fused is not None:
-                self._fused.end()
-                self._fused = None
-            for group, ours in groups:
-                for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True):
-                    parameter = self._parameters[index]
-                    if own is not parameter:
-                        own.grad = parameter.grad[rows] if parameter.grad is not None else None
-            self.torch.step()
-            if whole and can_take(self.torch):
-                self._fused = FusedSteps(self.torch, self._pieces())
-                for group in self.torch.param_groups:
-                    for own in group["params"]:
-                        own.grad = None
+            self._step_of_torch()
+            if whole and self._may_fuse:
+                self._fuse()
         for parameter in self._parameters:
             parameter.grad = None
         self.steps += 1
@@ -124,6 +115,24 @@ class LaneOptimizer:
         """Return what a lane's training goes on from."""
         return {"tensors": self._tensors(lane), "plateau": self.plateaus[lane].state()}
 
+    def _step_of_torch(self) -> None:
+        """Let torch's optimizer update what has a gradient."""
+        for group, ours in zip(self.torch.param_groups, self._groups, strict=True):
+            for own, index, rows in zip(group["params"], ours.members, ours.rows, strict=True):
+                parameter = self._parameters[index]
+                if own is not parameter:
+                    own.grad = parameter.grad[rows] if parameter.grad is not None else None
+        self.torch.step()
+
+    def _fuse(self) -> None:
+        """Take the steps after this one by torch's kernel itself, if it has one for them."""
+        self._may_fuse = can_take(self.torch)
+        if self._may_fuse:
+            self._fused = FusedSteps(self.torch, self._pieces())
+            for group in self.torch.param_groups:
+                for own in group["params"]:
+                    own.grad = None
+
     def _rate(self, lane: int, peak: float) -> float:
         """Return the rate of a lane's next step for parameters of a peak rate."""
         options = self.options[lane]
@@ -134,7 +143,7 @@ class LaneOptimizer:
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
         self._groups: list[_Group] = []
-        self._fused = None
+        self._fused, self._may_fuse = None, True
         groups = []
         starts = {module.lanes.start for _, module, _ in self._named}
         for lanes in _runs(self.options, self.settings, starts):

@@ -3,7 +3,6 @@
 It takes minutes, so `make cluster-test` runs it and `make test` does not.
 """
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from mlflow import MlflowClient
 
 from adapterlab.studies.records import Record, read_there, records, tasks_of
 from adapterlab.tracking.stores.uris import default_uri
+from engine_lab import metrics_of
 from lab import CHECKOUT, environment
 
 pytestmark = pytest.mark.cluster
@@ -131,14 +131,6 @@ class Cluster:
     def state(self, record: Record) -> str | None:
         there = read_there(self.tasks, record.id)
         return None if there is None else there.state
-
-
-def metrics_of(root: Path, study: str) -> dict[str, dict[str, float]]:
-    found = {}
-    for path in (root / "mlruns" / "runs" / study).glob("*/result.json"):
-        metrics = json.loads(path.read_text())["metrics"]
-        found[path.parent.name] = {k: v for k, v in metrics.items() if not k.startswith("cost/")}
-    return found
 
 
 def epochs_for(root: Path, variables: dict[str, str]) -> int:

@@ -1,6 +1,5 @@
 """Packs as jobs of submitit, without Slurm: left alone, collected, and ended by signals."""
 
-import json
 import os
 import signal
 import time
@@ -31,18 +30,11 @@ from adapterlab.studies.submitit_jobs import Job
 from adapterlab.studies.taken_up import alone_with_tasks, taken_up
 from adapterlab.studies.there import Errand, Stopped
 from adapterlab.tracking.stores.uris import default_uri
+from engine_lab import metrics_of
 from lab import TINY, Outcome, tiny
 
 SWEEP = ("-m", "hydra/launcher=packed", *TINY[:2], *TINY[3:-1], "base=scratch", "adapter=full")
 SUBMITIT = ("hydra.launcher.engine=submitit", "hydra.launcher.cluster=local")
-
-
-def metrics_of(root: Path, study: str) -> dict[str, dict[str, float]]:
-    found = {}
-    for path in (root / "mlruns" / "runs" / study).glob("*/result.json"):
-        metrics = json.loads(path.read_text())["metrics"]
-        found[path.parent.name] = {k: v for k, v in metrics.items() if not k.startswith("cost/")}
-    return found
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -4,20 +4,19 @@ MLflow learns of a run when it begins; of those that wait, only this file knows.
 machines have `records`.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from adapterlab.base.files import write_json
 from adapterlab.base.process_identity import is_gone, this_process
 from adapterlab.config.multirun import current_multirun
 from adapterlab.config.schema import Config
-from adapterlab.studies.records import run_names
+from adapterlab.studies.records import read_as, run_names
 
 NAME = "asked.json"
 
@@ -85,7 +84,5 @@ def read_asked(mlruns: Path, study: str) -> Asked | None:
 
 
 def _read(folder: Path) -> Asked | None:
-    try:
-        return _ASKED.validate_python(json.loads((folder / NAME).read_text()))
-    except (OSError, ValueError, ValidationError):
-        return None
+    asked: Asked | None = read_as(folder / NAME, _ASKED)
+    return asked

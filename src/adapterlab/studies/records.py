@@ -119,19 +119,19 @@ def write_there(folder: Path, task: str, there: There) -> None:
 
 def read(folder: Path, task: str) -> Record | None:
     """Return what a command said of a task; None if nothing that can be read."""
-    record: Record | None = _read(folder / f"{task}.json", _RECORD)
+    record: Record | None = read_as(folder / f"{task}.json", _RECORD)
     return record
 
 
 def read_there(folder: Path, task: str) -> There | None:
     """Return what a task said of itself last; None if nothing that can be read."""
-    there: There | None = _read(folder / f"{task}{THERE}", _THERE)
+    there: There | None = read_as(folder / f"{task}{THERE}", _THERE)
     return there
 
 
 def records(folder: Path) -> Iterator[Record]:
     """Yield the records of a study's tasks, in the order in which they were submitted."""
-    found = [_read(path, _RECORD) for path in folder.glob("*.json") if _is_record(path)]
+    found = [read_as(path, _RECORD) for path in folder.glob("*.json") if _is_record(path)]
     kept: list[Record] = [record for record in found if record is not None]
     yield from sorted(kept, key=lambda record: (record.submitted, record.id))
 
@@ -147,7 +147,8 @@ def _is_record(path: Path) -> bool:
     return not path.name.endswith(THERE)
 
 
-def _read(path: Path, schema: TypeAdapter[Any]) -> Any:
+def read_as(path: Path, schema: TypeAdapter[Any]) -> Any:
+    """Return what a file of JSON says; None if it is not there, or not of a schema."""
     try:
         return schema.validate_python(json.loads(path.read_text()))
     except (OSError, ValueError, ValidationError):

@@ -1,4 +1,4 @@
-"""Jobs of submitit: what it is given, what it has sent, and what has come of that."""
+"""Jobs of submitit: what it is given, and what has come of that."""
 
 import atexit
 import contextlib
@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,49 +17,11 @@ from filelock import FileLock, Timeout
 
 from adapterlab.base.errors import RunLostError
 from adapterlab.base.interrupts import TERMINATED
-from adapterlab.studies.engine import Task
-from adapterlab.studies.records import There, read_there
+from adapterlab.studies.sent import Sent
 from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
 
 _LOG_LINES = 3
 _TURN_SECONDS = 1.0
-
-
-@dataclass
-class Sent:
-    """A task that is submitted, or waits in line.
-
-    Attributes:
-        before: attempts at it before it was submitted.
-        job: submitit's; None in line.
-        there: what it has said of itself since.
-        gone_at: when it was first missed.
-        ended_as: its state then, as Slurm calls it.
-    """
-
-    task: Task
-    future: "Future[list[Any]]"
-    before: int
-    job: Any = None
-    there: There | None = None
-    cancelled: bool = False
-    gone_at: float | None = None
-    ended_as: str = ""
-    _told: tuple[int, float] = (0, 0.0)
-
-    def look(self, folder: Path) -> None:
-        """Read what the task has said of itself."""
-        there = read_there(folder, self.task.id)
-        if there is not None and there.attempts > self.before:
-            self.there = there
-
-    def moved(self) -> float:
-        """Return how far it has moved on since this was asked last."""
-        if (there := self.there) is None:
-            return 0.0
-        attempt, told = self._told
-        self._told = there.attempts, there.moved
-        return there.moved - (told if attempt == there.attempts else 0.0)
 
 
 class Job:

@@ -15,8 +15,7 @@ from adapterlab.base.process_identity import is_gone
 from adapterlab.base.workers import cores
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Asked, Work
-from adapterlab.studies.records import read_there
-from adapterlab.studies.submitit_jobs import Sent
+from adapterlab.studies.sent import Sent
 from adapterlab.studies.there import Errand, Stopped, TaskStoppedError, inherited
 
 POLL_SECONDS = 0.5
@@ -73,14 +72,13 @@ class WatchedEngine(ABC):
 
     def submit(self, task: Task) -> "Future[list[Any]]":
         """Have a task carried out; see `Engine`."""
-        there = read_there(self._folder, task.id)
-        sent = Sent(task, Future(), before=0 if there is None else there.attempts)
-        sent.job = self._begin(Errand(task, self._folder, self._environment), sent.before)
+        new = Sent.of(task, self._folder)
+        new.job = self._begin(Errand(task, self._folder, self._environment), new.before)
         with self._lock:
-            self._sent[sent.future] = sent
+            self._sent[new.future] = new
         if not self._watcher.is_alive():
             self._watcher.start()
-        return sent.future
+        return new.future
 
     def send(self) -> None:  # noqa: B027  # an engine's own, which is complete
         """Do nothing: tasks are handed over one by one; see `Engine`."""

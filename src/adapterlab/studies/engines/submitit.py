@@ -23,7 +23,8 @@ from adapterlab.studies import slurm
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Asked, Work
 from adapterlab.studies.records import Record, read_there
-from adapterlab.studies.submitit_jobs import Job, Sent, log_of, settle
+from adapterlab.studies.sent import Sent
+from adapterlab.studies.submitit_jobs import Job, log_of, settle
 from adapterlab.studies.submitit_processes import (
     import_paths,
     is_controller,
@@ -152,13 +153,11 @@ class SubmititEngine:
 
     def submit(self, task: Task) -> "Future[list[Any]]":
         """Have a task carried out; see `Engine`."""
-        future: Future[list[Any]] = Future()
-        there = read_there(self._folder, task.id)
-        sent = Sent(task, future, before=0 if there is None else there.attempts)
+        new = Sent.of(task, self._folder)
         with self._lock:
-            self._sent[future] = sent
-            self._line.append(sent)
-        return future
+            self._sent[new.future] = new
+            self._line.append(new)
+        return new.future
 
     def adopt(self, task: Task, record: Record) -> "Future[list[Any]] | None":
         """Take up a job of an earlier command; see `Lasting`."""

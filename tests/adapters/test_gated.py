@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adapter_cases import MODELS, build, perturb
+from company import assert_the_same_in_company
 from torch import Tensor, nn
-from transformer_cases import encoder, tokens
+from transformer_cases import encoder
 
 from adapterlab.adapters import Combined, GatedBottleneck, GatedLoRA, GatedPrefix, plan
 from adapterlab.adapters.methods.gated import (
@@ -18,7 +19,7 @@ from adapterlab.adapters.methods.gated import (
 )
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.given import Passed
-from adapterlab.packing import PackedModel, share_frozen
+from adapterlab.packing import share_frozen
 from adapterlab.packing.trial import try_out
 from adapterlab.runs.check import check
 from adapterlab.runs.looking import look_at
@@ -92,18 +93,7 @@ def test_padding_and_company(architecture: str) -> None:
         model = unipelt(*sizes).apply(encoder(architecture, dtype=DOUBLE), seed=seed).eval()
         perturb(model, seed=seed)
         models.append(model)
-    given = tokens(models[0])
-    expected = [model(given) for model in models]
-    torch.testing.assert_close(models[0](tokens(models[0], padding=4)), expected[0], **CLOSE)
-    alone = {name: tensor[-1:, :6] for name, tensor in given.items()}
-    torch.testing.assert_close(models[0](alone), expected[0][-1:], **CLOSE)
-    share_frozen(models)
-    assert try_out(models, given, torch.arange(6) % 3) == [0, 1, 2]
-    pack = PackedModel(models, [0, 0, 0]).eval()
-    pack.keep([2, 0])
-    logits = pack(given, rows=6, together=True)
-    for lane, own in enumerate((2, 0)):
-        torch.testing.assert_close(logits[lane], expected[own], **CLOSE)
+    assert_the_same_in_company(models, padding=4)
 
 
 def test_an_update_alone_has_a_gate_on_an_mlp_too() -> None:

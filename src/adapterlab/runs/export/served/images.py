@@ -83,6 +83,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-def
         return pixels[None] if channels == 1 else pixels.permute(2, 0, 1)
 
 
+# The same in texts.py: MLflow keeps one file of code with a model, and a module beside it would be
+# shared by all models of a process, whatever their versions.
 def _table(outputs: torch.Tensor, said: dict[str, Any], params: dict[str, Any]) -> pd.DataFrame:
     """Return a model's outputs ``[N, C]`` as answers of its task."""
     classes, task = said["classes"], said["task"]

@@ -89,6 +89,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defi
         return outputs.double()
 
 
+# The same in images.py: MLflow keeps one file of code with a model, and a module beside it would be
+# shared by all models of a process, whatever their versions.
 def _table(outputs: torch.Tensor, said: dict[str, Any], params: dict[str, Any]) -> pd.DataFrame:
     """Return a model's outputs ``[N, C]`` as answers of its task."""
     classes, task = said["classes"], said["task"]

@@ -12,6 +12,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
+from adapterlab.tracking.searching import searched
 from adapterlab.tracking.trackers import flattened
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
@@ -231,13 +232,5 @@ def _whole(text: str) -> int:
 def _search(client: Any, experiment_id: str, study: str) -> list[Any]:
     """Return all runs of a study, the latest first, but for the one that stands for the study."""
     query = f"tags.study = {json.dumps(study)}"
-    pages: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
-        )
-        pages.extend(run for run in page if run.data.tags.get("kind") != "study")
-        token = page.token
-        if not token:
-            return pages
+    found = searched(client, experiment_id, query, order_by=["attributes.start_time DESC"])
+    return [run for run in found if run.data.tags.get("kind") != "study"]

@@ -17,6 +17,7 @@ from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.homes import latest_home
 from adapterlab.studies.read_once import ReadOnce
 from adapterlab.tracking.client import connect
+from adapterlab.tracking.searching import searched
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.patience import calm
 from adapterlab.tracking.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
@@ -62,18 +63,12 @@ class Marks:
         if experiment is None:
             return
         query = f"tags.study = {json.dumps(study)} and tags.kind = 'run'"
-        token = None
-        while True:
-            page = client.search_runs([experiment.experiment_id], query, page_token=token)
-            for run in page:
-                tags = run.data.tags
-                now = chosen.get(tags.get(tuned(KEY), ""))
-                if now is not None and values(tags, "tuned") != dict(sorted(now.items())):
-                    said = " ".join(f"{option}={value}" for option, value in now.items())
-                    self._tag(run.info.run_id, {tuned(SUPERSEDED): said})
-            token = page.token
-            if not token:
-                return
+        for run in searched(client, experiment.experiment_id, query):
+            tags = run.data.tags
+            now = chosen.get(tags.get(tuned(KEY), ""))
+            if now is not None and values(tags, "tuned") != dict(sorted(now.items())):
+                said = " ".join(f"{option}={value}" for option, value in now.items())
+                self._tag(run.info.run_id, {tuned(SUPERSEDED): said})
 
     def _logged(self, runs: Marked) -> Iterable[tuple[str, dict[str, str]]]:
         if not self.config.tracking.enabled:

@@ -20,6 +20,7 @@ from filelock import FileLock
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
+from adapterlab.tracking.searching import searched
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.patience import calm
 
@@ -109,7 +110,7 @@ def the_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
     run_id, own = first.info.run_id, first.data.tags
     for other in [*others, *_study_runs(client, experiment_id, study, deleted=True)]:
         query = f"tags.`{PARENT}` = '{other.info.run_id}'"
-        for child in _all(client, experiment_id, query):
+        for child in list(searched(client, experiment_id, query)):
             with _unless_gone():
                 client.set_tag(child.info.run_id, PARENT, run_id)
     for other in others:
@@ -132,21 +133,12 @@ def _unless_gone() -> Iterator[None]:
 
 
 def _study_runs(client: Any, experiment_id: str, study: str, *, deleted: bool = False) -> list[Any]:
-    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
-    found = _all(client, experiment_id, query, deleted=deleted)
-    return sorted(found, key=lambda run: (run.info.start_time or 0, run.info.run_id))
-
-
-def _all(client: Any, experiment_id: str, query: str, *, deleted: bool = False) -> list[Any]:
     from mlflow.entities import ViewType
 
-    found: list[Any] = []
-    token, stage = None, ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
-    while True:
-        page = client.search_runs([experiment_id], query, run_view_type=stage, page_token=token)
-        found.extend(page)
-        if not (token := page.token):
-            return found
+    query = f"tags.study = {json.dumps(study)} and tags.kind = 'study'"
+    stage = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    found = searched(client, experiment_id, query, run_view_type=stage)
+    return sorted(found, key=lambda run: (run.info.start_time or 0, run.info.run_id))
 
 
 def end_multirun(client: Any, experiment: str, study: str, multirun: str, status: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.base.process_identity import PROCESS_TAG
+from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_run import MULTIRUN_TAG
 
 REPORTED = "train/loss"
@@ -106,12 +107,8 @@ def study_names(client: Any, experiment: str) -> set[str]:
 
 
 def _search(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    found, token = client.get_experiment_by_name(experiment), None
-    while found is not None:
-        page = client.search_runs([found.experiment_id], query, page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
+    found = client.get_experiment_by_name(experiment)
+    return iter(()) if found is None else searched(client, found.experiment_id, query)
 
 
 def _logged(run: Any) -> LoggedRun:

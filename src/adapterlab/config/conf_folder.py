@@ -42,7 +42,7 @@ def parts_label(parts: Any) -> str:
     return "-".join(str(part.get("label", part["name"])) for part in named) or "combined"
 
 
-def _source_dataset(name: str) -> Any:
+def _source_dataset(name: str | None) -> Any:
     from adapterlab.config.parsing import source_dataset  # the schema: not to show what is chosen
 
     return source_dataset(CONF, name)

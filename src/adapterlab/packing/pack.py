@@ -1,7 +1,7 @@
 """Turning K adapted models over one frozen base into one module of K lanes, and back."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Self, cast
 
@@ -41,7 +41,7 @@ class PackedModel(nn.Module):
         CannotPackError: they are adapted at other places.
     """
 
-    def __init__(self, models: Sequence[AdaptedModel], streams: Sequence[int]) -> None:
+    def __init__(self, models: Sequence[AdaptedModel], streams: Sequence[Hashable]) -> None:
         super().__init__()
         signatures = [signature(model) for model in models]
         if any(one.ground != signatures[0].ground for one in signatures[1:]):

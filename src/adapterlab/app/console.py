@@ -135,6 +135,19 @@ def print_line(result: RunResult, config: Config) -> None:
     _print_text(f"{_among_many(config)}: {score} on the test split{only}, {_cost(result)}")
 
 
+def print_pruned(error: TrialPrunedError, config: Config) -> None:
+    """Print the line of a run that a pruner has stopped.
+
+    Args:
+        error: how.
+        config: by which it was asked for.
+    """
+    best = f"validation {config.select_on} {_share(error.best)}"
+    if config.select_on in ("mcc", *LOWER_IS_BETTER):
+        best = f"validation {config.select_on} {error.best:.4f}"
+    _print_text(f"{_among_many(config)}: {error}, {best}")
+
+
 def _among_many(config: Config) -> str:
     """Return the name of a run's arm, and its seed: what is varied is in it, and no more."""
     from adapterlab.reporting.naming import told_name

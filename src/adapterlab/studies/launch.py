@@ -62,6 +62,9 @@ class Output(Protocol):
     def print_line(self, result: RunResult, config: Config) -> None:
         """Show what came of a run that was asked for by a configuration."""
 
+    def print_pruned(self, error: TrialPrunedError, config: Config) -> None:
+        """Show that a run was stopped by a pruner."""
+
 
 def launch(
     context: HydraContext,
@@ -264,7 +267,7 @@ class _Study:
                     if isinstance(outcome, RunResult):
                         self.output.print_line(outcome, self.jobs[job].config)
                     elif isinstance(outcome, TrialPrunedError):
-                        print(f"{outcome}: {self.jobs[job]}")
+                        self.output.print_pruned(outcome, self.jobs[job].config)
                     else:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 

@@ -180,7 +180,9 @@ def mark_pruned(config: Config, run_id: str | None, error: TrialPrunedError | No
     if not _is_there(client, run_id):
         return
     run, said = client.get_run(run_id), pruned_as(error)
-    if run.info.status == "FINISHED" or trial(PRUNED) in run.data.tags:
+    if run.info.status == "FINISHED" or (
+        run.info.status == "KILLED" and trial(PRUNED) in run.data.tags
+    ):
         return
     for name, value in said["metrics"].items():
         client.log_metric(run_id, name, value)

@@ -223,14 +223,12 @@ def test_texts_wait_until_all_of_a_pack_have_ended(
 ) -> None:
     """Their batches differ in length from epoch to epoch; with the frozen prefix as well."""
     texts = write_reviews(tmp_path / "reviews")
+    fixed = ("tracking=none", "epochs=3", "study=texts-in-turn", "select_on=loss", adapter)
+    double = "hardware.precision=64-true"
     configs = [
-        replace(
-            small(lab_root, texts, "tracking=none", "epochs=3", "study=texts-in-turn", adapter, "select_on=loss",
-                  "hardware.precision=64-true", f"optimizer.lr={lr}"),
-            trial_pruner=HALVING,
-        )
-        for lr in (0.03, 1e-5, 0.003, 1e-6, 0.01)
-    ]  # fmt: skip
+        replace(small(lab_root, texts, *fixed, double, f"optimizer.lr={lr}"), trial_pruner=HALVING)
+        for lr in (0.1, 0.03, 1e-3, 0.01, 1e-5)
+    ]
     outcomes = run_queue(configs, 2)
     assert pruned(outcomes)
     finished = [n for n, one in enumerate(outcomes) if isinstance(one, RunResult)]

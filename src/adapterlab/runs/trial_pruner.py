@@ -134,7 +134,7 @@ class Rivals:
     def _start(self) -> None:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(logging.WARNING)
         self._optuna = optuna
         self._study = optuna.create_study(
             direction="maximize" if self.sign > 0 else "minimize",

@@ -26,6 +26,7 @@ RunCli = Callable[..., Outcome]
         ("study=R&D, 2024", "the first a letter, digit or '_'; such as R-D-2024"),
         ("study='R&D, 2024'", "the first a letter, digit or '_'; such as R-D-2024"),
         ("tracking.experiment=R&D's", "is written \"tracking.experiment='R&D\\'s'\""),
+        ("compare_on=mcc", "is said to the report, as scripts/report.py study=NAME compare_on=..."),
         ("dataset=/x/y.csv", "data of your own are dataset=text_files dataset.loader.path=/x/y.c"),
     ],
 )  # fmt: skip

@@ -311,10 +311,3 @@ def test_no_truncation_is_half_read(kind: str) -> None:
         except DataError:
             refused += 1
     assert refused >= len(whole) - 20  # 20 bytes: PNG's last checksums and its end mark
-
-
-def test_a_folder_of_one_class_says_so(context: LoadContext, tmp_path: Path) -> None:
-    (tmp_path / "birds" / "owl").mkdir(parents=True)
-    (tmp_path / "birds" / "owl" / "0.png").write_bytes(png(photo(1)))
-    with pytest.raises(DataError, match=r"birds has the images of one class only, owl: nothing"):
-        image_folder(context, tmp_path / "birds")

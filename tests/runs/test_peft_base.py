@@ -184,4 +184,3 @@ def test_a_file_of_peft_names_a_base_only_by_whose_weights_it_was_trained_over(
     written = json.loads((result.folder / "peft" / "adapter_config.json").read_text())
     expected = "sentence-transformers/all-MiniLM-L6-v2" if known else None
     assert written["base_model_name_or_path"] == expected
-    assert written["revision"] is None

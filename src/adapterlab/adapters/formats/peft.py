@@ -169,7 +169,9 @@ def save_peft(
         ConfigError: PEFT cannot express the strategy.
     """
     method = method_of(adapted.strategy)
-    config = _config(adapted, method, base_name) | {"revision": base_revision}
+    config = _config(adapted, method, base_name)
+    if base_revision is not None:
+        config["revision"] = base_revision
     found = method.joined(adapted, _written(adapted, method))
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}

@@ -171,10 +171,8 @@ def say(comparison: Comparison) -> None:
         print(f"quicker: {change}")
     for change in comparison.slower:
         print(f"SLOWER: {change}")
-    count = len(comparison.alike)
-    print(
-        f"{count} rows as before; {len(comparison.quicker)} quicker, {len(comparison.slower)} slower"
-    )
+    alike, quicker, slower = map(len, (comparison.alike, comparison.quicker, comparison.slower))
+    print(f"{alike} rows as before; {quicker} quicker, {slower} slower")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Kept:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def save(self, folder: Path = RESULTS) -> Path:
-        """Write it; of what was kept of such a machine before, the rows that are here are replaced."""
+        """Write it; rows that were kept of such a machine, and are not here, stay."""
         place = folder / f"{self.name}.json"
         before = load(place).rows if place.is_file() else {}
         values = {

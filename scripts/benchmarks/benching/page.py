@@ -82,7 +82,8 @@ def _table(rows: Sequence[tuple[Row, Measured]]) -> str:
     clock = rows[0][1].clock
     by = {"cpu": "CPU", "wall": "wall"}
     lines = [
-        f"| row | ratio, {by[clock]} s (of turns) | at most | {by[_other(clock)]} s | ours | theirs |",
+        f"| row | ratio of {by[clock]} s (of turns) | at most | of {by[_other(clock)]} s "
+        "| ours | theirs |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row, found in rows:

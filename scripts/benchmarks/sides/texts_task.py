@@ -35,7 +35,7 @@ def main() -> None:
     task = {
         "model": minilm_source(),
         "classes": len(data.classes),
-        "max_length": data.max_length,
+        "max_length": data.splits["train"].max_length,
         "batch_size": config.batch_size,
         "epochs": config.epochs,
         "lr": config.optimizer.lr,

@@ -72,7 +72,8 @@ ROWS = [
         training(OURS),
         training(BARE),
         1.25,
-        "Both validate after each epoch and keep the best; ours writes checkpoints to go on from.",
+        "Both validate after each epoch and keep the best; ours writes checkpoints to go on from. "
+        "What torch loads at a first step is before the loop's training, and in ours.",
     ),
     Row(
         "lone_lora_memory",

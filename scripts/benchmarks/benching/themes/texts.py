@@ -14,7 +14,7 @@ FOUND, WITHOUT = "prefix found", "no prefix"
 
 MINILM = ("model=minilm", "batch_size=16")
 LORA = (*MINILM, "adapter=lora", "adapter.targets=[query,value]")
-EMOTION = (*LORA, "dataset=emotion", "epochs=2")
+EMOTION = (*LORA, "dataset=emotion", "epochs=1")
 IMDB = (*LORA, "dataset=imdb", "epochs=1")
 HEAD = (*MINILM, "adapter=head", "dataset=emotion", "epochs=3")
 AS_THEIRS = ("model.frozen_dropout=true", "dataset.length_bucketing=false")
@@ -78,7 +78,7 @@ def _bf16_lacking(setting: Setting) -> str | None:
 RACES = [
     Race(
         "emotion",
-        "MiniLM, LoRA on query and value, 1,000 tweets a split, batch 16, 2 epochs",
+        "MiniLM, LoRA on query and value, 1,000 tweets a split, batch 16, 1 epoch",
         _emotion,
         lambda setting: setting.lacking_texts("emotion"),
     ),

@@ -48,6 +48,7 @@ def parsed(rows: dict[str, Row]) -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3, help="of each side")
     parser.add_argument("--keep", action="store_true", help="write JSON and page")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of JSON")
+    parser.add_argument("--to", type=Path, default=PAGE, help="the page; docs/benchmarks.md")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--check", action="store_true", help="compare with what is kept")
     parser.add_argument("--against", type=Path, help="a file of JSON of another machine")
@@ -72,7 +73,7 @@ def main() -> int:
             print(f"{row.name:30} {row.title}" + (f" (at most {row.most:g})" if row.most else ""))
         return 0
     if given.page:
-        page.write(PAGE, given.results, races, rows)
+        page.write(given.to, given.results, races, rows)
         return 0
     data_dir = os.environ.get("ADAPTERLAB_DATA_DIR")
     with tempfile.TemporaryDirectory(prefix="adapterlab-bench-") as folder:
@@ -91,7 +92,7 @@ def main() -> int:
         finally:
             setting.close()
     if given.keep:
-        page.write(PAGE, given.results, races, rows)
+        page.write(given.to, given.results, races, rows)
     failed = any(row.failed for row in found.rows.values())
     if before is None:
         return int(failed)

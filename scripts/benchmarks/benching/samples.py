@@ -1,11 +1,9 @@
 """What one turn of one side took, and how a process is measured from outside."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +54,11 @@ def process(
         SideError: it ended with another code.
     """
     with tempfile.TemporaryDirectory(prefix="adapterlab-told-") as folder:
-        told, said = Path(folder) / "told.json", Path(folder) / "said"
+        told, took, said = (Path(folder) / name for name in ("told", "took", "said"))
+        starter = [sys.executable, "-I", "-S", SIDES / "starter.py", took]
         with said.open("wb") as output:
-            start = time.perf_counter()
             running = subprocess.Popen(
-                [str(part) for part in command],
+                [str(part) for part in (*starter, *command)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -68,22 +66,19 @@ def process(
                 cwd=cwd,
             )
             try:
-                _, status, used = os.wait4(running.pid, 0)
+                code = running.wait()
             except BaseException:
-                running.kill()
+                running.terminate()
                 running.wait()
                 raise
-            seconds = time.perf_counter() - start
-        running.returncode = code = os.waitstatus_to_exitcode(status)
         if code != allowed:
             lines = said.read_text(errors="replace").strip().splitlines()[-_TOLD_LINES:]
             raise SideError(f"exit code {code}: {' / '.join(lines) or 'it said nothing'}")
         values = json.loads(told.read_text()) if told.is_file() else {}
-    # The kernel's figure: kilobytes on Linux, bytes on macOS. What a process forgot of its own
-    # peak, it has told.
-    peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    values["mib"] = max(peak, values.pop("whole_mib", 0.0))
-    return Sample({"cpu": used.ru_utime + used.ru_stime, "wall": seconds, **values})
+        whole = json.loads(took.read_text())
+    # What a process forgot of its own peak, it has told.
+    whole["mib"] = max(whole["mib"], values.pop("whole_mib", 0.0))
+    return Sample({**whole, **values})
 
 
 class Living:

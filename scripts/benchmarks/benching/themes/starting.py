@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from benching.rows import Race, Row, Side, whole
@@ -23,10 +24,10 @@ def _sides(setting: Setting) -> Mapping[str, Side]:
         _, arguments, code, _ = COMMANDS[name]
         root = f"root={setting.folder / 'starts'}"
         program: list[str | Path] = [sys.executable, SOURCE / "train.py", root, *arguments]
-        return process(program, env=setting.env, cwd=setting.folder, allowed=code)
+        ask = partial(process, program, env=setting.env, cwd=setting.folder, allowed=code)
+        setting.once(("start", name), ask)  # Python writes what it compiles
+        return ask()
 
-    for name in COMMANDS:  # what is written beside Python's files is written once
-        setting.once(("start", name), lambda name=name: command(name))
     commands = {words: name for name, (words, *_) in COMMANDS.items()}
     sides: dict[str, Side] = {
         words: lambda name=name: command(name)  # type: ignore[misc]

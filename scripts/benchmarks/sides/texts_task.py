@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
-from adapterlab.config.parsing import parse
+from adapterlab.config.parsing import parse, to_container
 from adapterlab.models.hub import minilm_source
-from adapterlab.runs.assembly import assemble
-from adapterlab.runs.single import run
+from adapterlab.runs.data import load_data
+from adapterlab.runs.preprocessing import run_splits
 
 
 def main() -> None:
@@ -28,14 +28,15 @@ def main() -> None:
     conf_folder.register_resolvers()
     with composing(conf_folder.CONF):
         config = parse(hydra.compose("train", overrides))
-    data: Any = assemble(config, run).data
-    for name, split in data.splits.items():
+    target: Any = load_data(config).target
+    splits = run_splits(config, config.dataset, target)
+    for name, split in zip(("train", "validation", "test"), splits, strict=True):
         table = pa.table({"text": list(split.texts), "label": split.labels.tolist()})
         pq.write_table(table, Path(folder) / f"{name}.parquet")
     task = {
         "model": minilm_source(),
-        "classes": len(data.classes),
-        "max_length": data.splits["train"].max_length,
+        "classes": len(target.classes),
+        "max_length": to_container(config)["dataset"]["max_length"],
         "batch_size": config.batch_size,
         "epochs": config.epochs,
         "lr": config.optimizer.lr,

@@ -25,7 +25,7 @@ def _rows(setting: Setting, count: int) -> str:
 
 
 def _task(setting: Setting, name: str, *run: str) -> Path:
-    """Return the folder of the texts that a run trains on, with ours tokenised before."""
+    """Return a folder with the texts of a run; both sides tokenise in the first turn."""
 
     def make() -> Path:
         folder = setting.folder / f"{name}_task"

@@ -130,6 +130,12 @@ class Setting:
             if isinstance(made, Living):
                 made.end()
 
+    def base(self, images: str) -> tuple[str, ...]:
+        """Return the options by which runs on images share one base of 128 hidden units."""
+        place, side = self.folder / f"base-{images}.pt", 28 if images == "fashion_mnist" else 8
+        self.once(place, lambda: self.program("base.py", place, "1", str(side)))
+        return ("base=checkpoint", f"base.path={place}", "base.head=new")
+
     def once(self, key: Any, make: Any) -> Any:
         """Make something once for all races."""
         if key not in self._prepared:

@@ -7,12 +7,12 @@ from benching.rows import Race, Row, Side, memory, training, whole
 from benching.setting import Setting
 
 OURS, BARE, LIGHTNING = "AdapterLab", "bare loop", "Lightning + PEFT + MLFlowLogger"
-RUN = ("model.widths=[128]", "batch_size=64", "base=scratch", "epochs=3")
+RUN = ("model.widths=[128]", "batch_size=64", "epochs=3")
 
 
 def images(setting: Setting) -> tuple[str, ...]:
     """Return the options of a data set of images that is there, and of a run on it."""
-    return (f"dataset={setting.images}", *RUN)
+    return (f"dataset={setting.images}", *RUN, *setting.base(setting.images))
 
 
 def ready(setting: Setting) -> Path:

@@ -18,7 +18,7 @@ RANKS = (1, 4, 8, 16)
 GRID = ("adapter.rank=1,4,8,16", "adapter.alpha=1,2", "adapter.scaling=alpha")
 PACKED = ("-m", "hydra/launcher=packed", "hydra.launcher.processes=1")
 EIGHT_RATES = "optimizer.lr=1e-4,2e-4,5e-4,1e-3,2e-3,3e-3,5e-3,1e-2"
-TINY = ("dataset=digits", "adapter=lora", "base=scratch", "epochs=1", "limit=64", "order_seed=0")
+TINY = ("dataset=digits", "adapter=lora", "epochs=1", "limit=64", "order_seed=0")
 WIDTH, CLASSES, BATCH = 128, 10, 64
 
 
@@ -44,14 +44,15 @@ def _sides(setting: Setting) -> Mapping[str, Side]:
 
 
 def _tiny(setting: Setting) -> Mapping[str, Side]:
-    setting.once("tiny", lambda: setting.train("tiny", *TINY, "study=first"))
+    tiny = (*TINY, *setting.base("digits"))
+    setting.once("tiny", lambda: setting.train("tiny", *tiny, "study=first"))
 
     def runs(count: int) -> str:
         return "init_seed=" + ",".join(map(str, range(count)))
 
     return {
-        FEW_TINY: lambda: setting.train("tiny", *TINY, *PACKED, runs(8), "study=few"),
-        MANY_TINY: lambda: setting.train("tiny", *TINY, *PACKED, runs(40), "study=many"),
+        FEW_TINY: lambda: setting.train("tiny", *tiny, *PACKED, runs(8), "study=few"),
+        MANY_TINY: lambda: setting.train("tiny", *tiny, *PACKED, runs(40), "study=many"),
         TORCH: setting.import_torch,
     }
 

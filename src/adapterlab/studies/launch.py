@@ -14,13 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
-from adapterlab.base.errors import (
-    AdapterLabError,
-    ConfigError,
-    TrialPrunedError,
-    first_line,
-    with_type,
-)
+from adapterlab.base.errors import AdapterLabError, TrialPrunedError, first_line, with_type
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
@@ -36,7 +30,7 @@ from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
 from adapterlab.studies.foreseen import planned
-from adapterlab.studies.launching import Launching
+from adapterlab.studies.launching import Launching, require_stoppable
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
@@ -111,6 +105,7 @@ def launch(
         ]
         for job in jobs:
             context.callbacks.on_job_start(config=job.composed, task_function=task_function)
+        require_stoppable([job.config for job in jobs], place)
         outcomes = _Study(jobs, data, chosen, place, output).carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -133,10 +128,6 @@ class _Study:
     ) -> None:
         self.jobs, self.data, self.output = jobs, data, output
         self.chosen, self.place = chosen, place
-        asked = jobs[0].config.trial_pruner if jobs else None
-        if place is not None and asked is not None:
-            stops = f"hydra.sweeper.pruner={asked.rule} stops runs of this machine"
-            raise ConfigError(f"{stops}: set hydra.launcher.engine=local")
         self.outcomes: dict[int, Any] = {}
 
     def carry_out(self) -> list[Any]:

@@ -31,6 +31,7 @@ OWN_ERRORS = (
         "CheckpointError",
         "RunLostError",
         "TaskStoppedError",
+        "TrialPrunedError",
     ),
     *("StoreError", "RunRefusedError", "StoreAwayError", "FullDiskError"),
     *(

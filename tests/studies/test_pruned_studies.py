@@ -70,7 +70,10 @@ def test_what_is_stopped_is_neither_chosen_nor_failed(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("hydra.launcher.engine=dask",), "successive_halving stops runs of this machine: set"),
+        (
+            ("hydra.launcher.engine=submitit", "hydra.launcher.cluster=local"),
+            "successive_halving stops runs of this machine: set",
+        ),
         (("hardware.devices=2",), "stops runs of one device, and hardware.devices=2"),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapterlab.data.batches import AnyBatches
-from adapterlab.packing import PackedModel
+from adapterlab.packing import PackedModel, signature
 from adapterlab.training.checkpoints import restoring
 from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
@@ -79,7 +79,9 @@ def fit_pack(
     seconds, rate, known = 0.0, None, ""
     if active:
         seeds = [tasks[i].config.order_seed for i in active]
-        pack = PackedModel([tasks[i].model for i in active], seeds)
+        models = [tasks[i].model for i in active]
+        signatures = [signature(model) for model in models]
+        pack = PackedModel(models, seeds, signatures)
         going_on = [one for i in active if (one := saved[i]) is not None]
         for number, lane in enumerate(going_on):
             pack.load_lane(number, lane.state)
@@ -93,7 +95,7 @@ def fit_pack(
                 num_classes=num_classes,
                 device=device,
                 optimizer_states=[lane.optimizer for lane in going_on],
-                shares=shares([tasks[i].model for i in active], data, device),
+                shares=shares(models, data, device, signatures),
                 on_step=on_step,
             )
         trainer.train()

@@ -10,6 +10,7 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel, signature
 from adapterlab.packing.groups import runs_of
+from adapterlab.packing.signatures import Signature
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import now
 
@@ -17,7 +18,12 @@ _BATCHES = 4
 """That are measured, after one to warm up; the quickest counts."""
 
 
-def shares(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> list[float]:
+def shares(
+    models: Sequence[AdaptedModel],
+    data: AnyBatches,
+    device: Device,
+    signatures: Sequence[Signature] | None = None,
+) -> list[float]:
     """Return what each lane has of the time of a pack; in all 1.
 
     Lanes that are adapted alike have equal shares. Where several methods are in a pack, which
@@ -28,19 +34,22 @@ def shares(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> 
         models: of the lanes, with those side by side that are adapted alike; left as they are.
         data: of any of them.
         device: where it computes.
+        signatures: of the models, where they are known.
     """
-    groups = [models[run] for run in runs_of(map(signature, models))]
-    if len(groups) == 1:
+    signatures = signatures or [signature(model) for model in models]
+    runs = list(runs_of(signatures))
+    if len(runs) == 1:
         return [1 / len(models)] * len(models)
     taken = list[float]()
-    for group in groups:
-        taken += [_step(group, data, device) / len(group)] * len(group)
+    for run in runs:
+        group = models[run]
+        pack = PackedModel(group, [0] * len(group), signatures[run]).to(device.torch).train()
+        taken += [_step(pack, data, device) / len(group)] * len(group)
     return [seconds / sum(taken) for seconds in taken]
 
 
-def _step(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> float:
-    pack = PackedModel(models, [0] * len(models)).to(device.torch).train()
-    pack.reseed([0] * len(models), [0] * len(models))
+def _step(pack: PackedModel, data: AnyBatches, device: Device) -> float:
+    pack.reseed([0] * pack.count, [0] * pack.count)
     on_cpu, taken = device.accelerator == "cpu", list[float]()
     for batch in islice(data.training_batches(0, device.torch), 1 + _BATCHES):
         start = time.process_time() if on_cpu else now(device.torch)

@@ -34,4 +34,5 @@ def inverses(matrices: Tensor) -> Tensor:
         left[:, place] = 0
         left.addcmul_(column[:, None], row[None], value=-1)
         left[place] = row
-    return left.permute(2, 0, 1).reshape(matrices.shape)
+    # Beside each other, products with them would be taken one matrix at a time.
+    return left.permute(2, 0, 1).contiguous().view(matrices.shape)

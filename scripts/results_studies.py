@@ -69,7 +69,7 @@ STUDIES = {
         Study("share_text", stored=True),
         Study(
             "emotion_distilbert/tuned",
-            ("model=minilm", "limit={train: 4000, validation: 1200, test: 800}"),
+            ("model=minilm", "epochs=1", "limit={train: 4000, validation: 1200, test: 800}"),
             stored=True,
         ),
         Study(

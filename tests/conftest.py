@@ -6,13 +6,15 @@ import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, grammar_parser
 
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -95,22 +97,29 @@ def stores_are_copied(request: pytest.FixtureRequest) -> Iterator[None]:
 def conf_is_read_once() -> Iterator[None]:
     """Parse each file of conf/, and of Hydra's, once: a third of the time of composing.
 
-    Processes that tests start read them for themselves.
+    So are their interpolations: the trees that come of them are read, and not changed. Processes
+    that tests start read them for themselves.
     """
     read: dict[str, Any] = {}
     original = OmegaConf.load
 
     def load(file_: Any) -> Any:
-        if not isinstance(file_, io.TextIOBase):
+        if isinstance(file_, Path):
+            text = file_.read_text()
+        elif isinstance(file_, io.TextIOBase):
+            text = file_.read()
+            file_.seek(0)
+        else:
             return original(file_)
-        text = file_.read()
-        file_.seek(0)
         if text not in read:
             read[text] = original(file_)
         return copy.deepcopy(read[text])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(load))
+        parse = lru_cache(maxsize=10_000)(grammar_parser.parse)
+        for module in (omegaconf.base, omegaconf._utils):
+            patch.setattr(module, "parse", parse)
         yield
 
 

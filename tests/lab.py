@@ -51,6 +51,8 @@ TINY = (
 )
 """A run of a fraction of a second."""
 
+ONE_PROCESS = {"basic": (), "packed": ("hydra.launcher.processes=1",)}
+"""Options of launchers where a study is not about processes: to start one takes five seconds."""
 
 ONE_THREAD = Hardware(
     accelerator="cpu",

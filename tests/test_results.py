@@ -111,7 +111,7 @@ class TestSection:
         study = results.STUDIES["emotion_distilbert/tuned"]
         text = results.section(results.Shown(study, _report(RUNS)))
         assert (
-            "```\npython src/train.py -m experiment=emotion_distilbert/tuned model=minilm "
+            "```\npython src/train.py -m experiment=emotion_distilbert/tuned model=minilm epochs=1 "
             "'limit={train: 4000, validation: 1200, test: 800}'\n```\n"
         ) in text
         assert "| arm | rate | test accuracy |\n| --- | ---: | ---: |\n" in text

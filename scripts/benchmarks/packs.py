@@ -23,6 +23,7 @@ import hydra
 import rivals
 import torch
 from commands import Study, as_process, command, new_root, study, values, without_prefix
+from image_task import Task
 from rich.console import Console
 from rich.table import Table
 from rivals import TRAINING, WHOLE, Row, race, show
@@ -70,7 +71,7 @@ class Images(NamedTuple):
     study: Callable[..., Study]
     overrides: tuple[str, ...]
     cache: Path
-    task: rivals.Task
+    task: Task
 
 
 def main() -> None:
@@ -233,7 +234,7 @@ class Benchmark:
 SECTIONS = ["mlp", "peft", "lightning", "cifar", "texts", "presets"]
 
 
-def task_of(root: Path, overrides: tuple[str, ...]) -> rivals.Task:
+def task_of(root: Path, overrides: tuple[str, ...]) -> Task:
     """Return a study's base and images as rivals take them."""
     with composing(conf_folder.CONF):
         config = parse(hydra.compose("train", [f"root={root}", "adapter=head", *overrides]))
@@ -243,7 +244,7 @@ def task_of(root: Path, overrides: tuple[str, ...]) -> rivals.Task:
         images, labels = zip(*assembly.data.batches(name), strict=True)
         return torch.cat(images).flatten(1), torch.cat(labels)
 
-    return rivals.Task(
+    return Task(
         split("train"),
         split("validation"),
         dict(assembly.adapted.model.state_dict()),

@@ -18,8 +18,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 from statistics import median
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).parent / "sides"))
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT, which imports torchvision
 
@@ -39,6 +40,8 @@ try:
 except ModuleNotFoundError:
     sys.exit("error: PEFT is missing: pip install peft, or make install")
 import pytorch_lightning as pl
+import taken
+from image_task import Task
 from pytorch_lightning.loggers import MLFlowLogger
 from rich.console import Console
 from rich.table import Table
@@ -127,42 +130,6 @@ def process(*arguments: str | Path) -> Took:
     return Took(seconds, float("nan"))
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is trained, and on what.
-
-    Attributes:
-        train: normalised images ``[N, D]``, float32, and their labels ``[N]``, int64.
-        validation: likewise.
-        weights: state dict of the MLP: ``layers.0.weight``, ..., ``head.bias``.
-        batch_size: rows.
-        epochs: of each configuration.
-        lr, weight_decay: of AdamW.
-    """
-
-    train: tuple[Tensor, Tensor]
-    validation: tuple[Tensor, Tensor]
-    weights: dict[str, Tensor]
-    batch_size: int
-    epochs: int
-    lr: float
-    weight_decay: float
-
-    def first(self, count: int) -> "Task":
-        """Return the task with fewer training images."""
-        images, labels = self.train
-        return replace(self, train=(images[:count], labels[:count]))
-
-    def save(self, path: Path) -> None:
-        """Write what :meth:`load` reads."""
-        torch.save(vars(self), path)
-
-    @classmethod
-    def load(cls, path: Path) -> "Task":
-        """Read what :meth:`save` wrote."""
-        return cls(**torch.load(path, weights_only=True))
-
-
 class MLP(nn.Module):
     """Linear layers with ReLU between them, of the sizes of their weights.
 
@@ -238,6 +205,7 @@ class Module(pl.LightningModule):
         self.model, self.task = model, task
         self.train_accuracy = MulticlassAccuracy(CLASSES, average="micro")
         self.val_accuracy = MulticlassAccuracy(CLASSES, average="micro")
+        self.test_accuracy = MulticlassAccuracy(CLASSES, average="micro")
 
     def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
         """Return the loss of a batch."""
@@ -257,21 +225,40 @@ class Module(pl.LightningModule):
         self.log("val/loss", F.cross_entropy(logits, labels))
         self.log("val/accuracy", self.val_accuracy)
 
+    def test_step(self, batch: list[Tensor], batch_index: int) -> None:
+        """Count a batch of the test split."""
+        images, labels = batch
+        self.test_accuracy(self.model(images), labels)
+        self.log("test/accuracy", self.test_accuracy)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Set up AdamW."""
         return optimizer_of(self.model, self.task)
 
 
-def lightning(task: Task, strategy: str) -> Took:
-    """Train the configurations with Lightning, torchmetrics and MLflow in a new sqlite store."""
+def lightning(
+    task: Task,
+    strategy: str,
+    configurations: Iterable[tuple[int, int]] | None = None,
+    store: str | None = None,
+) -> Took:
+    """Train the configurations with Lightning, torchmetrics and MLflow.
+
+    Args:
+        task: what is trained; where it has rows to test on, they are tested on.
+        strategy: lora or dora.
+        configurations: ranks and alphas; those of `grid` by default.
+        store: a folder for MLflow's sqlite store; by default a new one.
+    """
     start_of_all = time.perf_counter()
     torch.set_num_threads(1)
     quieten()
     train = DataLoader(TensorDataset(*task.train), batch_size=task.batch_size, shuffle=True)
     validation = DataLoader(TensorDataset(*task.validation), batch_size=1024)
     seconds = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        for rank, alpha in grid():
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = store or temporary
+        for rank, alpha in configurations or grid():
             pl.seed_everything(0, verbose=False)
             logger = MLFlowLogger(
                 experiment_name="rival",
@@ -280,7 +267,8 @@ def lightning(task: Task, strategy: str) -> Took:
             )
             logger.log_hyperparams({"strategy": strategy, "rank": rank, "alpha": alpha})
             trainer = pl.Trainer(
-                accelerator="cpu",
+                accelerator="auto",
+                devices=1,
                 max_epochs=task.epochs,
                 logger=logger,
                 log_every_n_steps=50,
@@ -292,8 +280,11 @@ def lightning(task: Task, strategy: str) -> Took:
             )
             module = Module(adapted(task, strategy, rank, alpha), task)
             start = time.perf_counter()
-            trainer.fit(module, train, validation)
+            with taken.training():
+                trainer.fit(module, train, validation)
             seconds += time.perf_counter() - start
+            if task.test is not None:
+                trainer.test(module, DataLoader(TensorDataset(*task.test), 1024), verbose=False)
     return Took(time.perf_counter() - start_of_all, seconds)
 
 
@@ -309,8 +300,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", type=Path, help="as Task.save writes it")
     parser.add_argument("--strategy", choices=("lora", "dora"), default="lora")
+    parser.add_argument("--one", type=int, nargs=2, metavar=("RANK", "ALPHA"), help="only this")
+    parser.add_argument("--store", help="folder of MLflow's store; by default a new one")
     arguments = parser.parse_args()
-    took = lightning(Task.load(arguments.task), arguments.strategy)
+    taken.begin()
+    only = [tuple(arguments.one)] if arguments.one else None
+    took = lightning(Task.load(arguments.task), arguments.strategy, only, arguments.store)
     print(f"{took.training:.2f} s of training")
 
 

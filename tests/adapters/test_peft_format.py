@@ -119,6 +119,9 @@ class TestToPeft:
             "fan_in_fan_out": False,
             "bias": "none",
         }
+        save_peft(adapted, tmp_path / "of", base_name="distilbert", base_revision="v1")
+        of = json.loads((tmp_path / "of" / "adapter_config.json").read_text())
+        assert of == config | {"base_model_name_or_path": "distilbert", "revision": "v1"}
         tensors = load_file(tmp_path / "new" / "folder" / "adapter_model.safetensors")
         prefix = f"base_model.model.{attention}"
         assert {name: tuple(t.shape) for name, t in tensors.items() if "k_lin" in name} == {

@@ -26,6 +26,7 @@ RunCli = Callable[..., Outcome]
         ("study=R&D, 2024", "the first a letter, digit or '_'; such as R-D-2024"),
         ("study='R&D, 2024'", "the first a letter, digit or '_'; such as R-D-2024"),
         ("tracking.experiment=R&D's", "is written \"tracking.experiment='R&D\\'s'\""),
+        ("compare_on=mcc", "is said to the report, as scripts/report.py study=NAME compare_on=..."),
         ("dataset=/x/y.csv", "data of your own are dataset=text_files dataset.loader.path=/x/y.c"),
     ],
 )  # fmt: skip
@@ -51,6 +52,32 @@ def test_an_adapter_is_no_model(tmp_path: Path, run_cli: RunCli) -> None:
     )
     error = run_cli("dataset=emotion", "model=hf", f"model.name_or_path={tmp_path}").error
     assert f"{tmp_path} is an adapter of films/bert, not a model" in error
+    assert f"; set model.name_or_path=films/bert base=peft base.path={tmp_path}, or" in error
+    told = ["dataset=emotion", "model=bert_tiny", "base=checkpoint", f"base.path={tmp_path}"]
+    error = run_cli(*told).error
+    assert error.endswith(
+        f"is a folder; allowed: a file of weights; an adapter is base=peft base.path={tmp_path}"
+    )
+
+
+def test_a_run_is_no_model_either(tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "provenance.json").write_text("{}")
+    model = ["dataset=emotion", "model=hf", f"model.name_or_path={tmp_path}"]
+    assert (
+        f"is a run, not a model; export it (scripts/export.py run={tmp_path}"
+        in run_cli(*model).error
+    )
+    (tmp_path / "peft").mkdir()
+    (tmp_path / "peft" / "adapter_config.json").write_text("{}")
+    assert run_cli(*model).error.endswith(f", or set base=peft base.path={tmp_path}/peft")
+    told = ["dataset=emotion", "model=minilm", "base=peft"]
+    error = run_cli(*told, f"base.path={tmp_path}").error
+    assert error.endswith(f"is a run; its adapter is base.path={tmp_path}/peft")
+    file = tmp_path / "provenance.json"
+    assert (
+        "weights of a whole model in a file are base=checkpoint"
+        in run_cli(*told, f"base.path={file}").error
+    )
 
 
 def test_many_labels_are_a_short_line(tmp_path: Path, run_cli: RunCli) -> None:

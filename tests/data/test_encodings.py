@@ -59,6 +59,7 @@ def test_the_west_is_found_and_said_with_its_words(path: Path, name: str, text: 
         ("cp437", "naïve café"),
         ("gb18030", "今天天气很好"),
         ("big5", "今天天氣很好"),
+        ("cp932", "とても良い映画"),
     ],
 )
 def test_others_are_refused_by_name_and_read_when_named(path: Path, name: str, text: str) -> None:
@@ -67,6 +68,13 @@ def test_others_are_refused_by_name_and_read_when_named(path: Path, name: str, t
     with pytest.raises(DataError, match=f"is not UTF-8 in line 2; set .*{name} .'{word}"):
         of(path, content)
     assert of(path, content, name)[0] == name
+
+
+def test_east_asian_encodings_that_fit_are_named_beside_what_is_guessed(path: Path) -> None:
+    # Here the guess is Korean alone.
+    rows = "".join(f"a good film number {i} とても良い映画,pos\n" for i in range(60))
+    with pytest.raises(DataError, match=r"such as .*cp932 .'とても良い映画'"):
+        of(path, f"text,label\n{rows}".encode("shift_jis"))
 
 
 def test_one_bad_byte_is_no_other_encoding(path: Path) -> None:

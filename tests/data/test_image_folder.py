@@ -2,6 +2,7 @@ import logging
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.sources import LoadContext
-from adapterlab.data.sources.decode import Encoded, decode
+from adapterlab.data.sources.decode import Encoded, Lost, decode
 from adapterlab.data.sources.image_folder import image_folder
 
 
@@ -86,6 +87,24 @@ def test_what_is_lost_of_an_image_is_said_also_from_the_cache(
             "(dataset.loader.background=white puts them on it)",
             "1 image is of several frames, of which the first is seen",
         )
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_of_several_frames_the_first_is_seen(kind: str, mode: str) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 4), dtype=np.uint8)
+    frames = [Image.fromarray(one, "RGBA").convert(mode) for one in drawn]
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    buffer = BytesIO()
+    frames[0].save(buffer, format=kind, save_all=True, append_images=frames[1:], **options)
+    with Image.open(BytesIO(buffer.getvalue())) as file:
+        first = np.asarray(file.convert("RGB"))
+    lost = Lost()
+    (found,) = decode(
+        [Encoded(1, lambda _: buffer.getvalue(), lambda _: "it")], (3, 8, 8), "one", lost
+    )
+    assert torch.equal(found[0], torch.from_numpy(first.copy()).permute(2, 0, 1))
+    assert lost.moving == 1
 
 
 @pytest.mark.parametrize(("name", "message"), [

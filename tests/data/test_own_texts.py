@@ -283,6 +283,8 @@ class TestFolders:
         for split in (splits.train, splits.test):
             read = [splits.classes[label] for label in split.labels.tolist()]
             assert read == [names[text] for text in split.texts]
+        (mail / "labels.csv").write_text(f"id,label\n{of}98,{ROWS[0][1]}\n")
+        assert "labels.csv: 1 label has no example: 98" in load(labels="labels.csv").notes
         (mail / "texts" / "99.txt").write_text("more")
         with pytest.raises(DataError, match=r"labels.csv has no label for '99.txt'"):
             load(labels="labels.csv")

@@ -6,6 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
+import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
+
+# isort: split
+
+from transformers import (
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    LlamaConfig,
+    OPTConfig,
+    PreTrainedModel,
+)
+
 from adapterlab.adapters import Full, Head, LoRA, plan
 from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.plan import never_learning
@@ -51,6 +63,37 @@ def test_the_logits_are_the_heads_of_what_is_pooled(name: str, pooling: Pooling)
     assert never_learning(adapted, inputs) == ()
     assert why_by_length(adapted, data(model), name) is None
     assert not any("pooler" in layer.name for layer in plan(adapted).layers)
+
+
+DECODERS = {
+    "gpt2": GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2),
+    "llama": LlamaConfig(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    ),
+    "opt": OPTConfig(
+        vocab_size=40,
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        ffn_dim=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_first_token_that_sees_no_other_is_not_read(name: str) -> None:
+    def model() -> PreTrainedModel:
+        return AutoModelForSequenceClassification.from_config(DECODERS[name])  # type: ignore[no-any-return]
+
+    assert PooledClassifier(model(), "last", 2).pooling == "last"
+    with pytest.raises(ConfigError, match=r"model\.pooling=cls: .* allowed: auto, mean, last"):
+        PooledClassifier(model(), "cls", 2)
 
 
 def test_all_that_full_trains_gets_a_gradient() -> None:

@@ -158,6 +158,18 @@ def test_names_of_classes_can_be_given(tmp_path: Path, lab_root: Path) -> None:
         run(tiny(lab_root, *own, "dataset.classes=[a,b]"))
 
 
+def test_a_class_is_not_called_as_another_one_is(tmp_path: Path, lab_root: Path) -> None:
+    path = write_folder(tmp_path / "own")
+    names = sorted(folder.name for folder in (path / "train").iterdir())
+    own = ["dataset=image_folder", f"dataset.loader.path={path}", "base=scratch", "adapter=full"]
+    said = f"otherwise than the files: '{names[2]}' is 'other'"
+    given = f"dataset.classes=['{names[0]}','{names[1]}',other]"
+    assert any(said in note for note in run(tiny(lab_root, *own, given)).notes)
+    shifted = f"dataset.classes=['{names[1]}',other,'{names[2]}']"
+    with pytest.raises(ConfigError, match="is in another order than in the files of"):
+        run(tiny(lab_root, *own, shifted))
+
+
 def test_a_plan_reads_the_files_where_it_must(
     tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:

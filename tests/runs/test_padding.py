@@ -1,5 +1,6 @@
 """What is tried of a text classifier before it is trained: padding, reach, what never learns."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from adapterlab.runs.assembly import assemble
 from adapterlab.runs.check import check
 from adapterlab.runs.export.merged import Request, export_saved
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.looking import look_at
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.training.few_texts import why_by_length
@@ -243,3 +245,20 @@ def test_a_plan_refuses_an_adapter_that_never_learns(
     with pytest.raises(ConfigError, match=r"adapter\.targets: model\.bert\.spare: no part of"):
         check(config)
     check(of(tmp_path, reviews, folder, "adapter=lora", "adapter.targets=query"))
+
+
+def test_a_plan_refuses_a_tokenizer_that_the_run_refuses(tmp_path: Path, reviews: Path) -> None:
+    none = written(tmp_path / "none", gpt2(), pad_token=None)
+    some = written(tmp_path / "some", gpt2(), pad_token="[PAD]")
+    tried = [
+        (none, (), "has no padding token; name one of its tokens"),
+        (some, ("model.pad_token=PADDING",), "model.pad_token='PADDING' is no token of"),
+        (some, ("dataset.max_length=64",), "model=hf takes at most 24 tokens"),
+    ]
+    for folder, options, said in tried:
+        config = of(tmp_path, reviews, folder, *options)
+        for ask in (look_at, run):
+            with pytest.raises(ConfigError, match=re.escape(said)):
+                ask(config)
+    _, read = look_at(of(tmp_path, reviews, some))
+    assert len(read.target.train.labels)

@@ -156,3 +156,31 @@ def test_a_head_of_other_classes_is_not_kept(lab: tuple[Path, RunResult]) -> Non
         assemble(going_on(root, four), run)
     others = assemble(going_on(root, "base.classes=[a,b,c]"), run)
     assert not others.head_kept
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        (["base=pretrained", "adapter=lora"], True),
+        (["base=scratch", "adapter=lora"], False),
+        (["base=peft", "adapter=lora"], False),
+        (["base=peft", "adapter=continued", "optimizer.lr=0.001"], True),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_a_file_of_peft_names_a_base_only_by_whose_weights_it_was_trained_over(
+    options: list[str], known: bool, lab: tuple[Path, RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = lab
+    folder = root / "package"
+    if not folder.exists():
+        shutil.copytree(root / "model", folder)
+        told = json.loads((folder / "config.json").read_text())
+        told["_name_or_path"] = "someone/before-it-was-trained-further"
+        (folder / "config.json").write_text(json.dumps(told))
+    monkeypatch.setattr("adapterlab.models.hub.minilm_source", lambda: str(folder))
+    path = [f"base.path={root / 'adapter'}"] if "base=peft" in options else []
+    result = run(texts(root, "model=minilm", *options, *path, "study=named"))
+    written = json.loads((result.folder / "peft" / "adapter_config.json").read_text())
+    expected = "sentence-transformers/all-MiniLM-L6-v2" if known else None
+    assert written["base_model_name_or_path"] == expected

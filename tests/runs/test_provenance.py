@@ -29,7 +29,7 @@ from adapterlab.runs.integrity import seal
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
 from adapterlab.training.alone import fit
-from lab import TINY, Outcome, compose, tiny, write_idx
+from lab import ONE_PROCESS, TINY, Outcome, compose, tiny, write_idx
 from reviews import write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -295,10 +295,7 @@ def test_one_configuration_on_two_data_sets_has_two_folders(tmp_path: Path) -> N
     assert home_of(config, load_data(config).hash).path == folders["b"]
 
 
-LAUNCHERS = {"basic": (), "packed": ("hydra.launcher.processes=1",)}
-
-
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", ONE_PROCESS)
 def test_a_sweep_over_folders_of_data_runs_each(
     launcher: str, tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:
@@ -311,7 +308,7 @@ def test_a_sweep_over_folders_of_data_runs_each(
         "limit=96", "epochs=2", "hardware=cpu", "hardware.threads=1", "optimizer.lr=0.01",
         "hardware.precision=32-true", "dataset=mnist", "base=scratch", "study=two", "report=false",
     )  # fmt: skip
-    how = (f"hydra/launcher={launcher}", *LAUNCHERS[launcher])
+    how = (f"hydra/launcher={launcher}", *ONE_PROCESS[launcher])
     outcome = run_cli("-m", *overrides, f"data_dir={folders}", *how, root=root)
     assert outcome.code == 0, outcome
     found = [RunFolder(path).finished() for path in (root / "mlruns" / "runs" / "two").iterdir()]

@@ -13,7 +13,7 @@ from adapterlab.runs.budget import parse_solved
 from adapterlab.runs.folder import read_config
 from adapterlab.runs.identity import config_hash
 from adapterlab.tracking.stores.uris import default_uri
-from lab import TINY, Outcome, tiny
+from lab import ONE_PROCESS, TINY, Outcome, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -27,8 +27,8 @@ def test_a_study_at_one_budget(
     """64-128-10: 192 a rank and 1,290 in the head; DoRA 128 more."""
     study = f"budget-{launcher}"
     outcome = run_cli(
-        "-m", f"hydra/launcher={launcher}", *OPTIONS, "adapter=lora,dora,head", "budget=3000",
-        "seed=0,1", f"study={study}", root=lab_root,
+        "-m", f"hydra/launcher={launcher}", *ONE_PROCESS[launcher], *OPTIONS,
+        "adapter=lora,dora,head", "budget=3000", "seed=0,1", f"study={study}", root=lab_root,
     )  # fmt: skip
     assert outcome.code == 0, outcome
     assert "budget: 3,000 asked, 2,826 trained (94.2%) by lora-r8-a16" in outcome.err

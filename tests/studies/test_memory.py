@@ -13,7 +13,9 @@ from lab import CHECKOUT
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_the_estimate_is_an_upper_bound() -> None:
     script = CHECKOUT / "scripts" / "benchmarks" / "memory.py"
-    cell = ("--models", "mlp", "--strategies", "dora", "--precisions", "64-true", "--lanes", "6")
+    cell = ("--models", "mlp", "--strategies", "dora", "--precisions", "64-true")
+    # Where much else runs, a pack may take again what the allocator had kept: the most of three.
+    cell += ("--lanes", "6,6,6")
     done = subprocess.run(
         [sys.executable, str(script), *cell],
         capture_output=True,

@@ -13,7 +13,7 @@ from adapterlab.reporting.study import Replicate, Run, Status, arms_of, read_run
 from adapterlab.runs import single
 from adapterlab.runs.identity import arm_hash, config_hash
 from adapterlab.tracking.client import connect
-from lab import TINY, Outcome, compose, tiny
+from lab import ONE_PROCESS, TINY, Outcome, compose, tiny
 
 QUICK = [option for option in TINY if option.partition("=")[0] not in ("tracking", "epochs")]
 QUICK += ["epochs=1", "base=scratch", "report=false"]
@@ -67,6 +67,7 @@ def test_arms_are_called_what_their_commands_say(
     launcher: str, run_cli: Callable[..., Outcome], lab_root: Path, no_pictures: None
 ) -> None:
     study = [f"study=growing_{launcher}", *QUICK, f"hydra/launcher={launcher}"]
+    study += ONE_PROCESS[launcher]
     grown = [
         (["adapter=lora,head", "seed=0,1"], {"lora", "head"}),
         (["adapter=lora", "adapter.rank=2,4"], {"lora rank=2", "lora rank=4"}),

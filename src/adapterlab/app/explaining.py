@@ -38,6 +38,7 @@ _LIMITS = (
 )
 
 _SYNONYMS = {"learning_rate": "lr", "batch": "batch_size", "bs": "batch_size"}
+_OF_REPORTS = ("compare_on", "reference", "planned")
 _BEFORE = re.compile(r"^Error merging override ")
 _FULL_KEY = re.compile(r"full_key: *(\S+)")
 
@@ -92,6 +93,11 @@ def explain(error: BaseException, conf: Path) -> str:
                 names = [name for name in parent or () if name not in ("_target_", "hydra")]
                 if elsewhere := _elsewhere(option, parent):
                     return f"{option} is not an option: {elsewhere}"
+                if option in _OF_REPORTS:
+                    return (
+                        f"{option} is no option of a run: what is compared is said to the report, "
+                        f"as scripts/report.py study=NAME {option}=..."
+                    )
                 if not names:
                     where = option.rpartition(".")[0]
                     return f"{option} is not an option; {where or 'there'} has no options"

@@ -47,7 +47,10 @@ def require_bytes(needed: int, asked: str, what: str) -> None:
     Raises:
         ConfigError: it cannot fit.
     """
-    there = machine_bytes()
+    _require(needed, machine_bytes(), asked, what)
+
+
+def _require(needed: int, there: int, asked: str, what: str) -> None:
     if needed > there:
         raise ConfigError(
             f"{asked}: {what} would take {_gib(needed)} of memory, and there are {_gib(there)}"
@@ -66,14 +69,14 @@ def fitting(asked: str, what: str = "its weights alone") -> Iterator[None]:
         ConfigError: they cannot fit, or are more than can be counted.
     """
     counted: dict[int, nn.Parameter] = {}
-    total = 0
+    total, there = 0, machine_bytes()
 
     def count(_: nn.Module, name: str, parameter: nn.Parameter) -> None:
         nonlocal total
         if parameter is not None and id(parameter) not in counted:
             counted[id(parameter)] = parameter  # kept, so that its id stays its own
             total += parameter.numel() * parameter.element_size()
-            require_bytes(total, asked, what)
+            _require(total, there, asked, what)
 
     handle = register_module_parameter_registration_hook(count)
     try:

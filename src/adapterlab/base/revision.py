@@ -43,6 +43,16 @@ def source_tags() -> dict[str, str]:
 
 
 @cache
+def version_of(package: str) -> str:
+    """Return the installed version of a package, from its metadata, which are read once a process.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    return version(package)
+
+
+@cache
 def version_tags() -> dict[str, str]:
     """Return the tags that say which code and which libraries a run is made with.
 
@@ -52,7 +62,7 @@ def version_tags() -> dict[str, str]:
     tags = {"code_hash": _code_hash()}
     for name in LIBRARIES:
         try:
-            tags[f"version.{name}"] = version(name)
+            tags[f"version.{name}"] = version_of(name)
         except PackageNotFoundError:  # one that comes with an extra
             continue
     return tags

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def from_container(values: Any) -> Config:
     Raises:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
-    config = checked(TypeAdapter(Config), _with_optimizers_gathered(values))
+    config = checked(_configs(), _with_optimizers_gathered(values))
     config = replace(config, adapter=_with_parts_that_are(config.adapter))
     for where, node in (("model", config.model), ("adapter", config.adapter)):
         _require_target(where, node)
@@ -106,11 +107,22 @@ def from_container(values: Any) -> Config:
 
 def to_container(config: Config) -> dict[str, Any]:
     """Return a config as plain values, the inverse of `from_container`."""
-    values: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
+    values: dict[str, Any] = _configs().dump_python(config, mode="json")
     values["optimizer"] = spread(values["optimizer"])
     if "optimizer" in values["base"]:
         values["base"]["optimizer"] = spread(values["base"]["optimizer"])
     return values
+
+
+@cache
+def _configs() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+@cache  # each run of a sweep asks for it, and reading it takes longer than the rest of its parsing
+def _as_written(path: Path, changed: int) -> Any:
+    """Return what a file of conf/ holds, its references unresolved."""
+    return OmegaConf.to_container(OmegaConf.load(path))
 
 
 def source_dataset(conf: Path, name: str | None) -> Any:
@@ -125,7 +137,7 @@ def source_dataset(conf: Path, name: str | None) -> Any:
     names = sorted(p.stem for p in (conf / "dataset").glob("*.yaml"))
     if name not in names:
         raise ConfigError(f"base.source={name} is no data set; {allowed(name, names)}")
-    dataset = OmegaConf.load(path)
+    dataset = OmegaConf.create(_as_written(path, path.stat().st_mtime_ns))
     if missing := sorted(OmegaConf.missing_keys(dataset)):
         raise ConfigError(
             f"base.source={name} leaves {missing[0]} open: copy {path.name} to "

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -83,6 +84,10 @@ class _Source:
     def between(self, least: float, most: float) -> float:
         """Return a number of float32."""
         return self._share.uniform_(least, most, generator=self._generator).item()
+
+    def power(self, least: float, most: float) -> float:
+        """Return e to a number of float32, as float32."""
+        return self._share.uniform_(least, most, generator=self._generator).exp_().item()
 
     def order(self, count: int) -> list[int]:
         """Return the numbers below another in some order."""
@@ -185,7 +190,7 @@ class _ResizedCrop(_Recipe):
         height, width = self.size
         for _ in range(10):
             area = height * width * source.between(self.least, 1.0)
-            ratio = torch.tensor(source.between(*self.ratios)).exp_().item()
+            ratio = source.power(*self.ratios)
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
                 top = source.below(height - h + 1)
@@ -204,17 +209,38 @@ class _ResizedCrop(_Recipe):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def apply(self, images: Tensor, draws: Sequence[tuple[int, int, int, int]]) -> Tensor:
-        """Cut and resize image by image: parts of other sizes do not stack."""
-        done = torch.empty_like(images)
-        on_cpu = images.device.type == "cpu"  # elsewhere there is no antialiasing of uint8
-        for row, (top, left, height, width) in enumerate(draws):
-            part = images[row : row + 1, :, top : top + height, left : left + width]
-            if (height, width) != self.size:
-                part = F.interpolate(
-                    part if on_cpu else part.float(), self.size, mode="bilinear", antialias=True
-                )
-            done[row : row + 1] = part if on_cpu else part.round()
-        return done
+        """Cut and resize: parts of one width at once, then those of one height.
+
+        Torchvision resizes rows and then columns as well, and rounds in between.
+        """
+        (high, wide), kind = self.size, images.dtype
+        if images.device.type != "cpu":  # where there is no antialiasing of uint8
+            images = images.float()
+        parts = [
+            image[:, :, top : top + height, left : left + width]
+            for image, (top, left, height, width) in zip(torch.split(images, 1), draws, strict=True)
+        ]
+        parts = _resized_along(parts, 3, wide)
+        done = torch.cat(_resized_along(parts, 2, high))
+        return done if done.dtype == kind else done.round_().to(kind)
+
+
+def _resized_along(images: Sequence[Tensor], dim: int, length: int) -> list[Tensor]:
+    """Bring ``[1, C, H, W]`` to a length along one of the last two; those of one length together.
+
+    They are put one behind the other along the other of the two, which stays as it is.
+    """
+    done, other = list(images), 5 - dim
+    for kind, rows in _rows_of([image.shape[dim] for image in images]).items():
+        if kind == length:
+            continue
+        some = torch.cat([images[row] for row in rows], dim=other)
+        size = (length, some.shape[3]) if dim == 2 else (some.shape[2], length)
+        some = F.interpolate(some, size, mode="bilinear", antialias=True)
+        lengths = [images[row].shape[other] for row in rows]
+        for row, one in zip(rows, torch.split(some, lengths, other), strict=True):
+            done[row] = one
+    return done
 
 
 def _recipes(names: Sequence[str], size: tuple[int, int]) -> list[_Recipe]:
@@ -240,10 +266,18 @@ def _by_kind(
     together: Callable[[Any, Tensor, Sequence[Any]], Tensor],
 ) -> Tensor:
     """Do something to all images of a kind at once, with what was drawn for them."""
-    done = torch.empty_like(images)
-    for kind in dict.fromkeys(kinds):
-        rows = [row for row, one in enumerate(kinds) if one == kind]
-        at = torch.tensor(rows, device=images.device)
-        some = together(kind, images.index_select(0, at), [drawn[row] for row in rows])
-        done.index_copy_(0, at, some)
-    return done
+    rows_of = _rows_of(kinds)
+    order = torch.tensor(list(chain(*rows_of.values())), device=images.device)
+    parts = torch.split(images.index_select(0, order), [len(rows) for rows in rows_of.values()])
+    done = [
+        together(kind, part, [drawn[row] for row in rows])
+        for (kind, rows), part in zip(rows_of.items(), parts, strict=True)
+    ]
+    return torch.cat(done).index_select(0, order.argsort())
+
+
+def _rows_of(kinds: Sequence[Any]) -> dict[Any, list[int]]:
+    rows: dict[Any, list[int]] = {}
+    for row, kind in enumerate(kinds):
+        rows.setdefault(kind, []).append(row)
+    return rows

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import ConfigError, DataError
+from adapterlab.base.revision import version_of
 from adapterlab.config.tasks import Task
 from adapterlab.data.grouping import grouped_cut, random_cut
 from adapterlab.data.origin import Origin, RowNames
@@ -276,7 +276,7 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, 
 def kept_cut(cache: Path, labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Cut rows as :func:`stratified_cut` does, once; the cut is kept in a cache folder."""
     digest = hashlib.sha256(labels.contiguous().numpy().data).hexdigest()
-    key = [digest, fraction, seed, version("scikit-learn")]
+    key = [digest, fraction, seed, version_of("scikit-learn")]
 
     def build() -> Entry:
         first, second = stratified_cut(labels, fraction, seed)

@@ -30,11 +30,30 @@ def require_no_adapter(source: str) -> None:
     base = None
     with contextlib.suppress(OSError, UnreadableError):
         base = parse_mapping(read_text(file)).get("base_model_name_or_path")
-    its = f" of {shown(base)}" if isinstance(base, str) and base else ""
+    its = shown(base) if isinstance(base, str) and base else None
     raise ConfigError(
-        f"model.name_or_path={source} is an adapter{its}, not a model (adapter_config.json); give "
-        "the model, or the folder in which scripts/export.py has merged the adapter into it"
+        f"model.name_or_path={source} is an adapter{f' of {its}' if its else ''}, not a model "
+        f"(adapter_config.json); set model.name_or_path={its or 'MODEL'} base=peft "
+        f"base.path={source}, or give the folder in which scripts/export.py has merged it"
     )
+
+
+def require_no_run(source: str) -> None:
+    """Refuse the folder of a run, which holds what was trained and not the model.
+
+    Args:
+        source: a folder, or a name on the hub.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    folder = Path(source)
+    if (folder / "config.json").exists() or not (folder / "provenance.json").is_file():
+        return
+    merged = f"export it (scripts/export.py run={source} to=FOLDER) and give that folder"
+    adapter = folder / "peft"
+    further = f", or set base=peft base.path={adapter}" if adapter.is_dir() else ""
+    raise ConfigError(f"model.name_or_path={source} is a run, not a model; {merged}{further}")
 
 
 def require_plain(source: str, config: Any) -> None:

@@ -146,7 +146,8 @@ def minilm(
         pooling=pooling,
         generator=generator,
     )
-    classifier.model.config.name_or_path = MINILM_HUB  # a package's folder means nothing elsewhere
+    # A folder means nothing elsewhere, and its config.json names what was trained further to it.
+    classifier.model.config.name_or_path = classifier.name_or_path = MINILM_HUB
     return classifier
 
 

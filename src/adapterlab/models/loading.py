@@ -25,7 +25,13 @@ from transformers import (
 from transformers.utils import logging
 
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
-from adapterlab.models.foreign import PLAIN, TENSORS, require_no_adapter, require_plain
+from adapterlab.models.foreign import (
+    PLAIN,
+    TENSORS,
+    require_no_adapter,
+    require_no_run,
+    require_plain,
+)
 from adapterlab.models.transformer import body_name
 
 Weights = Literal["pretrained", "random"]
@@ -53,6 +59,7 @@ def source_of(name_or_path: str, revision: str | None) -> str:
                 f"model.name_or_path={name_or_path} is a folder"
             )
         require_no_adapter(str(folder))
+        require_no_run(str(folder))
         return str(folder)
     if name_or_path.startswith((".", "/", "~")):
         raise ConfigError(f"model.name_or_path={name_or_path}: no such folder")

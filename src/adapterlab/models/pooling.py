@@ -39,6 +39,9 @@ class PooledClassifier(TransformerClassifier):
         num_classes: outputs of the head.
         frozen_dropout: see `TransformerClassifier`.
         generator: CPU generator that the head is drawn from; torch's default one when None.
+
+    Raises:
+        ConfigError: the first token is to be read, and sees no other.
     """
 
     drawn = ("classifier",)
@@ -54,6 +57,11 @@ class PooledClassifier(TransformerClassifier):
         generator: torch.Generator | None = None,
     ) -> None:
         body = body_name(model)
+        if pooling == "cls" and _looks_back_only(model):
+            raise ConfigError(
+                f"model.pooling=cls: the first token of a {model.config.model_type} is computed "
+                "without those that follow; allowed: auto, mean, last"
+            )
         heads = head_names(model, body)
         width = _width(model, heads)
         for name in heads:
@@ -103,6 +111,12 @@ def require_pooling(pooling: str) -> None:
     """
     if pooling not in get_args(Pooling):
         raise ConfigError(f"model.pooling={pooling}; {allowed(pooling, get_args(Pooling))}")
+
+
+def _looks_back_only(model: "PreTrainedModel") -> bool:
+    """Say whether each token sees those before it only, as far as attention says so itself."""
+    said = [bool(one.is_causal) for one in model.modules() if hasattr(one, "is_causal")]
+    return bool(said) and all(said)
 
 
 def _width(model: "PreTrainedModel", heads: tuple[str, ...]) -> int:

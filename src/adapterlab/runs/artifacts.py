@@ -5,11 +5,11 @@ import re
 from functools import partial
 from pathlib import Path
 
-from adapterlab.adapters import save_adapter
+from adapterlab.adapters import AdaptedModel, save_adapter
 from adapterlab.adapters.formats.peft import save_peft
+from adapterlab.adapters.methods.continued import Continued
 from adapterlab.base.errors import ConfigError
-from adapterlab.base.reading import UnreadableError, parse_mapping, read_text
-from adapterlab.config.schema import Config
+from adapterlab.config.schema import Config, PretrainedBase
 from adapterlab.config.tasks import main_metric
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.models.protocol import adaptable
@@ -28,19 +28,21 @@ _HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 
 def known_elsewhere(name_or_path: str | None) -> str | None:
-    """Return by what name others find a base: of a folder here, the one that it says itself.
+    """Return by what name others find a base.
 
-    None if there is none, and for a path, which means nothing on another machine.
+    None if there is none, and for a path, which means nothing on another machine. The name that a
+    folder's config.json may have is of what its weights were made from, not of them.
     """
     name = name_or_path
-    if name and (folder := Path(name).expanduser()).is_dir():
-        try:
-            name = parse_mapping(read_text(folder / "config.json")).get("_name_or_path")
-        except (OSError, UnreadableError):
-            return None
     if not isinstance(name, str) or not _HUB.fullmatch(name) or Path(name).exists():
         return None
     return name
+
+
+def _base_elsewhere(config: Config, adapted: AdaptedModel) -> str | None:
+    """Return by what name others find the weights that were adapted; None for weights of here."""
+    own = isinstance(config.base, PretrainedBase) or isinstance(adapted.strategy, Continued)
+    return known_elsewhere(adaptable(adapted.model).name_or_path) if own else None
 
 
 def write_files(
@@ -69,8 +71,14 @@ def write_files(
     extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
-        name = known_elsewhere(adaptable(adapted.model).name_or_path)
-        save_peft(adapted, folder.peft, base_name=name, classes=assembly.data.classes)
+        name, revision = _base_elsewhere(config, adapted), config.model.get("revision")
+        save_peft(
+            adapted,
+            folder.peft,
+            base_name=name,
+            base_revision=revision if name else None,
+            classes=assembly.data.classes,
+        )
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
     rows = rows_called(config, assembly.read.target, "test")

@@ -45,7 +45,7 @@ from adapterlab.runs.check import (
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.peft_base import weights_under
+from adapterlab.runs.peft_base import require_file, weights_under
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""
@@ -267,8 +267,7 @@ def from_file(base: CheckpointBase, wanted: tuple[str, ...] | None = None) -> Ba
         ConfigError: it is an exported model whose head, which should be kept, is for others.
     """
     path = Path(base.path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f"base.path={base.path}: no such file")
+    require_file(base.path)
     try:
         if path.suffix == ".safetensors":
             weights = load_file(path)

@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, Str
 from adapterlab.adapters.budget import Fitted, fit
 from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import WIDE
-from adapterlab.base.errors import CheckpointError, ConfigError
+from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import fitting
 from adapterlab.base.seeding import stream
 from adapterlab.config.parsing import optimizers
@@ -35,7 +34,7 @@ from adapterlab.runs.memory import (
     rows_of_batch,
     sizes_in,
 )
-from adapterlab.runs.peft_base import require_peft_base
+from adapterlab.runs.peft_base import require_file, require_peft_base
 from adapterlab.runs.task_outputs import named_outputs
 from adapterlab.training.hardware import require_modest
 from adapterlab.training.losses import class_weights
@@ -85,8 +84,8 @@ def check(config: Config) -> Plan | None:
         )
     if keeps_own_head(config):
         require_own_head(config, tuple(config.dataset.classes or ()))
-    if isinstance(config.base, CheckpointBase) and not Path(config.base.path).is_file():
-        raise CheckpointError(f"base.path={config.base.path}: no such file")
+    if isinstance(config.base, CheckpointBase):
+        require_file(config.base.path)
     if isinstance(config.base, TrainedBase) and (source := config.source) is not None:
         prepared_loader(source, "base.dataset", allow)
         classes = config.dataset.classes

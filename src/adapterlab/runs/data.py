@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.config.class_names import listed
+from adapterlab.config.class_names import listed, quoted
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, ImageDataset
 from adapterlab.config.targets import prepared
 from adapterlab.config.tasks import Task
@@ -150,24 +150,43 @@ def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None)
     load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:
-        if len(dataset.classes) != len(splits.classes):
-            raise ConfigError(
-                f"dataset.classes names {len(dataset.classes)} classes, the files of "
-                f"{dataset.name} have {len(splits.classes)}: {listed(splits.classes)}"
-            )
-        same = sorted(dataset.classes) == sorted(splits.classes)
-        if same and dataset.classes != list(splits.classes):
-            raise ConfigError(
-                f"dataset.classes=[{listed(dataset.classes)}] is in another order than in the "
-                f"files of {dataset.name}: {listed(splits.classes)}"
-            )
-        splits = replace(splits, classes=tuple(dataset.classes))
+        splits = _called(splits, dataset.classes, dataset.name)
     if splits.task != task:
         raise ConfigError(
             f"task={config.task}: the files of {dataset.name} are labelled for task={splits.task}"
         )
     require_learnable(splits, dataset.validation)
     return splits_to_shape(splits, shape) if isinstance(splits, ImageSplits) else splits
+
+
+def _called(splits: AnySplits, names: Sequence[str], dataset: str) -> AnySplits:
+    """Call classes as the options do, by their order.
+
+    Raises:
+        ConfigError: names are not as many as the files have, or one is another class's there.
+    """
+    there = splits.classes
+    if len(names) != len(there):
+        raise ConfigError(
+            f"dataset.classes names {len(names)} classes, the files of {dataset} have "
+            f"{len(there)}: {listed(there)}"
+        )
+    if any(name in there and there.index(name) != at for at, name in enumerate(names)):
+        raise ConfigError(
+            f"dataset.classes=[{listed(names)}] is in another order than in the files of "
+            f"{dataset}: {listed(there)}"
+        )
+    others = [
+        f"{quoted(old)} is {quoted(new)}"
+        for old, new in zip(there, names, strict=True)
+        if old != new and not old.isdecimal()
+    ]
+    if others:
+        said = ", ".join(others[:5]) + (f", ... ({len(others)} in all)" if others[5:] else "")
+        splits = splits.with_notes(
+            f"dataset.classes calls classes otherwise than the files: {said}"
+        )
+    return replace(splits, classes=tuple(names))
 
 
 def task_read(config: Config, dataset: Dataset) -> Task:

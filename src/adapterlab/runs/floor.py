@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, found, stored
 from adapterlab.base.errors import first_line
+from adapterlab.base.revision import version_of
 from adapterlab.base.workers import submit
 from adapterlab.config.schema import BASES, Config
 from adapterlab.config.tasks import Task, main_metric
@@ -73,7 +73,7 @@ def begin_floor(config: Config, read: RunData, test_hash: str) -> Floor:
         return Floor()
     dataset = config.dataset
     key = [
-        *(_FORMAT, version("scikit-learn"), read.hash, test_hash),
+        *(_FORMAT, version_of("scikit-learn"), read.hash, test_hash),
         *(config.limit_of("train"), dataset.validation, dataset.validation_seed),
     ]
     if config.task != "single_label":

@@ -10,6 +10,8 @@ from adapterlab.data.scrutiny import require_different
 from adapterlab.runs.base_weights import from_file, load_into
 from adapterlab.runs.check import bare, check_with, model_shape, sketch
 from adapterlab.runs.data import RunData, load_data, load_splits, shape_of, shape_taken
+from adapterlab.runs.preprocessing import make_inputs
+from adapterlab.runs.provenance import tokenizer_folder
 
 _last: dict[str, RunData] = {}
 """The data of the plan before: those of a multirun mostly share them."""
@@ -19,14 +21,18 @@ def look_at(config: Config) -> tuple[Plan, RunData]:
     """Return what a run would train, and its data, of which the source's are read only if need be.
 
     Raises:
-        AdapterLabError: a run would refuse the data, or the weights of `base=checkpoint`.
+        AdapterLabError: a run would refuse the data, the weights of `base=checkpoint`, or a
+            tokenizer that is here.
     """
     read = _data(config)
     check_with(config, read)
     require_different(read.target, read.alike(config.mlruns / "cache"))
     if isinstance(config.base, CheckpointBase):
         require_weights(config, read)
-    return plan(sketch(config, read)), read
+    adapted = sketch(config, read)
+    if tokenizer_folder(config) is not None:
+        make_inputs(config, read, None, adapted.model)  # which refuses what does not fit the model
+    return plan(adapted), read
 
 
 def require_weights(config: Config, read: RunData | None) -> None:

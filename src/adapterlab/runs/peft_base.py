@@ -10,9 +10,13 @@ from torch import nn
 
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.config.schema import Config, PeftBase
+from adapterlab.runs.identity import PEFT_FILES
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_CONFIG, _FOLDER, _WHOLE = PEFT_FILES[0], "peft", "model.safetensors"
+"""Of an adapter's folder; such a folder in that of a run; weights in an exported model's."""
 
 
 def require_peft_base(config: Config, base: PeftBase, *, has_weights: bool) -> None:
@@ -30,9 +34,38 @@ def require_peft_base(config: Config, base: PeftBase, *, has_weights: bool) -> N
             "belongs to; allowed: trained, checkpoint, scratch"
         )
     folder = Path(base.path)
+    if folder.is_file():
+        raise CheckpointError(
+            f"base.path={base.path} is a file, and an adapter is a folder; weights of a whole "
+            "model in a file are base=checkpoint"
+        )
     if not folder.is_dir():
         raise CheckpointError(f"base.path={base.path}: no such folder")
+    if not (folder / _CONFIG).exists() and (folder / _FOLDER / _CONFIG).is_file():
+        raise CheckpointError(
+            f"base.path={base.path} is a run; its adapter is base.path={folder / _FOLDER}"
+        )
     require_mergeable_peft(folder)
+
+
+def require_file(path: str) -> None:
+    """Refuse a place where no weights of a whole model can be read, `base.path` of a checkpoint.
+
+    Raises:
+        CheckpointError: there is no file; of a folder the text says what may have been meant.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        return
+    if not place.is_dir():
+        raise CheckpointError(f"base.path={path}: no such file")
+    further = ""
+    for folder in (place, place / _FOLDER):
+        if (folder / _CONFIG).is_file():
+            further = f"; an adapter is base=peft base.path={folder}"
+    if (place / _WHOLE).is_file():
+        further = f", such as base.path={place / _WHOLE}"
+    raise CheckpointError(f"base.path={path} is a folder; allowed: a file of weights{further}")
 
 
 @dataclass(frozen=True)

@@ -211,8 +211,20 @@ def _tokenizer(config: Config, read: RunData) -> str:
     load = _loader(prepared(config.model["tokenizer"], "model.tokenizer", allow=allow))
     if not says_what_it_reads(load):
         return read.once(f"tokenizer {node}", lambda: _tokenizer_hash(node, allow))
-    folder = folder_of(load, config.model["tokenizer"])
+    folder = tokenizer_folder(config)
     return "" if folder is None else _hash_while_the_same(node, allow, state_of(folder))
+
+
+def tokenizer_folder(config: Config) -> Path | None:
+    """Return the folder that a tokenizer is read from.
+
+    None if it is not here yet, is made of the data, or its loader does not say what it reads.
+    """
+    if "tokenizer" not in config.model or vocabulary_is_made(config):
+        return None
+    node = config.model["tokenizer"]
+    load = _loader(prepared(node, "model.tokenizer", allow=tuple(config.allow_targets)))
+    return folder_of(load, node) if says_what_it_reads(load) else None
 
 
 @lru_cache(maxsize=64)

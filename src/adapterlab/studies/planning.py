@@ -1,7 +1,7 @@
 """Which runs of a study share a pack, what that takes of memory, and why a run stays alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,10 @@ MOST_LANES = 64
 OWN_WEIGHTS = 500_000
 """Trained weights of the model's own, per lane, above which products no longer gain by company."""
 
+SEEDS = ("seed", "init_seed", "order_seed")
+
 OF_LANES = (
-    *("adapter", "optimizer", "seed", "init_seed", "order_seed", "select_on", "early_stopping"),
+    *("adapter", "optimizer", *SEEDS, "select_on", "early_stopping"),
     *("pack", "plan", "resume", "budget", "tuning", "told", "ranks"),
 )
 """Options in which lanes of a pack may differ; strategies must still train at the same places."""
@@ -55,13 +57,34 @@ class PlannedPack:
 
 
 @dataclass(frozen=True)
+class _Built:
+    """What a model tells that is built without weights: the same for runs that differ in seeds."""
+
+    memory: PackMemory
+    alone: str | None
+    ground: tuple[object, ...]
+    parts: tuple[object, ...]
+    draws_frozen_weights: bool
+
+
+@dataclass(frozen=True)
 class _Candidate:
     job: int
     config: Config
-    memory: PackMemory
     key: str
-    parts: tuple[object, ...]
-    alone: str | None
+    built: _Built
+
+    @property
+    def memory(self) -> PackMemory:
+        return self.built.memory
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        return self.built.parts
+
+    @property
+    def alone(self) -> str | None:
+        return self.built.alone
 
 
 def plan_packs(
@@ -85,8 +108,14 @@ def plan_packs(
         ConfigError: an option of a run is wrong.
     """
     groups: dict[str, list[_Candidate]] = {}
+    built: dict[tuple[str, int], _Built] = {}
     for job, (config, read) in enumerate(zip(configs, data, strict=True)):
-        candidate = _candidate(job, config, read)
+        values = to_container(config)
+        seedless = {name: value for name, value in values.items() if name not in SEEDS}
+        alike = json.dumps(seedless, sort_keys=True), id(read)
+        if alike not in built:
+            built[alike] = _build(config, read)
+        candidate = _candidate(job, config, values, built[alike])
         groups.setdefault(candidate.key, []).append(candidate)
     packs: list[PlannedPack] = []
     for group in groups.values():
@@ -94,21 +123,25 @@ def plan_packs(
     return sorted(packs, key=lambda pack: pack.jobs[0])
 
 
-def _candidate(job: int, config: Config, read: RunData | None) -> _Candidate:
+def _build(config: Config, read: RunData | None) -> _Built:
     adapted = sketch(config, read)
     memory = pack_memory(adapted, load_of(config, read))
     alone = _why_alone(config, adapted, memory)
     ground: tuple[object, ...] = ()
     parts: tuple[object, ...] = ()
-    shared = _shared(config, adapted, read)
     if alone is None:
         try:
             found = signature(adapted)
             ground, parts = found.ground, found.parts
         except CannotPackError as error:
             alone = str(error)
-    key = f"alone {job}" if alone else json.dumps(shared, sort_keys=True)
-    return _Candidate(job, config, memory, f"{key} {ground}", parts, alone)
+    return _Built(memory, alone, ground, parts, _draws_frozen_weights(config, adapted, read))
+
+
+def _candidate(job: int, config: Config, values: Mapping[str, Any], built: _Built) -> _Candidate:
+    shared = _shared(config, values, draws_frozen_weights=built.draws_frozen_weights)
+    key = f"alone {job}" if built.alone else json.dumps(shared, sort_keys=True)
+    return _Candidate(job, config, f"{key} {built.ground}", built)
 
 
 def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str | None:
@@ -145,15 +178,16 @@ def _why_alone(config: Config, adapted: AdaptedModel, memory: PackMemory) -> str
     return None
 
 
-def _shared(config: Config, adapted: AdaptedModel, read: RunData | None) -> dict[str, Any]:
+def _shared(
+    config: Config, values: Mapping[str, Any], *, draws_frozen_weights: bool
+) -> dict[str, Any]:
     """Return what lanes of one pack must agree on, besides what they train."""
-    values = to_container(config)
     shared = {name: value for name, value in values.items() if name not in OF_LANES}
     shared["optimizer"] = config.optimizer.target
     if config.dataset.kind == "text":
         # Batches of two orders differ in the lengths of their texts.
         shared["order_seed"] = config.order_seed
-    if _draws_frozen_weights(config, adapted, read):
+    if draws_frozen_weights:
         shared["init_seed"] = config.init_seed
     return shared
 

@@ -5,7 +5,6 @@ import platform
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, cast, get_args
@@ -15,6 +14,7 @@ import torch
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import planned_place
+from adapterlab.base.revision import version_of
 from adapterlab.config.hardware import Accelerator, Hardware, Precision
 from adapterlab.training.driver import require_driver, require_one_device
 
@@ -214,7 +214,7 @@ def fingerprint(accelerator: str = "auto", devices: int = 1) -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         # The installed version, from its metadata: importing Lightning takes seconds.
-        "lightning": version("pytorch-lightning"),
+        "lightning": version_of("pytorch-lightning"),
     }
     if resolve_accelerator(accelerator) == "gpu":
         facts["accelerator"] = torch.cuda.get_device_name()

@@ -149,6 +149,7 @@ def save_peft(
     folder: Path,
     *,
     base_name: str | None = None,
+    base_revision: str | None = None,
     classes: Sequence[str] = (),
 ) -> None:
     """Write an adapter as `PeftModel.from_pretrained(base, folder)` reads it.
@@ -160,6 +161,7 @@ def save_peft(
         adapted: under a strategy that PEFT has.
         folder: created if need be; files of the same names in it are replaced.
         base_name: name or folder of the base model, for PEFT to record.
+        base_revision: which version of it, on the hub; None for the newest.
         classes: names in the order of the outputs: they are kept with the weights, and told by a
             README.md where PEFT loads the model by its task.
 
@@ -168,6 +170,8 @@ def save_peft(
     """
     method = method_of(adapted.strategy)
     config = _config(adapted, method, base_name)
+    if base_revision is not None:
+        config["revision"] = base_revision
     found = method.joined(adapted, _written(adapted, method))
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.inverses import inverses
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
@@ -137,7 +136,7 @@ class _Cayley(torch.autograd.Function):
         upper = upper.view(*above.shape[:-1], size, size)
         Q = upper - upper.mT
         Q.diagonal(dim1=-2, dim2=-1).fill_(1)
-        inverse = inverses(Q)
+        inverse = torch.linalg.inv_ex(Q).inverse
         ctx.save_for_backward(inverse)
         R = 2 * inverse
         R.diagonal(dim1=-2, dim2=-1).sub_(1)

@@ -273,8 +273,9 @@ def _opacity(image: Image.Image) -> int:
 
 def _load(content: bytes | Path, name: str) -> Image.Image:
     with _opened(content, name) as image:
+        frames = getattr(image, "n_frames", 1)  # goes through a GIF, and back: then the pixels
         image.load()
-        image.info[_FRAMES] = getattr(image, "n_frames", 1)
+        image.info[_FRAMES] = frames
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             return ImageOps.exif_transpose(image)
         return image

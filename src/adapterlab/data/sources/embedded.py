@@ -1,5 +1,8 @@
 """Real data that comes with an installed library, so that it needs no download."""
 
+from functools import cache
+from typing import Any
+
 import torch
 from sklearn.datasets import load_digits
 
@@ -29,7 +32,7 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
     """
     if rotation % 90:
         raise ConfigError(f"rotation is {rotation}; allowed: multiples of 90 degrees")
-    bunch = load_digits()
+    bunch = _read_digits()
     scaled = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8)
     images = torch.rot90(scaled, k=rotation // 90 % 4, dims=(1, 2))[:, None].contiguous()
     labels = torch.from_numpy(bunch.target).long()
@@ -44,3 +47,9 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
         ),
     )
     return splits_to_shape(splits, context.shape)
+
+
+@cache
+def _read_digits() -> Any:
+    """Read them once a process: they are a zipped table in text, and take 40 ms."""
+    return load_digits()

@@ -27,6 +27,8 @@ _MARKS = (
 )
 _BETWEEN_LETTERS = "\u2019\u2018\u2013\u2014\u2026\u00b4\u00b7\u00ad"
 _TOLD_BY_ZEROS = ["utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
+_EAST_ASIAN = ("cp932", "gb18030", "cp949", "big5")
+"""Few texts fit several of these, and a guess by how words look may leave out the right one."""
 _FOREIGN = 0.4
 """Share of letters beyond ASCII from which on a text is in no language of Western Europe."""
 
@@ -164,12 +166,21 @@ def _looks_western(text: str) -> bool:
 
 def _refusal(path: Path, line: int, sample: bytes) -> DataError:
     tried = [match.encoding for match in from_bytes(sample, cp_exclusion=_TOLD_BY_ZEROS)][:4]
+    tried += [name for name in _EAST_ASIAN if name not in tried and _fits(sample, name)]
     options = [f"{name} ({_words(sample.decode(name, 'replace'))})" for name in tried]
     would = f", such as {', '.join(options)}" if options else ""
     return DataError(
         f"{path} is not UTF-8 in line {line}; set dataset.loader.encoding to what it is{would}, or "
         "save it as UTF-8"
     )
+
+
+def _fits(sample: bytes, name: str) -> bool:
+    try:
+        sample.decode(name)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _words(text: str) -> str:

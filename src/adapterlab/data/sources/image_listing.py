@@ -140,6 +140,11 @@ def _of_classes(folder: Path, classes: Sequence[str]) -> Part:
 def _cut(root: Path, asked: Asked) -> Listing:
     """A folder of classes, of whose images some are cut off for the test."""
     classes = tuple(entry.name for entry in layout.folders(root))
+    if len(classes) == 1 and any(map(_is_image, layout.visible(root / classes[0]))):
+        raise DataError(
+            f"{root} has the images of one class only, {classes[0]}: nothing can be learnt; "
+            f"wanted: {root}/<class>/<image> of two classes or more"
+        )
     if len(classes) < 2:
         there = listed([entry.name for entry in layout.visible(root)], 5) or "nothing"
         raise DataError(

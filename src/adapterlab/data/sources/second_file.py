@@ -154,5 +154,6 @@ def looked_up(
         seen[key] = place
         keys.append(key)
     left = [key for key in labels.of if key not in seen]
-    note = f"{len(left):,} labels have no example: {listed(left, 3)}" if left else None
+    count = "1 label has" if len(left) == 1 else f"{len(left):,} labels have"
+    note = f"{count} no example: {listed(left, 3)}" if left else None
     return keys, noted(labels.path.name, note)

@@ -186,7 +186,12 @@ def _labelled(
         ids=keys if table.ids is None else table.ids,
         splits=[labels.splits[key] for key in keys] if labels.splits else table.splits,
         groups=[labels.groups[key] for key in keys] if labels.groups else table.groups,
-        notes=(*table.notes, *labels.notes, *(left if "*" in asked.labels else ())),
+        # One file of labels for several splits has labels that are of the others.
+        notes=(
+            *table.notes,
+            *labels.notes,
+            *(left if split == "all" or "*" in asked.labels else ()),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ The code that loads it is a file of `served`, of which MLflow keeps a copy in th
 """
 
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -115,6 +116,8 @@ def write_mlflow_model(rebuilt: Rebuilt, folder: Path) -> Served:
             )
             _forget_this_machine(made / "MLmodel", script)
             apart = _compared(made, examples, wanted, said)
+        for bytecode in list(made.rglob("__pycache__")):  # of loading it; it names this machine
+            shutil.rmtree(bytecode)
         flush(made)
         made.rename(folder)
     stated = (folder / "requirements.txt").read_text(encoding="utf-8").split()

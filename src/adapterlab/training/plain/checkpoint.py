@@ -1,8 +1,8 @@
 """A checkpoint of our loop: as Lightning's Trainer writes it, so that either goes on from it."""
 
-from importlib.metadata import version
 from typing import Any
 
+from adapterlab.base.revision import version_of
 from adapterlab.training.steps import Steps
 
 _BOTH = ("ready", "completed")
@@ -24,7 +24,7 @@ def checkpoint(steps: Steps, *, batches: int, epoch_steps: int, validated: int) 
     saved: dict[str, Any] = {
         "epoch": epoch - 1,
         "global_step": taken,
-        "pytorch-lightning_version": version("pytorch-lightning"),
+        "pytorch-lightning_version": version_of("pytorch-lightning"),
         "loops": {
             "fit_loop": {
                 "state_dict": {},

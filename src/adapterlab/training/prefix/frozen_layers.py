@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TypeVar
 
 import torch
@@ -14,6 +13,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from adapterlab.adapters.strategy import hash_weights
+from adapterlab.base.revision import version_of
 from adapterlab.data.batches import on_device
 from adapterlab.data.images import Batch
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
@@ -113,7 +113,7 @@ class FrozenLayers:
             self.precision,
             self.device.type,
             torch.__version__,
-            version("transformers"),
+            version_of("transformers"),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -9,13 +9,13 @@ import json
 import time
 from functools import partial
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.revision import version_of
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
 from adapterlab.data.pixels import EVALUATED_ROWS
@@ -163,6 +163,6 @@ def _key(layers: FrozenLayers, weights: str, split: ImageSplit, data: ImageBatch
         *("images", _FORMAT, weights, adaptable(layers.model).architecture, layers.depth),
         *(images, list(split.images.shape), data.pixels, data.normalize.mean, data.normalize.std),
         *(layers.precision, layers.device.type, str(data.dtype)),
-        *(torch.__version__, version("transformers")),
+        *(torch.__version__, version_of("transformers")),
     ]
     return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

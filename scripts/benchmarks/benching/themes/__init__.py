@@ -1,0 +1,1 @@
+"""The rows, one module a theme: `RACES` and `ROWS` in each."""

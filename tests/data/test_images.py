@@ -231,8 +231,13 @@ def test_orders_side_by_side_are_the_batches_of_each(settings: dict[str, Any]) -
             Batch(torch.cat([b.inputs for b in batches]), torch.cat([b.labels for b in batches]))
             for batches in zip(*each, strict=True)
         ]
-        assert_same(list(data.side_by_side(seeds, epoch)), joint)
-        assert_same(list(data.side_by_side(seeds[:1], epoch)), each[0])
+        orders = [(seed, epoch) for seed in seeds]
+        assert_same(list(data.side_by_side(orders)), joint)
+        assert_same(list(data.side_by_side(orders[:1])), each[0])
+    of_each_epoch = [list(data.training_batches(epoch)) for epoch in (3, 0)]
+    for number, both in enumerate(data.side_by_side([(seeds[0], 3), (seeds[0], 0)])):
+        apart = [own[number].inputs for own in of_each_epoch]
+        torch.testing.assert_close(both.inputs, torch.cat(apart), rtol=0, atol=0)
 
 
 def test_augmentation_is_a_function_of_the_batch_alone() -> None:

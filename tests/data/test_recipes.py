@@ -116,6 +116,6 @@ class TestBatches:
     def test_a_lane_sees_what_it_would_see_alone(self) -> None:
         batches = data(recipes=["trivial"], flip=True)
         alone = [list(batches.in_order(seed).training_batches(0)) for seed in (0, 1)]
-        for number, both in enumerate(batches.side_by_side([0, 1], 0)):
+        for number, both in enumerate(batches.side_by_side([(0, 0), (1, 0)])):
             expected = torch.cat([batch[number].inputs for batch in alone])
             assert torch.equal(both.inputs, expected)

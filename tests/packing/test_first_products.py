@@ -75,7 +75,7 @@ def trained(
     for epoch in range(epochs):
         seeds = [10 * epoch + lane for lane in range(pack.count)]
         pack.reseed(seeds, seeds)
-        for batch in first.training_batches(orders, epoch):
+        for batch in first.training_batches([(seed, epoch) for seed in orders]):
             labels = batch.labels.view(len(orders), -1)[pack.lanes.read]
             logits = pack(batch.inputs, labels.shape[1], known=batch.known)
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
@@ -168,7 +168,7 @@ def test_products_that_are_not_the_same_are_not_used() -> None:
     assert not first.needs_images
     for table in first._tables["train"].values():
         table += 1e-6
-    assert {batch.known for batch in first.training_batches([0, 1], 0)} == {None}
+    assert {batch.known for batch in first.training_batches([(0, 0), (1, 0)])} == {None}
     expected = trained(without, data, FirstProducts(without, data, CPU, 0))
     assert all(map(torch.equal, trained(pack, data, first), expected))
 
@@ -186,3 +186,27 @@ def test_it_is_said() -> None:
     prefix = Prefix(0, "model=mlp gives no hidden states", 0.0, 0.0, first_token_only=False)
     assert prefix.beside(own).described() == f"off: model=mlp gives no hidden states; {own}"
     assert prefix.beside("") == prefix
+
+
+def test_a_pack_that_others_join_computes_only_what_is_new() -> None:
+    """Of frozen matrices that the pack before knows, not a row is computed again."""
+    data = batches()
+    models = [
+        METHODS[name].apply(
+            MLP(SHAPE, CLASSES, widths=(9, 7), generator=torch.Generator().manual_seed(3)), seed=n
+        )
+        for n, name in enumerate(("vera", "lora", "ia3"))
+    ]
+    share_frozen(models)
+    first = FirstProducts(PackedModel(models[:1], [0]).train(), data, CPU, 8)
+    later = PackedModel(models, [(0, 1), (0, 0), (0, 0)]).train()
+    known = FirstProducts(later, data, CPU, 8, first)
+    anew = FirstProducts(later, data, CPU, 8)
+    for split, tables in anew._tables.items():
+        assert known._tables[split].keys() == tables.keys()
+        for key, table in tables.items():
+            assert torch.equal(known._tables[split][key], table)
+        shared = tables.keys() & first._tables[split].keys()
+        assert shared
+        for key in shared:
+            assert known._tables[split][key] is first._tables[split][key]

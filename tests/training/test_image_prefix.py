@@ -85,7 +85,7 @@ def test_lanes_of_a_pack_read_them_too(tmp_path: Path) -> None:
         torch.testing.assert_close(given, plain, rtol=1e-10, atol=1e-12)
         for lane, model in enumerate(lanes):
             torch.testing.assert_close(plain[lane], model(images.inputs), rtol=1e-10, atol=1e-12)
-        two = batches.side_by_side([0, 1], epoch=0)
+        two = batches.side_by_side([(0, 0), (1, 0)])
         assert len(next(iter(two)).inputs["hidden_states"]) == 16
 
 

@@ -44,7 +44,7 @@ def _cancel(cfg: DictConfig) -> None:
 def said(done: "Cancelled") -> str:
     """Return the sentence that says what has come of it."""
     study = done.after
-    names = ("done", "going", "waiting", "failed", "killed", "not begun")
+    names = ("done", "pruned", "going", "waiting", "failed", "killed", "not begun")
     counts = {name: study.count(name) for name in names}  # type: ignore[arg-type]
     stands = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     if not (done.told or done.killed or done.unreached or done.before.is_open):

@@ -22,7 +22,7 @@ from adapterlab.app.arguments import for_hydra, values_of
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
-from adapterlab.base.errors import USER_ERROR, AdapterLabError
+from adapterlab.base.errors import USER_ERROR, AdapterLabError, TrialPrunedError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED
@@ -256,7 +256,10 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
             overrides = " ".join(HydraConfig.get().overrides.task)
-            print(shown(f"failed: {overrides}: {error}"), file=sys.stderr)
+            said = f"{error}: {overrides}"
+            if not isinstance(error, TrialPrunedError):
+                said = f"failed: {overrides}: {error}"
+            print(shown(said), file=sys.stderr)
             raise
         _fail(str(error), error.exit_code)
     except (MemoryError, RuntimeError) as error:

@@ -14,6 +14,7 @@ from adapterlab.app.scores import TITLES
 from adapterlab.app.scores import scores_of as _scores
 from adapterlab.app.scores import share as _share
 from adapterlab.base.amounts import duration
+from adapterlab.base.errors import TrialPrunedError
 from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
@@ -134,6 +135,19 @@ def print_line(result: RunResult, config: Config) -> None:
     _print_text(f"{_among_many(config)}: {score} on the test split{only}, {_cost(result)}")
 
 
+def print_pruned(error: TrialPrunedError, config: Config) -> None:
+    """Print the line of a run that a pruner has stopped.
+
+    Args:
+        error: how.
+        config: by which it was asked for.
+    """
+    best = f"validation {config.select_on} {_share(error.best)}"
+    if config.select_on in ("mcc", *LOWER_IS_BETTER):
+        best = f"validation {config.select_on} {error.best:.4f}"
+    _print_text(f"{_among_many(config)}: {error}, {best}")
+
+
 def _among_many(config: Config) -> str:
     """Return the name of a run's arm, and its seed: what is varied is in it, and no more."""
     from adapterlab.reporting.naming import told_name
@@ -153,6 +167,7 @@ def print_tuning(
     metric: str,
     *,
     spreads: Sequence[Sequence[float | None]] = (),
+    pruned: Sequence[Sequence[TrialPrunedError | None]] = (),
     close: Sequence[Sequence[tuple[int, float, float]]] = (),
 ) -> None:
     """Print what each arm reached on validation with each setting, and the one it is run with.
@@ -160,11 +175,12 @@ def print_tuning(
     Args:
         arms: their overrides.
         settings: what was tried with every arm.
-        scores: by arm and setting; None where a run failed.
+        scores: by arm and setting; None where a run failed or was stopped early.
         chosen: the place of each arm's setting, None where all have failed.
         metric: that was measured.
         spreads: standard deviations over the tuning seeds, by arm and setting; None where there
             are none.
+        pruned: how runs were stopped early, by arm and setting; None where they were not.
         close: for each arm the settings beside the chosen one that it is not clearly ahead of: the
             place, the difference and the standard error of that over the tuning seeds.
     """
@@ -183,15 +199,23 @@ def print_tuning(
     def much(value: float) -> str:
         return f"{value:.4f}" if number else f"{100 * value:.2f}"
 
-    for arm, row, deviations, place in zip(arms, scores, spreads, chosen, strict=True):
-        cells = [
-            "failed"
-            if score is None
-            else write.format(score) + ("" if s is None else f" ± {much(s)}")
-            for score, s in zip(row, deviations, strict=True)
-        ]
+    pruned = pruned or [[None] * len(row) for row in scores]
+
+    def cell(score: float | None, deviation: float | None, early: TrialPrunedError | None) -> str:
+        if early is not None:
+            return f"{write.format(early.best)} at {early.epoch}"
+        if score is None:
+            return "failed"
+        return write.format(score) + ("" if deviation is None else f" ± {much(deviation)}")
+
+    for arm, row, deviations, stopped, place in zip(
+        arms, scores, spreads, pruned, chosen, strict=True
+    ):
+        cells = [cell(*each) for each in zip(row, deviations, stopped, strict=True)]
         table.add_row(arm, *cells, "none" if place is None else names[place])
     console.print(table, markup=False)
+    if any(early is not None for row in pruned for early in row):
+        print("at: pruned after so many epochs, with the best until then; never chosen")
     if spread:
         print("±: standard deviation over the tuning seeds")
     unit = "" if number else " points"

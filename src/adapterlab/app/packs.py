@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from adapterlab.app.console import console, print_line
+from adapterlab.app.console import console, print_line, print_pruned
 from adapterlab.base.amounts import memory
 from adapterlab.studies.planning import PlannedPack
 from adapterlab.studies.records import Record, State
 
-__all__ = ["print_line", "print_packs", "print_tasks"]
+__all__ = ["print_line", "print_packs", "print_pruned", "print_tasks"]
 
 
 def print_packs(packs: Sequence[PlannedPack], jobs: Sequence[str], where: str) -> None:

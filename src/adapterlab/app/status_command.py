@@ -59,7 +59,7 @@ def print_study(study: "StudyStands") -> None:
     from adapterlab.studies.standing import NOWHERE, reasons
 
     shown = ["done", "going", "waiting", "failed"]
-    shown += [name for name in ("killed", "not begun") if study.count(name)]
+    shown += [name for name in ("pruned", "killed", "not begun") if study.count(name)]
     table = Table(title=headline(study), title_justify="left", min_width=len(headline(study)))
     table.add_column("node", overflow="fold")
     for name in (*shown, "time left"):
@@ -84,6 +84,8 @@ def headline(study: "StudyStands") -> str:
     """Return the sentence that says how a study stands."""
     runs = len(study.runs)
     said = f"Study {study.study}: {study.count('done')} of {runs} runs done"
+    if pruned := study.count("pruned"):
+        said += f", {pruned} pruned"
     if study.left is not None:
         said += f", {_left(study.left)} left"
     return said

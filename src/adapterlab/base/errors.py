@@ -42,6 +42,26 @@ class NothingFinishedError(AdapterLabError):
     exit_code = 1
 
 
+class TrialPrunedError(AdapterLabError):
+    """A pruner has stopped a run that its rivals are ahead of; nothing has gone wrong.
+
+    Attributes:
+        rule: of the pruner.
+        epoch: after which it was stopped.
+        epochs: that it would have had.
+        best: its best value of the metric that is selected on, so far.
+    """
+
+    exit_code = 1
+
+    def __init__(self, rule: str, epoch: int, epochs: int, best: float) -> None:
+        super().__init__(rule, epoch, epochs, best)  # by which it is pickled
+        self.rule, self.epoch, self.epochs, self.best = rule, epoch, epochs, best
+
+    def __str__(self) -> str:
+        return f"pruned by {self.rule} after epoch {self.epoch} of {self.epochs}"
+
+
 class MemoryLackError(AdapterLabError):
     """Memory has run out; something smaller needs less."""
 
@@ -54,6 +74,11 @@ def allowed(value: object, options: Iterable[object]) -> str:
     close = get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"allowed: {', '.join(names) or 'none'}{hint}"
+
+
+def went_wrong(outcome: object) -> bool:
+    """Say whether what came of a run is a failure; one that was pruned has not failed."""
+    return isinstance(outcome, BaseException) and not isinstance(outcome, TrialPrunedError)
 
 
 def first_line(error: BaseException) -> str:

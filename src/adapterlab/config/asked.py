@@ -1,6 +1,6 @@
 """What a run was asked, and how its options were found: parts of its configuration."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -30,6 +30,27 @@ class Tuning:
     chosen: dict[str, Any]
     key: str | None = None
     grid: str | None = None
+
+
+Rule = Literal["median", "successive_halving"]
+"""By which a pruner stops trials; each is a pruner of Optuna's."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrialPruner:
+    """What may stop a tuning run before its last epoch; the tuned sweeper fills it in.
+
+    Attributes:
+        rule: of Optuna's pruner.
+        options: of it.
+        among: the key of the arm whose trials are compared.
+        lanes: runs that are trained at the same time; None for as many as memory has room for.
+    """
+
+    rule: Rule
+    among: FileName
+    options: dict[str, Any] = Field(default_factory=dict)
+    lanes: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

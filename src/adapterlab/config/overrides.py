@@ -25,7 +25,7 @@ VARIED_VARIABLE = "ADAPTERLAB_VARIED"
 
 UNNAMED = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study", "tuning", "report"),
-    *("mlflow_model", "figures"),
+    *("mlflow_model", "figures", "trial_pruner"),
     *("allow_targets", "seed", "init_seed", "order_seed", "dataset.validation_seed", "hydra"),
 )
 """Options that are no part of what an arm is."""

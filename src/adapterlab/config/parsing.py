@@ -91,6 +91,11 @@ def from_container(values: Any) -> Config:
             )
         if optimizer.own.get("nesterov") is True and optimizer.own.get("momentum") == 0:
             raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
+    if config.trial_pruner is not None and config.hardware.devices > 1:
+        raise ConfigError(
+            f"hydra.sweeper.pruner={config.trial_pruner.rule} stops runs of one device, and "
+            f"hardware.devices={config.hardware.devices}; set one of them otherwise"
+        )
     if config.loss.focal_gamma and config.label_smoothing:
         raise ConfigError(
             f"loss.focal_gamma={config.loss.focal_gamma:g} does not go with "

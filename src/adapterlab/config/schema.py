@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config.asked import FileName, Target, Told, Tuning
+from adapterlab.config.asked import FileName, Target, Told, TrialPruner, Tuning
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, Share
 from adapterlab.config.hardware import Hardware
@@ -270,6 +270,7 @@ class Config:
     task: Task = "single_label"
     ranks: Ranks = field(default_factory=Ranks)
     pruned: Pruned | None = None
+    trial_pruner: TrialPruner | None = None
 
     def limit_of(self, split: SplitName) -> int | None:
         """Return the most examples of a split that are used; None for all of them."""

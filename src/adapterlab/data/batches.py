@@ -21,6 +21,9 @@ SplitName = Literal["train", "validation", "test"]
 EVALUATED = {"image": 1024, "text": 64}
 """Rows of a batch in evaluation, by the kind of a data set, unless it is told otherwise."""
 
+Order = tuple[int, int]
+"""An order of the training rows: its seed, and the epoch, counted from 0."""
+
 Split = TypeVar("Split", ImageSplit, TokenizedSplit)
 Batch = TypeVar("Batch")
 
@@ -120,10 +123,10 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         yield from self._on_device("train", self._shuffled(epoch), device)
 
     def side_by_side(
-        self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
+        self, orders: Sequence[Order], device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
         """The batches of an epoch in several orders, the rows of one order after the other's."""
-        streams = (self.in_order(seed).training_batches(epoch, device) for seed in order_seeds)
+        streams = (self.in_order(seed).training_batches(epoch, device) for seed, epoch in orders)
         for batches in zip(*streams, strict=True):
             yield _joined(batches)
 

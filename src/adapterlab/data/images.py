@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.seeding import stream
-from adapterlab.data.batches import EVALUATED, SplitBatches, SplitName, rows_of_epoch
+from adapterlab.data.batches import EVALUATED, Order, SplitBatches, SplitName, rows_of_epoch
 from adapterlab.data.pixels import Pixels
 from adapterlab.data.recipes import Recipes
 from adapterlab.data.splits import ImageSplit
@@ -212,21 +212,21 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         return Batch(self.normalize(self.pixels.resized(images)).to(self.dtype), cut.labels)
 
     def side_by_side(
-        self, order_seeds: Sequence[int], epoch: int, device: torch.device | str = "cpu"
+        self, orders: Sequence[Order], device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
         """The batches of an epoch in several orders, the rows of one order after the other's."""
         alone = self.augments or self.workers or self.pin_memory
         if alone and not self._features:
-            yield from super().side_by_side(order_seeds, epoch, device)
+            yield from super().side_by_side(orders, device)
             return
         # One cut for all orders takes a fraction of the time of one for each.
-        draws = (Draw(rows, None) for rows in self.rows_side_by_side(order_seeds, epoch))
+        draws = (Draw(rows, None) for rows in self.rows_side_by_side(orders))
         yield from self._moved(map(self._dataset("train").__getitem__, draws), device)
 
-    def rows_side_by_side(self, order_seeds: Sequence[int], epoch: int) -> Iterator[Tensor]:
+    def rows_side_by_side(self, orders: Sequence[Order]) -> Iterator[Tensor]:
         """Which training rows the batches of :meth:`side_by_side` are of, int64 ``[G·B]``."""
-        orders = [self.in_order(seed)._shuffled(epoch).rows() for seed in order_seeds]
-        for batch in torch.split(torch.stack(orders), self.batch_size, dim=1):
+        drawn = [self.in_order(seed)._shuffled(epoch).rows() for seed, epoch in orders]
+        for batch in torch.split(torch.stack(drawn), self.batch_size, dim=1):
             yield batch.flatten()
 
     def of_rows(self, split: SplitName, rows: Tensor) -> Tensor:

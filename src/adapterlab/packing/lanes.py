@@ -1,6 +1,6 @@
 """Where the lanes of a pack are inside its tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
@@ -22,8 +22,8 @@ class Lanes:
     ``[G·B, ...]`` rows for G streams of data.
 
     Args:
-        streams: the stream of data that each lane reads while training; lanes of equal numbers
-            read the same rows.
+        streams: the stream of data that each lane reads while training, whatever names it; lanes
+            of equal ones read the same rows.
 
     Attributes:
         read: the stream that each lane reads while training, numbered from 0 in the order in which
@@ -31,7 +31,7 @@ class Lanes:
         start: the number of the first lane in its pack.
     """
 
-    def __init__(self, streams: Sequence[int]) -> None:
+    def __init__(self, streams: Sequence[Hashable]) -> None:
         self.read = _numbered(streams)
         self.start = 0
         self._batch = _Batch()
@@ -244,6 +244,6 @@ class _Batch:
     known: FirstLinear | None = None
 
 
-def _numbered(streams: Sequence[int]) -> list[int]:
+def _numbered(streams: Sequence[Hashable]) -> list[int]:
     numbers = {stream: number for number, stream in enumerate(dict.fromkeys(streams))}
     return [numbers[stream] for stream in streams]

@@ -12,6 +12,7 @@ from adapterlab.reporting.page import Page
 from adapterlab.reporting.rates import about_rates, rates_of, rates_tables
 from adapterlab.reporting.seeds_table import flips_table, seeds_table
 from adapterlab.reporting.spreadsheets import runs_table
+from adapterlab.reporting.stored import Status
 from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
 from adapterlab.reporting.task_tables import about_tasks, tasks_table
 from adapterlab.reporting.variance_figure import about_luck, variance_table
@@ -77,11 +78,14 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
     """
     arms = [arm for task in tasks for arm in task.all_arms]
     finished, tried = sum(len(arm.runs) for arm in arms), sum(arm.tried for arm in arms)
+    pruned = sum(arm.count(Status.PRUNED) for arm in arms)
     metrics = {
         "runs": float(tried),
         "arms": float(len(arms)),
-        "failed": float(tried - finished),
+        "failed": float(tried - finished - pruned),
     }
+    if pruned:
+        metrics["pruned"] = float(pruned)
     if any(arm.may_be_best is not None for task in tasks for arm in task.arms):
         metrics["may_be_best"] = float(sum(len(task.best) for task in tasks))
     if len(tasks) == 1 and not only_luck(tasks[0]):

@@ -25,7 +25,7 @@ from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_o
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import Arm, arms_of, read_runs
 from adapterlab.reporting.tables import Table, short_table
-from adapterlab.reporting.tuning_notes import on_failures, on_superseded, superseded
+from adapterlab.reporting.tuning_notes import on_failures, on_pruned, on_superseded, superseded
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.reporting.variance_figure import variance_table
 from adapterlab.runs.abandoned import bury_of_study
@@ -173,6 +173,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
             *on_folds,
             *on_superseded(runs),
             *on_failures(trials),
+            *on_pruned(trials),
             *gaps,
         ),
         tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),

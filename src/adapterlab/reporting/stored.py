@@ -14,6 +14,7 @@ from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.trackers import flattened
+from adapterlab.tracking.tuning_tags import PRUNED, trial
 
 __all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 
@@ -30,6 +31,7 @@ OWN_ERRORS = (
         "CheckpointError",
         "RunLostError",
         "TaskStoppedError",
+        "TrialPrunedError",
     ),
     *("StoreError", "RunRefusedError", "StoreAwayError", "FullDiskError"),
     *(
@@ -57,6 +59,7 @@ class Status(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     KILLED = "killed"
+    PRUNED = "pruned"
     RUNNING = "running"
 
 
@@ -174,7 +177,7 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
 
 def _run(raw: Any, store: str) -> Run:
     tags = dict(raw.data.tags)
-    status, reason = _outcome(raw.info.status, tags.get("error", ""))
+    status, reason = _outcome(raw.info.status, tags)
     return Run(
         run_id=raw.info.run_id,
         arm=tags["arm"],
@@ -201,14 +204,17 @@ def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:
     return without(kept, _CAME_LATER)
 
 
-def _outcome(status: str, error: str) -> tuple[Status, str]:
+def _outcome(status: str, tags: Mapping[str, str]) -> tuple[Status, str]:
     """Return what came of a run, and why it has not finished."""
     if status == "FINISHED":
         return Status.FINISHED, ""
+    if status == "KILLED" and (how := tags.get(trial(PRUNED))):
+        return Status.PRUNED, how
     if status == "KILLED":
         return Status.KILLED, "interrupted"
     if status != "FAILED":
         return Status.RUNNING, "running, or its process died"
+    error = tags.get("error", "")
     kind, _, text = error.partition(": ")
     own = kind in OWN_ERRORS and text
     reason = (text if own else error) or "it failed and left no reason"

@@ -71,7 +71,13 @@ def _notes(findings: TuningFindings, arms: Sequence[ArmTuning]) -> list[str]:
         notes[0] += f" Bars: ± a standard deviation over {'/'.join(map(str, sorted(seeds)))} seeds."
     if len(arms) <= _ARMS_WITH_BANDS:
         notes.append("Bands: the best so far in at least 80% of all orders.")
-    if failed := sum(score is None for arm in arms for score in arm.scores):
+    pruned = sum(score is not None for arm in arms for score in arm.early)
+    if pruned:
+        notes.append(
+            f"Crosses: pruned, at the best until then ({pruned} in all), so that the expected best "
+            "is at least what is drawn."
+        )
+    if failed := sum(score is None for arm in arms for score in arm.scores) - pruned:
         notes.append(f"Settings with a run that failed are not drawn ({failed} in all).")
     lost = [arm.name for arm in arms if arm.chosen is None]
     if lost:
@@ -112,6 +118,14 @@ def _draw_scores(axes: Axes, arms: Sequence[ArmTuning], places: dict[Setting, fl
     plain(axes, grid="both")
     for n, arm in enumerate(arms):
         style = _style(n)
+        early = [
+            (places[setting], score)
+            for setting, score in zip(arm.settings, arm.early, strict=True)
+            if score is not None
+        ]
+        if early:
+            cross = {**style, "ls": "", "marker": "x", "alpha": 0.6}
+            axes.plot(*zip(*early, strict=True), **cross, zorder=2)
         points = [
             (places[setting], score, spread, place == arm.chosen)
             for place, (setting, score, spread) in enumerate(

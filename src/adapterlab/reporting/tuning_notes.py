@@ -9,6 +9,8 @@ from adapterlab.tracking.tuning_tags import (
     EDGE,
     GRID,
     KEY,
+    PRUNED,
+    PRUNED_EPOCH,
     STUDY,
     SUPERSEDED,
     TRIALS,
@@ -34,6 +36,14 @@ class Logged(Protocol):
     @property
     def params(self) -> Mapping[str, str]:
         """Its options."""
+
+
+class Trial(Logged, Protocol):
+    """A tuning run as the store has it."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Its final metrics."""
 
 
 AnyLogged = TypeVar("AnyLogged", bound=Logged)
@@ -104,7 +114,7 @@ def on_failures(trials: Sequence[Logged]) -> list[str]:
     """
     said = []
     for arm in latest_trials(trials).values():
-        failed = [run for run in arm if status(run) != "finished"]
+        failed = [run for run in arm if status(run) not in ("finished", "pruned")]
         if not failed:
             continue
         reason = next((why for run in failed if (why := _reason(run))), "no reason was logged")
@@ -118,6 +128,34 @@ def on_failures(trials: Sequence[Logged]) -> list[str]:
                 f"{_trial_arm(arm[0])}: {len(failed)} of {len(arm)} tuning runs failed ({reason})"
             )
     return said
+
+
+def on_pruned(trials: Sequence[Trial]) -> list[str]:
+    """Say how many tuning runs were stopped early, and what that has saved.
+
+    Args:
+        trials: the runs of a tuning study, of any status.
+    """
+    tried = [run for arm in latest_trials(trials).values() for run in arm]
+    stopped = [run for run in tried if status(run) == "pruned"]
+    if not stopped:
+        return []
+    arms: dict[str, int] = {}
+    for run in stopped:
+        arms[_trial_arm(run)] = arms.get(_trial_arm(run), 0) + 1
+    rules = dict.fromkeys(run.tags[trial(PRUNED)].partition(" ")[0] for run in stopped)
+    whole = sum(int(run.params.get("epochs", "0")) for run in tried)
+    left = sum(
+        int(run.params.get("epochs", "0")) - int(run.metrics.get(PRUNED_EPOCH, 0))
+        for run in stopped
+    )
+    share = f", which saved {left} of {whole} epochs ({left / whole:.0%})" if whole else ""
+    counts = ", ".join(f"{name} {count}" for name, count in arms.items())
+    return [
+        f"{len(stopped)} of {len(tried)} tuning runs were pruned by {' and '.join(rules)}{share}: "
+        f"{counts}. What they would have reached is not known; hydra.sweeper.pruner=null "
+        "resume=true trains them on, and chooses among all"
+    ]
 
 
 def latest_trials(trials: Iterable[AnyLogged]) -> dict[str, list[AnyLogged]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Protocol
+from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.tasks import LOWER_IS_BETTER
@@ -19,22 +19,14 @@ from adapterlab.evidence.tuning import (
     shared_regret,
 )
 from adapterlab.reporting.study import Run, read_runs
-from adapterlab.reporting.tuning_notes import Logged, latest_trials, status
-from adapterlab.tracking.tuning_tags import ARM, CHOSEN, trial, values
+from adapterlab.reporting.tuning_notes import Trial, latest_trials, status
+from adapterlab.tracking.tuning_tags import ARM, CHOSEN, PRUNED_BEST, trial, values
 
 Value = float | str
 """Of an option that was tuned; a number where it reads as one."""
 
 Setting = tuple[Value, ...]
 """A value for every tuned option, in the order of `TuningFindings.options`."""
-
-
-class Trial(Logged, Protocol):
-    """A tuning run as the store has it."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """Its final metrics."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +45,23 @@ class ArmTuning:
         name: its overrides, as they were written.
         key: what tells it from other arms, whatever is tried with it.
         settings: that were tried, in ascending order.
-        scores: mean validation metric of each over the tuning seeds; None where a run failed.
+        scores: mean validation metric of each over the tuning seeds; None where a run failed or
+            was pruned.
+        early: the best validation metric before it was pruned, None of a setting that was not.
         spreads: standard deviations over the seeds; None with fewer than 2, or where one failed.
         seeds: of the trials.
         failed: trials that did.
         chosen: place of the setting that the arm is run with; None if all have failed.
         neighbours: settings beside the chosen one that finished.
-        curve: expected best over the number of settings tried.
+        curve: expected best over the number of settings tried. One that was pruned counts with
+            what it had reached, so that the curve is at least that.
     """
 
     name: str
     key: str
     settings: tuple[Setting, ...]
     scores: tuple[Score, ...]
+    early: tuple[Score, ...]
     spreads: tuple[Score, ...]
     seeds: tuple[int, ...]
     failed: int
@@ -146,13 +142,17 @@ def _finding(
 def _arm(key: str, runs: Sequence[Trial], metric: str) -> ArmTuning:
     name, minimize = f"best/val_{metric}", metric in LOWER_IS_BETTER
     by_setting: dict[Setting, dict[int, Score]] = {}
+    stopped: dict[Setting, float] = {}
     for run in runs:
+        if status(run) == "pruned" and PRUNED_BEST in run.metrics:
+            stopped[_setting(run)] = run.metrics[PRUNED_BEST]
         value = run.metrics.get(name) if status(run) == "finished" else None
         by_setting.setdefault(_setting(run), {})[int(run.tags.get("seed", "0"))] = value
     settings = sorted(by_setting, key=_order)
     seeds = sorted({seed for of in by_setting.values() for seed in of})
     rows = [_whole([by_setting[setting].get(seed) for seed in seeds]) for setting in settings]
     scores = [fmean(row) if row else None for row in rows]
+    early = [None if row else stopped.get(one) for one, row in zip(settings, rows, strict=True)]
     chosen = _picked(runs, settings)
     if chosen is None:
         chosen = best(scores, minimize=minimize)
@@ -162,16 +162,20 @@ def _arm(key: str, runs: Sequence[Trial], metric: str) -> ArmTuning:
         key=key,
         settings=tuple(settings),
         scores=tuple(scores),
+        early=tuple(early),
         spreads=tuple(stdev(row) if len(row) > 1 else None for row in rows),
         seeds=tuple(seeds),
-        failed=sum(value is None for of in by_setting.values() for value in of.values()),
+        failed=sum(status(run) not in ("finished", "pruned") for run in runs),
         chosen=chosen,
         neighbours=tuple(
             Neighbour(other, lead(rows[chosen], rows[other], minimize=minimize))
             for other in beside
             if chosen is not None and rows[other]
         ),
-        curve=expected_best(scores, minimize=minimize),
+        curve=expected_best(
+            [before if now is None else now for now, before in zip(scores, early, strict=True)],
+            minimize=minimize,
+        ),
     )
 
 

@@ -115,6 +115,7 @@ def base_run(config: Config) -> Config | None:
         resume=True,
         budget=None,
         tuning=None,
+        trial_pruner=None,
         ranks=Ranks(),
         pruned=None,
     )

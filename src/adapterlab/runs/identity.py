@@ -17,7 +17,7 @@ from adapterlab.runs.canonical_options import one_way
 BOOKKEEPING = (
     *("resume", "plan", "pack", "root", "data_dir", "tracking", "study"),
     *("budget", "tuning", "report", "margin", "told", "allow_targets", "baseline"),
-    *("mlflow_model", "figures", "ranks"),
+    *("mlflow_model", "figures", "ranks", "trial_pruner"),
 )
 """Options that say where and how a run is kept, or where other options come from."""
 

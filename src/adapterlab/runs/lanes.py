@@ -66,6 +66,8 @@ class Lanes:
         self.alone: list[int] = []
         self.apart: list[int] = []
         self.sound: Lane | None = None
+        self._like: Assembly | None = None
+        self._kinds: dict[object, AdaptedModel] = {}
 
     def __enter__(self) -> "Lanes":
         return self
@@ -79,48 +81,58 @@ class Lanes:
 
     def open_all(self) -> None:
         """Lock the runs' folders, and assemble those that are not done over one base."""
-        like: Assembly | None = None
-        kinds: dict[object, AdaptedModel] = {}
         for number in sorted(range(len(self.configs)), key=self._order_seed):
-            config = self.configs[number]
-            try:
-                with ExitStack() as stack:
-                    require_representable(config)
-                    folder = home_of(config, self.read.hash)
-                    stack.enter_context(folder.lock(wait=False))
-                    keep, finished = taken_up(config, folder, self.read)
-                    if finished is not None:
-                        self.outcomes[number] = finished
-                    else:
-                        assembly = assemble(config, train=run, read=self.read, like=like)
-                        like = like or assembly
-                        keep = keep and goes_on(config, folder, assembly)
-                        own = assembly.adapted
-                        share_frozen([like.adapted, own])  # never more than two whole models
-                        first = kinds.setdefault(kind := _kind(own), own)
-                        if first is not like.adapted:
-                            share_frozen([first, own])
-                        saved = saved_lane(config, folder.checkpoints, own) if keep else None
-                        place, held = list(kinds).index(kind), stack.pop_all()
-                        self.open.append(
-                            Lane(number, config, folder, held, assembly, keep, saved, place)
-                        )
-            except CannotPackError as error:
-                log.info("%s: %s; another pack", run_name(config), error)
-                self.apart.append(number)
-            except Exception as error:  # the other lanes go on, whatever this was
-                self.outcomes[number] = error
-            if number in self.outcomes:
-                self.on_step(1.0)
-        self.open.sort(key=_side_by_side)
-        if len(self.open) > 1 or any(lane.assembly.adapted.by_length for lane in self.open):
-            self._try_out()
+            self.open_one(number)
+        self.try_out()
+
+    def open_one(self, number: int) -> Lane | None:
+        """Lock a run's folder, and assemble it over the base of those before; None if it is done.
+
+        One that fails has its outcome, and one over another base is kept for a pack of its own.
+        """
+        config = self.configs[number]
+        try:
+            with ExitStack() as stack:
+                require_representable(config)
+                folder = home_of(config, self.read.hash)
+                stack.enter_context(folder.lock(wait=False))
+                keep, finished = taken_up(config, folder, self.read)
+                if finished is None:
+                    return self._assembled(number, folder, stack, keep=keep)
+                self.outcomes[number] = finished
+        except CannotPackError as error:
+            log.info("%s: %s; another pack", run_name(config), error)
+            self.apart.append(number)
+        except Exception as error:  # the other lanes go on, whatever this was
+            self.outcomes[number] = error
+        if number in self.outcomes:
+            self.on_step(1.0)
+        return None
+
+    def _assembled(self, number: int, folder: RunFolder, stack: ExitStack, *, keep: bool) -> Lane:
+        config = self.configs[number]
+        assembly = assemble(config, train=run, read=self.read, like=self._like)
+        like = self._like = self._like or assembly
+        keep = keep and goes_on(config, folder, assembly)
+        own = assembly.adapted
+        share_frozen([like.adapted, own])  # never more than two whole models
+        first = self._kinds.setdefault(kind := _kind(own), own)
+        if first is not like.adapted:
+            share_frozen([first, own])
+        saved = saved_lane(config, folder.checkpoints, own) if keep else None
+        place, held = list(self._kinds).index(kind), stack.pop_all()
+        lane = Lane(number, config, folder, held, assembly, keep, saved, place)
+        self.open.append(lane)
+        return lane
 
     def _order_seed(self, number: int) -> int:
         return self.configs[number].order_seed
 
-    def _try_out(self) -> None:
-        """Try the pack out, or give it up."""
+    def try_out(self) -> None:
+        """Have those side by side that belong there; try the pack out, or give it up."""
+        self.open.sort(key=_side_by_side)
+        if len(self.open) < 2 and not any(lane.assembly.adapted.by_length for lane in self.open):
+            return
         models = [lane.assembly.adapted.to(self.device.torch) for lane in self.open]
         batch = next(self.open[0].assembly.data.training_batches(0, self.device.torch))
         try:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError, TrialPrunedError
 from adapterlab.base.files import sha256, sweep
 from adapterlab.base.full_disk import keep_room, said_where_full
 from adapterlab.base.revision import source_tags, version_tags
@@ -22,7 +22,7 @@ from adapterlab.runs.integrity import artifacts, seal
 from adapterlab.runs.measurements import Measurements, OfTheBase
 from adapterlab.runs.provenance import of_assembly, write_provenance
 from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
-from adapterlab.tracking.mlflow_run import is_logged, tracked
+from adapterlab.tracking.mlflow_run import is_logged, pruned_as, tracked
 from adapterlab.tracking.trackers import Tracker
 from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 from adapterlab.training.hardware import Device, PeakMemory, fingerprint
@@ -68,6 +68,11 @@ class OpenRun:
         """Log the metrics of an epoch, unless a process did that was killed before it was saved."""
         if epoch not in self.known.epochs:
             self.tracker.log(metrics=metrics, step=epoch)
+
+    def prune(self, error: TrialPrunedError) -> None:
+        """Log that the run is stopped, and with what it had reached."""
+        said = pruned_as(error)
+        self.tracker.log(metrics=said["metrics"], tags=said["tags"])
 
     def finish(
         self, training: Training, test: Predictions, prefix: Prefix, costs: Costs

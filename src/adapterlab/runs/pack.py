@@ -24,7 +24,7 @@ from adapterlab.training.task_predictions import all_settled
 _MANY_PICTURES = 4
 """Lanes from which on it pays to start a process for their pictures."""
 
-_ALONE_ONLY = ("train_seconds", "wall_seconds", "samples_per_second", "peak_memory_mib")
+ALONE_ONLY = ("train_seconds", "wall_seconds", "samples_per_second", "peak_memory_mib")
 """Costs that a run inside a pack does not have to itself."""
 
 
@@ -165,7 +165,7 @@ def _finish(
         assert lane.opened is not None
         assert lane.training is not None
         why = f"trained in a pack of {size}: see cost/lane_seconds and cost/pack_*"
-        own = {**costs, **dict.fromkeys(_ALONE_ONLY, (None, why))}
+        own = {**costs, **dict.fromkeys(ALONE_ONLY, (None, why))}
         if not resumed:
             own["lane_seconds"] = (lane.training.seconds + prefix.seconds / size, "")
         with lanes.each_for_itself(lane):

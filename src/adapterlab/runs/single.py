@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from adapterlab.base.errors import TrialPrunedError
 from adapterlab.config.schema import BASES, Config
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.text import TextBatches
@@ -18,6 +19,8 @@ from adapterlab.runs.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
 from adapterlab.runs.state import goes_on, taken_up
+from adapterlab.runs.trial_pruner import TrialJudge
+from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training import alone
 from adapterlab.training.hardware import Device, PeakMemory, choose_device
 from adapterlab.training.outcome import Training
@@ -48,24 +51,35 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
     check(config)
     read = read or load_data(config)
     folder = home_of(config, read.hash)
+    judge = TrialJudge(read.hash)
     with folder.lock(wait=config.study == BASES):
         keep, finished = taken_up(config, folder, read)
         if finished is not None:
             return finished
+        if (pruned := judge.before(config)) is not None:
+            mark_pruned(config, folder.link.run_id(), pruned)
+            raise pruned
         assembly = assemble(config, train=run, read=read)
         keep = keep and goes_on(config, folder, assembly)
         with open_run(config, assembly, device, folder, keep=keep) as opened:
-            training, test, prefix, costs = _train_and_test(opened)
+            try:
+                training, test, prefix, costs = _train_and_test(opened, judge)
+            except TrialPrunedError as error:
+                opened.prune(error)
+                raise
+            except Exception:
+                judge.fail(config)
+                raise
             return opened.finish(training, test, prefix, costs)
 
 
-def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]:
+def _train_and_test(run: OpenRun, judge: TrialJudge) -> tuple[Training, Predictions, Prefix, Costs]:
     """Train, read the test split once, and take the costs of both."""
     assembly, device = run.assembly, run.device
     with PeakMemory(device.accelerator) as memory:
         start = time.perf_counter()
         prefix = frozen_prefix(run.config, assembly, device)
-        training = _train(run)
+        training = _train(run, judge)
         answer = partial(predict, assembly.adapted, assembly.data, device=device.torch)
         test = settled(answer("test"), run.config.select_on, lambda: answer("validation"))
         wall_seconds = time.perf_counter() - start
@@ -84,7 +98,7 @@ def _train_and_test(run: OpenRun) -> tuple[Training, Predictions, Prefix, Costs]
     return training, test, prefix, costs
 
 
-def _train(run: OpenRun) -> Training:
+def _train(run: OpenRun, judge: TrialJudge) -> Training:
     """Train alone, or go on alone with what began in a pack."""
     config, assembly = run.config, run.assembly
     classes = len(assembly.data.classes)
@@ -99,6 +113,7 @@ def _train(run: OpenRun) -> Training:
             device=run.device,
             folder=run.folder.checkpoints,
             report=run.report,
+            after_epoch=partial(judge.after_epoch, config),
         )
     if config.hardware.devices > 1:
         log.warning("%s began in a pack, so it goes on on one device", run_name(config))
@@ -109,6 +124,7 @@ def _train(run: OpenRun) -> Training:
         saved=[saved],
         num_classes=classes,
         device=run.device,
+        judge=judge,
     )
     return pack.training(0)
 

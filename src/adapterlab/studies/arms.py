@@ -15,7 +15,7 @@ from adapterlab.runs.identity import config_hash
 from adapterlab.studies.arm_options import given_to_each
 from adapterlab.studies.composing import own_part
 
-OWN = ("seed", "study", "tuning", "plan", "resume", "select_on")
+OWN = ("seed", "study", "tuning", "trial_pruner", "plan", "resume", "select_on")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapterlab.base.errors import MemoryLackError, RunLostError, first_line, out_of_memory
+from adapterlab.base.errors import (
+    MemoryLackError,
+    RunLostError,
+    first_line,
+    out_of_memory,
+    went_wrong,
+)
 from adapterlab.base.interrupts import HUNG_UP
 from adapterlab.base.place import Place
 from adapterlab.base.process_identity import this_process
@@ -265,7 +271,7 @@ class _Study:
         if self._lacks_memory(outcomes) and len(part.places) > 1:
             self._split(part, where, outcomes)
             return
-        failed = next((one for one in outcomes if isinstance(one, BaseException)), None)
+        failed = next((one for one in outcomes if went_wrong(one)), None)
         state = "done" if failed is None else "failed"
         self._note(part, state=state, where=where, error=failed and first_line(failed))
         self._take(part, outcomes)
@@ -312,7 +318,8 @@ class _Study:
         for some in (left[:half], left[half:]):
             if some:
                 configs = tuple(config for _, config in some)
-                task = replace(part.task, configs=configs, resume=True)
+                fewer = part.task.lanes and max(part.task.lanes // 2, 1)
+                task = replace(part.task, configs=configs, resume=True, lanes=fewer)
                 lanes = part.split_from or len(part.places)
                 self._add(part.number, tuple(place for place, _ in some), task, split=lanes)
 

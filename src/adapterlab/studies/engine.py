@@ -21,6 +21,8 @@ class Task:
     Attributes:
         configs: of its runs.
         packed: False for a run that is trained the ordinary way.
+        lanes: that the runs are trained in, where there are fewer at a time than runs; None for all
+            of them at once.
         core_is_free: see `adapterlab.runs.pack.run_pack`.
         id: by which its record is known, of a task that is carried out elsewhere; see `records`.
         resume: go on from what an earlier attempt has left, whatever its configurations say.
@@ -29,6 +31,7 @@ class Task:
     configs: tuple[Config, ...]
     packed: bool
     core_is_free: bool = False
+    lanes: int | None = None
     id: str = ""
     resume: bool = False
 

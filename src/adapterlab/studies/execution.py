@@ -134,12 +134,16 @@ def outcomes_of(
         moved: called with how many runs' worth of training has been done since.
     """
     from adapterlab.runs.pack import outcome_of, run_pack  # loads Lightning
+    from adapterlab.runs.queue import run_queue
 
     read = data(task.configs[0])
     # What has been loaded stays: without this, collecting garbage walks through all of it, again
     # and again, while pictures are drawn.
     gc.collect()
     gc.freeze()
+    if task.packed and (pruner := task.configs[0].trial_pruner) is not None:
+        lanes = task.lanes or pruner.lanes or len(task.configs)
+        return run_queue(task.configs, lanes, read, moved)
     if task.packed:
         return run_pack(task.configs, read, moved, core_is_free=task.core_is_free)
     outcomes = [outcome_of(config, read) for config in task.configs]

@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
-from adapterlab.base.errors import AdapterLabError, first_line, with_type
+from adapterlab.base.errors import AdapterLabError, TrialPrunedError, first_line, with_type
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
@@ -22,6 +22,7 @@ from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
 from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.homes import latest_home
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.asked import asked_for
 from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
@@ -29,7 +30,7 @@ from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
 from adapterlab.studies.foreseen import planned
-from adapterlab.studies.launching import Launching
+from adapterlab.studies.launching import Launching, require_stoppable
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
@@ -38,6 +39,7 @@ from adapterlab.studies.submitted import submitted
 from adapterlab.studies.sweep_jobs import Compose, Job, composed_job, job_return
 from adapterlab.studies.taken_up import alone_with_tasks, taken_up
 from adapterlab.tracking.client import require_store
+from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,9 @@ class Output(Protocol):
 
     def print_line(self, result: RunResult, config: Config) -> None:
         """Show what came of a run that was asked for by a configuration."""
+
+    def print_pruned(self, error: TrialPrunedError, config: Config) -> None:
+        """Show that a run was stopped by a pruner."""
 
 
 def launch(
@@ -100,6 +105,7 @@ def launch(
         ]
         for job in jobs:
             context.callbacks.on_job_start(config=job.composed, task_function=task_function)
+        require_stoppable([job.config for job in jobs], place)
         outcomes = _Study(jobs, data, chosen, place, output).carry_out()
     returns = []
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -168,10 +174,17 @@ class _Study:
 
     def _has_finished(self, number: int) -> bool:
         config = self.jobs[number].config
-        finished = finished_run(config, self.data(config)) if config.resume else None
-        if finished is not None:
-            self.outcomes[number] = finished
-        return finished is not None
+        if not config.resume:
+            return False
+        found: Any = finished_run(config, self.data(config))
+        if found is None and config.trial_pruner is not None:
+            from adapterlab.runs.trial_pruner import TrialJudge  # which few studies need
+
+            found = TrialJudge(self.data(config).hash).before(config)
+            mark_pruned(config, latest_home(config).link.run_id(), found)
+        if found is not None:
+            self.outcomes[number] = found
+        return found is not None
 
     def _packs(self, waiting: Sequence[int]) -> list[PlannedPack]:
         configs = [self.jobs[number].config for number in waiting]
@@ -185,8 +198,11 @@ class _Study:
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:
         """Say what is grouped, and what is not, with the reason."""
-        if self.outcomes:
-            log.info("%d runs had finished", len(self.outcomes))
+        pruned = sum(isinstance(one, TrialPrunedError) for one in self.outcomes.values())
+        if finished := len(self.outcomes) - pruned:
+            log.info("%d runs had finished", finished)
+        if pruned:
+            log.info("%d runs had been pruned", pruned)
         alone: dict[str, int] = {}
         for pack in packs:
             if pack.packed:
@@ -251,6 +267,8 @@ class _Study:
                     self.outcomes[job] = outcome
                     if isinstance(outcome, RunResult):
                         self.output.print_line(outcome, self.jobs[job].config)
+                    elif isinstance(outcome, TrialPrunedError):
+                        self.output.print_pruned(outcome, self.jobs[job].config)
                     else:
                         print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
 
@@ -283,13 +301,15 @@ class _Study:
         """Return a pack's configurations; processes side by side have one thread each."""
         configs = [self.jobs[number].config for number in pack.jobs]
         if self.place is not None:
-            return Task(tuple(for_place(c, self.place) for c in configs), pack.packed)
+            here = tuple(for_place(c, self.place) for c in configs)
+            return Task(here, pack.packed, lanes=pack.lanes)
         if helpers:
             configs = [
                 replace(c, hardware=replace(c.hardware, threads=c.hardware.threads or 1))
                 for c in configs
             ]
-        return Task(tuple(configs), pack.packed, core_is_free=helpers + 1 < cores())
+        free = helpers + 1 < cores()
+        return Task(tuple(configs), pack.packed, core_is_free=free, lanes=pack.lanes)
 
     @property
     def _name(self) -> str:

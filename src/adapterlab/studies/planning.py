@@ -34,7 +34,7 @@ SEEDS = ("seed", "init_seed", "order_seed")
 
 OF_LANES = (
     *("adapter", "optimizer", *SEEDS, "select_on", "early_stopping"),
-    *("pack", "plan", "resume", "budget", "tuning", "told", "ranks"),
+    *("pack", "plan", "resume", "budget", "tuning", "told", "ranks", "trial_pruner"),
 )
 """Options in which lanes of a pack may differ; strategies must still train at the same places."""
 
@@ -48,12 +48,15 @@ class PlannedPack:
         why: what they share, or why a run stays alone.
         gib: memory that it takes beside the data at most, by an estimate.
         packed: False for a single run that is trained the ordinary way.
+        lanes: that are trained at the same time, where runs that end early give their places to
+            others; None for all.
     """
 
     jobs: tuple[int, ...]
     why: str
     gib: float
     packed: bool
+    lanes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,8 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
         why = first.alone or "no other run trains the same parameters of the same base"
         return [PlannedPack((first.job,), why, first.memory.gib(1, 1), packed=False)]
+    if first.config.trial_pruner is not None:
+        return _queues(group, memory_gib, at_once)
     most = MOST_LANES
     while most > 1 and _gib(group, most) > memory_gib:
         most -= 1
@@ -250,12 +255,40 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
     return packs
 
 
+def _queues(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list[PlannedPack]:
+    """Turn tuning runs that may be stopped early into packs that are refilled.
+
+    All trials of an arm are in one, so that what is decided on them does not hang on processes.
+    """
+    arms = list(dict.fromkeys(_arm(run) for run in group))
+    count = min(at_once, len(arms))
+    packs = []
+    for number in range(count):
+        own = arms[len(arms) * number // count : len(arms) * (number + 1) // count]
+        part = [run for run in group if _arm(run) in own]
+        pruner = part[0].config.trial_pruner
+        most = min((pruner and pruner.lanes) or MOST_LANES, MOST_LANES, len(part))
+        # Lanes that begin at other times read other batches.
+        while most > 1 and _gib(part, most, streams=most) > memory_gib:
+            most -= 1
+        strategies = dict.fromkeys(str(run.config.adapter["name"]) for run in part)
+        why = f"{_listed(list(strategies))} on one frozen base, {most} at a time"
+        gib = _gib(part, most, streams=most)
+        jobs = tuple(run.job for run in part)
+        packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most))
+    return packs
+
+
+def _arm(run: _Candidate) -> str:
+    return run.config.trial_pruner.among if run.config.trial_pruner is not None else ""
+
+
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _gib(runs: Sequence[_Candidate], lanes: int) -> float:
+def _gib(runs: Sequence[_Candidate], lanes: int, streams: int | None = None) -> float:
     """Return what so many of these runs take as one pack at most."""
-    streams = min(lanes, len({run.config.order_seed for run in runs}))
+    streams = streams or min(lanes, len({run.config.order_seed for run in runs}))
     return max(run.memory.gib(lanes, streams) for run in runs)

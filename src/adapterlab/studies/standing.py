@@ -25,10 +25,13 @@ from adapterlab.studies.records import (
 )
 from adapterlab.tracking.study_runs import FINISHED, RUNNING, LoggedRun, StudyRuns, study_runs
 
-Standing = Literal["done", "going", "waiting", "failed", "killed", "not begun"]
+Standing = Literal["done", "pruned", "going", "waiting", "failed", "killed", "not begun"]
 
 OPEN: tuple[Standing, ...] = ("going", "waiting")
 """A run that is on its way."""
+
+_OVER: tuple[Standing, ...] = ("done", "pruned")
+"""A run that nothing is left of to do."""
 
 NOWHERE = "-"
 """The node of a run that has none yet, or of which it is not known."""
@@ -123,8 +126,8 @@ class StudyStands:
 
     @property
     def is_done(self) -> bool:
-        """Whether all of its runs have finished."""
-        return all(run.stands == "done" for run in self.runs)
+        """Whether all of its runs have finished, or were stopped by a pruner."""
+        return all(run.stands in _OVER for run in self.runs)
 
     def left_on(self, node: str) -> float | None:
         """Return the seconds until what goes on a node has ended, as far as that is known."""
@@ -229,6 +232,8 @@ class _Known:
                 return "waiting", ""
             if run is None:
                 return "not begun", ""
+        if run is not None and run.pruned:
+            return "pruned", ""
         if run is not None:
             killed = run.status == "KILLED"
             return ("killed", "") if killed else ("failed", run.error or "it left no reason")
@@ -304,7 +309,7 @@ def _left(runs: Sequence[RunStands], since: float | None, now: float) -> float |
         return own
     if since is None:
         return None
-    ended = [run.logged.ended for run in runs if run.stands == "done" and run.logged]
+    ended = [run.logged.ended for run in runs if run.stands in _OVER and run.logged]
     # What goes on from an earlier attempt has no seconds of its own, and tells nothing of the pace.
     paced = sum(run.share for run in going if run.left is not None)
     moved = paced + sum(one >= since for one in ended if one)

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from adapterlab.base.errors import RunLostError
+from adapterlab.base.errors import RunLostError, went_wrong
 from adapterlab.base.interrupts import TERMINATED
 from adapterlab.studies.sent import Sent
 from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
@@ -48,7 +48,7 @@ class Job:
             if outcome.warned and callable(requeue):
                 requeue(signal.SIGUSR2, None)  # does not return
             _fail_in_the_end()
-        elif any(isinstance(one, BaseException) for one in outcome):
+        elif any(went_wrong(one) for one in outcome):
             _fail_in_the_end()
         return outcome
 

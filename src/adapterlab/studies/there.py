@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapterlab.base.errors import AdapterLabError, RunLostError, first_line, with_type
+from adapterlab.base.errors import AdapterLabError, RunLostError, first_line, went_wrong, with_type
 from adapterlab.base.output import set_up_output
 from adapterlab.base.process_identity import this_process
 from adapterlab.base.redaction import redact_files, redacted
@@ -108,7 +108,7 @@ class Errand:
         except BaseException as error:
             word.last("failed", with_type(error))
             raise
-        failed = [one for one in outcomes if isinstance(one, BaseException)]
+        failed = [one for one in outcomes if went_wrong(one)]
         word.last("failed" if failed else "done", first_line(failed[0]) if failed else None)
         return outcomes
 
@@ -129,7 +129,7 @@ class Errand:
         except AdapterLabError as error:
             outcomes = [error for _ in task.configs]
         for outcome in outcomes:
-            if isinstance(outcome, BaseException):
+            if went_wrong(outcome):
                 _tell(outcome)
         return [sendable(outcome) for outcome in outcomes]
 

@@ -16,14 +16,15 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from adapterlab.base.errors import NothingFinishedError
+from adapterlab.base.errors import NothingFinishedError, TrialPrunedError
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.foreseen import announced
 from adapterlab.studies.tuning_arms import Arms
 from adapterlab.studies.tuning_design import Design, Setting, written
 from adapterlab.studies.tuning_marks import Marks
-from adapterlab.tracking.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, SEEDS, TRIALS
+from adapterlab.studies.tuning_pruned import PrunedStage, foreseen
+from adapterlab.tracking.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, PRUNED, SEEDS, TRIALS
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +43,21 @@ class Tried:
     runs: tuple[JobReturn, ...]
 
     @property
+    def pruned(self) -> TrialPrunedError | None:
+        """How the first run that was stopped early was; None if none was."""
+        outcomes = (job._return_value for job in self.runs)
+        return next((one for one in outcomes if isinstance(one, TrialPrunedError)), None)
+
+    @property
     def values(self) -> list[float]:
-        """The validation metric of every run; empty if any has failed."""
+        """The validation metric of every run; empty if any has failed or was stopped early."""
         done = [job.return_value for job in self.runs if job.status is JobStatus.COMPLETED]
         whole = len(done) == len(self.runs) and all(math.isfinite(value) for value in done)
         return done if whole else []
 
     @property
     def score(self) -> Score:
-        """Their mean; None if any has failed."""
+        """Their mean; None if any has failed or was stopped early."""
         return fmean(self.values) if self.values else None
 
     @property
@@ -116,17 +123,15 @@ class TunedStudy:
             NothingFinishedError: all tuning runs of an arm have failed; the others are done.
             Exception: of the first run of the second stage that has failed.
         """
-        first = self.trials()
-        self._announce(len(first))
-        launched = self.launch(first, initial_job_idx=0)
+        self._announce()
+        launched, tried = self._tune()
         if self.config.plan:
-            return [launched]
-        tried = self._tried(launched)
+            return launched
         minimize = self.config.select_on in LOWER_IS_BETTER
         chosen = [best([one.score for one in row], minimize=minimize) for row in tried]
         self._mark_trials(tried, chosen)
         self._print(tried, chosen, minimize=minimize)
-        compared = self._compare(chosen, len(first))
+        compared = self._compare(tried, chosen, sum(map(len, launched)))
         for returned in compared:
             _ = returned.return_value  # raises what a failed run has raised
         lost = [arm for arm, place in enumerate(chosen) if place is None]
@@ -136,11 +141,23 @@ class TunedStudy:
                 f"all {self.design.trials} tuning runs failed, so nothing was chosen and "
                 f"compared, for: {named}"
             )
-        return [launched, compared]
+        return [*launched, compared]
 
-    def _announce(self, trials: int) -> None:
+    def _tune(self) -> tuple[list[Sequence[JobReturn]], list[list[Tried]]]:
+        """Carry out the first stage; return what was launched, and what came of every setting."""
+        if self.design.pruning is None:
+            launched = self.launch(self.trials(), initial_job_idx=0)
+            return [launched], [] if self.config.plan else self._tried(launched)
+        stage = PrunedStage(self.design, self.arms, self.config, self.launch, self.tuning_study)
+        batches, rows = stage.carry_out()
+        return batches, [[Tried(tuple(runs)) for runs in row] for row in rows]
+
+    def _announce(self) -> None:
         arms, seeds = len(self.design.arms), len(self.design.seeds)
-        log.info("tuning: %d runs in study %s", trials, self.tuning_study)
+        log.info("tuning: %d runs in study %s", arms * self.design.trials, self.tuning_study)
+        if self.design.pruning is not None:
+            settings, epochs = len(self.design.settings), int(self.config.epochs)
+            log.info("%s", foreseen(self.design.pruning, settings, epochs))
         log.info("then: %d arms x %d seeds in study %s", arms, seeds, self.study)
         if self.config.plan:
             announced.append((arms, seeds))
@@ -160,6 +177,7 @@ class TunedStudy:
             [[one.score for one in row] for row in tried],
             chosen,
             self.config.select_on,
+            pruned=[[one.pruned for one in row] for row in tried],
             spreads=[[one.spread for one in row] for row in tried],
             close=[
                 self._close(row, place, minimize=minimize)
@@ -202,7 +220,9 @@ class TunedStudy:
     def _grid(self) -> str:
         return self.design.grid(self.config.select_on)
 
-    def _compare(self, chosen: Sequence[int | None], start: int) -> Sequence[JobReturn]:
+    def _compare(
+        self, tried: Sequence[Sequence[Tried]], chosen: Sequence[int | None], start: int
+    ) -> Sequence[JobReturn]:
         """Carry out the second stage, and mark what it replaces."""
         settings = {a: self.design.settings[p] for a, p in enumerate(chosen) if p is not None}
         if not settings:
@@ -213,13 +233,24 @@ class TunedStudy:
         jobs = [(arm, job) for arm, setting in settings.items() for job in self._runs(arm, setting)]
         compared = self.launch([job for _, job in jobs], initial_job_idx=start)
         self.marks.of_compared(
-            (returned, self._about(arm) | said[arm] | now[self.arms.keys[arm]] | self._how_often())
+            (
+                returned,
+                self._about(arm)
+                | said[arm]
+                | now[self.arms.keys[arm]]
+                | self._how_often(tried[arm]),
+            )
             for (arm, _), returned in zip(jobs, compared, strict=True)
         )
         return compared
 
-    def _how_often(self) -> dict[str, str]:
-        return {TRIALS: str(self.design.trials), SEEDS: str(len(self.design.tuning_seeds))}
+    def _how_often(self, row: Sequence[Tried]) -> dict[str, str]:
+        begun = sum(len(one.runs) for one in row)
+        about = {TRIALS: str(begun), SEEDS: str(len(self.design.tuning_seeds))}
+        if self.design.pruning is not None:
+            stopped = sum(one.pruned is not None for one in row)
+            about[PRUNED] = f"{stopped} by {self.design.pruning.rule}"
+        return about
 
     def _edges(self, arm: int, setting: Setting) -> dict[str, str]:
         """Warn where an arm's best is at the edge of what was tried; return it as a tag."""

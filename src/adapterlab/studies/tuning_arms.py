@@ -19,7 +19,7 @@ from adapterlab.studies.arm_options import given_to_each, has_option
 from adapterlab.studies.composing import own_part
 from adapterlab.studies.tuning_design import Design, Setting, digest, written
 
-OWN = ("seed", "study", "tuning", "plan", "resume")
+OWN = ("seed", "study", "tuning", "trial_pruner", "plan", "resume")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
 
 KEPT = (

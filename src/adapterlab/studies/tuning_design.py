@@ -12,12 +12,62 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from adapterlab.base.errors import ConfigError
+from adapterlab.runs.trial_pruner import make_pruner
 
 Setting = dict[str, Any]
 """A value for every option that is tuned."""
 
 _ARMS = '\'hydra.sweeper.arms=["adapter=full","adapter=lora adapter.rank=8"]\''
 _TUNE = "'hydra.sweeper.tune={optimizer.lr:[1e-4,1e-3,1e-2]}'"
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How trials are stopped early; see `runs.trial_pruner`.
+
+    Attributes:
+        rule: of the pruner.
+        options: of it, as they were given.
+        lanes: trials of a pack at the same time; None for as many as memory has room for.
+    """
+
+    rule: str
+    options: Mapping[str, Any]
+    lanes: int | None
+
+    @classmethod
+    def of(cls, pruner: Any, lanes: Any) -> "Pruning | None":
+        """Check the sweeper's options; None where nothing is stopped.
+
+        Raises:
+            ConfigError: one is wrong, or Optuna is not installed.
+        """
+        if lanes is not None and (type(lanes) is not int or lanes < 1):
+            raise ConfigError(f"hydra.sweeper.lanes={lanes} should be a whole number from 1")
+        if pruner is None:
+            if lanes is not None:
+                raise ConfigError(
+                    f"hydra.sweeper.lanes={lanes} is of trials that give their places to others; "
+                    "set hydra.sweeper.pruner, too"
+                )
+            return None
+        if isinstance(pruner, dict):
+            options = {str(name): value for name, value in pruner.items() if name != "name"}
+            rule = str(pruner.get("name"))
+        else:
+            rule, options = str(pruner), {}
+        make_pruner(rule, options)
+        return cls(rule, options, lanes)
+
+    def told(self, among: str) -> str:
+        """Return the override by which a trial hears of it.
+
+        Args:
+            among: the key of its arm.
+        """
+        options = ",".join(f"{name}:{written(value)}" for name, value in self.options.items())
+        lanes = "" if self.lanes is None else f",lanes:{self.lanes}"
+        return f"trial_pruner={{rule:{self.rule},among:'{among}',options:{{{options}}}{lanes}}}"
 
 
 @dataclass(frozen=True)
@@ -29,26 +79,37 @@ class Design:
         tune: values to try by option, numbers in ascending order and before what is none.
         tuning_seeds: of the runs among which is chosen.
         seeds: of the runs that are compared.
+        pruning: how trials are stopped early; None if they are not.
     """
 
     arms: tuple[tuple[str, ...], ...]
     tune: Mapping[str, tuple[Any, ...]]
     tuning_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
+    pruning: Pruning | None = None
 
     @classmethod
-    def of(cls, arms: Any, tune: Any, tuning_seeds: Any, seeds: Any) -> "Design":
+    def of(
+        cls,
+        arms: Any,
+        tune: Any,
+        tuning_seeds: Any,
+        seeds: Any,
+        pruner: Any = None,
+        lanes: Any = None,
+    ) -> "Design":
         """Check the sweeper's options.
 
         Raises:
             ConfigError: one has the wrong type, there is nothing to compare or to tune, an arm, a
-                value or a seed is given twice, or a seed is below 0.
+                value or a seed is given twice, a seed is below 0, or there is no such pruner.
         """
         return cls(
             _arms(_plain(arms)),
             _tune(_plain(tune)),
             _seeds("tuning_seeds", _plain(tuning_seeds)),
             _seeds("seeds", _plain(seeds)),
+            Pruning.of(_plain(pruner), _plain(lanes)),
         )
 
     @property
@@ -70,9 +131,13 @@ class Design:
         return [" ".join(arm) for arm in self.arms]
 
     def grid(self, metric: str) -> str:
-        """Return 8 hex digits for what is tried, with which seeds, and chosen by which metric."""
+        """Return 8 hex digits for what is tried, with which seeds, and chosen by which metric.
+
+        A pruner is a part of it: what it has stopped was not tried to the end.
+        """
         tried = {option: list(values) for option, values in self.tune.items()}
-        return digest([tried, self.tuning_seeds, metric])[:8]
+        how = [] if self.pruning is None else [self.pruning.rule, self.pruning.options]
+        return digest([tried, self.tuning_seeds, metric, *how])[:8]
 
     def edges(self, setting: Setting, possible: Callable[[Setting], bool]) -> Iterator[str]:
         """Say of each number of a setting that is the smallest or largest tried that it is.

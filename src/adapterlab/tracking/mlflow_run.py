@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from adapterlab.base.errors import with_type
+from adapterlab.base.errors import TrialPrunedError, with_type
 from adapterlab.base.full_disk import last_words
 from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, this_process
 from adapterlab.base.redaction import public, redacted, without_password
@@ -27,6 +27,7 @@ from adapterlab.tracking.stores.moved import beside_store
 from adapterlab.tracking.stores.uris import artifact_location, default_uri
 from adapterlab.tracking.study_run import PARENT, open_study_run, status_after
 from adapterlab.tracking.trackers import JournalTracker, MLflowTracker, Tracker, flattened
+from adapterlab.tracking.tuning_tags import PRUNED, PRUNED_BEST, PRUNED_EPOCH, trial
 
 IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
@@ -164,6 +165,32 @@ def mark_split(config: Config, run_id: str | None, lanes: int) -> None:
             client.set_tag(run_id, SPLIT, str(lanes))
 
 
+def pruned_as(error: TrialPrunedError) -> dict[str, dict[str, Any]]:
+    """Return what is logged of a run that a pruner has stopped, which MLflow then has as KILLED."""
+    said = f"{error.rule} after epoch {error.epoch} of {error.epochs}"
+    metrics = {PRUNED_EPOCH: float(error.epoch), PRUNED_BEST: error.best}
+    return {"metrics": metrics, "tags": {trial(PRUNED): said}}
+
+
+def mark_pruned(config: Config, run_id: str | None, error: TrialPrunedError | None) -> None:
+    """Mark a run that was stopped by a process which was killed before it had said so."""
+    if run_id is None or error is None or not config.tracking.enabled:
+        return
+    client = connect(config.tracking.uri, config.mlruns)
+    if not _is_there(client, run_id):
+        return
+    run, said = client.get_run(run_id), pruned_as(error)
+    if run.info.status == "FINISHED" or (
+        run.info.status == "KILLED" and trial(PRUNED) in run.data.tags
+    ):
+        return
+    for name, value in said["metrics"].items():
+        client.log_metric(run_id, name, value)
+    for name, value in said["tags"].items():
+        client.set_tag(run_id, name, value)
+    client.set_terminated(run_id, status_after(error))
+
+
 def _told(error: BaseException) -> str | None:
     """Return the tag `error` of a run that an exception ends; None for an interrupt."""
     if status_after(error) != "FAILED":
@@ -194,8 +221,9 @@ def _opened(
     client.set_tag(run_id, PROCESS_TAG, this_process())
     client.update_run(run_id, status="RUNNING")
     run = client.get_run(run_id)
-    if "error" in run.data.tags:
-        client.delete_tag(run_id, "error")
+    for gone in ("error", trial(PRUNED)):
+        if gone in run.data.tags:
+            client.delete_tag(run_id, gone)
     return run, _parent(client, config, run.info.experiment_id)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from adapterlab.base.errors import TrialPrunedError
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
@@ -35,7 +36,8 @@ def status_after(error: BaseException | None) -> str:
     """Return the status of what an error has ended, or nothing has."""
     if error is None:
         return "FINISHED"
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or is_ending()
+    stopped = KeyboardInterrupt | SystemExit | TrialPrunedError
+    interrupted = isinstance(error, stopped) or is_ending()
     return "KILLED" if interrupted else "FAILED"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_run import MULTIRUN_TAG
+from adapterlab.tracking.tuning_tags import PRUNED, trial
 
 REPORTED = "train/loss"
 """A metric of every epoch; its step is the number of epochs that have ended."""
@@ -28,6 +29,7 @@ class LoggedRun:
         began: when it was begun for the first time.
         ended: when it ended; None while it is RUNNING.
         error: what it failed by, in a line; empty if it did not.
+        pruned: by which rule and when it was stopped early; empty if it was not.
         epochs: that it trains at most; 0 if that has not been logged.
         epoch: how many of them have ended; looked at while it is RUNNING only.
         heard: when the last of them ended, None if none has.
@@ -41,6 +43,7 @@ class LoggedRun:
     began: float
     ended: float | None = None
     error: str = ""
+    pruned: str = ""
     epochs: int = 0
     epoch: int = 0
     heard: float | None = None
@@ -128,6 +131,7 @@ def _logged(run: Any) -> LoggedRun:
         began=(info.start_time or 0) / 1000,
         ended=info.end_time / 1000 if info.end_time else None,
         error=tags.get("error", ""),
+        pruned=tags.get(trial(PRUNED), "") if info.status == "KILLED" else "",
         epochs=int(epochs) if epochs.isdigit() else 0,
         epoch=epoch,
         heard=heard,

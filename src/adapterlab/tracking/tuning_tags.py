@@ -15,7 +15,14 @@ STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED = "study", "trials", "seeds", "edge", "su
 """Of compared runs only: the tuning study, its runs and seeds an arm, a best value at the edge of
 what was tried, and the choice that has replaced this one."""
 
-_ABOUT = {ARM, KEY, GRID, AT, CHOSEN, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED}
+PRUNED = "pruned"
+"""Of a tuning run that a pruner has stopped: by which rule, and after which epoch. Of a compared
+run: how many of its arm's tuning runs."""
+
+PRUNED_EPOCH, PRUNED_BEST = "trial/pruned_epoch", "trial/best"
+"""Metrics of a tuning run that was stopped: after which epoch, and its best value until then."""
+
+_ABOUT = {ARM, KEY, GRID, AT, CHOSEN, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED, PRUNED}
 
 
 def trial(name: str) -> str:

@@ -21,7 +21,7 @@ from adapterlab.training.outcome import Report, Training, best_checkpoint, last_
 from adapterlab.training.progress import Progress
 from adapterlab.training.recomputing import recomputing
 from adapterlab.training.selection import watched
-from adapterlab.training.steps import Steps
+from adapterlab.training.steps import AfterEpoch, Steps
 from adapterlab.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def fit(
     device: Device,
     folder: Path,
     report: Report,
+    after_epoch: AfterEpoch | None = None,
 ) -> Training:
     """Train a model and leave it with the parameters of its best epoch on validation.
 
@@ -78,6 +79,7 @@ def fit(
         device: where to compute.
         folder: for checkpoints; if it has a last one, training goes on from there.
         report: called after every epoch.
+        after_epoch: called after every epoch that is saved; what it raises ends the training.
 
     Raises:
         CheckpointError: the checkpoint to go on from is damaged, or none of this model.
@@ -103,6 +105,7 @@ def fit(
         select_on=config.select_on,
         watched=watched(config.select_on, data.classes),
         report=report_all,
+        after_epoch=after_epoch,
         compile=config.hardware.compile,
         allow=config.allow_targets,
     )

@@ -25,6 +25,9 @@ from adapterlab.training.outcome import LabelledBatch, Report
 from adapterlab.training.standing import Standing, metrics_of
 from adapterlab.training.tally import Tally
 
+AfterEpoch = Callable[[Standing], None]
+"""Takes how far a training has come."""
+
 
 class Driver(Protocol):
     """What a training alone asks of what drives it, by the names of Lightning's Trainer."""
@@ -67,6 +70,7 @@ class Steps(nn.Module):
         select_on: the metric on validation that the best epoch is the best in.
         watched: classes whose F1 on validation is measured too, see `selection.watched`.
         report: called after every epoch with its metrics: ``train/loss``, ``val/accuracy``, ...
+        after_epoch: called after every epoch that is saved, with how far the training has come.
         compile: run the model through torch.compile.
         allow: whose code may be the optimizer's, see `config.trust.target`.
 
@@ -91,6 +95,7 @@ class Steps(nn.Module):
         select_on: str = "accuracy",
         watched: Mapping[str, int] | None = None,
         report: Report | None = None,
+        after_epoch: AfterEpoch | None = None,
         compile: bool = False,
         allow: Sequence[str] = (),
     ) -> None:
@@ -100,7 +105,7 @@ class Steps(nn.Module):
         self.loss = loss or TrainingLoss()
         self.accumulate = accumulate
         self.seed = seed
-        self.report = report
+        self.report, self.after_epoch = report, after_epoch
         self._adds = model.strategy.uses("extra_loss")
         self._looks = model.strategy.uses("after_backward")
         self._follows = model.strategy.uses("after_step")
@@ -198,6 +203,11 @@ class Steps(nn.Module):
             self.plateau.step(metrics["val/loss"])
         if self.report is not None:
             self.report(self.standing.epochs, metrics)
+
+    def after_saving(self) -> None:
+        """Tell that an epoch has been saved; this may end the training by an error."""
+        if self.after_epoch is not None:
+            self.after_epoch(self.standing)
 
     def epoch_metrics(self) -> dict[str, float]:
         """Return the epoch's metrics by the names that they are kept under."""

@@ -17,6 +17,10 @@ class TunedSweeperConf:
         tune: the values to try, by option; the same for every arm.
         tuning_seeds: seeds of the runs among which values are chosen.
         seeds: seeds of the runs that are compared.
+        pruner: what stops runs of the first stage early, ``median`` or ``successive_halving``, or
+            its ``name`` with options of Optuna's; None for nothing.
+        lanes: of a pack, in which runs take the places of those that were stopped; None for as
+            many as memory has room for.
     """
 
     _target_: str = "hydra_plugins.adapterlab_tuned_sweeper.tuned_sweeper.TunedSweeper"
@@ -26,6 +30,8 @@ class TunedSweeperConf:
     tune: Any = None
     tuning_seeds: Any = field(default_factory=lambda: [1000])
     seeds: Any = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    pruner: Any = None
+    lanes: Any = None
 
 
 ConfigStore.instance().store(
@@ -36,8 +42,17 @@ ConfigStore.instance().store(
 class TunedSweeper(LaunchingSweeper):
     """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning`."""
 
-    def __init__(self, arms: Any, tune: Any, tuning_seeds: Any, seeds: Any) -> None:
+    def __init__(
+        self,
+        arms: Any,
+        tune: Any,
+        tuning_seeds: Any,
+        seeds: Any,
+        pruner: Any = None,
+        lanes: Any = None,
+    ) -> None:
         self.arms, self.tune = arms, tune
+        self.pruner, self.lanes = pruner, lanes
         self.tuning_seeds, self.seeds = tuning_seeds, seeds
 
     def carry_out(self, arguments: list[str]) -> Any:
@@ -47,7 +62,9 @@ class TunedSweeper(LaunchingSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
-        design = Design.of(self.arms, self.tune, self.tuning_seeds, self.seeds)
+        design = Design.of(
+            self.arms, self.tune, self.tuning_seeds, self.seeds, self.pruner, self.lanes
+        )
         from adapterlab.app.console import print_tuning  # what is wrong above is said at once
         from adapterlab.studies.tuning import TunedStudy
 

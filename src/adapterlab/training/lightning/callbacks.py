@@ -30,6 +30,7 @@ class Keeping(pl.callbacks.Checkpoint):
         if module.is_best:
             trainer.save_checkpoint(best_checkpoint(self.folder))
         trainer.save_checkpoint(last_checkpoint(self.folder))
+        cast(Any, module).after_saving()
         self._stop_if_over(trainer, module)
 
     def _stop_if_over(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

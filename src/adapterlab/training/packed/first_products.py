@@ -16,7 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from adapterlab.data.batches import AnyBatches, SplitName
+from adapterlab.data.batches import AnyBatches, Order, SplitName
 from adapterlab.data.images import ImageBatches
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing import PackedModel
@@ -53,16 +53,28 @@ class FirstProducts:
         data: of any of its lanes.
         device: where it computes.
         epochs: that are left.
+        before: of a pack whose lanes go on in this one, if there was one: what it knows of the
+            same matrices is not computed again.
     """
 
-    def __init__(self, pack: PackedModel, data: AnyBatches, device: Device, epochs: int) -> None:
+    def __init__(
+        self,
+        pack: PackedModel,
+        data: AnyBatches,
+        device: Device,
+        epochs: int,
+        before: "FirstProducts | None" = None,
+    ) -> None:
         self.pack, self.data, self.device = pack, data, device
         self._tables: dict[str, dict[Key, Tensor]] = {}
+        self._matrices: dict[Key, FrozenProduct] = {}  # held, so that none takes another's place
+        self._before = before._tables if before is not None and before.data is data else {}
         self._agreed: dict[tuple[str, int, int], bool] = {}
         self.needs_images = True
         self._image: tuple[int, ...] = ()
         if isinstance(data, ImageBatches) and self._may(data, self.orders * epochs):
             self._tables = self._computed(data, epochs)
+        self._before = {}
         self.begin()
 
     @property
@@ -88,15 +100,15 @@ class FirstProducts:
         self._agreed = {}
         self.needs_images = not self._tables or self._looks_at_images()
 
-    def training_batches(self, order_seeds: Sequence[int], epoch: int) -> Iterator[Given]:
+    def training_batches(self, orders: Sequence[Order]) -> Iterator[Given]:
         """Yield the batches of an epoch in several orders, the rows of one after the other's."""
         data = self.data
         if not self._tables or not isinstance(data, ImageBatches):
-            for batch in data.side_by_side(order_seeds, epoch, self.device.torch):
+            for batch in data.side_by_side(orders, self.device.torch):
                 yield Given(batch.inputs, batch.labels, None)
             return
         labels = data.splits["train"].labels
-        for rows in data.rows_side_by_side(order_seeds, epoch):
+        for rows in data.rows_side_by_side(orders):
             yield self._given(data, "train", rows, labels.index_select(0, rows))
 
     def validation_batches(self) -> Iterator[Given]:
@@ -148,6 +160,7 @@ class FirstProducts:
         free = psutil.virtual_memory().available
         if not sample or total > min(MOST_BYTES, free / SHARE_OF_FREE):
             return {}
+        self._matrices = noting.found
         return {
             name: self._of_split(data, name, sizes[name], noting.found, sample) for name in names
         }
@@ -161,13 +174,18 @@ class FirstProducts:
         sample: dict[Key, Tensor],
     ) -> dict[Key, Tensor]:
         count = len(data.splits[split])
-        tables = {key: one.new_empty(count, *one.shape[1:]) for key, one in sample.items()}
-        for rows in torch.split(torch.arange(count), size):
+        known = {k: t for k, t in self._before.get(split, {}).items() if k in sample}
+        tables = {
+            key: one.new_empty(count, *one.shape[1:])
+            for key, one in sample.items()
+            if key not in known
+        }
+        for rows in torch.split(torch.arange(count), size) if tables else ():
             inputs = data.of_rows(split, rows)
-            for key, product in products.items():
+            for key, table in tables.items():
                 with self._autocast():
-                    tables[key][rows[0] : rows[-1] + 1] = product.of(inputs)
-        return tables
+                    table[rows[0] : rows[-1] + 1] = products[key].of(inputs)
+        return known | tables
 
     @torch.no_grad()
     def _agrees(self, data: ImageBatches, split: SplitName, rows: Tensor) -> bool:

@@ -44,8 +44,9 @@ class LaneOptimizer:
         settings: what each lane's parameters are trained with, by name.
         total: steps of the whole training, for the schedules.
         allow: whose code may be the optimizer's, see `config.trust.target`.
-        steps: steps that have been taken, when a training goes on.
-        states: what a training goes on from, one of each lane; see `lane_state`.
+        steps: that each lane has taken; None for none. Lanes need not have come equally far.
+        states: what a training goes on from, one of each lane; see `lane_state`. None for a lane
+            that begins.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class LaneOptimizer:
         total: int,
         *,
         allow: Sequence[str] = (),
-        steps: int = 0,
-        states: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[int] | None = None,
+        states: Sequence[Mapping[str, Any] | None] = (),
     ) -> None:
-        self.pack, self.options, self.total, self.steps = pack, list(options), total, steps
+        self.pack, self.options, self.total = pack, list(options), total
+        self.steps = list(steps or [0] * len(options))
         self.settings, self.allow = list(settings), allow
         self.plateaus = [_Plateau(*one) for one in zip(options, settings, strict=True)]
         self._named = list(_named(pack))
@@ -69,8 +71,9 @@ class LaneOptimizer:
         self._build()
         if states:
             for plateau, state in zip(self.plateaus, states, strict=True):
-                plateau.load_state(state["plateau"])
-            self._restore([state["tensors"] for state in states])
+                if state is not None:
+                    plateau.load_state(state["plateau"])
+            self._restore([state["tensors"] if state else {} for state in states])
 
     def step(self) -> None:
         """Clip each lane's gradient, set each lane's rate, and update; then drop the gradients."""
@@ -90,7 +93,7 @@ class LaneOptimizer:
                 self._fuse()
         for parameter in self._parameters:
             parameter.grad = None
-        self.steps += 1
+        self.steps = [count + 1 for count in self.steps]
 
     def rate(self, lane: int) -> float:
         """Return the rate of a lane's next step, where a role has none of its own."""
@@ -106,6 +109,7 @@ class LaneOptimizer:
         states = [self._tensors(lane) for lane in lanes]
         self.options = [self.options[lane] for lane in lanes]
         self.settings = [self.settings[lane] for lane in lanes]
+        self.steps = [self.steps[lane] for lane in lanes]
         self.plateaus = [self.plateaus[lane] for lane in lanes]
         self.pack.keep(lanes)
         self._build()
@@ -138,7 +142,7 @@ class LaneOptimizer:
         options = self.options[lane]
         if options.schedule == PLATEAU:
             return self.plateaus[lane].rate(peak)
-        return peak * rate_at(self.steps, self.total, options)
+        return peak * rate_at(self.steps[lane], self.total, options)
 
     def _build(self) -> None:
         """Set up torch's optimizer, without any memory."""
@@ -146,7 +150,7 @@ class LaneOptimizer:
         self._fused, self._may_fuse = None, True
         groups = []
         starts = {module.lanes.start for _, module, _ in self._named}
-        for lanes in _runs(self.options, self.settings, starts):
+        for lanes in _runs(self.options, self.settings, self.steps, starts):
             options, settings = self.options[lanes.start], self.settings[lanes.start]
             members: dict[Setting, list[int]] = {}
             for index, (name, module, own) in enumerate(self._named):
@@ -215,7 +219,8 @@ class LaneOptimizer:
         """Set torch's state from copies of the lanes' own."""
         for (name, module, own), lanes, piece in self._states():
             full = f"{name}.{own}"
-            for key, tensor in states[lanes.start][full].items():
+            # Lanes of a group have come equally far: all of them have a memory, or none has.
+            for key, tensor in states[lanes.start].get(full, {}).items():
                 if not tensor.ndim:
                     self.torch.state[piece][key] = tensor.clone()
                     continue
@@ -307,15 +312,24 @@ def _own_slice(module: LaneModule, lanes: slice) -> slice:
 
 
 def _runs(
-    options: Sequence[Optimizer], settings: Sequence[Mapping[str, Setting]], starts: Set[int]
+    options: Sequence[Optimizer],
+    settings: Sequence[Mapping[str, Setting]],
+    steps: Sequence[int],
+    starts: Set[int],
 ) -> Iterator[slice]:
-    """Return the adjacent lanes of equal options; lanes on a plateau stand alone.
+    """Return the adjacent lanes of equal options and steps; lanes on a plateau stand alone.
 
     None goes on over one of the `starts`, where another group of lanes begins.
     """
 
     def told_apart(lane: int) -> tuple[object, ...]:
         alone = options[lane].schedule == PLATEAU and lane
-        return options[lane], settings[lane], alone, sum(start <= lane for start in starts)
+        return (
+            options[lane],
+            settings[lane],
+            steps[lane],
+            alone,
+            sum(start <= lane for start in starts),
+        )
 
     return runs_of(map(told_apart, range(len(options))))

@@ -10,7 +10,6 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel, signature
 from adapterlab.packing.groups import runs_of
-from adapterlab.packing.signatures import Signature
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import now
 
@@ -22,7 +21,7 @@ def shares(
     models: Sequence[AdaptedModel],
     data: AnyBatches,
     device: Device,
-    signatures: Sequence[Signature] | None = None,
+    measured: dict[object, float] | None = None,
 ) -> list[float]:
     """Return what each lane has of the time of a pack; in all 1.
 
@@ -34,22 +33,22 @@ def shares(
         models: of the lanes, with those side by side that are adapted alike; left as they are.
         data: of any of them.
         device: where it computes.
-        signatures: of the models, where they are known.
+        measured: seconds of a lane by its signature, of packs before; filled in.
     """
-    signatures = signatures or [signature(model) for model in models]
-    runs = list(runs_of(signatures))
-    if len(runs) == 1:
+    groups = [models[run] for run in runs_of(map(signature, models))]
+    if len(groups) == 1:
         return [1 / len(models)] * len(models)
-    taken = list[float]()
-    for run in runs:
-        group = models[run]
-        pack = PackedModel(group, [0] * len(group), signatures[run]).to(device.torch).train()
-        taken += [_step(pack, data, device) / len(group)] * len(group)
+    taken, known = list[float](), {} if measured is None else measured
+    for group in groups:
+        if (kind := signature(group[0])) not in known:
+            known[kind] = _step(group, data, device) / len(group)
+        taken += [known[kind]] * len(group)
     return [seconds / sum(taken) for seconds in taken]
 
 
-def _step(pack: PackedModel, data: AnyBatches, device: Device) -> float:
-    pack.reseed([0] * pack.count, [0] * pack.count)
+def _step(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> float:
+    pack = PackedModel(models, [0] * len(models)).to(device.torch).train()
+    pack.reseed([0] * len(models), [0] * len(models))
     on_cpu, taken = device.accelerator == "cpu", list[float]()
     for batch in islice(data.training_batches(0, device.torch), 1 + _BATCHES):
         start = time.process_time() if on_cpu else now(device.torch)

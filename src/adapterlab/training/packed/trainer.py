@@ -12,13 +12,13 @@ from adapterlab.adapters.anchors import shared_anchors
 from adapterlab.adapters.hooks import Moment
 from adapterlab.base.seeding import stream
 from adapterlab.base.signals import end_if_signalled
-from adapterlab.data.batches import AnyBatches
+from adapterlab.data.batches import AnyBatches, Order
 from adapterlab.packing import PackedModel
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.losses import training_loss
 from adapterlab.training.optimizers import settings_of
 from adapterlab.training.packed.first_products import FirstProducts, Given
-from adapterlab.training.packed.lane import LaneProgress, LaneTask, save_lane
+from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
 from adapterlab.training.selection import watched
 from adapterlab.training.standing import metrics_of
@@ -28,12 +28,22 @@ from adapterlab.training.throughput import Throughput
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
 
+Judge = Callable[[Sequence[tuple[LaneTask, LaneProgress]]], None]
+"""Takes all lanes after an epoch, which are saved; gives those that are to stop an error."""
+
+
+def order_of(task: LaneTask, progress: LaneProgress) -> Order:
+    """Return the order in which a lane reads the training rows in its next epoch."""
+    return task.config.order_seed, progress.epochs
+
 
 class PackTrainer:
     """Training of the lanes of a pack.
 
     Every lane has its own optimizer options, random streams, history, best epoch and end, as
-    `Classifier` and its callbacks have for a run alone. A lane that has ended leaves the pack.
+    `Classifier` and its callbacks have for a run alone. Lanes need not have come equally far: each
+    is in an epoch of its own, with the order, the draws and the rates of that. A lane that has
+    ended leaves the pack, see `keep`; others join it in a new one, which goes on from `standing`.
 
     A plain loop: a step of many small lanes takes no longer than what Lightning's Trainer does
     around it, and to import Lightning takes longer than to train them.
@@ -42,12 +52,17 @@ class PackTrainer:
         pack: what is trained; it is on its device.
         tasks: of its lanes, in their order.
         progress: likewise; filled in.
-        data: of any of the runs; each lane reads the training batches in its own order.
+        data: of any of the runs; each lane reads the training batches in its own order. Texts are
+            read in one: such lanes have come equally far.
         num_classes: classes of the task.
         device: where it computes, and in what precision.
-        optimizer_states: of the lanes, where the training goes on.
+        optimizer_states: of the lanes that go on; None for one that begins.
         shares: what each lane has of the pack's time, relative to the others.
         on_step: called after every step.
+        judge: decides at the end of an epoch which lanes are stopped; None stops none.
+        epochs: that are left to whoever may be trained with these or after them; None for those
+            of the lanes.
+        before: of the pack that lanes come from, if they do; see `FirstProducts`.
     """
 
     def __init__(
@@ -59,15 +74,17 @@ class PackTrainer:
         *,
         num_classes: int,
         device: Device,
-        optimizer_states: Sequence[dict[str, Any]],
+        optimizer_states: Sequence[dict[str, Any] | None],
         shares: Sequence[float],
         on_step: OnStep,
+        judge: Judge | None = None,
+        epochs: int | None = None,
+        before: FirstProducts | None = None,
     ) -> None:
         self.pack, self.tasks, self.progress, self.data = pack, list(tasks), list(progress), data
         self.num_classes, self.device, self.on_step = num_classes, device, on_step
-        self._shares = list(shares)
+        self.judge, self._shares = judge, list(shares)
         self._throughput = Throughput()
-        self._epoch = progress[0].epochs
         self._find_hooks()
         self._loss = training_loss(tasks[0].config, data.splits["train"].labels, data.classes)
         self._plain = self._loss.plain()
@@ -78,12 +95,14 @@ class PackTrainer:
             [settings_of(task.model, task.config.optimizer) for task in tasks],
             allow=tasks[0].config.allow_targets,
             total=data.steps * tasks[0].config.epochs,
-            steps=data.steps * self._epoch,
+            steps=[data.steps * lane.epochs for lane in progress],
             states=optimizer_states,
         )
         wanted = tasks[0].config.hardware.frozen_prefix != "never"
-        epochs = max(task.config.epochs for task in tasks) - self._epoch
-        self._batches = FirstProducts(pack, data, device, epochs if wanted else 0)
+        if epochs is None:
+            least = min(lane.epochs for lane in progress)
+            epochs = max(task.config.epochs for task in tasks) - least
+        self.batches = FirstProducts(pack, data, device, epochs if wanted else 0, before)
 
     @property
     def samples_per_second(self) -> float | None:
@@ -93,28 +112,49 @@ class PackTrainer:
     @property
     def known(self) -> str:
         """Say what is kept of the first layer; nothing where nothing is."""
-        return self._batches.described()
+        return self.batches.described()
 
-    def train(self) -> None:
-        """Train until all lanes have ended."""
-        while self.tasks:
-            start = time.perf_counter()
-            train = self._train_epoch()
-            validation = self._validate()
-            self._end_epoch(train, validation, time.perf_counter() - start)
+    @property
+    def lanes(self) -> list[tuple[LaneTask, LaneProgress]]:
+        """The lanes, and how far they have come."""
+        return list(zip(self.tasks, self.progress, strict=True))
+
+    def train_epoch(self) -> list[int]:
+        """Train every lane for an epoch; return those that have not ended with it."""
+        start = time.perf_counter()
+        train = self._train_epoch()
+        validation = self._validate()
+        return self._end_epoch(train, validation, time.perf_counter() - start)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with some of the lanes, at least one."""
+        if len(lanes) == self.pack.count:
+            return
+        self._optimizer.keep(lanes)
+        self.batches.begin()
+        self.tasks = [self.tasks[lane] for lane in lanes]
+        self.progress = [self.progress[lane] for lane in lanes]
+        self._shares = [self._shares[lane] for lane in lanes]
+        self._find_hooks()
+
+    def standing(self, lane: int) -> SavedLane:
+        """Return what a lane goes on from in another pack."""
+        state = {name: own.clone() for name, own in self.pack.lane_state(lane).items()}
+        return SavedLane(self.progress[lane], state, self._optimizer.lane_state(lane))
 
     def _train_epoch(self) -> list[dict[str, float]]:
         """Take a step on every batch; return each lane's metrics."""
         # The random streams of this epoch are those of a run alone.
         seeds = [stream(task.config.init_seed, "training") for task in self.tasks]
+        epochs = [lane.epochs for lane in self.progress]
         self.pack.reseed(
-            [stream(seed, "epoch", self._epoch) for seed in seeds],
-            [stream(seed, "dropout", self._epoch) for seed in seeds],
+            [stream(seed, "epoch", own) for seed, own in zip(seeds, epochs, strict=True)],
+            [stream(seed, "dropout", own) for seed, own in zip(seeds, epochs, strict=True)],
         )
         tally = self._tally(training=True)
-        orders = list(dict.fromkeys(task.config.order_seed for task in self.tasks))
+        orders = list(dict.fromkeys(order_of(*lane) for lane in self.lanes))
         of_lanes = torch.tensor(self.pack.lanes.read, device=self.device.torch)
-        for batch in self._batches.training_batches(orders, self._epoch):
+        for batch in self.batches.training_batches(orders):
             end_if_signalled()
             self._throughput.begin_step(self.device.torch)
             labels = batch.labels.view(len(orders), -1, *batch.labels.shape[1:])
@@ -157,7 +197,7 @@ class PackTrainer:
     def _moment(self, lane: int, *, with_gradients: bool = False) -> Moment:
         """Return a lane's step, as a run alone has it."""
         return Moment(
-            step=self._optimizer.steps,
+            step=self._optimizer.steps[lane],
             total=self._optimizer.total,
             parameters=self.pack.lane_parameters(lane),
             gradients=self.pack.lane_gradients(lane) if with_gradients else {},
@@ -174,7 +214,7 @@ class PackTrainer:
         if isinstance(tally, LaneTally) and any(watched_by):
             tally.watch(watched_by)
         self.pack.eval()
-        for batch in self._batches.validation_batches():
+        for batch in self.batches.validation_batches():
             labels = batch.labels.expand(self.pack.count, *batch.labels.shape)
             with autocast(self.device.torch, self.device.precision):
                 logits = self.pack(
@@ -191,8 +231,8 @@ class PackTrainer:
         train: Sequence[dict[str, float]],
         validation: Sequence[dict[str, float]],
         seconds: float,
-    ) -> None:
-        """Tell every lane how its epoch went, save it, and go on with those that have not ended."""
+    ) -> list[int]:
+        """Tell every lane how its epoch went, and save it; return those that have not ended."""
         lanes = range(self.pack.count)
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
             metrics = metrics_of(train[lane], validation[lane], self._optimizer.rate(lane))
@@ -200,22 +240,18 @@ class PackTrainer:
             with progress.alone():
                 progress.end_epoch(task, metrics, self.pack.lane_state(lane))
         self._optimizer.end_epoch([metrics["loss"] for metrics in validation])
-        going_on = []
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
             if progress.error is None:
                 state, optimizer = self.pack.lane_state(lane), self._optimizer.lane_state(lane)
                 with progress.alone():
                     save_lane(task.folder, progress, state, optimizer)
-            if not progress.has_ended(task.config):
-                going_on.append(lane)
-        self._epoch += 1
-        if going_on and len(going_on) < self.pack.count:
-            self._optimizer.keep(going_on)
-            self._batches.begin()
-        self.tasks = [self.tasks[lane] for lane in going_on]
-        self.progress = [self.progress[lane] for lane in going_on]
-        self._shares = [self._shares[lane] for lane in going_on]
-        self._find_hooks()
+        if self.judge is not None:
+            self.judge(self.lanes)
+        return [
+            lane
+            for lane, (task, progress) in enumerate(self.lanes)
+            if not progress.has_ended(task.config)
+        ]
 
     def _tally(self, *, training: bool) -> LaneTally | ScoreTally:
         tally = lane_tally(self._loss, self.num_classes, self.pack.count, training=training)

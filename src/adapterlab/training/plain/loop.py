@@ -101,6 +101,7 @@ class Loop:
         steps.on_train_epoch_end()
         self._save(validated)
         self.current_epoch += 1
+        steps.after_saving()
 
     def _batch(self, batch: LabelledBatch, index: int) -> None:
         """Add a batch's gradients, and take a step where they are those of all that it takes."""

@@ -1,5 +1,6 @@
 """A run whose adapter cannot be merged: it runs to the end, is read back, and is not exported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_it_is_not_exported_and_nothing_is_loaded_to_find_that_out(
     )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ({"name": "prompt", "_target_": "adapterlab.adapters.Prompt"}, "run's folder peft/"),
+        ({"name": "prefix", "_target_": "adapterlab.adapters.Prefix"}, "offset_positions=true"),
+        ({"name": "bottleneck", "_target_": "adapterlab.adapters.Bottleneck"}, "the same"),
+    ],
+)
+def test_a_refusal_says_where_a_model_of_pefts_is(
+    adapter: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    config = replace(tiny(tmp_path), adapter=adapter)
+    with pytest.raises(AdapterLabError, match=f"adapter={adapter['name']} cannot") as caught:
+        merged.require_mergeable(config)
+    assert str(caught.value).endswith(said) or f"{said} does" in str(caught.value)
 
 
 def test_another_head_is_put_on_a_copy_of_what_was_adapted(tmp_path: Path) -> None:

@@ -93,12 +93,13 @@ class LaneRandomness(Draws):
         self._states: list[Tensor] = []
 
     def reseed(self, seeds: Sequence[int], device: torch.device) -> None:
-        """Start every lane's stream as `torch.manual_seed` would."""
-        self._states = []
-        with _generator_of(device):
-            for seed in seeds:
-                torch.manual_seed(seed)
-                self._states.append(_get_state(device))
+        """Start every lane's stream as `torch.manual_seed` would.
+
+        That seeds the generators of all devices as well, and where CUDA has not begun it keeps a
+        trace of the caller until it does: to begin with the states themselves takes no time.
+        """
+        generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._states = [generator.get_state() for generator in generators]
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

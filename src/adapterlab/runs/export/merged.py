@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, merge
+from adapterlab.adapters import AdaptedModel, Strategy, merge
+from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import flush, write_text
 from adapterlab.config.domains import Count, NotNegative
@@ -218,11 +219,21 @@ def _require_same(agreement: Agreement, request: Request) -> None:
 
 def require_mergeable(config: Config) -> None:
     """Refuse a run of which there is no merged model, before anything is loaded for it."""
-    if not make_strategy(config).mergeable:
+    strategy = make_strategy(config)
+    if not strategy.mergeable:
         raise AdapterLabError(
             f"a run with adapter={config.adapter['name']} cannot be exported: its adapter cannot "
-            "be merged into the base, so no ordinary model computes the same"
+            f"be merged into the base, so no ordinary model computes the same{_of_peft(strategy)}"
         )
+
+
+def _of_peft(strategy: Strategy) -> str:
+    """Say whether a model of PEFT's computes what no merged one does; nothing if it has no such."""
+    if (method := METHODS.get(type(strategy))) is None:
+        return ""
+    if (lacking := method.lacking(strategy)) is not None:
+        return f"; nor does one of PEFT's: {lacking}"
+    return "; one of PEFT's does: where it has the base, the adapter is in the run's folder peft/"
 
 
 def _require_free(to: Path, *, overwrite: bool) -> None:

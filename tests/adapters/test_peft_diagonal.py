@@ -1,4 +1,4 @@
-"""IA3 and its kin against PEFT in float64: logits, gradients, and files both ways.
+"""Methods of PEFT that are no LoRA, in float64: logits, gradients, and files both ways.
 
 Each model is written by `save_peft` and read by PEFT as one that goes on training, so that names,
 shapes and options are PEFT's own. What PEFT makes by itself, of a configuration as its users write
@@ -8,7 +8,6 @@ it, is read back.
 import copy
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +15,12 @@ from typing import Any
 import pytest
 import torch
 from adapter_cases import MODELS, assert_same, build, inputs, perturb
+from peft_methods import METHODS
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformer_cases import ARCHITECTURES, encoder, tokens
 
-from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, SHiRA, Strategy
+from adapterlab.adapters import IA3, AdaptedModel, SHiRA
 from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
@@ -28,56 +28,6 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 DOUBLE = torch.float64
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method as we have it and as a user of PEFT would write it, on an MLP and on BERT.
-
-    Attributes:
-        ours: strategies by what they try out.
-        config: of PEFT, by the class's name and its options, for BERT with `on_bert`.
-        on_bert: the strategy that reads what PEFT makes of it.
-    """
-
-    ours: dict[str, Strategy]
-    config: tuple[str, dict[str, Any]]
-    on_bert: Strategy
-
-
-METHODS = {
-    "ia3": Method(
-        {"auto": IA3(), "inputs": IA3(targets="all-linear", feedforward="*", layers="first 1")},
-        (
-            "IA3Config",
-            {
-                "target_modules": ["key", "value", "output.dense"],
-                "feedforward_modules": ["output.dense"],
-            },
-        ),
-        IA3(targets=["key", "value", "*output.dense"], feedforward="*output.dense"),
-    ),
-    "ln_tuning": Method(
-        {"all": LNTuning(), "some": LNTuning(targets="*output*")},
-        ("LNTuningConfig", {"target_modules": ["LayerNorm"]}),
-        LNTuning(),
-    ),
-    "oft": Method(
-        {"all": OFT(block_size=4), "adapted head": OFT(block_size=6, head="adapt")},
-        (
-            "OFTConfig",
-            {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
-        ),
-        OFT(block_size=7, targets=["query", "key"]),
-    ),
-    "shira": Method(
-        {
-            "all": SHiRA(rank=2),
-            "mask": SHiRA(rank=1, mask="magnitude"),
-            "another seed": SHiRA(rank=1, random_seed=7, head="adapt"),
-        },
-        ("ShiraConfig", {"target_modules": ["query", "value"], "r": 3, "random_seed": 5}),
-        SHiRA(rank=3, random_seed=5, targets=["query", "value"]),
-    ),
-}
 CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
 
 

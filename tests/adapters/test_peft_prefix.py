@@ -63,6 +63,9 @@ IN_PEFT: dict[str, tuple[str, ...]] = {
     "LN_TUNING": ("LNTuning",),
     "OFT": ("OFT",),
     "SHIRA": ("SHiRA",),
+    "HIRA": ("HiRA",),
+    "LOHA": ("LoHa",),
+    "LOKR": ("LoKr",),
     "PROMPT_TUNING": ("Prompt",),
     "PREFIX_TUNING": ("Prefix",),
 }

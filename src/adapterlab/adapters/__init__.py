@@ -13,9 +13,12 @@ from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
 from adapterlab.adapters.methods.head import Head
+from adapterlab.adapters.methods.hira import HiRA
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.ln_tuning import LNTuning
+from adapterlab.adapters.methods.loha import LoHa
+from adapterlab.adapters.methods.lokr import LoKr
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
@@ -55,8 +58,11 @@ __all__ = [
     "GatedLoRA",
     "GatedPrefix",
     "Head",
+    "HiRA",
     "LNTuning",
     "LastLayers",
+    "LoHa",
+    "LoKr",
     "LoRA",
     "LoRAFA",
     "LoRALinear",

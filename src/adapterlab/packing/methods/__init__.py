@@ -9,7 +9,10 @@ import adapterlab.packing.methods.dora
 import adapterlab.packing.methods.dvora
 import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.gated
+import adapterlab.packing.methods.hira
 import adapterlab.packing.methods.ia3
+import adapterlab.packing.methods.loha
+import adapterlab.packing.methods.lokr
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
 import adapterlab.packing.methods.oft

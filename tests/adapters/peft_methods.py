@@ -3,7 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
-from adapterlab.adapters import IA3, OFT, HiRA, LNTuning, LoHa, LoKr, SHiRA, Strategy
+from adapterlab.adapters import (
+    IA3,
+    OFT,
+    DeLoRA,
+    FourierFT,
+    HiRA,
+    LNTuning,
+    LoHa,
+    LoKr,
+    MiSS,
+    SHiRA,
+    Strategy,
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,8 @@ METHODS = {
     ),
     "loha": Method(
         {"all": LoHa(rank=2, alpha=3)},
-        # PEFT keeps its scale in float32 whatever the weights are: one that is the same there.
-        ("LoHaConfig", {"target_modules": ["query", "value"], "r": 4, "alpha": 3}),
-        LoHa(rank=4, alpha=3, targets=["query", "value"]),
+        ("LoHaConfig", {"target_modules": ["query", "value"], "r": 3, "alpha": 2}),
+        LoHa(rank=3, alpha=2, targets=["query", "value"]),
     ),
     "lokr": Method(
         {
@@ -75,6 +86,27 @@ METHODS = {
             },
         ),
         LoKr(rank=2, alpha=3, factor=8, decompose_both=True, targets=["query", "*output.dense"]),
+    ),
+    "miss": Method(
+        {"all": MiSS(rank=3), "adapted head": MiSS(rank=4, head="adapt")},
+        ("MissConfig", {"target_modules": ["query", "output.dense"], "r": 7}),
+        MiSS(rank=7, targets=["query", "*output.dense"]),
+    ),
+    "delora": Method(
+        {"all": DeLoRA(rank=2, start="zero")},
+        (
+            "DeloraConfig",
+            {"target_modules": ["query", "value"], "r": 3, "delora_lambda": 4},
+        ),
+        DeLoRA(rank=3, start="zero", targets=["query", "value"]),
+    ),
+    "fourierft": Method(
+        {"all": FourierFT(n_frequency=11, scaling=20, location_seed=5)},
+        (
+            "FourierFTConfig",
+            {"target_modules": ["query", "value"], "n_frequency": 50, "scaling": 100},
+        ),
+        FourierFT(n_frequency=50, scaling=100, targets=["query", "value"]),
     ),
     "shira": Method(
         {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import HiRA, LoHa, LoKr
+from adapterlab.adapters import DeLoRA, FourierFT, HiRA, LoHa, LoKr, MiSS
 from adapterlab.adapters.methods.lokr import factorized
 
 
@@ -36,6 +36,41 @@ ROWS: dict[str, Row] = {
         of_linear(_lokr),
         drawn=frozenset({"lokr_w2", "lokr_w2_a", "lokr_w2_b"}),
         lane=lambda strategy, i: replace(strategy, rank=(1, 2)[i % 2], alpha=1 + i),
+        anywhere=True,
+    ),
+    "miss": Row(
+        MiSS(rank=2, dropout=0.2),
+        of_linear(lambda name, d_in, d_out: 2 * d_out),
+        lane=lambda strategy, i: replace(
+            strategy, rank=(2, 2, 3, 5)[i % 4], dropout=(0.2, 0.0)[i % 2]
+        ),
+        anywhere=True,
+    ),
+    "delora": Row(
+        DeLoRA(rank=2, bound=2, dropout=0.2),
+        of_linear(lambda name, d_in, d_out: 2 * (d_in + d_out) + 1),
+        drawn=frozenset({"delora_A", "delora_B", "first_A", "first_B"}),
+        exact=False,
+        lane=lambda strategy, i: replace(
+            strategy,
+            rank=(2, 1, 4)[i % 3],
+            bound=1 + i,
+            dropout=(0.2, 0.0)[i % 2],
+            start=("subtracted", "subtracted", "zero")[i % 3],
+        ),
+        anywhere=True,
+    ),
+    "fourierft": Row(
+        FourierFT(n_frequency=9, scaling=20),
+        of_linear(lambda name, *sides: 9),
+        exact=False,
+        lane=lambda strategy, i: replace(
+            strategy,
+            n_frequency=(9, 9, 5)[i % 3],
+            scaling=20 + i,
+            location_seed=(777, 777, 3)[i % 3],
+            start=("zero", "normal")[i % 2],
+        ),
         anywhere=True,
     ),
 }

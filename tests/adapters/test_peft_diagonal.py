@@ -8,6 +8,7 @@ it, is read back.
 import copy
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,16 @@ CASES = [(name, what) for name, method in METHODS.items() for what in method.our
 @pytest.fixture(scope="module")
 def peft() -> ModuleType:
     return pytest.importorskip("peft")
+
+
+@pytest.fixture(autouse=True)
+def _in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Some of PEFT's methods compute in float32 whatever the weights are: let them not."""
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DOUBLE)
+    yield
+    torch.set_default_dtype(before)
 
 
 def model_and_batch(where: str) -> tuple[nn.Module, nn.Module, Any]:
@@ -97,6 +108,25 @@ def test_logits_gradients_and_files(
         assert near, own_name
 
     fresh = strategy.apply(model_and_batch(where)[0], seed=5)
+    load_peft(fresh, tmp_path)
+    assert_same(fresh.state(), ours.state())
+
+
+@pytest.mark.parametrize("name", ["hira", "fourierft", "loha", "lokr", "miss", "delora"])
+def test_transposed_layers(peft: ModuleType, tmp_path: Path, name: str) -> None:
+    """Those of GPT-2; what PEFT has not, it is not given."""
+    strategy = next(iter(METHODS[name].ours.values()))
+    base, their_base, batch = model_and_batch("gpt2")
+    ours = strategy.apply(base)
+    perturb(ours)
+    if name not in ("hira", "fourierft"):
+        with pytest.raises(ConfigError, match=r"is of nn\.Linear, and .* is a Conv1D; export"):
+            save_peft(ours, tmp_path)
+        return
+    save_peft(ours, tmp_path)
+    theirs = read_by_peft(peft, their_base, tmp_path).eval()
+    torch.testing.assert_close(logits_of(theirs, batch), ours.eval()(batch), **CLOSE)
+    fresh = strategy.apply(model_and_batch("gpt2")[0], seed=5)
     load_peft(fresh, tmp_path)
     assert_same(fresh.state(), ours.state())
 

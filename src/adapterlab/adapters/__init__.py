@@ -7,8 +7,10 @@ from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
+from adapterlab.adapters.methods.delora import DeLoRA
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.dvora import DVoRA, DVoRALinear
+from adapterlab.adapters.methods.fourierft import FourierFT
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
@@ -23,6 +25,7 @@ from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.miss import MiSS
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.prompt import Prompt, PromptedEncoder
@@ -50,8 +53,10 @@ __all__ = [
     "Continued",
     "DVoRA",
     "DVoRALinear",
+    "DeLoRA",
     "DoRA",
     "DoRALinear",
+    "FourierFT",
     "FrozenLoRA",
     "Full",
     "GatedBottleneck",
@@ -70,6 +75,7 @@ __all__ = [
     "LoRAXS",
     "LoRAXSLinear",
     "LoReFT",
+    "MiSS",
     "ParameterCount",
     "Plan",
     "PlannedLayer",

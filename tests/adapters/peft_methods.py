@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.adapters import (
+    HRA,
     IA3,
     OFT,
     DeLoRA,
@@ -107,6 +108,11 @@ METHODS = {
             {"target_modules": ["query", "value"], "n_frequency": 50, "scaling": 100},
         ),
         FourierFT(n_frequency=50, scaling=100, targets=["query", "value"]),
+    ),
+    "hra": Method(
+        {"all": HRA(rank=4), "adapted head": HRA(rank=2, head="adapt")},
+        ("HRAConfig", {"target_modules": ["query", "value"], "r": 6}),
+        HRA(rank=6, targets=["query", "value"]),
     ),
     "shira": Method(
         {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import DeLoRA, FourierFT, HiRA, LoHa, LoKr, MiSS
+from adapterlab.adapters import HRA, DeLoRA, FourierFT, HiRA, LoHa, LoKr, MiSS
 from adapterlab.adapters.methods.lokr import factorized
 
 
@@ -71,6 +71,14 @@ ROWS: dict[str, Row] = {
             location_seed=(777, 777, 3)[i % 3],
             start=("zero", "normal")[i % 2],
         ),
+        anywhere=True,
+    ),
+    "hra": Row(
+        HRA(rank=4),
+        of_linear(lambda name, d_in, d_out: 4 * d_in),
+        drawn=frozenset({"hra_u"}),
+        exact=False,
+        lane=lambda strategy, i: replace(strategy, rank=(4, 2, 6)[i % 3]),
         anywhere=True,
     ),
 }

@@ -112,7 +112,7 @@ def test_logits_gradients_and_files(
     assert_same(fresh.state(), ours.state())
 
 
-@pytest.mark.parametrize("name", ["hira", "fourierft", "loha", "lokr", "miss", "delora"])
+@pytest.mark.parametrize("name", ["hira", "fourierft", "loha", "lokr", "miss", "delora", "hra"])
 def test_transposed_layers(peft: ModuleType, tmp_path: Path, name: str) -> None:
     """Those of GPT-2; what PEFT has not, it is not given."""
     strategy = next(iter(METHODS[name].ours.values()))

@@ -64,6 +64,7 @@ IN_PEFT: dict[str, tuple[str, ...]] = {
     "OFT": ("OFT",),
     "SHIRA": ("SHiRA",),
     "HIRA": ("HiRA",),
+    "HRA": ("HRA",),
     "MISS": ("MiSS",),
     "DELORA": ("DeLoRA",),
     "FOURIERFT": ("FourierFT",),

@@ -16,6 +16,7 @@ from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.hira import HiRA
+from adapterlab.adapters.methods.hra import HRA
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.ln_tuning import LNTuning
@@ -38,6 +39,7 @@ from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "HRA",
     "IA3",
     "OFT",
     "SSF",

@@ -30,7 +30,7 @@ class HiRALinear(WholeWeight):
     """
 
     roles: ClassVar[Mapping[str, str]] = {"hira_A": "A", "hira_B": "B"}
-    matrices: ClassVar[int] = 4  # BA, and its gradient
+    matrices: ClassVar[int] = 3  # and the gradient of BA
 
     def __init__(
         self, base: nn.Module, *, rank: int, generator: torch.Generator | None = None

@@ -8,7 +8,6 @@ it, is read back.
 import copy
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +27,8 @@ from adapterlab.base.errors import CheckpointError, ConfigError
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 DOUBLE = torch.float64
 
+pytestmark = pytest.mark.usefixtures("peft_in_float64")
+
 
 CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
 
@@ -35,16 +36,6 @@ CASES = [(name, what) for name, method in METHODS.items() for what in method.our
 @pytest.fixture(scope="module")
 def peft() -> ModuleType:
     return pytest.importorskip("peft")
-
-
-@pytest.fixture(autouse=True)
-def _in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Some of PEFT's methods compute in float32 whatever the weights are: let them not."""
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(DOUBLE)
-    yield
-    torch.set_default_dtype(before)
 
 
 def model_and_batch(where: str) -> tuple[nn.Module, nn.Module, Any]:

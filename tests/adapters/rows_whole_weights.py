@@ -29,7 +29,7 @@ ROWS: dict[str, Row] = {
         drawn=frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a"}),
         exact=False,
         lane=lambda strategy, i: replace(strategy, rank=(2, 1, 4, 3)[i % 4], alpha=1 + i),
-        anywhere=True,
+        # In transformers its code is HiRA's, and PEFT's parity is tried.
     ),
     "lokr": Row(
         LoKr(rank=1, alpha=2),
@@ -71,7 +71,6 @@ ROWS: dict[str, Row] = {
             location_seed=(777, 777, 3)[i % 3],
             start=("zero", "normal")[i % 2],
         ),
-        anywhere=True,
     ),
     "hra": Row(
         HRA(rank=4),

@@ -30,7 +30,13 @@ DOUBLE = torch.float64
 pytestmark = pytest.mark.usefixtures("peft_in_float64")
 
 
-CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
+CASES = [
+    (name, what, where)
+    for name, method in METHODS.items()
+    for i, what in enumerate(method.ours)
+    for where in ("mlp", *list(ARCHITECTURES)[: 1 if i else None])
+]
+"""Each method on every model, further options of it on one of each kind."""
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +69,7 @@ def read_by_peft(peft: ModuleType, base: nn.Module, folder: Path) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("where", ["mlp", *ARCHITECTURES])
-@pytest.mark.parametrize(("name", "what"), CASES)
+@pytest.mark.parametrize(("name", "what", "where"), CASES)
 def test_logits_gradients_and_files(
     peft: ModuleType, tmp_path: Path, name: str, what: str, where: str
 ) -> None:

@@ -56,8 +56,8 @@ def in_parameters(budget: int | str, model: nn.Module) -> int:
 def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
     """Return the strategy that trains the most parameters within a budget.
 
-    Its dial is set to the largest value whose adapter and head parameters are no more than the
-    budget, or to the least there is where that is over it already.
+    Its dial is set to the value with the most adapter and head parameters that are no more than the
+    budget, or to the one with the fewest where these are over it already.
 
     Args:
         strategy: its dial is as configured.

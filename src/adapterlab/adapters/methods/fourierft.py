@@ -39,7 +39,7 @@ class FourierFTLinear(WholeWeight):
         generator: CPU generator that the entries are drawn from; torch's default one when None.
     """
 
-    matrices: ClassVar[int] = 8  # spectra are complex
+    matrices: ClassVar[int] = 6  # half spectra are complex, and so are their gradients
 
     fourierft_places: Tensor
 
@@ -82,9 +82,21 @@ def inverse(entries: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
     Returns:
         [K, d_out, d_in], of the type of the entries.
     """
-    wide = entries.to(torch.promote_types(entries.dtype, torch.float32))
-    spectra = wide.new_zeros(len(entries), shape.numel()).scatter_add(1, places, wide)
-    found: Tensor = torch.fft.ifft2(spectra.view(-1, *shape)).real
+    # The real part is the transform of what of E is symmetric, of which half the columns tell all.
+    rows, columns = shape
+    kept = columns // 2 + 1
+    row, column = places // columns, places % columns
+    mirrored_row, mirrored_column = -row % rows, -column % columns
+    first = torch.where(column < kept, row * kept + column, mirrored_row * kept + mirrored_column)
+    # Columns that are their own counterparts have both.
+    own = mirrored_column == column
+    second = torch.where(own, mirrored_row * kept + column, first)
+    half = entries.to(torch.promote_types(entries.dtype, torch.float32)) / 2
+    values = torch.cat((half, half * own), 1)
+    spectra = half.new_zeros(len(entries), rows * kept)
+    spectra = spectra.scatter_add(1, torch.cat((first, second), 1), values)
+    spectra = torch.complex(spectra, torch.zeros_like(spectra)).view(-1, rows, kept)
+    found: Tensor = torch.fft.irfft2(spectra, s=tuple(shape))
     return found.to(entries.dtype)
 
 

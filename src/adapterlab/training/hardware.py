@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def resolve_precision(precision: str, accelerator: str) -> Precision:
 
 def cpu_has_bf16() -> bool:
     """Say whether this CPU multiplies in bfloat16 (AMX, AVX-512 BF16), as far as torch tells."""
-    said = getattr(torch.cpu, "get_capabilities", dict)()
+    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(said.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 

@@ -39,6 +39,7 @@ from adapterlab.studies.submitted import submitted
 from adapterlab.studies.sweep_jobs import Job, composed_job, is_told, job_return
 from adapterlab.studies.taken_up import alone_with_tasks, taken_up
 from adapterlab.tracking.client import require_store
+from adapterlab.tracking.logged import Logged
 from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 
@@ -128,6 +129,7 @@ class _Study:
         self.jobs, self.data, self.output = jobs, data, output
         self.chosen, self.place = chosen, place
         self.outcomes: dict[int, Any] = {}
+        self.logged = Logged()
 
     def carry_out(self) -> list[Any]:
         """Plan, carry out and print; return a result or an exception for each job."""
@@ -175,7 +177,7 @@ class _Study:
         config = self.jobs[number].config
         if not config.resume:
             return False
-        found: Any = finished_run(config, self.data(config))
+        found: Any = finished_run(config, self.data(config), self.logged)
         if found is None and config.trial_pruner is not None:
             from adapterlab.runs.trial_pruner import TrialJudge  # which few studies need
 

@@ -14,6 +14,7 @@ from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.overrides import given_now
 from adapterlab.config.parsing import parse, parse_values
+from adapterlab.studies.alike import resolved
 from adapterlab.studies.composing import SweepComposer, own_part
 
 SCRATCH = "mnist_to_fashion/scratch"
@@ -147,12 +148,10 @@ def test_a_job_that_is_no_copy_of_values_is_composed(
 def test_what_is_not_as_composed_is_not_believed(
     loader: Any, master: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adapterlab.studies import composing as composing_jobs
-
     composer = SweepComposer(loader)
     composer.load_sweep_config(master, ["limit=1"])
-    resolve = composing_jobs.resolved
-    monkeypatch.setattr(composing_jobs, "resolved", lambda own: {**resolve(own), "limit": 2.0})
+    other = "adapterlab.studies.composing.resolved"
+    monkeypatch.setattr(other, lambda own: {**resolved(own), "limit": 2.0})
     assert composer.values(["limit=2"]) is None
     monkeypatch.undo()
     assert composer.values(["limit=3"]) is None

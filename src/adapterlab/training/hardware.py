@@ -112,6 +112,12 @@ def resolve_precision(precision: str, accelerator: str) -> Precision:
     return "bf16-mixed" if native_bf16 else "32-true"
 
 
+def cpu_has_bf16() -> bool:
+    """Say whether this CPU multiplies in bfloat16 (AMX, AVX-512 BF16), as far as torch tells."""
+    said = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(said.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
 @dataclass(frozen=True)
 class Device:
     """Where a run computes: ``cpu`` or ``gpu``, torch's device, and Lightning's precision.

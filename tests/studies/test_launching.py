@@ -12,8 +12,8 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.place import Place, planned_for
 from adapterlab.runs.identity import config_hash
 from adapterlab.studies import engines, slurm
-from adapterlab.studies.elsewhere import for_place
 from adapterlab.studies.engines import KINDS, Asked
+from adapterlab.studies.for_place import for_place
 from adapterlab.studies.launching import Launching, launching
 from adapterlab.training.hardware import resolve_accelerator
 from lab import Outcome, tiny

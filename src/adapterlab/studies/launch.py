@@ -25,12 +25,14 @@ from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.homes import latest_home
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.asked import asked_for
-from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
+from adapterlab.studies.elsewhere import carry_out_elsewhere, submit_elsewhere
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
+from adapterlab.studies.for_place import for_place
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.launching import Launching, require_stoppable
+from adapterlab.studies.needed import needs
 from adapterlab.studies.planning import PlannedPack, plan_packs
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
@@ -240,10 +242,13 @@ class _Study:
             self._say(packs)
             order = sorted(packs, key=lambda pack: -len(pack.jobs))
             tasks = [self._as_task(pack, 0) for pack in order]
+            first = needs(tasks, [pack.depth for pack in order], self.data)
+            for need in first:
+                log.info("%s, by a task of its own", need.words)
             if going:
                 log.info("on their way, of an earlier command: %d of the runs", len(taken))
             if not self.chosen.wait:
-                told = submit_elsewhere(tasks, engine, name, folder)
+                told = submit_elsewhere(tasks, engine, name, folder, first)
                 submitted.append(self._name)
                 known = [*(one.record for one in going), *told]
                 now = [(one, state_of(one, read_there(folder, one.id))) for one in known]
@@ -251,7 +256,7 @@ class _Study:
                 sys.exit(0)
             jobs = [*(pack.jobs for pack in order), *(one.places for one in going)]
             with self._told(jobs) as callbacks:
-                carry_out_elsewhere(tasks, engine, name, folder, going, **callbacks)
+                carry_out_elsewhere(tasks, engine, name, folder, going, first, **callbacks)
 
     @contextmanager
     def _told(self, order: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:

@@ -50,6 +50,7 @@ class PlannedPack:
         packed: False for a single run that is trained the ordinary way.
         lanes: that are trained at the same time, where runs that end early give their places to
             others; None for all.
+        depth: frozen blocks of the model before the first that is trained or adapted.
     """
 
     jobs: tuple[int, ...]
@@ -57,6 +58,7 @@ class PlannedPack:
     gib: float
     packed: bool
     lanes: int | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
         why = first.alone or "no other run trains the same parameters of the same base"
-        return [PlannedPack((first.job,), why, first.memory.gib(1, 1), packed=False)]
+        gib, depth = first.memory.gib(1, 1), first.memory.depth
+        return [PlannedPack((first.job,), why, gib, packed=False, depth=depth)]
     if first.config.trial_pruner is not None:
         return _queues(group, memory_gib, at_once)
     most = MOST_LANES
@@ -249,9 +252,8 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
         why = f"{_listed(list(strategies))} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
-        packs.append(
-            PlannedPack(tuple(c.job for c in part), why, _gib(part, len(part)), packed=True)
-        )
+        gib, depth = _gib(part, len(part)), part[0].memory.depth
+        packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True, depth=depth))
     return packs
 
 
@@ -275,7 +277,8 @@ def _queues(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> lis
         why = f"{_listed(list(strategies))} on one frozen base, {most} at a time"
         gib = _gib(part, most, streams=most)
         jobs = tuple(run.job for run in part)
-        packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most))
+        depth = part[0].memory.depth
+        packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most, depth=depth))
     return packs
 
 

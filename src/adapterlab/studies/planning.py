@@ -27,6 +27,10 @@ from adapterlab.training.packed.trial import why_not_packed
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
 
+FEWEST_LANES = 8
+"""Lanes of a pack that is not split for the sake of nodes that are free: with fewer, most of what
+packs save is lost."""
+
 OWN_WEIGHTS = 500_000
 """Trained weights of the model's own, per lane, above which products no longer gain by company."""
 
@@ -98,6 +102,7 @@ def plan_packs(
     memory_gib: float,
     *,
     at_once: int = 1,
+    nodes: int = 1,
 ) -> list[PlannedPack]:
     """Group runs into packs, in the order of their first runs.
 
@@ -108,6 +113,7 @@ def plan_packs(
         data: of each run, where only its files tell shape or classes; None elsewhere.
         memory_gib: that a pack may take; a larger one is split.
         at_once: packs that are carried out at the same time: several methods are no fewer.
+        nodes: that are free: packs are split so that all have something to do.
 
     Raises:
         ConfigError: an option of a run is wrong.
@@ -122,10 +128,17 @@ def plan_packs(
             built[alike] = _build(config, read)
         candidate = _candidate(job, config, values, built[alike])
         groups.setdefault(candidate.key, []).append(candidate)
-    packs: list[PlannedPack] = []
-    for group in groups.values():
-        packs.extend(_split(group, memory_gib, at_once))
-    return sorted(packs, key=lambda pack: pack.jobs[0])
+
+    def split(tasks: int) -> list[PlannedPack]:
+        packs: list[PlannedPack] = []
+        for group in groups.values():
+            share = min(tasks * len(group) // len(configs), len(group) // FEWEST_LANES)
+            packs.extend(_split(group, memory_gib, at_once, share))
+        return sorted(packs, key=lambda pack: pack.jobs[0])
+
+    packs = split(1)
+    # Where there are more than nodes, so many that the last round has something for all as well.
+    return packs if nodes == 1 else split(nodes * -(-len(packs) // nodes))
 
 
 def _build(config: Config, read: RunData | None) -> _Built:
@@ -227,7 +240,9 @@ def _classes(dataset: Dataset, splits: AnySplits | None) -> tuple[str, ...] | No
     return None if dataset.classes is None else tuple(dataset.classes)
 
 
-def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list[PlannedPack]:
+def _split(
+    group: Sequence[_Candidate], memory_gib: float, at_once: int, fewest: int
+) -> list[PlannedPack]:
     """Turn runs that could share a pack into packs that fit the memory, as even as can be."""
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
@@ -240,7 +255,7 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
     while most > 1 and _gib(group, most) > memory_gib:
         most -= 1
     kinds = list(dict.fromkeys(run.parts for run in group))
-    count = max(-(-len(group) // most), min(at_once, len(kinds)))
+    count = max(-(-len(group) // most), min(at_once, len(kinds)), fewest)
     group = sorted(group, key=lambda run: kinds.index(run.parts))
     base, more = divmod(len(group), count)
     packs, start = [], 0

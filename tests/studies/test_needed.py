@@ -17,6 +17,7 @@ from adapterlab.studies.engine import Task
 from adapterlab.studies.execution import outcomes_of
 from adapterlab.studies.kept import kept
 from adapterlab.studies.needed import Need, needs
+from adapterlab.studies.planning import plan_packs
 from adapterlab.studies.read_once import ReadOnce
 from adapterlab.studies.records import records
 from lab import tiny
@@ -73,6 +74,23 @@ def test_a_frozen_prefix_is_shared_by_what_reads_the_same(
 ) -> None:
     tasks = [task(tmp_path, "base=scratch", *own) for own in options]
     assert [need.of for need in needs(tasks, depths, ReadOnce())] == found
+
+
+def test_a_frozen_prefix_is_computed_before_its_runs(tmp_path: Path) -> None:
+    options = ("model=vit_tiny", "base=scratch", "adapter=last_layers", "epochs=3", "figures=never")
+    configs = [tiny(tmp_path, *options, f"order_seed={seed}", "pack=never") for seed in (0, 1)]
+    configs += [tiny(tmp_path, "base=scratch", "adapter=last_layers", "pack=never")] * 2
+    packs = plan_packs(configs, [None] * 4, 8.0)
+    assert [pack.depth for pack in packs] == [3, 3, 0, 0]  # an MLP gives no hidden states
+    tasks = [Task((config,), packed=False) for config in configs]
+    data = ReadOnce()
+    (need,) = needs(tasks, [pack.depth for pack in packs], data)
+    assert (need.of, need.words) == ((0, 1), "made once for 2 tasks: the frozen prefix")
+    assert outcomes_of(need.task, data, lambda runs: None) == [None]
+    for result in outcomes_of(tasks[1], data, lambda runs: None):
+        assert (
+            "an earlier run had computed the frozen prefix: seconds are without it" in result.notes
+        )
 
 
 class Engine:

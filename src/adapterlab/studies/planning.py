@@ -54,7 +54,7 @@ class PlannedPack:
         packed: False for a single run that is trained the ordinary way.
         lanes: that are trained at the same time, where runs that end early give their places to
             others; None for all.
-        depth: frozen blocks of the model before the first that is trained or adapted.
+        depth: frozen blocks before the first that is trained or adapted, whose output may be kept.
     """
 
     jobs: tuple[int, ...]
@@ -74,6 +74,7 @@ class _Built:
     ground: tuple[object, ...]
     parts: tuple[object, ...]
     draws_frozen_weights: bool
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,9 @@ def _build(config: Config, read: RunData | None) -> _Built:
             ground, parts = found.ground, found.parts
         except CannotPackError as error:
             alone = str(error)
-    return _Built(memory, alone, ground, parts, _draws_frozen_weights(config, adapted, read))
+    drawn = _draws_frozen_weights(config, adapted, read)
+    depth = memory.depth if adaptable(adapted.model).hidden_states is not None else 0
+    return _Built(memory, alone, ground, parts, drawn, depth)
 
 
 def _candidate(job: int, config: Config, values: Mapping[str, Any], built: _Built) -> _Candidate:
@@ -247,7 +250,7 @@ def _split(
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
         why = first.alone or "no other run trains the same parameters of the same base"
-        gib, depth = first.memory.gib(1, 1), first.memory.depth
+        gib, depth = first.memory.gib(1, 1), first.built.depth
         return [PlannedPack((first.job,), why, gib, packed=False, depth=depth)]
     if first.config.trial_pruner is not None:
         return _queues(group, memory_gib, at_once)
@@ -267,7 +270,7 @@ def _split(
         why = f"{_listed(list(strategies))} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
-        gib, depth = _gib(part, len(part)), part[0].memory.depth
+        gib, depth = _gib(part, len(part)), part[0].built.depth
         packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True, depth=depth))
     return packs
 
@@ -292,7 +295,7 @@ def _queues(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> lis
         why = f"{_listed(list(strategies))} on one frozen base, {most} at a time"
         gib = _gib(part, most, streams=most)
         jobs = tuple(run.job for run in part)
-        depth = part[0].memory.depth
+        depth = part[0].built.depth
         packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most, depth=depth))
     return packs
 

@@ -116,9 +116,9 @@ class OpenRun:
         if (outcome := assembly.adapted.strategy.outcome(assembly.adapted)) is not None:
             late[OUTCOME] = outcome
         late["baseline"] = self.floor.how
-        base = base or OfTheBase.of(config, assembly, self.device.torch)
+        base = base or OfTheBase.of(config, assembly, self.device.of_whole)
         measured.add_before(assembly, base)
-        source = measured.add_source(config, assembly, self.device.torch, base)
+        source = measured.add_source(config, assembly, self.device.of_whole, base)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         measured.add_floor(self.floor)

@@ -80,7 +80,7 @@ def _train_and_test(run: OpenRun, judge: TrialJudge) -> tuple[Training, Predicti
         start = time.perf_counter()
         prefix = frozen_prefix(run.config, assembly, device)
         training = _train(run, judge)
-        answer = partial(predict, assembly.adapted, assembly.data, device=device.torch)
+        answer = partial(predict, assembly.adapted, assembly.data, device=device.of_whole)
         test = settled(answer("test"), run.config.select_on, lambda: answer("validation"))
         wall_seconds = time.perf_counter() - start
     costs: Costs = {

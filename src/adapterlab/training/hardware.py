@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import psutil
 import torch
+from torch import device as TorchDevice
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import planned_place
@@ -113,11 +114,21 @@ def resolve_precision(precision: str, accelerator: str) -> Precision:
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes: ``cpu`` or ``gpu``, torch's device, and Lightning's precision."""
+    """Where a run computes: ``cpu`` or ``gpu``, torch's device, and Lightning's precision.
+
+    Attributes:
+        in_parts: whether devices have a part of the model each.
+    """
 
     accelerator: str
     torch: torch.device
     precision: Precision
+    in_parts: bool = False
+
+    @property
+    def of_whole(self) -> "TorchDevice":
+        """Where the whole model has room: one of several devices with a part each has none."""
+        return torch.device("cpu") if self.in_parts else self.torch
 
 
 def choose_device(options: Hardware, *, training: bool = False) -> Device:
@@ -134,10 +145,8 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         ConfigError: the device is not there, cannot compute in the precision, or needs another
             `trainer`; or several are asked for what one does.
     """
-    accelerator = resolve_accelerator(options.accelerator)
+    accelerator = require_sound(options)
     device = torch.device("cpu")
-    require_modest(options)
-    require_driver(options, accelerator)
     if not training:
         require_one_device(options)
     if options.threads is not None:
@@ -157,7 +166,23 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         device = torch.device("cuda", options.device)
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
-    return Device(accelerator, device, resolve_precision(options.precision, accelerator))
+    precision = resolve_precision(options.precision, accelerator)
+    return Device(accelerator, device, precision, options.strategy == "fsdp")
+
+
+def require_sound(options: Hardware) -> str:
+    """Refuse options that do not go together, or not with this machine.
+
+    Returns:
+        The accelerator, from `resolve_accelerator`.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    accelerator = resolve_accelerator(options.accelerator)
+    require_modest(options)
+    require_driver(options, accelerator)
+    return accelerator
 
 
 def require_modest(hardware: Hardware) -> None:

@@ -14,16 +14,24 @@ class Server:
     """One `mlflow server` with a store and artifacts of its own.
 
     Args:
-        folder: for its store; what it has outlives its processes.
+        folder: for its store and its files; what it has outlives its processes.
+        store: URI of its database; None for a file in the folder.
+        workers: processes that answer.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, store: str | None = None, workers: int = 1) -> None:
+        self.folder, self.workers = folder, workers
+        self.store = store or f"sqlite:///{folder / 'mlflow.db'}"
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> int | None:
+        """The process that its workers are children of; None while it is stopped."""
+        return None if self._process is None else self._process.pid
 
     @property
     def uri(self) -> str:
@@ -37,9 +45,10 @@ class Server:
             TimeoutError: it does not.
         """
         options = [
-            *("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"),
+            *("--backend-store-uri", self.store),
             *("--artifacts-destination", str(self.folder / "artifacts")),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--workers", str(self.workers)),
         ]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *options],

@@ -40,11 +40,13 @@ class Cluster:
         port: that it listens at.
         stop: ends it at once, as a crash does.
         start: starts it again.
+        process: returns that which all others of it are children of; None while it is stopped.
     """
 
     port: int
     stop: Callable[[], None]
     start: Callable[[], None]
+    process: Callable[[], int | None]
 
     def __call__(self) -> str:
         """Make an empty database, and return its URI."""
@@ -85,9 +87,15 @@ def cluster() -> Iterator[Cluster]:
         def stop() -> None:
             call("pg_ctl", "-D", data, "-m", "immediate", "stop")
 
+        def process() -> int | None:
+            try:
+                return int((Path(data) / "postmaster.pid").read_text().split()[0])
+            except FileNotFoundError:
+                return None
+
         start()
         try:
-            yield Cluster(port, stop, start)
+            yield Cluster(port, stop, start, process)
         finally:
             with suppress(subprocess.CalledProcessError):  # it may be stopped
                 stop()

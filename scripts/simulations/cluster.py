@@ -4,7 +4,8 @@
     python scripts/simulations/cluster.py --arms 4 --rates 5 --seeds 20 --nodes 50
 
 The runs are configurations as a sweep's are (four methods of several ranks, learning rates,
-seeds), planned by `plan_packs` for the memory of a node. Their tasks then go to nodes in order,
+seeds), planned by `plan_packs` for the memory of a node, as large as fits, and once more split for
+that many nodes (`hydra.launcher.nodes`). Their tasks then go to nodes in order,
 each to the node that is free first; a share of them loses its node halfway, and goes on there
 once more. What a task takes is a model, not a measurement: a start, and for the lanes
 `ALONE * n ** GROWTH` seconds. The planner's own seconds and memory are measured.
@@ -115,21 +116,25 @@ def main() -> None:
     parser.add_argument("--lost", type=float, default=0.02, help="share of tasks that lose a node")
     asked = parser.parse_args()
     configs = study(asked.arms, asked.rates, asked.seeds)
-    before, begun = _peak_mib(), time.process_time()
-    packs = plan_packs(configs, [None] * len(configs), 0.8 * asked.memory_gib)
-    seconds = time.process_time() - begun
-    lanes = [len(pack.jobs) for pack in packs]
-    console = Console()
-    console.print(
-        f"{len(configs):,} runs in {len(packs):,} tasks of {min(lanes)} to {max(lanes)} runs: "
-        f"planned in {seconds:.1f} s of one core, {_peak_mib():,.0f} MiB at most "
-        f"({before:,.0f} before)"
-    )
-    table = Table("nodes", "makespan", "nodes busy", "over one run after another", "lost nodes")
-    for nodes in map(int, asked.nodes.split(",")):
+    before, console = _peak_mib(), Console(width=120)
+    table = Table("nodes", "hydra.launcher.nodes", "tasks", "runs of each")
+    for column in ("makespan", "nodes busy", "over one run after another", "lost nodes"):
+        table.add_column(column)
+    each = [int(count) for count in asked.nodes.split(",")]
+    for nodes, said in dict.fromkeys((count, said) for count in each for said in (1, count)):
+        begun = time.process_time()
+        packs = plan_packs(configs, [None] * len(configs), 0.8 * asked.memory_gib, nodes=said)
+        seconds, lanes = time.process_time() - begun, [len(pack.jobs) for pack in packs]
+        console.print(
+            f"{len(configs):,} runs planned for {said} nodes in {seconds:.1f} s of one core, "
+            f"{_peak_mib():,.0f} MiB at most ({before:,.0f} before)"
+        )
         spent = carried_out(packs, nodes, asked.lost, np.random.default_rng(0))
         table.add_row(
             f"{nodes:,}",
+            "" if said == 1 else str(said),
+            f"{len(packs):,}",
+            f"{min(lanes)} to {max(lanes)}",
             f"{spent.makespan / 3600:.2f} h",
             f"{spent.busy / spent.makespan / nodes:.0%}",
             f"{spent.busy / spent.alone:.2f} of the node hours",

@@ -209,6 +209,29 @@ def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_pa
         assert found[name] == pytest.approx(metrics, rel=1e-8, abs=1e-10)
 
 
+def test_a_base_is_made_before_what_nobody_waits_for(slurm: dict[str, str], tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "alone", slurm)
+    study = ("adapter=lora,full", "seed=0,1", "pack=never", "epochs=2", "base.seed=5")
+    there = (*study, "hydra.launcher.engine=submitit", "hydra.launcher.mem_gb=1")
+    left = cluster.start(*there, "hydra.launcher.wait=false")
+    said, _ = left.communicate(timeout=300)
+    assert left.returncode == 0, said
+    assert "made once for 4 tasks: the base, trained on digits, by a task of its own" in said
+    first, *others = records(cluster.tasks)
+    assert not first.runs
+    again = cluster.start(*there, "resume=true")
+    said, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    began = [read_there(cluster.tasks, record.id) for record in (first, *others)]
+    assert len(began) == 5
+    assert all(one is not None and one.state == "done" for one in began)
+    times = [one.began for one in began if one is not None]
+    made = read_there(cluster.tasks, first.id)
+    assert made is not None
+    assert all(made.at <= time for time in times[1:])
+    assert {run.info.status for run in cluster.runs()} == {"FINISHED"}
+
+
 def points(cluster: Cluster, run: Any) -> list[Any]:
     """Return what a run has reported of its training loss, by epoch."""
     client = MlflowClient(default_uri(cluster.root / "mlruns"))

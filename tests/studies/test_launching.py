@@ -12,8 +12,8 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.place import Place, planned_for
 from adapterlab.runs.identity import config_hash
 from adapterlab.studies import engines, slurm
-from adapterlab.studies.elsewhere import for_place
 from adapterlab.studies.engines import KINDS, Asked
+from adapterlab.studies.for_place import for_place
 from adapterlab.studies.launching import Launching, launching
 from adapterlab.training.hardware import resolve_accelerator
 from lab import Outcome, tiny
@@ -24,7 +24,7 @@ NODE = {"memory_gib": None, "cores": None, "gpu": None}
 
 def test_local_is_what_is_taken_without_a_word() -> None:
     chosen = launching({"engine": "local", "wait": True, "node": NODE, "processes": 2})
-    assert chosen == Launching("local", None, Asked(), wait=True, options=chosen.options)
+    assert chosen == Launching("local", None, Asked(), nodes=1, wait=True, options=chosen.options)
     assert chosen.options.processes == 2
     assert chosen.place() is None
 
@@ -50,6 +50,11 @@ def test_local_is_what_is_taken_without_a_word() -> None:
         ({"node": {"memory_gib": -1}}, "hydra.launcher.node.memory_gib=-1 should be greater"),
         ({"node": {"nodes": 1}}, "hydra.launcher.node.nodes is not an option"),
         ({"node": {"gpu": True}}, "hydra.launcher.node is of engines that carry packs elsewhere"),
+        (
+            {"nodes": 4},
+            "hydra.launcher.nodes=4 is of engines that carry packs elsewhere; of engine",
+        ),
+        (SUBMITIT | {"nodes": 0}, "hydra.launcher.nodes=0 should be greater than or equal to 1"),
         ({"walltime": 3}, "hydra.launcher.walltime=3 is not an option of engine=local"),
     ],
 )

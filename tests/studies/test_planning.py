@@ -92,6 +92,32 @@ def test_one_method_is_one_pack_whatever_could_be_done_at_once(image: Compose) -
     assert jobs(plan_packs(configs, [None] * 4, 16, at_once=4)) == [(0, 1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "lanes"),
+    [(1, [64, 24]), (2, [64, 24]), (5, [24, 22, 21, 21]), (8, [13, 13, 13, 13, 12, 12, 12])],
+)
+def test_packs_are_split_for_nodes_that_are_free(
+    nodes: int, lanes: list[int], image: Compose
+) -> None:
+    configs = [image(f"seed={seed}") for seed in range(64)]
+    configs += [image("epochs=3", f"seed={seed}") for seed in range(24)]
+    packs = plan_packs(configs, [None] * len(configs), 16, nodes=nodes)
+    assert sorted((len(pack.jobs) for pack in packs), reverse=True) == lanes
+    assert sorted(job for pack in packs for job in pack.jobs) == list(range(88))
+
+
+def test_the_last_round_has_something_for_all_nodes(image: Compose) -> None:
+    configs = [image(f"seed={seed}") for seed in range(160)]  # three packs, for two nodes
+    packs = plan_packs(configs, [None] * 160, 16, nodes=2)
+    assert [len(pack.jobs) for pack in packs] == [40] * 4
+
+
+def test_packs_are_not_split_below_what_makes_them_worth_while(image: Compose) -> None:
+    configs = [image(f"seed={seed}") for seed in range(20)]
+    packs = plan_packs(configs, [None] * 20, 16, nodes=1000)
+    assert [len(pack.jobs) for pack in packs] == [10, 10]
+
+
 def test_layers_of_different_depth_are_different_parameters(image: Compose) -> None:
     three = ("model.widths=[8,8,8]", "adapter=last_layers")
     packs = planned(*(image(*three, f"adapter.n={n}") for n in (1, 2, 1, 2)))

@@ -40,6 +40,7 @@ def print_tasks(tasks: Sequence[tuple[Record, State]], where: str) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("runs", overflow="fold")
     for task, state in tasks:
-        table.add_row(str(task.job or "-"), state, "\n".join(task.runs))
+        runs = "\n".join(task.runs) or "none: what several of the others need"
+        table.add_row(str(task.job or "-"), state, runs)
     console.print(table, markup=False)
     print("the same command with resume=true collects what they have done")

@@ -151,7 +151,7 @@ class OpenRun:
         self.pictures.wait()
         seal(self.folder)
         self.folder.finish(result)
-        _log_end(result, self.folder, self.tracker, known=self.tags)
+        log_end(result, self.folder, self.tracker, known=self.tags)
         self.folder.drop_checkpoints()
         return result
 
@@ -240,7 +240,7 @@ def log_again(config: Config, result: RunResult, folder: RunFolder) -> RunResult
                 tracker.log(metrics=metrics, step=epoch)
         result = replace(result, run_id=tracker.run_id)
         folder.finish(result)
-        _log_end(result, folder, tracker, known=result.tags, metrics=known.metrics)
+        log_end(result, folder, tracker, known=result.tags, metrics=known.metrics)
     return result
 
 
@@ -281,7 +281,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-def _log_end(
+def log_end(
     result: RunResult,
     folder: RunFolder,
     tracker: Tracker,
@@ -289,7 +289,15 @@ def _log_end(
     known: Mapping[str, str],
     metrics: Collection[str] = (),
 ) -> None:
-    """Log what tags and final metrics are not known yet; keep the files with the MLflow run."""
+    """Log what tags and final metrics are not known yet; keep the files with the MLflow run.
+
+    Args:
+        result: of the run.
+        folder: of the run.
+        tracker: of its MLflow run.
+        known: tags that it has.
+        metrics: names of those that it has.
+    """
     late = {name: value for name, value in result.tags.items() if known.get(name) != value}
     missing = {f"missing.{name}": why for name, why in result.missing.items()}
     final = {name: value for name, value in result.metrics.items() if name not in metrics}

@@ -9,8 +9,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
-from adapterlab.base.errors import AdapterLabError, CheckpointError, first_line
-from adapterlab.base.files import sha256
+from adapterlab.base.errors import AdapterLabError, CheckpointError
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config, Namespace
@@ -19,10 +18,11 @@ from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
 from adapterlab.runs.check import check
 from adapterlab.runs.data import RunData
-from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, RunResult, read_config
+from adapterlab.runs.fetched import download, move
+from adapterlab.runs.folder import RunFolder, RunResult, read_config
 from adapterlab.runs.homes import home_of, homes
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.integrity import require_adapter, seal
+from adapterlab.runs.integrity import require_adapter
 from adapterlab.runs.single import run
 from adapterlab.tracking.client import connect
 
@@ -147,30 +147,7 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
 
 
 def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
-    """Bring a finished run's configuration, result and adapter from MLflow into a folder.
-
-    Raises:
-        AdapterLabError: there is no such run.
-        CheckpointError: its adapter is not the one that it had logged.
-    """
-    client = connect(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns")
-    from mlflow.exceptions import MlflowException
-
-    folder.path.mkdir(parents=True, exist_ok=True)
-    try:
-        logged = client.get_run(run_id).data.tags.get(ADAPTER_HASH)
-        for artifact in ("config.yaml", "adapter/adapter.safetensors", "result.json"):
-            found = client.download_artifacts(run_id, artifact, str(folder.path))
-            Path(found).replace(folder.path / Path(artifact).name)
-    except (MlflowException, OSError) as error:
-        raise AdapterLabError(
-            f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line(error)}"
-        ) from None
-    if logged is not None and logged != (present := sha256(folder.adapter)):
-        raise CheckpointError(
-            f"adapter.safetensors of the MLflow run {run_id} is not the file that was logged: its "
-            f"SHA-256 was {logged[:12]} and is {present[:12]}"
-        )
+    download(connect(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns"), run_id, folder)
 
 
 @dataclass
@@ -220,11 +197,7 @@ class _OfferedBase:
         home = home_of(self.base, self.result.data_hash)
         with home.lock(wait=True):
             if home.finished() is None:
-                for path in (self.folder.config, self.folder.adapter):
-                    path.replace(home.path / path.name)
-                seal(home)
-                self.folder.result.replace(home.result)
-                home.link.remember(self.run_id)
+                move(self.folder, home, self.run_id)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ Only what is of the same computation counts: of these data, base weights and tok
 import logging
 from collections.abc import Callable
 
-from adapterlab.config.schema import Config
+from adapterlab.config.schema import BASES, Config
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.data import RunData
+from adapterlab.runs.fetched import bring_base
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.homes import home_of, homes
 from adapterlab.runs.identity import run_name
@@ -53,7 +54,8 @@ def finished_run(
 def taken_up(config: Config, folder: RunFolder, data: RunData) -> tuple[bool, RunResult | None]:
     """Say whether to go on from what a folder has, and return the result if it has finished.
 
-    What a finished run lacks is made whole: its files, and what MLflow has of it.
+    What a finished run lacks is made whole: its files, and what MLflow has of it. A base that
+    another machine has trained is brought from there.
 
     Args:
         config: of the run.
@@ -62,6 +64,8 @@ def taken_up(config: Config, folder: RunFolder, data: RunData) -> tuple[bool, Ru
     """
     if not config.resume:
         return False, None
+    if config.study == BASES:
+        bring_base(config, folder, data.hash)
     before = read_provenance(folder)
     if before is None:
         if len(homes(config)) > 1:

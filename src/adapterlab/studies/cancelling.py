@@ -200,8 +200,7 @@ def _end_recorded(engine: Recalls, own: Sequence[Record], done: Cancelled) -> se
     for record in own:
         if record.id in left:
             engine.end_recorded(record)
-            runs = len(record.runs)
-            done.told.append(f"job {record.job}: {runs} run{'' if runs == 1 else 's'}")
+            done.told.append(f"job {record.job}: {_what(record)}")
     deadline = time.monotonic() + PATIENCE
     while left and time.monotonic() < deadline:
         time.sleep(_ASK_SECONDS)
@@ -272,8 +271,16 @@ def _is_open(run: LoggedRun) -> bool:
 
 
 def _named(record: Record) -> str:
-    runs = f"{len(record.runs)} runs" if len(record.runs) > 1 else record.runs[0]
-    return f"a task of {record.engine} ({runs})"
+    what = record.runs[0] if len(record.runs) == 1 else _what(record)
+    return f"a task of {record.engine} ({what})"
+
+
+def _what(record: Record) -> str:
+    """Return what is in a task: its runs, or what several tasks need."""
+    runs = len(record.runs)
+    if not runs:
+        return "what several tasks need"
+    return f"{runs} run{'' if runs == 1 else 's'}"
 
 
 def _wait(is_over: Callable[[], bool]) -> None:

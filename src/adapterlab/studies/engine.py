@@ -26,6 +26,9 @@ class Task:
         core_is_free: see `adapterlab.runs.pack.run_pack`.
         id: by which its record is known, of a task that is carried out elsewhere; see `records`.
         resume: go on from what an earlier attempt has left, whatever its configurations say.
+        prepares: what the runs need is made and kept, see `needed`, and they are not carried out.
+        after: ids of tasks of a cluster that must have ended before, of a task that nobody waits
+            for; engines whose tasks end with their command have none such.
     """
 
     configs: tuple[Config, ...]
@@ -34,6 +37,13 @@ class Task:
     lanes: int | None = None
     id: str = ""
     resume: bool = False
+    prepares: bool = False
+    after: tuple[str, ...] = ()
+
+    @property
+    def carried_out(self) -> tuple[Config, ...]:
+        """The configurations of runs that end with the task: none of one that prepares."""
+        return () if self.prepares else self.configs
 
 
 class Engine(Protocol):

@@ -128,6 +128,8 @@ def outcomes_of(
 ) -> list[Any]:
     """Carry out a task in this process; return what came of each of its runs.
 
+    Of one that prepares, this is None for each that has all it needs now.
+
     Args:
         task: what is to be done.
         data: reads the data of a run.
@@ -136,6 +138,10 @@ def outcomes_of(
     from adapterlab.runs.pack import outcome_of, run_pack  # loads Lightning
     from adapterlab.runs.queue import run_queue
 
+    if task.prepares:
+        from adapterlab.studies.needed import made
+
+        return [made(config, data(config)) for config in task.configs]
     read = data(task.configs[0])
     # What has been loaded stays: without this, collecting garbage walks through all of it, again
     # and again, while pictures are drawn.

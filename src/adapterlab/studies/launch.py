@@ -25,12 +25,14 @@ from adapterlab.runs.homes import latest_home
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.asked import asked_for
 from adapterlab.studies.composing import SweepComposer
-from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
+from adapterlab.studies.elsewhere import carry_out_elsewhere, submit_elsewhere
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
+from adapterlab.studies.for_place import for_place
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.launching import Launching, require_stoppable
+from adapterlab.studies.needed import needs
 from adapterlab.studies.planning import PlannedPack, plan_packs, unknown_plans
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
@@ -194,7 +196,8 @@ class _Study:
         free = self.place.memory_gib if self.place else free_memory_gib(configs[0].hardware)
         most = self.chosen.memory_gib or MEMORY_SHARE * free
         data = [self.data.if_read(config) for config in configs]
-        packs = plan_packs(configs, data, most, at_once=self._at_once(configs[0].hardware))
+        at_once, nodes = self._at_once(configs[0].hardware), self.chosen.nodes
+        packs = plan_packs(configs, data, most, at_once=at_once, nodes=nodes)
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:
@@ -241,10 +244,13 @@ class _Study:
             self._say(packs)
             order = sorted(packs, key=lambda pack: -len(pack.jobs))
             tasks = [self._as_task(pack, 0) for pack in order]
+            first = needs(tasks, [pack.depth for pack in order], self.data)
+            for need in first:
+                log.info("%s, by a task of its own", need.words)
             if going:
                 log.info("on their way, of an earlier command: %d of the runs", len(taken))
             if not self.chosen.wait:
-                told = submit_elsewhere(tasks, engine, name, folder)
+                told = submit_elsewhere(tasks, engine, name, folder, first)
                 submitted.append(self._name)
                 known = [*(one.record for one in going), *told]
                 now = [(one, state_of(one, read_there(folder, one.id))) for one in known]
@@ -252,7 +258,7 @@ class _Study:
                 sys.exit(0)
             jobs = [*(pack.jobs for pack in order), *(one.places for one in going)]
             with self._told(jobs) as callbacks:
-                carry_out_elsewhere(tasks, engine, name, folder, going, **callbacks)
+                carry_out_elsewhere(tasks, engine, name, folder, going, first, **callbacks)
 
     @contextmanager
     def _told(self, order: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:

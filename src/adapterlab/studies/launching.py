@@ -34,6 +34,7 @@ class Common:
     engine: str = "local"
     memory_gib: Positive | None = None
     node: Node = Field(default_factory=Node)
+    nodes: Annotated[int, Field(ge=1, le=100_000)] | None = None
     wait: bool = True
 
 
@@ -45,6 +46,7 @@ class Launching:
         engine: its name.
         memory_gib: that a pack may take, None for most of what there is.
         node: what was said of the nodes.
+        nodes: that are free, for which packs are split.
         wait: for the tasks to end; without it they are submitted, and the command ends.
         options: the engine's own, of its module's `Options`.
     """
@@ -52,6 +54,7 @@ class Launching:
     engine: str
     memory_gib: float | None
     node: Asked
+    nodes: int
     wait: bool
     options: Any
 
@@ -92,6 +95,11 @@ def launching(values: Mapping[str, Any]) -> Launching:
         raise ConfigError(
             f"{WHERE}.node is of engines that carry packs elsewhere; engine=local asks this machine"
         )
+    if common.engine == "local" and common.nodes is not None:
+        raise ConfigError(
+            f"{WHERE}.nodes={common.nodes} is of engines that carry packs elsewhere; of "
+            f"engine=local, {WHERE}.processes says how many there are"
+        )
     if not common.wait and not kind.goes_on:
         raise ConfigError(
             f"{WHERE}.wait=false: tasks of engine={common.engine} end with their command; "
@@ -99,7 +107,8 @@ def launching(values: Mapping[str, Any]) -> Launching:
         )
     options = checked(TypeAdapter(schema), own, WHERE)
     require_package(common.engine)
-    return Launching(common.engine, common.memory_gib, node, common.wait, options)
+    nodes = common.nodes or 1
+    return Launching(common.engine, common.memory_gib, node, nodes, common.wait, options)
 
 
 def _names(schema: type[Any]) -> tuple[str, ...]:

@@ -27,6 +27,10 @@ from adapterlab.training.packed.trial import why_not_packed
 MOST_LANES = 64
 """Lanes of a pack: by then nothing more is gained by one more."""
 
+FEWEST_LANES = 8
+"""Lanes of a pack that is not split for the sake of nodes that are free: with fewer, most of what
+packs save is lost."""
+
 OWN_WEIGHTS = 500_000
 """Trained weights of the model's own, per lane, above which products no longer gain by company."""
 
@@ -50,6 +54,7 @@ class PlannedPack:
         packed: False for a single run that is trained the ordinary way.
         lanes: that are trained at the same time, where runs that end early give their places to
             others; None for all.
+        depth: frozen blocks before the first that is trained or adapted, whose output may be kept.
     """
 
     jobs: tuple[int, ...]
@@ -57,6 +62,7 @@ class PlannedPack:
     gib: float
     packed: bool
     lanes: int | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class _Built:
     ground: tuple[object, ...]
     parts: tuple[object, ...]
     draws_frozen_weights: bool
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def plan_packs(
     memory_gib: float,
     *,
     at_once: int = 1,
+    nodes: int = 1,
 ) -> list[PlannedPack]:
     """Group runs into packs, in the order of their first runs.
 
@@ -106,6 +114,7 @@ def plan_packs(
         data: of each run, where only its files tell shape or classes; None elsewhere.
         memory_gib: that a pack may take; a larger one is split.
         at_once: packs that are carried out at the same time: several methods are no fewer.
+        nodes: that are free: packs are split so that all have something to do.
 
     Raises:
         ConfigError: an option of a run is wrong.
@@ -118,10 +127,17 @@ def plan_packs(
             built[alike] = _build(config, read)
         candidate = _candidate(job, config, to_container(config), built[alike])
         groups.setdefault(candidate.key, []).append(candidate)
-    packs: list[PlannedPack] = []
-    for group in groups.values():
-        packs.extend(_split(group, memory_gib, at_once))
-    return sorted(packs, key=lambda pack: pack.jobs[0])
+
+    def split(tasks: int) -> list[PlannedPack]:
+        packs: list[PlannedPack] = []
+        for group in groups.values():
+            share = min(tasks * len(group) // len(configs), len(group) // FEWEST_LANES)
+            packs.extend(_split(group, memory_gib, at_once, share))
+        return sorted(packs, key=lambda pack: pack.jobs[0])
+
+    packs = split(1)
+    # Where there are more than nodes, so many that the last round has something for all as well.
+    return packs if nodes == 1 else split(nodes * -(-len(packs) // nodes))
 
 
 def but_for_seeds(config: Config) -> str:
@@ -160,7 +176,9 @@ def _build(config: Config, read: RunData | None) -> _Built:
             ground, parts = found.ground, found.parts
         except CannotPackError as error:
             alone = str(error)
-    return _Built(memory, alone, ground, parts, _draws_frozen_weights(config, adapted, read))
+    drawn = _draws_frozen_weights(config, adapted, read)
+    depth = memory.depth if adaptable(adapted.model).hidden_states is not None else 0
+    return _Built(memory, alone, ground, parts, drawn, depth)
 
 
 def _candidate(job: int, config: Config, values: Mapping[str, Any], built: _Built) -> _Candidate:
@@ -247,19 +265,22 @@ def _classes(dataset: Dataset, splits: AnySplits | None) -> tuple[str, ...] | No
     return None if dataset.classes is None else tuple(dataset.classes)
 
 
-def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list[PlannedPack]:
+def _split(
+    group: Sequence[_Candidate], memory_gib: float, at_once: int, fewest: int
+) -> list[PlannedPack]:
     """Turn runs that could share a pack into packs that fit the memory, as even as can be."""
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
         why = first.alone or "no other run trains the same parameters of the same base"
-        return [PlannedPack((first.job,), why, first.memory.gib(1, 1), packed=False)]
+        gib, depth = first.memory.gib(1, 1), first.built.depth
+        return [PlannedPack((first.job,), why, gib, packed=False, depth=depth)]
     if first.config.trial_pruner is not None:
         return _queues(group, memory_gib, at_once)
     most = MOST_LANES
     while most > 1 and _gib(group, most) > memory_gib:
         most -= 1
     kinds = list(dict.fromkeys(run.parts for run in group))
-    count = max(-(-len(group) // most), min(at_once, len(kinds)))
+    count = max(-(-len(group) // most), min(at_once, len(kinds)), fewest)
     group = sorted(group, key=lambda run: kinds.index(run.parts))
     base, more = divmod(len(group), count)
     packs, start = [], 0
@@ -271,9 +292,8 @@ def _split(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> list
         why = f"{_listed(list(strategies))} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
-        packs.append(
-            PlannedPack(tuple(c.job for c in part), why, _gib(part, len(part)), packed=True)
-        )
+        gib, depth = _gib(part, len(part)), part[0].built.depth
+        packs.append(PlannedPack(tuple(c.job for c in part), why, gib, packed=True, depth=depth))
     return packs
 
 
@@ -297,7 +317,8 @@ def _queues(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> lis
         why = f"{_listed(list(strategies))} on one frozen base, {most} at a time"
         gib = _gib(part, most, streams=most)
         jobs = tuple(run.job for run in part)
-        packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most))
+        depth = part[0].built.depth
+        packs.append(PlannedPack(jobs, why, gib, packed=True, lanes=most, depth=depth))
     return packs
 
 

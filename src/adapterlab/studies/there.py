@@ -89,7 +89,7 @@ class Errand:
             at=time.time(),
             idle=0 if before is None else before.idle,
         )
-        left = kept(self.task.configs)
+        left = kept(self.task)
         write_there(self.folder, self.task.id, begun)
         self._set_up()
         word = _Word(self, begun)
@@ -101,7 +101,7 @@ class Errand:
                 word.last("failed", f"it ended with code {stop.code}")
                 raise
             why = f"{signals[0].name} on {begun.host}"
-            idle = begun.idle + 1 if kept(self.task.configs) == left else 0
+            idle = begun.idle + 1 if kept(self.task) == left else 0
             word.last("stopped", why, idle=idle)
             warned = signals[0].name == "SIGUSR2"
             return Stopped(why, warned=warned and idle < IDLE_ATTEMPTS)

@@ -24,6 +24,7 @@ class PackedLauncherConf:
         engine: what carries packs out: see `adapterlab.studies.engines`, one file each.
         wait: for the tasks to end; false submits them and ends.
         memory_gib: that a pack may take; None for most of what there is.
+        nodes: of a cluster that are free: packs are split so that all have something to do.
         node: what the engine's nodes offer a task, instead of asking the engine: `memory_gib` of
             the device, `cores`, `gpu`.
         processes: of ``local``, and of others on this machine: that work at once.
@@ -44,6 +45,7 @@ class PackedLauncherConf:
     engine: Any = "local"
     wait: Any = True
     memory_gib: Any = None
+    nodes: Any = None
     node: Any = field(default_factory=lambda: {"memory_gib": None, "cores": None, "gpu": None})
     processes: Any = None
     cluster: Any = None

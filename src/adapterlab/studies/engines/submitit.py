@@ -4,29 +4,28 @@ What submitit sends is a `Job`, which has the `checkpoint` that submitit asks fo
 own (`base.task_signals`): runs are marked first, and only then does submitit requeue the job.
 """
 
-import shlex
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
-from pydantic.dataclasses import dataclass
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
 
 from adapterlab.base.errors import AdapterLabError, ConfigError, MemoryLackError, RunLostError
 from adapterlab.base.place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.base.workers import cores
-from adapterlab.config.validation import STRICT
 from adapterlab.studies import slurm
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Asked, Work
 from adapterlab.studies.records import Record, read_there
 from adapterlab.studies.sent import Sent
 from adapterlab.studies.submitit_jobs import Job, log_of, settle
+from adapterlab.studies.submitit_options import Options as Options
+from adapterlab.studies.submitit_options import at_once, parameters
 from adapterlab.studies.submitit_processes import (
-    import_paths,
     is_controller,
     refusals,
     search_path,
@@ -48,49 +47,8 @@ ASK_SECONDS = 10.0
 GRACE_SECONDS = 20.0
 """After a job's end until its result must be there: file systems of clusters take their time."""
 
-_WARNING_SECONDS = 90
-"""Before the end of a job's time at which it is warned, half of it at most."""
-
 _REQUEUES = 1_000
 """Timeouts after which submitit gives up; a task itself stops where it comes no epoch further."""
-
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Options:
-    """Options of ``engine=submitit``.
-
-    Attributes:
-        cluster: ``slurm``, or ``local``: processes of this machine, as Slurm would start them.
-        partition: of Slurm; None for its default.
-        timeout_min: minutes that a job may take; what is not done by then goes on in another.
-        gpus_per_node: of a task.
-        mem_gb: memory of a task's node that it may use; None for Slurm's default.
-        cpus_per_task: threads of a task.
-        array_parallelism: tasks that are carried out at the same time at most.
-        setup: lines of a shell before a task begins.
-        processes: of ``local``: tasks that are carried out at the same time.
-    """
-
-    cluster: Literal["slurm", "local"] = "slurm"
-    partition: Text | None = None
-    timeout_min: Count = 240
-    gpus_per_node: Annotated[int, Field(ge=0, le=1)] = 0
-    mem_gb: Annotated[float, Field(gt=0)] | None = None
-    cpus_per_task: Annotated[int, Field(ge=1, le=4096)] | None = None
-    array_parallelism: Count = 256
-    setup: list[Text] = Field(default_factory=list)
-    processes: Annotated[int, Field(ge=1, le=1024)] | None = None
-
-    def __post_init__(self) -> None:
-        other = ("partition", "mem_gb") if self.cluster == "local" else ("processes",)
-        for name in other:
-            if (value := getattr(self, name)) is not None:
-                raise ConfigError(
-                    f"hydra.launcher.{name}={value} is not an option of cluster={self.cluster}"
-                )
 
 
 def place(options: Options, asked: Asked) -> Place:
@@ -102,9 +60,9 @@ def place(options: Options, asked: Asked) -> Place:
     gpu = options.gpus_per_node > 0 if asked.gpu is None else asked.gpu
     memory = asked.memory_gib
     if options.cluster == "local":
-        at_once = _at_once(options)
-        threads = asked.cores or options.cpus_per_task or max(cores() // at_once, 1)
-        return Place(memory or _free(gpu=gpu) / at_once, threads, gpu, "this machine", at_once)
+        tasks = at_once(options)
+        threads = asked.cores or options.cpus_per_task or max(cores() // tasks, 1)
+        return Place(memory or _free(gpu=gpu) / tasks, threads, gpu, "this machine", tasks)
     slurm.require()
     words = "Slurm" if options.partition is None else f"Slurm, partition {options.partition}"
     threads = asked.cores or options.cpus_per_task or 1
@@ -142,7 +100,7 @@ class SubmititEngine:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # configurations name servers with keys
         of = submitit.LocalExecutor if options.cluster == "local" else submitit.SlurmExecutor
         self._executor = of(folder=logs, max_num_timeout=_REQUEUES)
-        self._executor.update_parameters(**_parameters(options, work))
+        self._executor.update_parameters(**parameters(options, work.study))
         self._lock = threading.RLock()
         self._line: list[Sent] = []
         self._sent: dict[Future[list[Any]], Sent] = {}
@@ -179,18 +137,40 @@ class SubmititEngine:
             open_here = [one for one in self._sent.values() if one.job and not one.future.done()]
             room = len(self._line)
             if self._options.cluster == "local" and self._waited_for:
-                room = max(_at_once(self._options) - len(open_here), 0)
+                room = max(at_once(self._options) - len(open_here), 0)
             going, self._line = self._line[:room], self._line[room:]
             if not going:
                 return
-            batch = self._executor.batch
-            # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
-            with interrupts_held(), hangups_held(), search_path(), refusals(), batch():
+            going.sort(key=lambda one: one.task.after)  # what others come after is sent first
+            for after, some in groupby(going, key=lambda one: one.task.after):
+                self._send_after(after, list(some))
+        if not self._watcher.is_alive():
+            self._watcher.start()
+
+    def _send_after(self, after: tuple[str, ...], going: list[Sent]) -> None:
+        """Submit tasks, which are of no use before others have ended, however these have."""
+        batch = self._executor.batch
+        # Nor Ctrl-C nor a closed terminal are for jobs: this command tells them to end.
+        with self._waiting_for(after), interrupts_held(), hangups_held(), search_path(), refusals():
+            with batch():
                 jobs = [self._executor.submit(self._job(one.task)) for one in going]
             for sent, job in zip(going, jobs, strict=True):
                 sent.job = job
-        if not self._watcher.is_alive():
-            self._watcher.start()
+
+    @contextmanager
+    def _waiting_for(self, after: tuple[str, ...]) -> Iterator[None]:
+        """Have Slurm hold jobs back until those of other tasks have ended."""
+        if not after or self._options.cluster == "local":
+            yield
+            return
+        jobs = [str(one.job.job_id) for one in self._sent.values() if one.task.id in after]
+        own: dict[str, Any] = {"requeue": True}
+        held = own | {"dependency": ":".join(["afterany", *jobs])}
+        self._executor.update_parameters(additional_parameters=held)
+        try:
+            yield
+        finally:
+            self._executor.update_parameters(additional_parameters=own)
 
     def cancel(self, future: "Future[list[Any]]") -> None:
         """End a task; see `Engine`."""
@@ -227,7 +207,7 @@ class SubmititEngine:
         errand = Errand(task, self._folder, self._environment)
         # Nobody is there who would start one when another has ended.
         in_turn = self._options.cluster == "local" and not self._waited_for
-        return Job(errand, _at_once(self._options) if in_turn else None)
+        return Job(errand, at_once(self._options) if in_turn else None)
 
     def _is_open(self, job: str) -> bool:
         """Say whether a job waits or is carried out.
@@ -296,37 +276,6 @@ class SubmititEngine:
         said = f"job {sent.job.job_id} ended as {sent.ended_as}{log_of(sent.job)}"
         lacks = sent.ended_as == "OUT_OF_MEMORY"
         future.set_exception(MemoryLackError(said) if lacks else RunLostError(said))
-
-
-def _parameters(options: Options, work: Work) -> dict[str, Any]:
-    """Return what submitit is told, by the names of its executors."""
-    told: dict[str, Any] = {
-        "signal_delay_s": min(_WARNING_SECONDS, 60 * options.timeout_min // 2),
-        "gpus_per_node": options.gpus_per_node or None,
-        "setup": list(options.setup),
-    }
-    if options.cluster == "local":
-        told |= {"timeout_min": options.timeout_min}
-    else:
-        told |= {
-            "job_name": f"adapterlab-{work.study}",
-            "time": options.timeout_min,
-            "mem": options.mem_gb and f"{round(options.mem_gb * 1024)}MB",
-            "cpus_per_task": options.cpus_per_task,
-            "partition": options.partition,
-            "array_parallelism": options.array_parallelism,
-            "additional_parameters": {"requeue": True},
-            "setup": [f"export PYTHONPATH={shlex.quote(import_paths())}", *options.setup],
-        }
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _at_once(options: Options) -> int:
-    """Return how many tasks ``cluster=local`` carries out at the same time."""
-    if options.gpus_per_node:
-        return options.processes or 1
-    most = options.processes or max(cores() // (options.cpus_per_task or 1), 1)
-    return min(most, options.array_parallelism)
 
 
 def _free(*, gpu: bool) -> float:

@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.trust import is_of_kind
@@ -65,22 +65,18 @@ def prepared(
     for key in arguments:
         if key not in parameters:
             raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    hints |= narrower
+    hints = {**_hints(target), **narrower}
     parts = {
         name: _parts(arguments, f"{where}.{name}", name, allow, kind)
         for name in arguments
         if _holds_parts(hints.get(name), kind)
     }
     schema: dict[str, Any] = {
-        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        name: hints.get(name, Any)
         for name, p in parameters.items()
         if name not in parts and (name in arguments or p.default is p.empty)
     }
-    config = ConfigDict(
-        strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
-    )
-    model = create_model("Arguments", __config__=config, **schema)
+    model = _model(schema)
     plain = {name: value for name, value in arguments.items() if name not in parts}
     try:
         # Through JSON, strict validation still takes a list for any sequence.
@@ -88,6 +84,33 @@ def prepared(
     except ValidationError as error:
         raise ConfigError(describe(error, plain, where)) from None
     return partial(target, **{name: getattr(values, name) for name in schema}, **parts)
+
+
+@lru_cache(maxsize=500)
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a target's parameters; they are expressions, which takes time."""
+    return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+
+
+def _model(schema: Mapping[str, Any]) -> type[BaseModel]:
+    """Return what validates arguments of these types: made once for each choice of them."""
+    try:
+        return _kept_model(tuple(schema.items()))
+    except TypeError:  # what a type is annotated with cannot be hashed
+        return _made_model(schema)
+
+
+@lru_cache(maxsize=500)
+def _kept_model(schema: tuple[tuple[str, Any], ...]) -> type[BaseModel]:
+    return _made_model(dict(schema))
+
+
+def _made_model(schema: Mapping[str, Any]) -> type[BaseModel]:
+    config = ConfigDict(
+        strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+    fields: dict[str, Any] = {name: (hint, ...) for name, hint in schema.items()}
+    return create_model("Arguments", __config__=config, **fields)
 
 
 def _holds_parts(hint: Any, kind: str) -> bool:

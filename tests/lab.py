@@ -22,6 +22,7 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -187,6 +188,12 @@ def process(root: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProce
         env=environment(root),
         timeout=120,
     )
+
+
+def alone_in_a_fork() -> None:
+    """Be no part of the tests, in a process that was forked from one that has loaded everything."""
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    torch.set_num_threads(1)
 
 
 @contextmanager

@@ -77,8 +77,32 @@ METHODS: Mapping[str, tuple[Callable[[], Strategy], Peft]] = {
             r=0, oft_block_size=16, use_cayley_neumann=False, target_modules=targets
         ),
     ),
+    "hira": (
+        lambda: adapters.HiRA(rank=8),
+        lambda targets, feedforward: peft.HiraConfig(r=8, target_modules=targets),
+    ),
+    "loha": (
+        lambda: adapters.LoHa(rank=8),
+        lambda targets, feedforward: peft.LoHaConfig(r=8, target_modules=targets),
+    ),
+    "lokr": (
+        lambda: adapters.LoKr(rank=8),
+        lambda targets, feedforward: peft.LoKrConfig(r=8, target_modules=targets),
+    ),
+    "miss": (
+        lambda: adapters.MiSS(rank=16),
+        lambda targets, feedforward: peft.MissConfig(r=16, target_modules=targets),
+    ),
+    "delora": (
+        lambda: adapters.DeLoRA(rank=8, start="zero"),
+        lambda targets, feedforward: peft.DeloraConfig(r=8, target_modules=targets),
+    ),
+    "fourierft": (
+        lambda: adapters.FourierFT(),
+        lambda targets, feedforward: peft.FourierFTConfig(target_modules=targets),
+    ),
 }
-"""Ours and PEFT's, on every linear layer of the body."""
+"""Ours and PEFT's, on every linear layer of the body. HRA is left out: seconds a step in PEFT."""
 
 
 def steps(options: argparse.Namespace) -> None:

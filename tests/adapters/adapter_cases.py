@@ -8,6 +8,7 @@ from typing import Any
 
 import rows_modules
 import rows_projections
+import rows_whole_weights
 import torch
 from convolutional import convolutional
 from copied import Original
@@ -105,7 +106,7 @@ ROWS |= rows_projections.ROWS
 ROWS |= ROWS_LOW_RANK
 
 ROWS |= ROWS_DIAGONAL
-ROWS |= rows_modules.ROWS
+ROWS |= rows_modules.ROWS | rows_whole_weights.ROWS
 
 
 class Block(nn.Module):

@@ -1,9 +1,11 @@
 """Fixtures of the adapter tests; the table behind them is in adapter_cases.py."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,3 +29,13 @@ def mergeable(case: Case) -> Case:
     if not case.strategy.mergeable:
         pytest.skip("it cannot be merged")
     return case
+
+
+@pytest.fixture
+def peft_in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Some of PEFT's methods compute in float32 whatever the weights are: let them not."""
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -1,4 +1,4 @@
-"""IA3 and its kin against PEFT in float64: logits, gradients, and files both ways.
+"""Methods of PEFT that are no LoRA, in float64: logits, gradients, and files both ways.
 
 Each model is written by `save_peft` and read by PEFT as one that goes on training, so that names,
 shapes and options are PEFT's own. What PEFT makes by itself, of a configuration as its users write
@@ -8,7 +8,6 @@ it, is read back.
 import copy
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,69 +15,28 @@ from typing import Any
 import pytest
 import torch
 from adapter_cases import MODELS, assert_same, build, inputs, perturb
+from peft_methods import METHODS
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformer_cases import ARCHITECTURES, encoder, tokens
 
-from adapterlab.adapters import IA3, OFT, AdaptedModel, LNTuning, SHiRA, Strategy
+from adapterlab.adapters import IA3, AdaptedModel, SHiRA
 from adapterlab.adapters.formats.peft import load_peft, method_of, save_peft
 from adapterlab.base.errors import CheckpointError, ConfigError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 DOUBLE = torch.float64
 
-
-@dataclass(frozen=True)
-class Method:
-    """A method as we have it and as a user of PEFT would write it, on an MLP and on BERT.
-
-    Attributes:
-        ours: strategies by what they try out.
-        config: of PEFT, by the class's name and its options, for BERT with `on_bert`.
-        on_bert: the strategy that reads what PEFT makes of it.
-    """
-
-    ours: dict[str, Strategy]
-    config: tuple[str, dict[str, Any]]
-    on_bert: Strategy
+pytestmark = pytest.mark.usefixtures("peft_in_float64")
 
 
-METHODS = {
-    "ia3": Method(
-        {"auto": IA3(), "inputs": IA3(targets="all-linear", feedforward="*", layers="first 1")},
-        (
-            "IA3Config",
-            {
-                "target_modules": ["key", "value", "output.dense"],
-                "feedforward_modules": ["output.dense"],
-            },
-        ),
-        IA3(targets=["key", "value", "*output.dense"], feedforward="*output.dense"),
-    ),
-    "ln_tuning": Method(
-        {"all": LNTuning(), "some": LNTuning(targets="*output*")},
-        ("LNTuningConfig", {"target_modules": ["LayerNorm"]}),
-        LNTuning(),
-    ),
-    "oft": Method(
-        {"all": OFT(block_size=4), "adapted head": OFT(block_size=6, head="adapt")},
-        (
-            "OFTConfig",
-            {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
-        ),
-        OFT(block_size=7, targets=["query", "key"]),
-    ),
-    "shira": Method(
-        {
-            "all": SHiRA(rank=2),
-            "mask": SHiRA(rank=1, mask="magnitude"),
-            "another seed": SHiRA(rank=1, random_seed=7, head="adapt"),
-        },
-        ("ShiraConfig", {"target_modules": ["query", "value"], "r": 3, "random_seed": 5}),
-        SHiRA(rank=3, random_seed=5, targets=["query", "value"]),
-    ),
-}
-CASES = [(name, what) for name, method in METHODS.items() for what in method.ours]
+CASES = [
+    (name, what, where)
+    for name, method in METHODS.items()
+    for i, what in enumerate(method.ours)
+    for where in ("mlp", *list(ARCHITECTURES)[: 1 if i else None])
+]
+"""Each method on every model, further options of it on one of each kind."""
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +69,7 @@ def read_by_peft(peft: ModuleType, base: nn.Module, folder: Path) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("where", ["mlp", *ARCHITECTURES])
-@pytest.mark.parametrize(("name", "what"), CASES)
+@pytest.mark.parametrize(("name", "what", "where"), CASES)
 def test_logits_gradients_and_files(
     peft: ModuleType, tmp_path: Path, name: str, what: str, where: str
 ) -> None:
@@ -147,6 +104,25 @@ def test_logits_gradients_and_files(
         assert near, own_name
 
     fresh = strategy.apply(model_and_batch(where)[0], seed=5)
+    load_peft(fresh, tmp_path)
+    assert_same(fresh.state(), ours.state())
+
+
+@pytest.mark.parametrize("name", ["hira", "fourierft", "loha", "lokr", "miss", "delora", "hra"])
+def test_transposed_layers(peft: ModuleType, tmp_path: Path, name: str) -> None:
+    """Those of GPT-2; what PEFT has not, it is not given."""
+    strategy = next(iter(METHODS[name].ours.values()))
+    base, their_base, batch = model_and_batch("gpt2")
+    ours = strategy.apply(base)
+    perturb(ours)
+    if name not in ("hira", "fourierft"):
+        with pytest.raises(ConfigError, match=r"is of nn\.Linear, and .* is a Conv1D; export"):
+            save_peft(ours, tmp_path)
+        return
+    save_peft(ours, tmp_path)
+    theirs = read_by_peft(peft, their_base, tmp_path).eval()
+    torch.testing.assert_close(logits_of(theirs, batch), ours.eval()(batch), **CLOSE)
+    fresh = strategy.apply(model_and_batch("gpt2")[0], seed=5)
     load_peft(fresh, tmp_path)
     assert_same(fresh.state(), ours.state())
 

@@ -63,6 +63,13 @@ IN_PEFT: dict[str, tuple[str, ...]] = {
     "LN_TUNING": ("LNTuning",),
     "OFT": ("OFT",),
     "SHIRA": ("SHiRA",),
+    "HIRA": ("HiRA",),
+    "HRA": ("HRA",),
+    "MISS": ("MiSS",),
+    "DELORA": ("DeLoRA",),
+    "FOURIERFT": ("FourierFT",),
+    "LOHA": ("LoHa",),
+    "LOKR": ("LoKr",),
     "PROMPT_TUNING": ("Prompt",),
     "PREFIX_TUNING": ("Prefix",),
 }

@@ -1,11 +1,14 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from adapterlab.base.cache import Entry
 from adapterlab.base.errors import ConfigError
-from adapterlab.data.sources import LoadContext
+from adapterlab.data.sources import LoadContext, embedded
 from adapterlab.data.sources.embedded import digits
 
 
@@ -28,6 +31,31 @@ def test_the_test_split_is_stratified_and_said_to_be_cut(context: LoadContext) -
     assert counts.min() >= 34
     assert counts.max() <= 37
     assert "no official test split: 360 of its 1,797" in splits.notes[0]
+
+
+def test_what_was_read_once_is_found_without_the_library(
+    context: LoadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> Entry:
+        raise AssertionError("it is read again")
+
+    first = digits(context, rotation=90)
+    monkeypatch.setattr(embedded, "_read_digits", gone)
+    again = digits(context, rotation=90)
+    assert (again.classes, again.notes) == (first.classes, first.notes)
+    for name, split in first.named().items():
+        assert torch.equal(again.named()[name].images, split.images)
+        assert torch.equal(again.named()[name].labels, split.labels)
+    with pytest.raises(AssertionError, match="read again"):
+        digits(replace(context, cache=context.cache / "other"))
+
+
+def test_naming_a_source_loads_no_library() -> None:
+    program = "import adapterlab.data.sources.embedded, sys; print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not {"sklearn", "scipy", "pandas"}.intersection(ended.stdout.split())
 
 
 @pytest.mark.parametrize("quarter_turns", [1, 2, 3, -1, 4])

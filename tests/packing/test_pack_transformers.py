@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformer_cases import ARCHITECTURES, CLASSES, ROWS, encoder, tokens
 
-from adapterlab.adapters import AdaptedModel, PromptedEncoder
-from adapterlab.packing import CannotPackError, PackedModel, share_frozen
+from adapterlab.adapters import AdaptedModel, Combined, LoRA, Prompt, PromptedEncoder
+from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signature
 
 BOUND = 1e-11
 
@@ -77,3 +77,21 @@ def test_a_lane_trains_as_its_model_does_alone(
         state = pack.lane_state(k)
         for name, parameter in own.trainable().items():
             torch.testing.assert_close(state[name], parameter.data, rtol=BOUND, atol=BOUND)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "dropout", "one"),
+    [((3, 3), 0.2, True), ((3, 5), 0.0, True), ((3, 5), 0.2, False)],
+)
+def test_dropout_of_adapters_behind_prompts(
+    lengths: tuple[int, int], dropout: float, one: bool
+) -> None:
+    """A longer prompt in the pack is more to drop: the masks of the others would be other ones."""
+    signatures = []
+    for length in lengths:
+        parts = {
+            "lora": LoRA(rank=2, dropout=dropout),
+            "prompt": Prompt(num_virtual_tokens=length),
+        }
+        signatures.append(signature(Combined(parts=parts).apply(encoder("bert"))))
+    assert (signatures[0].ground == signatures[1].ground) == one

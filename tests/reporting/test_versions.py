@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from adapterlab.reporting.attempts import counted
+from adapterlab.reporting.luck import alike
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.report import Request, read_report
 from adapterlab.reporting.study import Replicate, Run, Status, arms_of
-from adapterlab.reporting.variance_figure import alike
 from adapterlab.reporting.version_notes import on_versions
 from adapterlab.reporting.versions import versions_of
 from adapterlab.runs.single import run as carry_out

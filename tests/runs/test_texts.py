@@ -32,6 +32,7 @@ STRATEGIES = sorted(
 )
 NEEDING = {
     "prompt": "adapter.num_virtual_tokens=2",
+    "fourierft": "adapter.n_frequency=20",
     "lora_prompt": "adapter.parts.prompt.num_virtual_tokens=2",
 }
 """What makes room for the vectors of a prompt beside short texts."""

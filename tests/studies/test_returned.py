@@ -1,11 +1,13 @@
 """What sweepers get of jobs that failed; Optuna among them, if nothing finishes."""
 
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hydra.core.utils import JobStatus
+from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.studies.returned import Returned
 from lab import TINY, Outcome
@@ -24,6 +26,29 @@ def test_looking_at_a_failed_job_raises_and_writes_nothing(
     done = Returned(status=JobStatus.COMPLETED)
     done.return_value = 0.5
     assert done.return_value == 0.5
+
+
+def test_how_a_job_was_composed_is_there_when_somebody_looks() -> None:
+    looked = []
+
+    class Job:
+        @property
+        def composed(self) -> DictConfig:
+            looked.append("composed")
+            return OmegaConf.create({"seed": 1, "hydra": {"job": {"num": 3}}})
+
+        @property
+        def own(self) -> DictConfig:
+            return OmegaConf.create({"seed": 1})
+
+    job = Returned(status=JobStatus.COMPLETED)
+    job.look_at(Job())
+    assert not looked
+    sent = pickle.loads(pickle.dumps(job))
+    for one in (job, sent):
+        assert one.cfg == {"seed": 1}
+        assert one.hydra_cfg == {"hydra": {"job": {"num": 3}}}
+    assert looked == ["composed"]
 
 
 @pytest.mark.parametrize(

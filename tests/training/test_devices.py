@@ -80,11 +80,13 @@ def trained(
     strategy: str,
     devices: int,
     *options: str,
+    how: str = "ddp",
     report: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
 ) -> tuple[Training, AdaptedModel]:
     config = tiny(
         folder, "epochs=3", "optimizer.lr=0.05", "hardware.precision=64-true",
-        f"hardware.devices={devices}", "hardware.strategy=ddp", *options,
+        f"hardware.devices={devices}", *([f"hardware.strategy={how}"] if devices > 1 else []),
+        *options,
     )  # fmt: skip
     model = adapted(STRATEGIES[strategy])
     training = fit(
@@ -93,7 +95,9 @@ def trained(
         batches(),
         num_classes=CLASSES,
         title="test",
-        device=Device("cpu", torch.device("cpu"), "64-true"),
+        device=Device(
+            "cpu", torch.device("cpu"), "64-true", in_parts=how == "fsdp" and devices > 1
+        ),
         folder=folder,
         report=report,
     )
@@ -109,16 +113,18 @@ def assert_same(one: tuple[Training, AdaptedModel], other: tuple[Training, Adapt
         torch.testing.assert_close(other[1].state()[name], tensor, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
 @pytest.mark.parametrize(
     ("strategy", "case"),
     [("full", "clipping"), ("lora", "accumulation"), ("dora", "weighted")],
 )
-def test_two_devices_train_as_one_does(strategy: str, case: str, tmp_path: Path) -> None:
+def test_two_devices_train_as_one_does(strategy: str, case: str, how: str, tmp_path: Path) -> None:
     seen: list[int] = []
     one = trained(tmp_path / "one", strategy, 1, *OPTIONS[case])
     two = trained(
-        tmp_path / "two", strategy, 2, *OPTIONS[case], report=lambda epoch, _: seen.append(epoch)
-    )
+        tmp_path / "two", strategy, 2, *OPTIONS[case], how=how,
+        report=lambda epoch, _: seen.append(epoch),
+    )  # fmt: skip
     assert_same(one, two)
     assert seen == list(two[0].history)
     assert two[0].samples_per_second is not None
@@ -147,6 +153,23 @@ def test_a_run_goes_on_with_another_number_and_a_dead_process_ends_it(tmp_path: 
         trained(tmp_path / "both", "dora", 2, report=kill)
     assert not list((tmp_path / "both").glob("devices-*"))
     assert_same(whole, trained(tmp_path / "both", "dora", 1))
+
+
+def test_a_run_goes_on_with_parts_and_from_parts(tmp_path: Path) -> None:
+    def cut(at: int) -> Callable[[int, Mapping[str, float]], None]:
+        def report(epoch: int, _: Mapping[str, float]) -> None:
+            if epoch == at:
+                raise CutError
+
+        return report
+
+    folder, options = tmp_path / "parts", OPTIONS["clipping"]
+    whole = trained(tmp_path / "whole", "full", 1, *options)
+    with pytest.raises(CutError):
+        trained(folder, "full", 1, *options, report=cut(2))
+    with pytest.raises(CutError):
+        trained(folder, "full", 2, *options, how="fsdp", report=cut(3))
+    assert_same(whole, trained(folder, "full", 1, *options))
 
 
 class Mixing(MLP):
@@ -251,6 +274,10 @@ def test_every_row_is_in_one_share_that_counts() -> None:
         ({"compile": True}, r"hardware\.compile=true does not go with hardware\.devices=2"),
         ({"recompute": True}, r"hardware\.recompute=true does not go with hardware\.devices=2"),
         ({"trainer": "plain"}, r"trainer=plain drives no run with hardware\.devices=2"),
+        (
+            {"devices": 1, "strategy": "fsdp"},
+            r"strategy=fsdp leaves each device a part of the model, and hardware\.devices=1",
+        ),
         ({"devices": 64}, r"hardware\.devices=64 is too many for the \d+ cores"),
     ],
 )
@@ -267,11 +294,6 @@ def test_only_a_training_takes_several() -> None:
 
 def _hardware(**options: Any) -> Hardware:
     return Hardware(**{**vars(ONE_THREAD), "accelerator": "cpu", **options})
-
-
-def test_only_ddp_is_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"strategy='fsdp' should be 'auto' or 'ddp': parts"):
-        tiny(tmp_path, "hardware.strategy=fsdp", "hardware.devices=2")
 
 
 def test_it_is_in_no_hash_and_in_the_machine(tmp_path: Path) -> None:

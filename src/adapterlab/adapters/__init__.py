@@ -7,19 +7,26 @@ from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
+from adapterlab.adapters.methods.delora import DeLoRA
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.dvora import DVoRA, DVoRALinear
+from adapterlab.adapters.methods.fourierft import FourierFT
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
 from adapterlab.adapters.methods.head import Head
+from adapterlab.adapters.methods.hira import HiRA
+from adapterlab.adapters.methods.hra import HRA
 from adapterlab.adapters.methods.ia3 import IA3
 from adapterlab.adapters.methods.last_layers import LastLayers
 from adapterlab.adapters.methods.ln_tuning import LNTuning
+from adapterlab.adapters.methods.loha import LoHa
+from adapterlab.adapters.methods.lokr import LoKr
 from adapterlab.adapters.methods.lora import LoRA, LoRALinear
 from adapterlab.adapters.methods.lora_fa import LoRAFA
 from adapterlab.adapters.methods.lora_plus import LoRAPlus
 from adapterlab.adapters.methods.lora_xs import LoRAXS, LoRAXSLinear
+from adapterlab.adapters.methods.miss import MiSS
 from adapterlab.adapters.methods.oft import OFT
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention
 from adapterlab.adapters.methods.prompt import Prompt, PromptedEncoder
@@ -32,6 +39,7 @@ from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "HRA",
     "IA3",
     "OFT",
     "SSF",
@@ -47,16 +55,21 @@ __all__ = [
     "Continued",
     "DVoRA",
     "DVoRALinear",
+    "DeLoRA",
     "DoRA",
     "DoRALinear",
+    "FourierFT",
     "FrozenLoRA",
     "Full",
     "GatedBottleneck",
     "GatedLoRA",
     "GatedPrefix",
     "Head",
+    "HiRA",
     "LNTuning",
     "LastLayers",
+    "LoHa",
+    "LoKr",
     "LoRA",
     "LoRAFA",
     "LoRALinear",
@@ -64,6 +77,7 @@ __all__ = [
     "LoRAXS",
     "LoRAXSLinear",
     "LoReFT",
+    "MiSS",
     "ParameterCount",
     "Plan",
     "PlannedLayer",

@@ -56,8 +56,8 @@ def in_parameters(budget: int | str, model: nn.Module) -> int:
 def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
     """Return the strategy that trains the most parameters within a budget.
 
-    Its dial is set to the largest value whose adapter and head parameters are no more than the
-    budget, or to the least there is where that is over it already.
+    Its dial is set to the value with the most adapter and head parameters that are no more than the
+    budget, or to the one with the fewest where these are over it already.
 
     Args:
         strategy: its dial is as configured.
@@ -77,6 +77,17 @@ def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
     dial = strategy.budget_dial()
     if dial is not None:
         settings = range(strategy.least, strategy.most(model) + 1)
-        below = bisect_right(settings, asked, key=lambda value: trained(strategy.turned(value)))
-        strategy = strategy.turned(settings[max(below - 1, 0)])
+
+        def own(value: int) -> int:
+            return trained(strategy.turned(value))
+
+        if strategy.steady:
+            setting = settings[max(bisect_right(settings, asked, key=own) - 1, 0)]
+        else:
+            counts = {value: own(value) for value in settings}
+            within = [value for value in settings if counts[value] <= asked]
+            setting = max(
+                within, key=counts.__getitem__, default=min(settings, key=counts.__getitem__)
+            )
+        strategy = strategy.turned(setting)
     return Fitted(strategy, asked, trained(strategy), dial)

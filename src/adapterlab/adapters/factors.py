@@ -1,6 +1,7 @@
 """The two factors of a low-rank update: their first values, the scale, and what is allowed."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -79,3 +80,23 @@ def initial_factors(
         case _:
             raise ConfigError(f"adapter.init={init}; {allowed(init, get_args(Init))}")
     return A, B
+
+
+def kaiming(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return first values as `nn.Linear` draws its weight's: uniform within 1/√(last dimension).
+
+    Args:
+        shape: of the values.
+        like: a tensor of their type and device; on the meta device nothing is drawn.
+        generator: CPU generator; torch's default one when None.
+    """
+    if like.is_meta:
+        return like.new_empty(*shape)
+    drawn = torch.empty(*shape)
+    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+    return drawn.to(like)
+
+
+def plain_number(value: float) -> float:
+    """Return a whole number as an integer, as PEFT's configurations have it."""
+    return int(value) if float(value).is_integer() else value

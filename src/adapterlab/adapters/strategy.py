@@ -203,6 +203,9 @@ class Strategy(Hooks, ABC):
     dial: ClassVar[str | None] = None
     """The option, a whole number, of which more trains more; None where there is none."""
 
+    steady: ClassVar[bool] = True
+    """Whether more of the dial never trains less; where it may, a budget tries all of it."""
+
     head: HeadMode = "train"
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.canonical_targets import places_of
@@ -60,6 +61,33 @@ class LinearAdapter(MatrixAdapter):
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """Return the layer with the update added to its weight."""
+        return with_matrix(self.base, self.adapted_matrix())
+
+
+class WholeWeight(MatrixAdapter):
+    """A linear layer that forms its whole adapted weight in each step, and computes with it.
+
+    Args:
+        base: `nn.Linear` or transformers' Conv1D; frozen here.
+
+    Attributes:
+        matrices: how many matrices of the weight's size there are at once in a step of training,
+            that weight and its gradient included.
+    """
+
+    matrices: ClassVar[int] = 2
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., d_in] to [..., d_out]."""
+        return F.linear(x, self.adapted_matrix(), cast(Tensor | None, self.base.bias))
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """Return the layer with its adapted weight."""
         return with_matrix(self.base, self.adapted_matrix())
 
 

@@ -6,7 +6,7 @@ from adapterlab.app.console import print_plan
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.plan_warnings import high_rate, small_reach
+from adapterlab.runs.plan_warnings import high_rate, quicker_precision, small_reach
 from adapterlab.studies.foreseen import planned
 
 
@@ -29,7 +29,9 @@ def show_plan(config: Config) -> None:
         from adapterlab.runs.looking import require_weights
 
         require_weights(config, None)  # options say shape and classes
-    print_plan(plan, run_name(config), () if read is None else read.target.notes)
+    notes = () if read is None else read.target.notes
+    quicker = quicker_precision(config)
+    print_plan(plan, run_name(config), notes if quicker is None else (*notes, quicker))
     if (rate := high_rate(config, plan)) is not None:
         warnings.warn(rate, stacklevel=1)
     if (reach := small_reach(config, plan)) is not None:

@@ -1,8 +1,8 @@
 """The options of hardware/: where a run computes, and how exactly."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from adapterlab.config.domains import Count, Positive
@@ -10,12 +10,6 @@ from adapterlab.config.validation import STRICT
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
-
-
-def _known(strategy: Any) -> Any:
-    if strategy == "fsdp":
-        raise ValueError("'auto' or 'ddp': parts of a model on several devices are not there")
-    return strategy
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -38,7 +32,8 @@ class Hardware:
             latter wherever nothing asks for the former (`auto`); the results are the same.
         devices: that train a run alone together: GPUs, or processes on a CPU. Each takes its share
             of every batch, so that results are those of one, to rounding.
-        strategy: how they do; `ddp`, each has the whole model.
+        strategy: how they do; `ddp`, each has the whole model, which `auto` is; `fsdp`, each has a
+            part of it, for a base that has no room on one.
     """
 
     accelerator: Accelerator
@@ -52,4 +47,4 @@ class Hardware:
     recompute: bool = False
     trainer: Literal["auto", "plain", "lightning"] = "auto"
     devices: Annotated[int, Field(ge=1, le=64)] = 1
-    strategy: Annotated[Literal["auto", "ddp"], BeforeValidator(_known)] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"

@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -67,18 +68,39 @@ def remember_varied(config: Any) -> None:
     os.environ[VARIED_VARIABLE] = json.dumps(varied_by(config))
 
 
-def told(tuning: "Tuning | None") -> "Told | None":
-    """Return what the job that Hydra is at was told; None outside of Hydra's jobs.
+@dataclass(frozen=True)
+class Given:
+    """What a job of Hydra's was given.
 
-    Args:
-        tuning: of the job; what it has chosen does not name an arm.
+    Attributes:
+        overrides: of the job, in their order.
+        of_sweep: whether it is a job of a multirun.
     """
+
+    overrides: tuple[str, ...]
+    of_sweep: bool
+
+
+def given_now() -> Given | None:
+    """Return what the job that Hydra is at was given; None outside of Hydra's jobs."""
     if not HydraConfig.initialized():
         return None
     hydra = HydraConfig.get()
-    last = {_key(override): override for override in hydra.overrides.task}
+    return Given(tuple(hydra.overrides.task), hydra.mode is RunMode.MULTIRUN)
+
+
+def told(tuning: "Tuning | None", given: Given | None) -> "Told | None":
+    """Return what a job was told; None outside of Hydra's jobs.
+
+    Args:
+        tuning: of the job; what it has chosen does not name an arm.
+        given: to the job.
+    """
+    if given is None:
+        return None
+    last = {_key(override): override for override in given.overrides}
     varied: dict[str, list[str]] | None = None
-    if hydra.mode is RunMode.MULTIRUN:
+    if given.of_sweep:
         varied = json.loads(os.environ.get(VARIED_VARIABLE, "{}"))
     options = {
         key: _as_written(override, (varied or {}).get(key, ()))

@@ -15,7 +15,7 @@ from adapterlab.base.redaction import remember
 from adapterlab.config.asked import FileName, Target
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
-from adapterlab.config.overrides import told
+from adapterlab.config.overrides import Given, given_now, told
 from adapterlab.config.own_data import settled
 from adapterlab.config.schema import (
     RESERVED_STUDIES,
@@ -39,6 +39,19 @@ def parse(cfg: DictConfig) -> Config:
         ConfigError: one line that names the first wrong option, its value and what is allowed.
     """
     values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    return parse_values(values, given_now())
+
+
+def parse_values(values: Any, given: Given | None) -> Config:
+    """Turn the plain values of a job, resolved, into a checked `Config`.
+
+    Args:
+        values: of all that is not Hydra's.
+        given: to the job.
+
+    Raises:
+        ConfigError: one line that names the first wrong option, its value and what is allowed.
+    """
     config = from_container(_with_own_data_settled(values))
     remember(config.tracking.uri)
     if config.study in RESERVED_STUDIES:
@@ -60,7 +73,7 @@ def parse(cfg: DictConfig) -> Config:
         model=with_folders(config.model, absolute),
         root=absolute(config.root),
         data_dir=config.data_dir and absolute(config.data_dir),
-        told=told(config.tuning),
+        told=told(config.tuning, given),
     )
 
 

@@ -54,7 +54,7 @@ def prepared(
     target = trusted_target(node["_target_"], where, allow, kind=kind)
     reserved = (*RESERVED, "tokenizer") if where == "model" else RESERVED
     arguments = {key: value for key, value in node.items() if key not in reserved}
-    signature = inspect.signature(target).parameters
+    signature, known_hints = _signature(target)
     if lacking := [name for name in supplied if name not in signature]:
         raise ConfigError(f"{where}._target_={node['_target_']} takes no {lacking[0]}")
     parameters = {
@@ -65,52 +65,54 @@ def prepared(
     for key in arguments:
         if key not in parameters:
             raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
-    hints = {**_hints(target), **narrower}
+    hints = {**known_hints, **narrower}
     parts = {
         name: _parts(arguments, f"{where}.{name}", name, allow, kind)
         for name in arguments
         if _holds_parts(hints.get(name), kind)
     }
-    schema: dict[str, Any] = {
-        name: hints.get(name, Any)
+    names = tuple(
+        name
         for name, p in parameters.items()
         if name not in parts and (name in arguments or p.default is p.empty)
-    }
-    model = _model(schema)
+    )
+    model = _model(target, names) if not narrower else _model_of(names, signature, hints)
     plain = {name: value for name, value in arguments.items() if name not in parts}
     try:
         # Through JSON, strict validation still takes a list for any sequence.
         values = model.model_validate_json(json.dumps(plain))
     except ValidationError as error:
         raise ConfigError(describe(error, plain, where)) from None
-    return partial(target, **{name: getattr(values, name) for name in schema}, **parts)
+    return partial(target, **{name: getattr(values, name) for name in names}, **parts)
 
 
-@lru_cache(maxsize=500)
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of a target's parameters; they are expressions, which takes time."""
-    return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+@lru_cache(maxsize=256)
+def _signature(
+    target: Callable[..., Any],
+) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:
+    """Return the parameters of a target and their types; the runs of a sweep share few targets."""
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    return inspect.signature(target).parameters, hints
 
 
-def _model(schema: Mapping[str, Any]) -> type[BaseModel]:
-    """Return what validates arguments of these types: made once for each choice of them."""
-    try:
-        return _kept_model(tuple(schema.items()))
-    except TypeError:  # what a type is annotated with cannot be hashed
-        return _made_model(schema)
+@lru_cache(maxsize=256)
+def _model(target: Callable[..., Any], names: tuple[str, ...]) -> type[BaseModel]:
+    """Return what checks some arguments of a target; to make it takes longer than to check."""
+    return _model_of(names, *_signature(target))
 
 
-@lru_cache(maxsize=500)
-def _kept_model(schema: tuple[tuple[str, Any], ...]) -> type[BaseModel]:
-    return _made_model(dict(schema))
-
-
-def _made_model(schema: Mapping[str, Any]) -> type[BaseModel]:
+def _model_of(
+    names: Sequence[str], signature: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]
+) -> type[BaseModel]:
+    schema: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        for name, p in signature.items()
+        if name in names
+    }
     config = ConfigDict(
         strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
     )
-    fields: dict[str, Any] = {name: (hint, ...) for name, hint in schema.items()}
-    return create_model("Arguments", __config__=config, **fields)
+    return create_model("Arguments", __config__=config, **schema)
 
 
 def _holds_parts(hint: Any, kind: str) -> bool:

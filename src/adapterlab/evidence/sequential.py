@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil, e, inf, log1p, sqrt
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from adapterlab.evidence.intervals import check_level
 from adapterlab.evidence.verdicts import MIN_SEEDS
@@ -323,6 +323,8 @@ class _Walk:
             return inf
         if share >= self.beyond(0.0):
             return 0.0
+        from scipy import optimize  # which a study that was looked at once does without
+
         return float(optimize.brentq(lambda z: self.beyond(z) - share, 0, _FARTHEST, xtol=1e-10))
 
     def keep(self, z: float) -> None:

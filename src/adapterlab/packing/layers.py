@@ -60,6 +60,9 @@ class LaneModule(nn.Module):
     over_lanes: ClassVar[bool] = False
     """Whether its base may differ between lanes, being trained or adapted: see `base_of_lanes`."""
 
+    lengthens_rows: ClassVar[bool] = False
+    """Whether its base is given longer texts, over which adapters inside of it draw, too."""
+
     def __init__(self, modules: Sequence[Any], lanes: Lanes) -> None:
         super().__init__()
         self.lanes = lanes

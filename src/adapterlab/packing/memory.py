@@ -15,9 +15,8 @@ from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
-from adapterlab.adapters.methods.shira import SHiRALinear
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
-from adapterlab.adapters.targeted import LinearAdapter
+from adapterlab.adapters.targeted import LinearAdapter, WholeWeight
 from adapterlab.adapters.weights import is_linear, sizes
 from adapterlab.base.errors import first_line
 from adapterlab.data.pixels import EVALUATED_ROWS
@@ -232,9 +231,9 @@ def _anchors(adapted: AdaptedModel) -> int:
 
 
 def _whole_weights(adapted: AdaptedModel) -> int:
-    """Count what a lane makes of the base's weights in each step, and its gradient."""
-    layers = [module for module in adapted.modules() if isinstance(module, SHiRALinear)]
-    return 2 * sum(math.prod(sizes(layer.base)) for layer in layers)
+    """Count what a lane makes of the base's weights in each step, and gradients of it."""
+    layers = [module for module in adapted.modules() if isinstance(module, WholeWeight)]
+    return sum(layer.matrices * math.prod(sizes(layer.base)) for layer in layers)
 
 
 def _of_base(adapted: AdaptedModel, size: int) -> tuple[int, int, int]:

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from adapterlab.adapters.frozen import frozen_depth
+from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.models.frozen import keeps_statistics
 from adapterlab.packing.groups import Part
-from adapterlab.packing.layers import COUNTERPARTS, frozen_names, training_modules
+from adapterlab.packing.layers import (
+    COUNTERPARTS,
+    LaneModule,
+    frozen_names,
+    training_modules,
+)
 from adapterlab.packing.randomness import UNSUPPORTED, UNSUPPORTED_NAMES
 
 
@@ -69,8 +75,17 @@ def _drawn_over(adapted: AdaptedModel, frozen: Collection[str]) -> Iterator[obje
         counterpart = COUNTERPARTS.get(type(module))
         if isinstance(module, AdapterLayer) and counterpart is not None:
             inside = module.base.named_modules(prefix=f"{name}.base")
-            if any(isinstance(m, nn.Dropout) and m.p and n not in frozen for n, m in inside):
+            if any(_draws(n, m, counterpart, frozen) for n, m in inside):
                 yield from counterpart.drawn_over(module)
+
+
+def _draws(
+    name: str, module: nn.Module, counterpart: type[LaneModule], frozen: Collection[str]
+) -> bool:
+    """Say whether a module inside of an adapter draws over what that adapter makes longer."""
+    if isinstance(module, SeededDropout):
+        return counterpart.lengthens_rows and module.p > 0
+    return isinstance(module, nn.Dropout) and module.p > 0 and name not in frozen
 
 
 def _part(name: str, module: nn.Module, seen: dict[int, str]) -> Part:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
 from adapterlab.reporting.formatting import counted, percent, title_of
+from adapterlab.reporting.luck import about_luck, variance_table
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
@@ -15,7 +16,6 @@ from adapterlab.reporting.spreadsheets import runs_table
 from adapterlab.reporting.stored import Status
 from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
 from adapterlab.reporting.task_tables import about_tasks, tasks_table
-from adapterlab.reporting.variance_figure import about_luck, variance_table
 from adapterlab.reporting.verdict import verdict
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from adapterlab.evidence.variance import Luck
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
+from adapterlab.reporting.luck import alike, luck_of
 from adapterlab.reporting.task_tables import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
-from adapterlab.reporting.variance_figure import alike, luck_of
 
 
 @dataclass(frozen=True, eq=False)

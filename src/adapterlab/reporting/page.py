@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from adapterlab.reporting.formatting import NOT_MEASURED
 from adapterlab.reporting.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 READING: Mapping[str, str] = {
     "may be best": "whether the best arm may be this one.",
@@ -127,8 +128,10 @@ def as_markdown(page: Page) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def svg_of(figure: Figure) -> bytes:
+def svg_of(figure: "Figure") -> bytes:
     """Return a figure as SVG, texts as text; same figure, same bytes."""
+    import matplotlib as mpl  # which a printed table does without
+
     file = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "adapterlab"}):
         figure.savefig(file, format="svg", metadata={"Date": None})

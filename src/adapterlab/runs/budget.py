@@ -37,10 +37,10 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
         DataError: data that had to be read are missing or damaged.
     """
     config = parse(cfg)
+    if not is_open(config):
+        return config
     if config.adapter.get("rank") == "auto":
         return _with_ranks(cfg, config, read, set() if said is None else said)
-    if config.budget is None:
-        return config
     from adapterlab.runs.check import fit_to_budget, make_strategy, says_its_shape
     from adapterlab.runs.data import load_data
 
@@ -54,6 +54,11 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
     config = parse(solved)
     _say(config, fitted, set() if said is None else said)
     return config
+
+
+def is_open(config: Config) -> bool:
+    """Say whether a configuration leaves something to its budget."""
+    return config.budget is not None or config.adapter.get("rank") == "auto"
 
 
 def _with_ranks(cfg: DictConfig, config: Config, read: Read | None, said: set[str]) -> Config:

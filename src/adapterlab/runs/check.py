@@ -36,7 +36,8 @@ from adapterlab.runs.memory import (
 )
 from adapterlab.runs.peft_base import require_file, require_peft_base
 from adapterlab.runs.task_outputs import named_outputs
-from adapterlab.training.hardware import require_modest
+from adapterlab.training.driver import require_whole_tensors
+from adapterlab.training.hardware import require_sound
 from adapterlab.training.losses import class_weights
 from adapterlab.training.optimizers import require_optimizer, require_roles
 from adapterlab.training.representable import require_representable
@@ -55,9 +56,10 @@ def check(config: Config) -> Plan | None:
         ConfigError: an option of model, strategy or data set is wrong, a target matches no
             layer, the head does not fit the classes, or this machine has no room for it.
     """
-    require_modest(config.hardware)
+    require_sound(config.hardware)
     require_representable(config)
     strategy = make_strategy(config)
+    require_whole_tensors(config.hardware, strategy, config.adapter["name"])
     if config.mlflow_model and not strategy.mergeable:
         raise ConfigError(
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "

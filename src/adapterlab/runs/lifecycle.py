@@ -22,7 +22,8 @@ from adapterlab.runs.integrity import artifacts, seal
 from adapterlab.runs.measurements import Measurements, OfTheBase
 from adapterlab.runs.provenance import of_assembly, write_provenance
 from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
-from adapterlab.tracking.mlflow_run import is_logged, pruned_as, tracked
+from adapterlab.tracking.logged import is_logged
+from adapterlab.tracking.mlflow_run import pruned_as, tracked
 from adapterlab.tracking.trackers import Tracker
 from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 from adapterlab.training.hardware import Device, PeakMemory, fingerprint
@@ -116,9 +117,9 @@ class OpenRun:
         if (outcome := assembly.adapted.strategy.outcome(assembly.adapted)) is not None:
             late[OUTCOME] = outcome
         late["baseline"] = self.floor.how
-        base = base or OfTheBase.of(config, assembly, self.device.torch)
+        base = base or OfTheBase.of(config, assembly, self.device.of_whole)
         measured.add_before(assembly, base)
-        source = measured.add_source(config, assembly, self.device.torch, base)
+        source = measured.add_source(config, assembly, self.device.of_whole, base)
         measured.add_parameters(config, assembly)
         measured.add_data(assembly)
         measured.add_floor(self.floor)

@@ -18,6 +18,7 @@ from adapterlab.runs.folder import RunResult
 from adapterlab.runs.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
+from adapterlab.runs.plan_warnings import quicker_precision
 from adapterlab.runs.state import goes_on, taken_up
 from adapterlab.runs.trial_pruner import TrialJudge
 from adapterlab.tracking.mlflow_run import mark_pruned
@@ -59,6 +60,8 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
         if (pruned := judge.before(config)) is not None:
             mark_pruned(config, folder.link.run_id(), pruned)
             raise pruned
+        if (quicker := quicker_precision(config)) is not None:
+            log.info(quicker)
         assembly = assemble(config, train=run, read=read)
         keep = keep and goes_on(config, folder, assembly)
         with open_run(config, assembly, device, folder, keep=keep) as opened:
@@ -80,7 +83,7 @@ def _train_and_test(run: OpenRun, judge: TrialJudge) -> tuple[Training, Predicti
         start = time.perf_counter()
         prefix = frozen_prefix(run.config, assembly, device)
         training = _train(run, judge)
-        answer = partial(predict, assembly.adapted, assembly.data, device=device.torch)
+        answer = partial(predict, assembly.adapted, assembly.data, device=device.of_whole)
         test = settled(answer("test"), run.config.select_on, lambda: answer("validation"))
         wall_seconds = time.perf_counter() - start
     costs: Costs = {

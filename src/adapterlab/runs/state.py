@@ -4,6 +4,7 @@ Only what is of the same computation counts: of these data, base weights and tok
 """
 
 import logging
+from collections.abc import Callable
 
 from adapterlab.config.schema import Config
 from adapterlab.runs.assembly import Assembly
@@ -13,17 +14,26 @@ from adapterlab.runs.homes import home_of, homes
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.integrity import finished_whole, made_whole
 from adapterlab.runs.provenance import Provenance, foreseen, of_assembly, read_provenance
-from adapterlab.tracking.mlflow_run import is_logged
+from adapterlab.tracking.logged import is_logged
 from adapterlab.tracking.servers import journal
 
 log = logging.getLogger(__name__)
 
 
-def finished_run(config: Config, data: RunData) -> RunResult | None:
+def finished_run(
+    config: Config,
+    data: RunData,
+    has: Callable[[Config, str | None], bool] = is_logged,
+) -> RunResult | None:
     """Return the result of a run that `resume` need not repeat, None if there is more to do.
 
     It has finished, on what it would be computed on now, its files are whole, and MLflow has it.
     Nothing is written: where something is missing, whoever holds the folder asks `taken_up`.
+
+    Args:
+        config: of the run.
+        data: that it reads.
+        has: says whether MLflow has a run to its end.
 
     Raises:
         AdapterLabError: the store cannot be reached.
@@ -37,7 +47,7 @@ def finished_run(config: Config, data: RunData) -> RunResult | None:
         return None
     if foreseen(config, data).unlike(before):
         return None
-    return result if is_logged(config, result.run_id) else None
+    return result if has(config, result.run_id) else None
 
 
 def taken_up(config: Config, folder: RunFolder, data: RunData) -> tuple[bool, RunResult | None]:

@@ -1,6 +1,6 @@
 """Composing the jobs of a sweep, which takes Hydra longer than a tiny run trains."""
 
-import copy
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,17 +9,54 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.config.hydra_versions import BEFORE_1_4
+from adapterlab.config.overrides import Given
+from adapterlab.studies.alike import Alike, Values, as_task, own_part, resolved
+
+__all__ = ["SweepComposer", "own_part"]
 
 
-def own_part(composed: DictConfig) -> DictConfig:
-    """Return the part of what Hydra composed that is not Hydra's."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+class _First:
+    """The first job of those that are alike, as Hydra composed it.
+
+    Args:
+        overrides: of the job.
+        composed: the job.
+    """
+
+    def __init__(self, overrides: list[Override], composed: DictConfig) -> None:
+        self.overrides = overrides
+        # Hydra and launchers write into what they are given. This is four times as fast as a copy.
+        self._kept = pickle.dumps(composed, protocol=pickle.HIGHEST_PROTOCOL)
+        self._alike: Alike | None = None
+
+    def composed(self) -> DictConfig:
+        """Return the job as it was composed, an object of its own."""
+        config: DictConfig = pickle.loads(self._kept)
+        return config
+
+    def with_values(self, overrides: Sequence[Override]) -> DictConfig:
+        """Return the job with other values."""
+        return _with_values(self.composed(), self.overrides, overrides)
+
+    def values(self, overrides: Sequence[Override]) -> tuple[Values, Given] | None:
+        """Return a job's options and what it was given; None where only composing it tells."""
+        try:
+            alike = self._alike = self._alike or Alike(self.composed(), self.overrides)
+            values, given = alike.values(overrides), alike.given(overrides)
+            if values is not None and not alike.is_proven:
+                composed = self.with_values(overrides)
+                same = repr(values) == repr(resolved(own_part(composed)))
+                alike.is_proven = same and given.overrides == (*composed.hydra.overrides.task,)
+                alike.is_possible = alike.is_proven
+        except Exception:  # a mistake: it is said when the job is composed
+            return None
+        return (values, given) if values is not None and alike.is_possible else None
 
 
 class SweepComposer:
     """Hydra's config loader, for a sweep whose jobs are composed to be checked, then to be run.
 
-    What was composed for the check is kept for the run. A job that differs from one before it in
+    What Hydra composed for the check is kept for the run. A job that differs from one before it in
     values only, not in what it takes from conf/, is a copy of that one with other values, as
     Hydra would have set them.
 
@@ -30,8 +67,9 @@ class SweepComposer:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._checked: dict[tuple[str, ...], DictConfig] = {}
-        self._before: dict[tuple[str, ...], tuple[list[Override], DictConfig]] = {}
+        self._firsts: dict[tuple[str, ...], _First] = {}
         self._parsed: dict[str, Override] = {}
+        self._plain: dict[str, bool] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -39,10 +77,14 @@ class SweepComposer:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
     ) -> DictConfig:
-        """Compose a job to check it, and keep what came of it."""
+        """Compose a job to check it, and keep what Hydra made of it; copies are made again."""
         key = tuple(sweep_overrides)
-        if key not in self._checked:
-            self._checked[key] = self._compose(master_config, key)
+        if key in self._checked:
+            return self._checked[key]
+        overrides, alike = self._read(key)
+        if alike in self._firsts:
+            return self._firsts[alike].with_values(overrides)
+        self._checked[key] = self._compose(master_config, key)
         return self._checked[key]
 
     def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -52,22 +94,38 @@ class SweepComposer:
             return self._checked.pop(key)
         return self._compose(master_config, key)
 
+    def values(self, sweep_overrides: Sequence[str]) -> tuple[Values, Given] | None:
+        """Return the resolved options of a job, and what it was given, without composing it.
+
+        None for a job that is alike to none before it, or where nothing but composing it tells.
+        """
+        overrides, alike = self._read(tuple(sweep_overrides))
+        first = self._firsts.get(alike)
+        return None if first is None else first.values(overrides)
+
     def _compose(self, master_config: DictConfig, lines: tuple[str, ...]) -> DictConfig:
+        overrides, alike = self._read(lines)
+        if alike in self._firsts:
+            return self._firsts[alike].with_values(overrides)
+        config: DictConfig = self._loader.load_sweep_config(master_config, list(lines))
+        if len(set(alike)) == len(alike):
+            self._firsts[alike] = _First(overrides, config)
+        return config
+
+    def _read(self, lines: tuple[str, ...]) -> tuple[list[Override], tuple[str, ...]]:
+        """Return a job's overrides, and what jobs that are alike have in common."""
         new = [line for line in lines if line not in self._parsed]
-        self._parsed |= zip(new, OverridesParser.create().parse_overrides(new), strict=True)
+        if new:
+            found = OverridesParser.create().parse_overrides(new)
+            self._parsed |= zip(new, found, strict=True)
+            self._plain |= {line: self._is_value(one) for line, one in zip(new, found, strict=True)}
         overrides = [self._parsed[line] for line in lines]
         # Jobs that are alike in this are alike in all that they take from conf/.
         alike = tuple(
-            override.key_or_group if self._is_value(override) else str(override.input_line)
-            for override in overrides
+            override.key_or_group if self._plain[line] else str(override.input_line)
+            for line, override in zip(lines, overrides, strict=True)
         )
-        if alike in self._before and len(set(alike)) == len(alike):
-            before, composed = self._before[alike]
-            return _with_values(composed, before, overrides)
-        config: DictConfig = self._loader.load_sweep_config(master_config, list(lines))
-        # A copy: Hydra and launchers write into what they are given.
-        self._before[alike] = overrides, copy.deepcopy(config)
-        return config
+        return overrides, alike
 
     def _is_value(self, override: Override) -> bool:
         """Say whether an override sets one plain value, so that it can be set again."""
@@ -82,15 +140,14 @@ class SweepComposer:
 
 
 def _with_values(
-    composed: DictConfig, before: Sequence[Override], overrides: Sequence[Override]
+    config: DictConfig, before: Sequence[Override], overrides: Sequence[Override]
 ) -> DictConfig:
-    """Return a copy of a job in which values are others."""
-    config = copy.deepcopy(composed)
+    """Set a job's values, which are another's, and return it."""
     for old, new in zip(before, overrides, strict=True):
         if old.input_line != new.input_line:
             OmegaConf.update(config, new.key_or_group, new.value(), merge=True)
     # The list may begin with what is common to all jobs.
-    task = [override for override in overrides if not override.is_hydra_override()]
+    task = as_task(overrides)
     listed = config.hydra.overrides.task
     for place, override in enumerate(task, start=len(listed) - len(task)):
         listed[place] = override.input_line

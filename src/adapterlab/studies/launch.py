@@ -20,25 +20,26 @@ from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
-from adapterlab.runs.check import check
 from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.homes import latest_home
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.asked import asked_for
+from adapterlab.studies.composing import SweepComposer
 from adapterlab.studies.elsewhere import carry_out_elsewhere, for_place, submit_elsewhere
 from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
 from adapterlab.studies.foreseen import planned
 from adapterlab.studies.launching import Launching, require_stoppable
-from adapterlab.studies.planning import PlannedPack, plan_packs
+from adapterlab.studies.planning import PlannedPack, plan_packs, unknown_plans
 from adapterlab.studies.progress import StudyProgress
 from adapterlab.studies.read_once import ReadOnce
 from adapterlab.studies.records import Record, State, read_there, state_of, task_folder
 from adapterlab.studies.submitted import submitted
-from adapterlab.studies.sweep_jobs import Compose, Job, composed_job, job_return
+from adapterlab.studies.sweep_jobs import Job, composed_job, is_told, job_return
 from adapterlab.studies.taken_up import alone_with_tasks, taken_up
 from adapterlab.tracking.client import require_store
+from adapterlab.tracking.logged import Logged
 from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 
@@ -68,7 +69,7 @@ class Output(Protocol):
 
 def launch(
     context: HydraContext,
-    compose: Compose,
+    composer: SweepComposer,
     task_function: TaskFunction,
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
@@ -81,7 +82,7 @@ def launch(
 
     Args:
         context: Hydra's.
-        compose: composes a job.
+        composer: composes jobs.
         task_function: the program, for callbacks.
         config: of the sweep.
         job_overrides: of each job.
@@ -100,18 +101,17 @@ def launch(
     data, said = ReadOnce(), set[str]()
     with planned_for(place := chosen.place()):
         jobs = [
-            composed_job(compose, config, overrides, initial_job_idx + number, data, said)
+            composed_job(composer, config, overrides, initial_job_idx + number, data, said)
             for number, overrides in enumerate(job_overrides)
         ]
-        for job in jobs:
+        for job in jobs if is_told(context, "on_job_start") else ():
             context.callbacks.on_job_start(config=job.composed, task_function=task_function)
         require_stoppable([job.config for job in jobs], place)
         outcomes = _Study(jobs, data, chosen, place, output).carry_out()
-    returns = []
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        returned = job_return(job, outcome)
-        context.callbacks.on_job_end(config=job.composed, job_return=returned)
-        returns.append(returned)
+    returns = [job_return(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+    if is_told(context, "on_job_end"):
+        for job, returned in zip(jobs, returns, strict=True):
+            context.callbacks.on_job_end(config=job.composed, job_return=returned)
     return returns
 
 
@@ -129,10 +129,11 @@ class _Study:
         self.jobs, self.data, self.output = jobs, data, output
         self.chosen, self.place = chosen, place
         self.outcomes: dict[int, Any] = {}
+        self.logged = Logged()
 
     def carry_out(self) -> list[Any]:
         """Plan, carry out and print; return a result or an exception for each job."""
-        unknown = [job.config for job in self.jobs if check(job.config) is None]
+        unknown = unknown_plans([job.config for job in self.jobs])
         plan_only = any(job.config.plan for job in self.jobs)
         for config in unknown if plan_only else [job.config for job in self.jobs]:
             self.data(config)
@@ -176,7 +177,7 @@ class _Study:
         config = self.jobs[number].config
         if not config.resume:
             return False
-        found: Any = finished_run(config, self.data(config))
+        found: Any = finished_run(config, self.data(config), self.logged)
         if found is None and config.trial_pruner is not None:
             from adapterlab.runs.trial_pruner import TrialJudge  # which few studies need
 

@@ -18,7 +18,7 @@ from adapterlab.config.schema import (
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing import CannotPackError, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
-from adapterlab.runs.check import sketch
+from adapterlab.runs.check import check, sketch
 from adapterlab.runs.data import AnySplits, RunData
 from adapterlab.studies.workload import load_of
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
@@ -113,17 +113,39 @@ def plan_packs(
     groups: dict[str, list[_Candidate]] = {}
     built: dict[tuple[str, int], _Built] = {}
     for job, (config, read) in enumerate(zip(configs, data, strict=True)):
-        values = to_container(config)
-        seedless = {name: value for name, value in values.items() if name not in SEEDS}
-        alike = json.dumps(seedless, sort_keys=True), id(read)
+        alike = but_for_seeds(config), id(read)
         if alike not in built:
             built[alike] = _build(config, read)
-        candidate = _candidate(job, config, values, built[alike])
+        candidate = _candidate(job, config, to_container(config), built[alike])
         groups.setdefault(candidate.key, []).append(candidate)
     packs: list[PlannedPack] = []
     for group in groups.values():
         packs.extend(_split(group, memory_gib, at_once))
     return sorted(packs, key=lambda pack: pack.jobs[0])
+
+
+def but_for_seeds(config: Config) -> str:
+    """Return a text that is the same for configurations that differ in their seeds only."""
+    values = to_container(config)
+    seedless = {name: value for name, value in values.items() if name not in SEEDS}
+    return json.dumps(seedless, sort_keys=True)
+
+
+def unknown_plans(configs: Sequence[Config]) -> list[Config]:
+    """Check runs, those that differ in seeds once; return those whose plan only data tell.
+
+    Raises:
+        ConfigError: an option of one is wrong; the first that is.
+    """
+    known: dict[str, bool] = {}
+    unknown = []
+    for config in configs:
+        alike = but_for_seeds(config)
+        if alike not in known:
+            known[alike] = check(config) is not None
+        if not known[alike]:
+            unknown.append(config)
+    return unknown
 
 
 def _build(config: Config, read: RunData | None) -> _Built:

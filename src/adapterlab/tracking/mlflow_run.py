@@ -39,21 +39,6 @@ SPLIT = "pack_split"
 """The tag of a run whose pack ran out of memory: how many lanes that had."""
 
 
-def is_logged(config: Config, run_id: str | None) -> bool:
-    """Say whether the store has a run to its end; True where tracking is off.
-
-    A process may be killed after it has written a run's result, and before it has logged it.
-
-    Raises:
-        AdapterLabError: no store answers.
-    """
-    if not config.tracking.enabled:
-        return True
-    client = connect(config.tracking.uri, config.mlruns)
-    known = None if run_id is None else _info(client, run_id)
-    return known is not None and known.lifecycle_stage == "active" and known.status == "FINISHED"
-
-
 @contextmanager
 def tracked(
     config: Config,
@@ -242,11 +227,11 @@ def _multirun(config: Config) -> str | None:
 
 def _is_there(client: Any, run_id: str) -> bool:
     """Say whether the store has a run; people delete runs and move stores."""
-    known = _info(client, run_id)
+    known = info_of(client, run_id)
     return known is not None and known.lifecycle_stage == "active"
 
 
-def _info(client: Any, run_id: str) -> Any | None:
+def info_of(client: Any, run_id: str) -> Any | None:
     """Return what a store says of a run; None if it has none of this id."""
     try:
         return client.get_run(run_id).info

@@ -145,6 +145,10 @@ def _driver(options: Hardware, *, lightning: bool) -> tuple[type[Steps], Drive]:
         from adapterlab.training.devices.classifier import SharedClassifier
         from adapterlab.training.devices.drive import drive as shared_drive
 
+        if options.strategy == "fsdp":
+            from adapterlab.training.devices.sharded import ShardedClassifier
+
+            return ShardedClassifier, shared_drive
         return SharedClassifier, shared_drive
     if lightning:
         from adapterlab.training.lightning.classifier import Classifier

@@ -1,5 +1,6 @@
 """Who drives a training alone: Lightning's Trainer, or a loop of our own that gives the same."""
 
+from adapterlab.adapters.strategy import Strategy
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.hardware import Hardware
 
@@ -46,12 +47,42 @@ def require_one_device(options: Hardware) -> None:
         )
 
 
+def require_whole_tensors(options: Hardware, strategy: Strategy, name: str) -> None:
+    """Refuse parts of a model on several devices where a method looks at whole tensors.
+
+    Args:
+        options: where the run computes.
+        strategy: the method.
+        name: of the method.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    looks = any(map(strategy.uses, ("extra_loss", "after_backward", "after_step")))
+    if options.strategy == "fsdp" and looks:
+        raise ConfigError(
+            f"hardware.strategy=fsdp does not go with adapter={name}, which looks at whole "
+            "parameters in each step; allowed: ddp"
+        )
+
+
 def _require_together(options: Hardware) -> None:
     """Refuse what several devices do not do together.
 
     Raises:
         ConfigError: it is asked for.
     """
+    if options.strategy == "fsdp":
+        if options.devices == 1:
+            raise ConfigError(
+                "hardware.strategy=fsdp leaves each device a part of the model, and "
+                "hardware.devices=1; set it to 2 or more"
+            )
+        if options.precision == "16-mixed":
+            raise ConfigError(
+                "hardware.precision=16-mixed does not go with hardware.strategy=fsdp; allowed: "
+                "auto, 32-true, 64-true, bf16-mixed"
+            )
     for option in ("compile", "recompute"):
         if options.devices > 1 and getattr(options, option):
             raise ConfigError(

@@ -33,10 +33,10 @@ def set_first_values(config: Config, model: AdaptedModel, data: AnyBatches, devi
     strategy = model.strategy
     if not strategy.first_batches:
         return
-    model.to(device.torch)
+    model.to(device.of_whole)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(config.order_seed, _STREAM))  # of the batches' augmentation
-        drawn = data.in_order(config.order_seed).training_batches(0, device.torch)
+        drawn = data.in_order(config.order_seed).training_batches(0, device.of_whole)
         batches = list(islice(drawn, strategy.first_batches))
     seed = stream(config.init_seed, _STREAM)
 
@@ -56,7 +56,7 @@ def _made(
     training, before = model.training, {n: t.clone() for n, t in model.state().items()}
     model.eval()
     try:
-        with torch.random.fork_rng(devices=[]), autocast(device.torch, device.precision):
+        with torch.random.fork_rng(devices=[]), autocast(device.of_whole, device.precision):
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(seed)
             return dict(model.strategy.first_values(model, batches, generator))
@@ -94,7 +94,14 @@ def _key(model: AdaptedModel, batches: list[Any], seed: int, device: Device) -> 
         else:
             others.append(f"{path}={value!r}")
     return [
-        *(type(strategy).__qualname__, source, options, seed, device.torch.type, device.precision),
+        *(
+            type(strategy).__qualname__,
+            source,
+            options,
+            seed,
+            device.of_whole.type,
+            device.precision,
+        ),
         *(model.base_hash, hash_tensors(model.state()), hash_tensors(seen), others),
         hash_tensors(model.frozen_state(saved=False)),
     ]

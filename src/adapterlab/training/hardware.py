@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import psutil
 import torch
+from torch import device as TorchDevice
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import planned_place
@@ -111,13 +113,29 @@ def resolve_precision(precision: str, accelerator: str) -> Precision:
     return "bf16-mixed" if native_bf16 else "32-true"
 
 
+def cpu_has_bf16() -> bool:
+    """Say whether this CPU multiplies in bfloat16 (AMX, AVX-512 BF16), as far as torch tells."""
+    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(said.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes: ``cpu`` or ``gpu``, torch's device, and Lightning's precision."""
+    """Where a run computes: ``cpu`` or ``gpu``, torch's device, and Lightning's precision.
+
+    Attributes:
+        in_parts: whether devices have a part of the model each.
+    """
 
     accelerator: str
     torch: torch.device
     precision: Precision
+    in_parts: bool = False
+
+    @property
+    def of_whole(self) -> "TorchDevice":
+        """Where the whole model has room: one of several devices with a part each has none."""
+        return torch.device("cpu") if self.in_parts else self.torch
 
 
 def choose_device(options: Hardware, *, training: bool = False) -> Device:
@@ -134,10 +152,8 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         ConfigError: the device is not there, cannot compute in the precision, or needs another
             `trainer`; or several are asked for what one does.
     """
-    accelerator = resolve_accelerator(options.accelerator)
+    accelerator = require_sound(options)
     device = torch.device("cpu")
-    require_modest(options)
-    require_driver(options, accelerator)
     if not training:
         require_one_device(options)
     if options.threads is not None:
@@ -157,7 +173,23 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         device = torch.device("cuda", options.device)
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
-    return Device(accelerator, device, resolve_precision(options.precision, accelerator))
+    precision = resolve_precision(options.precision, accelerator)
+    return Device(accelerator, device, precision, options.strategy == "fsdp")
+
+
+def require_sound(options: Hardware) -> str:
+    """Refuse options that do not go together, or not with this machine.
+
+    Returns:
+        The accelerator, from `resolve_accelerator`.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    accelerator = resolve_accelerator(options.accelerator)
+    require_modest(options)
+    require_driver(options, accelerator)
+    return accelerator
 
 
 def require_modest(hardware: Hardware) -> None:

@@ -92,7 +92,7 @@ class PackedLauncher(Launcher):
 
         return launch(
             self.context,
-            self.loader.take,
+            self.loader,
             self.task_function,
             self.config,
             job_overrides,

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.factors import plain_number
 from adapterlab.adapters.formats.peft import PeftMethod
 from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.strategy import AdaptedModel
@@ -125,9 +126,11 @@ class LowRank(PeftMethod):
         return {
             "peft_type": "LORA",
             "r": rank,
-            "lora_alpha": _plain(alpha),
+            "lora_alpha": plain_number(alpha),
             "rank_pattern": {exactly(name): r for name, r in ranks.items() if r != rank},
-            "alpha_pattern": {exactly(name): _plain(a) for name, a in alphas.items() if a != alpha},
+            "alpha_pattern": {
+                exactly(name): plain_number(a) for name, a in alphas.items() if a != alpha
+            },
             "lora_dropout": strategy.dropout,
             "use_rslora": strategy.scaling == "alpha_over_sqrt_rank",
             "use_dora": self.dora,
@@ -221,8 +224,3 @@ def _are_patterns(patterns: Any) -> bool:
                 continue
         return False
     return True
-
-
-def _plain(value: float) -> float:
-    """Return a whole number as an integer, as PEFT's configurations have it."""
-    return int(value) if float(value).is_integer() else value

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from adapterlab.adapters.formats.peft import PeftMethod
 from adapterlab.adapters.strategy import AdaptedModel
-from adapterlab.base.errors import CheckpointError
+from adapterlab.adapters.weights import is_transposed
+from adapterlab.base.errors import CheckpointError, ConfigError
 
 _PASSED_OVER = {
     # What they choose shows in the names of the tensors.
@@ -29,11 +30,13 @@ class PlainMethod(PeftMethod):
         counting: options that the logits depend on, and PEFT's defaults of them. A file is taken
             where it has what a model of ours is written with.
         further: options besides, which show in the tensors or have no effect on them.
+        transposed: whether it is of transformers' Conv1D as well.
     """
 
     peft_type: ClassVar[str]
     counting: ClassVar[Mapping[str, Any]] = {}
     further: ClassVar[tuple[str, ...]] = ()
+    transposed: ClassVar[bool] = True
 
     def lacking(self, strategy: Any) -> str | None:
         """Nothing, unless the method says more."""
@@ -44,7 +47,17 @@ class PlainMethod(PeftMethod):
         """Return the method's options."""
 
     def config(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the method's part of `adapter_config.json`."""
+        """Return the method's part of `adapter_config.json`.
+
+        Raises:
+            ConfigError: PEFT has none of transposed layers.
+        """
+        for name, layer in ({} if self.transposed else layers).items():
+            if is_transposed(layer.base):
+                raise ConfigError(
+                    f"PEFT's {type(adapted.strategy).__name__} is of nn.Linear, and {name} is a "
+                    "Conv1D; export the merged model instead"
+                )
         return {"peft_type": self.peft_type, **self.own(adapted, layers)}
 
     def understood(self, config: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
-from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
-from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
+from adapterlab.adapters.targeted import OnLayers, WholeWeight, Wrapping, require_linear
+from adapterlab.adapters.weights import is_transposed, matrix, sizes
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed
 
 Mask = Literal["random", "magnitude", "gradient", "snip"]
@@ -21,7 +21,7 @@ Mask = Literal["random", "magnitude", "gradient", "snip"]
 FROM_GRADIENTS = ("gradient", "snip")
 
 
-class SHiRALinear(MatrixAdapter):
+class SHiRALinear(WholeWeight):
     """SHiRA (Bhardwaj et al. 2024, https://arxiv.org/abs/2406.13175): y = (W + S) x + b.
 
     S is zero but for n entries, which are trained and start at zero.
@@ -38,26 +38,16 @@ class SHiRALinear(MatrixAdapter):
     shira_indices: Tensor
 
     def __init__(self, base: nn.Module, places: Tensor, *, saved: bool = False) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
+        super().__init__(base)
         weight = matrix(base)
         self.keep_frozen("shira_indices", indices(places, weight).to(weight.device), saved=saved)
         self.shira_weight = nn.Parameter(weight.new_zeros(len(places)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., d_in] to [..., d_out]."""
-        return F.linear(x, self.adapted_matrix(), cast(Tensor | None, self.base.bias))
 
     def adapted_matrix(self) -> Tensor:
         """Return W + S."""
         W = matrix(self.base)
         places = in_rows(self.shira_indices, W)
         return W.reshape(-1).index_add(0, places, self.shira_weight).view(W.shape)
-
-    @torch.no_grad()
-    def merged(self) -> nn.Module:
-        """Return the layer with the entries in its weight."""
-        return with_matrix(self.base, self.adapted_matrix())
 
     def describe(self) -> str:
         """Say how many entries there are."""
@@ -191,18 +181,12 @@ class _PeftSHiRA(PlainMethod):
     """PEFT's SHIRA, whose files hold the mask."""
 
     peft_type = "SHIRA"
+    transposed = False
     further: ClassVar[tuple[str, ...]] = ("r", "init_weights", "mask_type", "random_seed")
 
     def own(self, adapted: AdaptedModel, layers: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how the mask is made.
-
-        Raises:
-            ConfigError: PEFT has none of transposed layers.
-        """
+        """Return how the mask is made."""
         strategy: Any = adapted.strategy
-        for name, layer in layers.items():
-            if is_transposed(layer.base):
-                raise ConfigError(f"PEFT's SHiRA is of nn.Linear, and {name} is a Conv1D")
         seed = strategy.random_seed if strategy.mask == "random" else None
         return {
             **{"r": strategy.rank, "mask_type": strategy.mask, "random_seed": seed},

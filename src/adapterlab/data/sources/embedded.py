@@ -1,16 +1,17 @@
 """Real data that comes with an installed library, so that it needs no download."""
 
 from functools import cache
-from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
 
+from adapterlab.base.cache import Entry, stored
 from adapterlab.base.errors import ConfigError
+from adapterlab.base.revision import version_of
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.splits import ImageSplit, ImageSplits, stratified_cut
 from adapterlab.data.transforms import splits_to_shape
 
+_FORMAT = 1  # of what is kept of them
 _TEST_FRACTION = 0.2
 _TEST_SEED = 0  # part of the data set's definition here: another value is another test split
 
@@ -24,7 +25,7 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
     rows for every rotation.
 
     Args:
-        context: only its shape matters here.
+        context: its cache and shape matter here.
         rotation: degrees counterclockwise, a multiple of 90.
 
     Raises:
@@ -32,15 +33,15 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
     """
     if rotation % 90:
         raise ConfigError(f"rotation is {rotation}; allowed: multiples of 90 degrees")
-    bunch = _read_digits()
-    scaled = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8)
-    images = torch.rot90(scaled, k=rotation // 90 % 4, dims=(1, 2))[:, None].contiguous()
-    labels = torch.from_numpy(bunch.target).long()
-    train, test = stratified_cut(labels, _TEST_FRACTION, _TEST_SEED)
+    key = [_FORMAT, _TEST_FRACTION, _TEST_SEED, version_of("scikit-learn")]
+    read = stored(context.cache, "digits", key, _read_digits)
+    images, labels = read.tensors["images"], read.tensors["labels"]
+    images = torch.rot90(images, k=rotation // 90 % 4, dims=(1, 2))[:, None].contiguous()
+    train, test = read.tensors["train"], read.tensors["test"]
     splits = ImageSplits(
         train=ImageSplit(images[train], labels[train]),
         test=ImageSplit(images[test], labels[test]),
-        classes=tuple(str(name) for name in bunch.target_names),
+        classes=tuple(read.facts["classes"]),
         notes=(
             f"digits has no official test split: {len(test):,} of its {len(labels):,} images, "
             "cut by class with a fixed seed, are the test split here",
@@ -50,6 +51,13 @@ def digits(context: LoadContext, rotation: int = 0) -> ImageSplits:
 
 
 @cache
-def _read_digits() -> Any:
-    """Read them once a process: they are a zipped table in text, and take 40 ms."""
-    return load_digits()
+def _read_digits() -> Entry:
+    """Read and cut them: a zipped table in text, by a library that takes a second to load."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    labels = torch.from_numpy(bunch.target).long()
+    train, test = stratified_cut(labels, _TEST_FRACTION, _TEST_SEED)
+    images = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8)
+    tensors = {"images": images, "labels": labels, "train": train, "test": test}
+    return Entry(tensors, {"classes": [str(name) for name in bunch.target_names]})

@@ -5,13 +5,20 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 
 import adapterlab.packing.methods.adalora
 import adapterlab.packing.methods.bottleneck
+import adapterlab.packing.methods.delora
 import adapterlab.packing.methods.dora
 import adapterlab.packing.methods.dvora
+import adapterlab.packing.methods.fourierft
 import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.gated
+import adapterlab.packing.methods.hira
+import adapterlab.packing.methods.hra
 import adapterlab.packing.methods.ia3
+import adapterlab.packing.methods.loha
+import adapterlab.packing.methods.lokr
 import adapterlab.packing.methods.lora_fa
 import adapterlab.packing.methods.lora_xs
+import adapterlab.packing.methods.miss
 import adapterlab.packing.methods.oft
 import adapterlab.packing.methods.prefix
 import adapterlab.packing.methods.prompt

@@ -23,6 +23,7 @@ class LanePromptedEncoder(SpeaksForBase, LaneModule):
 
     joined = ("prompt",)
     over_lanes = True
+    lengthens_rows = True
     prompt: Tensor
 
     def __init__(self, modules: Sequence[PromptedEncoder], lanes: Lanes) -> None:

@@ -1,7 +1,6 @@
 """K sparse updates of one frozen layer."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,10 +8,11 @@ from torch import Tensor
 from adapterlab.adapters.methods.shira import SHiRALinear, in_rows
 from adapterlab.adapters.weights import matrix
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
+from adapterlab.packing.layers import COUNTERPARTS
+from adapterlab.packing.whole_weights import LaneWholeWeight
 
 
-class LaneSHiRALinear(LaneAdapter):
+class LaneSHiRALinear(LaneWholeWeight):
     """K SHiRA layers (see `SHiRALinear`), of any numbers of entries, as K weights W + S_k.
 
     Shapes: x ``[K·B, ..., d_in]`` or shared, values ``[K, n]`` for the most entries n, their rows
@@ -29,15 +29,13 @@ class LaneSHiRALinear(LaneAdapter):
         used = torch.arange(int(counts.max())) < counts[:, None]
         self.register_buffer("used", used.to(self.shira_weight), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map each lane's rows by its own weight."""
+    def adapted_matrices(self) -> Tensor:
+        """Return W + S_k."""
         lanes, W = self.lanes, matrix(self.base)
         values = self.used * self.shira_weight  # padding has a place as well, and no gradient
         places = in_rows(self.of_lanes("shira_indices"), W).expand(lanes.count, -1)
         weights = W.reshape(1, -1).expand(lanes.count, -1).scatter_add(1, places, values)
-        y = lanes.linear(x, weights.view(lanes.count, *W.shape))
-        bias = cast(Tensor | None, self.base.bias)
-        return lanes.join(y if bias is None else y + bias, x)
+        return weights.view(lanes.count, *W.shape)
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""

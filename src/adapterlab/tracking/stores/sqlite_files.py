@@ -31,6 +31,17 @@ def counted(path: Path, names: Iterable[str]) -> dict[str, int]:
         return {name: database.execute(count.format(name)).fetchone()[0] for name in there}
 
 
+def finished(path: Path) -> frozenset[str]:
+    """Return the ids of the runs of a store that have finished, and are not deleted.
+
+    Raises:
+        sqlite3.Error: it is no store, or cannot be read.
+    """
+    query = "SELECT run_uuid FROM runs WHERE status = 'FINISHED' AND lifecycle_stage = 'active'"
+    with closing(connected(path)) as database:
+        return frozenset(str(name) for (name,) in database.execute(query))
+
+
 def copy(path: Path, to: Path) -> None:
     """Copy a database as it is between two transactions."""
     with closing(connected(path)) as source, closing(sqlite3.connect(to)) as target:

@@ -60,7 +60,7 @@ def drive(
         DeviceLostError: a process has died.
     """
     devices = config.hardware.devices
-    unused = require_shares(module.model, data, devices, device.torch)
+    unused = require_shares(module.model, data, devices, device.of_whole)
     threads = config.hardware.threads or max(1, cores() // devices)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_PREFIX}*"):  # of a command that was killed

@@ -48,6 +48,8 @@ def make_shared_trainer(
 ) -> pl.Trainer:
     """Return a Trainer on a device that takes the mean of gradients with the others.
 
+    Each device has the whole model, or its part of it (`devices.sharded`).
+
     Args:
         device: the first of them.
         rank: of this one.
@@ -55,13 +57,20 @@ def make_shared_trainer(
         unused: whether something is trained that a batch does not reach.
         **options: the Trainer's own.
     """
+    strategy: pl.strategies.ParallelStrategy
+    if device.in_parts:
+        from adapterlab.training.devices.sharded import Sharding
+
+        strategy = Sharding(devices)
+    else:
+        # No buffer changes (`devices.trial`), and the frozen ones are large.
+        strategy = pl.strategies.DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False)
     first = device.torch.index or 0
     on_gpus = device.torch.type == "cuda"
     return make_trainer(
         device,
         environment=OurProcesses(rank, devices),
         devices=list(range(first, first + devices)) if on_gpus else devices,
-        # No buffer changes (`devices.trial`), and the frozen ones are large.
-        strategy=pl.strategies.DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False),
+        strategy=strategy,
         **options,
     )

@@ -62,12 +62,17 @@ def make_trainer(
     """
     if devices is None:
         devices = [device.torch.index] if device.torch.type == "cuda" else 1
+    # Else Lightning takes Slurm's, and refuses a job of several tasks.
+    plugins: list[Any] = [WholeCheckpoints(), environment or LightningEnvironment()]
+    precision: Any = device.precision
+    if device.in_parts and precision == "64-true":  # which Lightning refuses by its name
+        plugins.append(pl.plugins.DoublePrecision())
+        precision = None
     return pl.Trainer(
         accelerator=device.accelerator,
-        # Else Lightning takes Slurm's, and refuses a job of several tasks.
-        plugins=[WholeCheckpoints(), environment or LightningEnvironment()],
+        plugins=plugins,
         devices=devices,
-        precision=device.precision,  # type: ignore[arg-type]
+        precision=precision,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

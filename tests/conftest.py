@@ -1,8 +1,8 @@
 """Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
 
-import copy
 import gc
 import io
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def conf_is_read_once() -> Iterator[None]:
     So are their interpolations: the trees that come of them are read, and not changed. Processes
     that tests start read them for themselves.
     """
-    read: dict[str, Any] = {}
+    read: dict[str, bytes] = {}
     original = OmegaConf.load
 
     def load(file_: Any) -> Any:
@@ -112,8 +112,8 @@ def conf_is_read_once() -> Iterator[None]:
         else:
             return original(file_)
         if text not in read:
-            read[text] = original(file_)
-        return copy.deepcopy(read[text])
+            read[text] = pickle.dumps(original(file_))
+        return pickle.loads(read[text])  # a quarter of the time of a deep copy
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(load))

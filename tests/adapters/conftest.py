@@ -14,6 +14,7 @@ from adapter_cases import MODELS, ROWS, Case
 
 
 @pytest.fixture(
+    scope="module",  # so that the laws of one case come together, and may share a training
     params=[Case(model, name) for model in MODELS for name, row in ROWS.items() if row.fits(model)],
     ids=lambda case: f"{case.model_name}-{case.strategy_name}",
 )

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import rows_modules
@@ -24,6 +25,7 @@ from torch import nn
 
 from adapterlab import adapters
 from adapterlab.adapters import (
+    AdaptedModel,
     AdapterLayer,
     Combined,
     Continued,
@@ -35,6 +37,26 @@ from adapterlab.adapters import (
 )
 from adapterlab.adapters.strategy import hash_weights
 from adapterlab.base.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after a few steps, which laws look at and do not change."""
+
+    adapted: AdaptedModel
+    losses: list[float]
+
+
+def train_with(case: Case, *, global_seed: int) -> Trained:
+    torch.manual_seed(global_seed)
+    adapted = case.adapted(seed=5)
+    adapted.reseed(9)
+    return Trained(adapted, train(adapted, steps=8))
+
+
+@pytest.fixture(scope="module")
+def trained(case: Case) -> Trained:
+    return train_with(case, global_seed=0)
 
 
 class TestIdentityAtInit:
@@ -133,11 +155,10 @@ class TestMerge:
 
 
 class TestTraining:
-    def test_what_is_frozen_stays_bit_identical(self, case: Case) -> None:
+    def test_what_is_frozen_stays_bit_identical(self, case: Case, trained: Trained) -> None:
         base = dict(case.base().named_parameters())
-        adapted = case.adapted()
+        adapted = trained.adapted
         trainable = adapted.trainable()
-        train(adapted, steps=4)
         frozen = {n: p for n, p in adapted.model.named_parameters() if n not in trainable}
         assert bool(frozen) == (adapted.count().trainable < adapted.count().total)
         for name, parameter in frozen.items():
@@ -153,9 +174,8 @@ class TestTraining:
             assert parameter.grad.any(), name
             assert not torch.equal(parameter, before[name]), name
 
-    def test_frozen_parameters_get_no_gradient(self, case: Case) -> None:
-        adapted = case.adapted()
-        train(adapted, steps=1)
+    def test_frozen_parameters_get_no_gradient(self, trained: Trained) -> None:
+        adapted = trained.adapted
         trainable = adapted.trainable()
         assert not [
             name
@@ -163,9 +183,8 @@ class TestTraining:
             if name not in trainable and p.grad is not None
         ]
 
-    def test_training_lowers_the_loss(self, case: Case) -> None:
-        losses = train(case.adapted(), steps=15)
-        assert losses[-1] < losses[0]
+    def test_training_lowers_the_loss(self, trained: Trained) -> None:
+        assert trained.losses[-1] < trained.losses[0]
 
     def test_the_head_is_treated_as_said(self, case: Case) -> None:
         adapted = case.adapted()
@@ -208,15 +227,12 @@ class TestSeeds:
         case.strategy.apply(model, seed=5)
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_same_seed_gives_the_same_training_bit_for_bit(self, case: Case) -> None:
-        results = []
-        for global_seed in (0, 1):
-            torch.manual_seed(global_seed)
-            adapted = case.adapted(seed=5)
-            adapted.reseed(9)
-            results.append((train(adapted, steps=3), snapshot(adapted)))
-        assert results[0][0] == results[1][0]
-        assert_same(results[0][1], results[1][1])
+    def test_same_seed_gives_the_same_training_bit_for_bit(
+        self, case: Case, trained: Trained
+    ) -> None:
+        again = train_with(case, global_seed=1)
+        assert again.losses == trained.losses
+        assert_same(snapshot(again.adapted), snapshot(trained.adapted))
 
 
 class TestFrozenState:
@@ -228,16 +244,15 @@ class TestFrozenState:
                 base = {id(p) for p in layer.base.parameters()}
                 assert all(p.requires_grad for p in layer.parameters() if id(p) not in base)
 
-    def test_it_is_no_parameter_and_in_no_checkpoint_and_made_again(self, case: Case) -> None:
-        adapted, again = case.adapted(), case.adapted()
-        frozen = adapted.frozen_state(saved=False)
-        assert frozen.keys().isdisjoint(dict(adapted.model.named_parameters()))
-        assert frozen.keys().isdisjoint(adapted.state())
+    def test_it_is_no_parameter_and_in_no_checkpoint_and_made_again(
+        self, case: Case, trained: Trained
+    ) -> None:
+        made = case.adapted(seed=5)
+        frozen = made.frozen_state(saved=False)
+        assert frozen.keys().isdisjoint(dict(made.model.named_parameters()))
+        assert frozen.keys().isdisjoint(made.state())
         assert not any(tensor.requires_grad for tensor in frozen.values())
-        before = {name: tensor.clone() for name, tensor in frozen.items()}
-        train(adapted, steps=3)
-        assert_same(adapted.frozen_state(saved=False), before)
-        assert_same(again.frozen_state(saved=False), before)
+        assert_same(trained.adapted.frozen_state(saved=False), frozen)
 
 
 class TestBaseHash:
@@ -257,11 +272,9 @@ class TestBaseHash:
             next(other.parameters()).view(-1)[0] += 1e-6
         assert case.strategy.apply(other).base_hash != case.adapted().base_hash
 
-    def test_is_the_bases_before_and_after_training(self, case: Case) -> None:
-        heads = case.adapted().head_modules
-        without = heads if case.strategy.head == "train" else ()
-        adapted = case.adapted()
-        train(adapted, steps=1)
+    def test_is_the_bases_before_and_after_training(self, case: Case, trained: Trained) -> None:
+        adapted = trained.adapted
+        without = adapted.head_modules if case.strategy.head == "train" else ()
         assert adapted.base_hash == hash_weights(case.base(), without=without)
         assert len(adapted.base_hash) == 64
 

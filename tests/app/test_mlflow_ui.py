@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from adapterlab.app import cli
 from adapterlab.tracking.stores.uris import default_uri
-from lab import TINY, as_program, mlflow_process
+from lab import ONE_PROCESS, TINY, as_program, mlflow_process
 
 CHROMIUM = os.environ.get("ADAPTERLAB_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -50,10 +50,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("seen")
     options = [option for option in TINY if option != "tracking=none"]
     sweep = ("hydra/launcher=packed", "adapter=head,lora", "seed=0,1", "study=seen")
-    with as_program(root, "-m", *options, *sweep):
+    with as_program(root, "-m", *options, *ONE_PROCESS["packed"], *sweep):
         cli.train()
-    with as_program(root, "study=seen"):
-        cli.report()
     return root
 
 

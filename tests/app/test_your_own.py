@@ -12,7 +12,7 @@ from PIL import Image
 
 from adapterlab.app import cli
 from adapterlab.app.predict_command import predict
-from lab import CHECKOUT, Outcome
+from lab import CHECKOUT, ONE_PROCESS, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -75,6 +75,8 @@ def test_a_reader_gets_from_a_file_to_a_verdict_and_to_predictions(
         written = [part for option in options for part in SMALL.get(option, (option,))]
         if "dataset=image_folder" in options:
             written.append("dataset.shape=[3,8,8]")  # what the network's own size does there
+        if "hydra/launcher=packed" in options:
+            written += ONE_PROCESS["packed"]
         if "run=<run>" in options:
             runs = (tmp_path / "mlruns" / "runs" / "reviews").glob("*lora*")
             written[options.index("run=<run>")] = f"run={min(runs)}"

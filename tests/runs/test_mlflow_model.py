@@ -118,9 +118,10 @@ while wanted:
     except metadata.PackageNotFoundError:
         continue
     wanted += [re.split("[=<>!~; (\\\\[]", one)[0] for one in needed if "extra ==" not in one]
+installed = metadata.packages_distributions()
 kept = {re.sub("[-_.]+", "-", d).lower() in allowed and m or None
-        for m, ds in metadata.packages_distributions().items() for d in ds}
-others = set(metadata.packages_distributions()) - kept | {"adapterlab"}
+        for m, ds in installed.items() for d in ds}
+others = set(installed) - kept | {"adapterlab"}
 
 class Without:
     def __init__(self, finder):

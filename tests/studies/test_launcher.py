@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mlflow import MlflowClient
 
 from adapterlab.app.callback import started, study_name
@@ -27,7 +25,7 @@ from adapterlab.studies.engines.local import LocalEngine
 from adapterlab.tracking.mlflow_run import mark_lost, tracked
 from adapterlab.tracking.stores.uris import default_uri
 from faults import warm
-from lab import TINY, Outcome, tiny
+from lab import TINY, Outcome, alone_in_a_fork, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -213,7 +211,7 @@ def test_kill_9_at_any_moment(
     ]
     checkpoints = tmp_path / "mlruns" / "runs" / "killed"
     for wanted in ("*/checkpoints/lane.ckpt", "*/result.json"):
-        process = warm.start(tmp_path, *command, before=alone)
+        process = warm.start(tmp_path, *command, before=alone_in_a_fork)
         deadline = time.monotonic() + 120
         while not any(checkpoints.glob(wanted)) and process.poll() is None:
             assert time.monotonic() < deadline
@@ -231,12 +229,6 @@ def test_kill_9_at_any_moment(
     for path in checkpoints.iterdir():
         result = json.loads((path / "result.json").read_text())
         assert sorted(int(epoch) for epoch in result["history"]) == list(range(1, 16))
-
-
-def alone() -> None:
-    """In a fork: be no part of the tests."""
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    torch.set_num_threads(1)
 
 
 @pytest.mark.slow

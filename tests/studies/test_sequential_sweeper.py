@@ -168,11 +168,10 @@ def test_the_sweep_of_an_experiment_says_the_arms(
     tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:
     outcome = run_cli(
-        *SEQUENTIAL, "experiment=rank_alpha", "plan=true", "study=p", "dataset=digits_rotated",
-        "hydra/launcher=basic",
+        *SEQUENTIAL, "experiment=demo", "plan=true", "study=p", "hydra/launcher=basic",
     )  # fmt: skip
     assert outcome.code == 0, outcome
-    assert "8 arms in study p" in outcome.err
+    assert "4 arms in study p" in outcome.err
 
 
 class _TwoArms:

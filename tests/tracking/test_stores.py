@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -154,6 +155,8 @@ def remote(
         monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a password of the test")
+    # As it is after the server's own migrations, which take two seconds.
+    shutil.copyfile(request.getfixturevalue("new_store"), folder / "mlflow.db")
     with _server(folder, *options) as uri:
         yield Remote(uri, folder / "artifacts")
 

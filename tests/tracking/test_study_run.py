@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,8 @@ from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.study_run import MULTIRUN_TAG, end_multirun, find_study_run, log_report
-from lab import CHECKOUT, TINY, Outcome, environment, tiny
+from faults import warm
+from lab import TINY, Outcome, alone_in_a_fork, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -162,30 +161,26 @@ def test_a_study_with_a_run_that_diverges(
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "packed"])
 def test_a_multirun_that_is_terminated(launcher: str, tmp_path: Path) -> None:
-    options = [option for option in OPTIONS if not option.startswith("epochs")]
-    sweep = ("seed=0,1", "epochs=100000", "study=stopped")
-    with (tmp_path / "out").open("w") as out:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, str(CHECKOUT / "src" / "train.py"), "-m"),
-                *(f"hydra/launcher={launcher}", *options, *sweep),
-            ],
-            stdout=out,
-            stderr=out,
-            env=environment(tmp_path),
-        )
-        try:
-            runs = tmp_path / "mlruns" / "runs" / "stopped"
-            deadline = time.monotonic() + 120
-            while not any(runs.glob("*/mlflow_run_id")) and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            assert study_run(tmp_path, "stopped").info.status == "RUNNING"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == TERMINATED
-        finally:
+    options = [option for option in OPTIONS if not option.startswith(("epochs", "base"))]
+    sweep = ("seed=0,1", "epochs=100000", "study=stopped", "base=scratch")
+    root = tmp_path / "root"
+    root.mkdir()
+    # The processes of test_resume.py and test_interrupts.py are real ones; to load takes seconds.
+    command = ("-m", f"hydra/launcher={launcher}", *options, *sweep)
+    process = warm.start(root, *command, before=alone_in_a_fork)
+    try:
+        runs = root / "mlruns" / "runs" / "stopped"
+        deadline = time.monotonic() + 120
+        while not any(runs.glob("*/mlflow_run_id")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert study_run(root, "stopped").info.status == "RUNNING"
+        process.kill(signal.SIGTERM, group=False)
+        assert process.ended(60).code == TERMINATED
+    finally:
+        if process.poll() is None:
             process.kill()
-    run = study_run(tmp_path, "stopped")
+    run = study_run(root, "stopped")
     assert run.info.status == "KILLED"
     assert run.info.end_time - run.info.start_time > 100
 

@@ -75,16 +75,25 @@ def parse_yaml(text: str) -> Any:
         UnreadableError: it is no such YAML, or its references make it larger than it looks.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None:
-            _weigh(root, {})
-        values = yaml.safe_load(text)
+        values = _built(yaml.SafeLoader(text))
         json.dumps(values)  # dates, sets, bytes, and keys that are no text
     except RecursionError:
         raise UnreadableError("it is nested beyond bounds") from None
     except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
         raise UnreadableError(first_line(error)) from None
     return values
+
+
+def _built(loader: yaml.SafeLoader) -> Any:
+    """Return what a document says, weighed before it is built: it is parsed once for both."""
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _weigh(root, {})
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def read_checkpoint(path: Path) -> Any:

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -133,12 +134,17 @@ def _require_kind(found: object, named: str, kind: Kind, allow: Sequence[str]) -
 def _returned(function: Any, named: str) -> tuple[Any, ...]:
     """Return the classes that a function says it returns; none if it does not say."""
     try:
-        hint = typing.get_type_hints(function).get("return")
+        hint = _hints(function).get("return")
     except Exception as error:  # annotations are expressions
         raise ConfigError(f"{named} has annotations that cannot be read: {error}") from None
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return typing.get_args(hint)
     return () if hint is None else (hint,)
+
+
+@lru_cache(maxsize=500)
+def _hints(function: Any) -> dict[str, Any]:
+    return typing.get_type_hints(function)
 
 
 def _within(path: str, namespaces: Sequence[str]) -> bool:

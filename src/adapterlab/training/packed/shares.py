@@ -43,6 +43,8 @@ def shares(
         if (kind := signature(group[0])) not in known:
             known[kind] = _step(group, data, device) / len(group)
         taken += [known[kind]] * len(group)
+    if not sum(taken):  # a clock that ticks seldom has not moved
+        return [1 / len(taken)] * len(taken)
     return [seconds / sum(taken) for seconds in taken]
 
 

@@ -40,3 +40,9 @@ def test_lanes_of_one_method_share_alike_and_models_stay_as_they_are() -> None:
 
 def test_one_method_needs_no_measurement() -> None:
     assert shares(lane_models("mlp", ["lora"] * 4), None, DEVICE) == [0.25] * 4  # type: ignore[arg-type]
+
+
+def test_a_clock_that_has_not_moved_gives_equal_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.process_time", lambda: 1.0)
+    models = lane_models("mlp", ("lora", "dora", "full", "full"))
+    assert shares(models, FewBatches(), DEVICE) == [0.25] * 4  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import rows_projections
 import rows_whole_weights
 import torch
 from convolutional import convolutional
-from copied import Original
+from copied import Original, drawn_in_float32
 from rows import (
     BIASES,
     EVERYTHING,
@@ -188,7 +188,7 @@ def _original(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> 
 
 
 def _built(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> nn.Module:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), drawn_in_float32():
         torch.manual_seed(seed)
         built = model()
         with torch.no_grad():

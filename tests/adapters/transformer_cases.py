@@ -8,7 +8,7 @@ import rows_modules
 import rows_prompt
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
-from copied import Original
+from copied import Original, drawn_in_float32
 from rows import Row, combined, low_rank
 from text_architectures import MORE
 from torch import Tensor
@@ -195,7 +195,7 @@ def _encoder(
 ) -> Original:
     config = (ARCHITECTURES | MORE)[architecture](dropout)
     config.num_labels = CLASSES
-    with torch.random.fork_rng(devices=[]), device:
+    with torch.random.fork_rng(devices=[]), device, drawn_in_float32():
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
         with torch.no_grad():

@@ -106,6 +106,8 @@ class _RefusedError(BaseException):
 class _NoCallbacks:
     """What launchers tell of each job, to nobody: that of the multirun is called by `sweep`."""
 
+    callbacks = ()
+
     def on_job_start(self, config: DictConfig, **_: object) -> None:
         """Hear that a job starts."""
 

@@ -189,6 +189,7 @@ def require_sound(options: Hardware) -> str:
     accelerator = resolve_accelerator(options.accelerator)
     require_modest(options)
     require_driver(options, accelerator)
+    resolve_precision(options.precision, accelerator)
     return accelerator
 
 

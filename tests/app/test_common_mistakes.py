@@ -16,6 +16,7 @@ RunCli = Callable[..., Outcome]
 @pytest.mark.parametrize(
     ("option", "line"),
     [
+        ("adapter.ranks=3", "head (did you mean rank?)"),
         ("lr=1e-3", "lr is not an option: it is optimizer.lr, or base.optimizer.lr"),
         ("optimizer.learning_rate=1", "optimizer.learning_rate is not an option: it is opt"),
         ("rank=4", "rank is not an option: it is adapter.rank"),

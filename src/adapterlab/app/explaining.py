@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ _LIMITS = (
 )
 
 _SYNONYMS = {"learning_rate": "lr", "batch": "batch_size", "bs": "batch_size"}
+_NEAR = 0.8
+"""Likeness of an option to one beside it from which on it is a misspelling of that."""
+
 _OF_REPORTS = ("compare_on", "reference", "planned")
 _BEFORE = re.compile(r"^Error merging override ")
 _FULL_KEY = re.compile(r"full_key: *(\S+)")
@@ -91,7 +95,10 @@ def explain(error: BaseException, conf: Path) -> str:
                 if option.startswith("limit."):
                     return f"{option} is not an option: limit is {_LIMITS}"
                 names = [name for name in parent or () if name not in ("_target_", "hydra")]
-                if elsewhere := _elsewhere(option, parent):
+                last = option.rpartition(".")[2]
+                beside = [str(name) for name in names] if "." in option else []
+                near = get_close_matches(last, beside, cutoff=_NEAR)
+                if not near and (elsewhere := _elsewhere(option, parent)):
                     return f"{option} is not an option: {elsewhere}"
                 if option in _OF_REPORTS:
                     return (
@@ -101,7 +108,7 @@ def explain(error: BaseException, conf: Path) -> str:
                 if not names:
                     where = option.rpartition(".")[0]
                     return f"{option} is not an option; {where or 'there'} has no options"
-                return f"{option} is not an option; {allowed(option.rpartition('.')[2], names)}"
+                return f"{option} is not an option; {allowed(last, names)}"
     return _of_composition(chain)
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -151,10 +152,16 @@ def _report(cfg: DictConfig) -> None:
         values = values_of(cfg)
         from adapterlab.reporting.report import make_report, parse_request
 
-        study = make_report(parse_request(values))
+        study = make_report(request := parse_request(values))
     from adapterlab.app.console import print_report
 
     print_report(study)
+    with mistakes_in_one_line():
+        from adapterlab.config.parsing import absolute
+        from adapterlab.studies.late_pictures import draw_late
+
+        drawn = draw_late(Path(absolute(request.root)), request.study, request.tracking_uri)
+    print(printable("\n".join(drawn.lines)), end="\n" if drawn.lines else "")
 
 
 @program(CONF, "selfcheck")

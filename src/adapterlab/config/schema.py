@@ -254,7 +254,7 @@ class Config:
     plan: bool
     report: bool = True  # saved configurations of runs from before have none
     mlflow_model: bool = False
-    figures: Literal["always", "never"] = "always"
+    figures: Literal["always", "report", "never"] = "always"
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None

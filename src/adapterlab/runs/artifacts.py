@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.methods.continued import Continued
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config, PretrainedBase
-from adapterlab.config.tasks import main_metric
+from adapterlab.config.tasks import Task, main_metric
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
@@ -88,7 +89,9 @@ def write_files(
         source.write(folder.source_predictions, rows=of_source, logits=False)
     title = run_name(config)
     if pictures.are_drawn:
-        _draw(training, test, title, folder.figures, pictures)
+        draw_curves(training.history, training.best_epoch, test.task, title, folder, pictures)
+        if test.task == "single_label":
+            draw_confusion(test, title, folder, pictures)
     if test.task != "single_label":
         write_task_mistakes(folder.mistakes, test, assembly.examples, rows=rows)
         return
@@ -97,25 +100,39 @@ def write_files(
     )
 
 
-def _draw(
-    training: Training, test: Predictions, title: str, folder: Path, pictures: Pictures
+def draw_curves(
+    history: Mapping[int, Mapping[str, float]],
+    best_epoch: int,
+    task: Task,
+    title: str,
+    folder: RunFolder,
+    pictures: Pictures,
 ) -> None:
-    from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
+    """Draw loss and main metric over the epochs.
 
-    folder.mkdir(exist_ok=True)
-    main = main_metric(test.task)
+    Args:
+        history: metrics by epoch, from 1.
+        best_epoch: the one whose parameters were kept.
+        task: what examples are labelled for.
+        title: of the picture.
+        folder: of the run.
+        pictures: draws those of the run.
+    """
+    from adapterlab.drawing.figures import learning_curves_figure
+
+    folder.figures.mkdir(exist_ok=True)
+    main = main_metric(task)
     curves = {
-        name: [
-            (epoch, metrics[name])
-            for epoch, metrics in sorted(training.history.items())
-            if name in metrics
-        ]
+        name: [(epoch, one[name]) for epoch, one in sorted(history.items()) if name in one]
         for name in ("train/loss", "val/loss", f"train/{main}", f"val/{main}")
     }
-    learning = partial(
-        learning_curves_figure, curves, title, best_epoch=training.best_epoch, metric=main
-    )
-    pictures.draw(learning, folder / "learning_curves.png")
-    if test.task == "single_label":
-        matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
-        pictures.draw(matrix, folder / "confusion_matrix.png")
+    figure = partial(learning_curves_figure, curves, title, best_epoch=best_epoch, metric=main)
+    pictures.draw(figure, folder.figures / "learning_curves.png")
+
+
+def draw_confusion(test: Predictions, title: str, folder: RunFolder, pictures: Pictures) -> None:
+    """Draw which classes are taken for which on the test split; see `draw_curves`."""
+    from adapterlab.drawing.figures import confusion_matrix_figure
+
+    matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
+    pictures.draw(matrix, folder.figures / "confusion_matrix.png")

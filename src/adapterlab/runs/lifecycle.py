@@ -127,7 +127,10 @@ class OpenRun:
         if config.ranks.asked is not None:
             from adapterlab.runs.auto_ranks import write_choice  # which few runs need
 
-            write_choice(config, assembly, folder.choice, self.pictures)
+            # What these are drawn from is not kept.
+            asked_later = config.figures == "report"
+            pictures = Pictures() if asked_later else self.pictures
+            write_choice(config, assembly, folder.choice, pictures)
         late[ADAPTER_HASH] = sha256(folder.adapter)
         measured.values["cost/adapter_bytes"] = float(folder.adapter.stat().st_size)
         return RunResult(
@@ -212,7 +215,7 @@ def open_run(
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
         tracker.data(tags["dataset"], tags["data_hash"])
-        drawn = NoPictures() if config.figures == "never" else pictures or Pictures()
+        drawn = pictures or Pictures() if config.figures == "always" else NoPictures()
         if config.baseline == "features":
             floor = begin_feature_floor(config, assembly, device, tags["test_hash"])
         else:

@@ -50,7 +50,7 @@ def run_pack(
     Raises:
         AdapterLabError: the data are missing or damaged; nothing has been trained.
     """
-    drawn = sum(config.figures != "never" for config in configs)
+    drawn = sum(config.figures == "always" for config in configs)
     beside = core_is_free and drawn >= _MANY_PICTURES
     lanes = Lanes(configs, read or load_data(configs[0]), on_step)
     with lanes:

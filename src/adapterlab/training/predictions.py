@@ -103,6 +103,20 @@ class Predictions:
             pq.write_table(table, file)
 
 
+def read_predictions(path: Path) -> Predictions:
+    """Return what `Predictions.write` has written, with logits.
+
+    Raises:
+        OSError: the file is not there.
+        pyarrow.ArrowException, KeyError: it is no such file.
+    """
+    table = pq.read_table(path, columns=["label", "logits"])
+    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
+    logits = table["logits"].combine_chunks().flatten().to_numpy()
+    labels = table["label"].to_numpy()
+    return Predictions(logits.reshape(len(labels), len(classes)), labels, classes)
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module, data: AnyBatches, split: SplitName, device: torch.device

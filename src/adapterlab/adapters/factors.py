@@ -37,6 +37,11 @@ def scale_factor(scaling: Scaling, alpha: float, rank: int) -> float:
     raise ConfigError(f"adapter.scaling={scaling}; {allowed(scaling, get_args(Scaling))}")
 
 
+def alpha_kept(alpha: float, times: float, over: float) -> float:
+    """Return alpha times `times` over `over`, as a person would write it: that keeps a scale."""
+    return float(f"{alpha * times / over:.12g}")
+
+
 def check_low_rank(rank: int, alpha: float, dropout: float) -> None:
     """Refuse a rank, alpha or dropout outside its domain.
 

@@ -15,7 +15,7 @@ from adapterlab.config.tasks import Task, main_metric
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folder import LAST_PICTURE, RunFolder
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.mistakes import write_mistakes
 from adapterlab.runs.preprocessing import rows_called
@@ -89,9 +89,9 @@ def write_files(
         source.write(folder.source_predictions, rows=of_source, logits=False)
     title = run_name(config)
     if pictures.are_drawn:
-        draw_curves(training.history, training.best_epoch, test.task, title, folder, pictures)
-        if test.task == "single_label":
-            draw_confusion(test, title, folder, pictures)
+        confusing = test if test.task == "single_label" else None
+        history, best = training.history, training.best_epoch
+        draw(history, best, test.task, confusing, title, folder, pictures)
     if test.task != "single_label":
         write_task_mistakes(folder.mistakes, test, assembly.examples, rows=rows)
         return
@@ -100,39 +100,36 @@ def write_files(
     )
 
 
-def draw_curves(
+def draw(
     history: Mapping[int, Mapping[str, float]],
     best_epoch: int,
     task: Task,
+    test: Predictions | None,
     title: str,
     folder: RunFolder,
     pictures: Pictures,
 ) -> None:
-    """Draw loss and main metric over the epochs.
+    """Draw which classes are taken for which, and loss and main metric over the epochs.
 
     Args:
         history: metrics by epoch, from 1.
         best_epoch: the one whose parameters were kept.
         task: what examples are labelled for.
-        title: of the picture.
+        test: on the test split; None where examples do not have one label each.
+        title: of the pictures.
         folder: of the run.
-        pictures: draws those of the run.
+        pictures: draws those of the run; the curves last, by which `late_pictures` knows them all.
     """
-    from adapterlab.drawing.figures import learning_curves_figure
+    from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 
     folder.figures.mkdir(exist_ok=True)
+    if test is not None:
+        matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
+        pictures.draw(matrix, folder.figures / "confusion_matrix.png")
     main = main_metric(task)
     curves = {
         name: [(epoch, one[name]) for epoch, one in sorted(history.items()) if name in one]
         for name in ("train/loss", "val/loss", f"train/{main}", f"val/{main}")
     }
     figure = partial(learning_curves_figure, curves, title, best_epoch=best_epoch, metric=main)
-    pictures.draw(figure, folder.figures / "learning_curves.png")
-
-
-def draw_confusion(test: Predictions, title: str, folder: RunFolder, pictures: Pictures) -> None:
-    """Draw which classes are taken for which on the test split; see `draw_curves`."""
-    from adapterlab.drawing.figures import confusion_matrix_figure
-
-    matrix = partial(confusion_matrix_figure, test.confusion(), test.classes, title)
-    pictures.draw(matrix, folder.figures / "confusion_matrix.png")
+    pictures.draw(figure, folder.figures / LAST_PICTURE)

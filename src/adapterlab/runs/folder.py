@@ -74,6 +74,10 @@ class RunResult:
 _RESULT = TypeAdapter(RunResult)
 
 
+LAST_PICTURE = "learning_curves.png"
+"""Of the pictures of a run: where it is, all are."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's folder. It is named by what the run computes, so the same run finds it again."""

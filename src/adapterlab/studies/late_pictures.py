@@ -10,16 +10,7 @@ from tqdm import tqdm
 
 from adapterlab.base.errors import AdapterLabError, first_line
 from adapterlab.config.schema import Config
-from adapterlab.drawing.pictures import Pictures
-from adapterlab.runs.artifacts import draw_confusion, draw_curves
-from adapterlab.runs.folder import RunFolder, RunResult, read_config
-from adapterlab.runs.identity import run_name
-from adapterlab.runs.integrity import damage, seal
-from adapterlab.runs.mistakes import write_mistakes
-from adapterlab.runs.preprocessing import rows_called, within_limit
-from adapterlab.studies.read_once import ReadOnce
-from adapterlab.tracking.client import connect
-from adapterlab.training.predictions import read_predictions
+from adapterlab.runs.folder import LAST_PICTURE, RunFolder, read_config
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +55,20 @@ def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
         study: its name.
         tracking_uri: of the store that the runs are logged to; None for the one under `root`.
     """
-    drawn, data = Drawn(), ReadOnce()
-    todo = list(_undrawn(root / "mlruns" / "runs" / study))
+    drawn, todo = Drawn(), list(_undrawn(root / "mlruns" / "runs" / study))
+    if not todo:
+        return drawn
+    from adapterlab.runs import late_pictures  # loads torch, which a report does without
+    from adapterlab.studies.read_once import ReadOnce
+
+    data = ReadOnce()
     for folder, saved in tqdm(todo, desc="pictures", unit="run", disable=None):
         # What a run says of stores, folders and code is its author's.
         tracking = replace(saved.tracking, uri=tracking_uri, artifacts=None)
         config = replace(saved, root=str(root), tracking=tracking, allow_targets=[])
         try:
             with folder.lock(wait=False):
-                _draw(folder, config, data)
+                late_pictures.draw_late(folder, config, data(config))
         except (AdapterLabError, OSError, pa.ArrowException, KeyError, ValueError) as error:
             drawn.left[folder.path] = first_line(error)
         else:
@@ -84,7 +80,7 @@ def _undrawn(runs: Path) -> Iterator[tuple[RunFolder, Config]]:
     """Yield the folders of finished runs that have no pictures yet and are to have some."""
     for result in sorted(runs.glob("*/result.json")):
         folder = RunFolder(result.parent)
-        if (folder.figures / "learning_curves.png").is_file():
+        if (folder.figures / LAST_PICTURE).is_file():
             continue
         try:
             config = read_config(folder.config)
@@ -93,50 +89,3 @@ def _undrawn(runs: Path) -> Iterator[tuple[RunFolder, Config]]:
             continue
         if config.figures == "report":
             yield folder, config
-
-
-def _draw(folder: RunFolder, config: Config, data: ReadOnce) -> None:
-    """Draw a run's pictures, and add them to what is kept of it here and in MLflow.
-
-    Raises:
-        AdapterLabError: its files or its data are not what they were.
-    """
-    result = folder.finished()
-    if result is None or (lost := damage(folder)):
-        what = ", ".join(lost[:3]) if result else "the run"
-        raise AdapterLabError(f"{what} is not as it was written; resume=true brings it back")
-    read = data(config)
-    if read.hash != result.data_hash:
-        raise AdapterLabError("the data have changed since this run was trained")
-    title, pictures, best = run_name(config), Pictures(), int(result.metrics["best/epoch"])
-    if config.task == "single_label":
-        test = read_predictions(folder.predictions)
-        examples = within_limit(config, read.target.test, "test")
-        rows = rows_called(config, read.target, "test")
-        write_mistakes(folder.mistakes, test, examples, title=title, rows=rows, pictures=pictures)
-        folder.figures.mkdir(exist_ok=True)
-        draw_confusion(test, title, folder, pictures)
-    # Last, and it says that all are there: whoever is interrupted draws them again.
-    draw_curves(result.history, best, config.task, title, folder, pictures)
-    seal(folder)
-    _log(folder, config, result)
-
-
-def _log(folder: RunFolder, config: Config, result: RunResult) -> None:
-    """Add the pictures to what MLflow has of a run.
-
-    Raises:
-        AdapterLabError: it does not take them; they are in the folder all the same.
-    """
-    if not config.tracking.enabled or result.run_id is None:
-        return
-    from mlflow.exceptions import MlflowException
-
-    client = connect(config.tracking.uri, config.mlruns)
-    try:
-        client.log_artifacts(result.run_id, str(folder.figures), "figures")
-        client.log_artifacts(result.run_id, str(folder.mistakes), "mistakes")
-    except (MlflowException, OSError) as error:
-        raise AdapterLabError(
-            f"they are in its folder, and MLflow did not take them: {first_line(error)}"
-        ) from None

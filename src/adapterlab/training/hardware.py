@@ -152,7 +152,7 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         ConfigError: the device is not there, cannot compute in the precision, or needs another
             `trainer`; or several are asked for what one does.
     """
-    accelerator = require_sound(options)
+    accelerator, precision = require_sound(options)
     device = torch.device("cpu")
     if not training:
         require_one_device(options)
@@ -173,15 +173,14 @@ def choose_device(options: Hardware, *, training: bool = False) -> Device:
         device = torch.device("cuda", options.device)
         # Everything that asks torch for "the" GPU, memory counters too, then means this one.
         torch.cuda.set_device(device)
-    precision = resolve_precision(options.precision, accelerator)
     return Device(accelerator, device, precision, options.strategy == "fsdp")
 
 
-def require_sound(options: Hardware) -> str:
+def require_sound(options: Hardware) -> tuple[str, Precision]:
     """Refuse options that do not go together, or not with this machine.
 
     Returns:
-        The accelerator, from `resolve_accelerator`.
+        Accelerator and precision, resolved.
 
     Raises:
         ConfigError: they do not.
@@ -189,8 +188,7 @@ def require_sound(options: Hardware) -> str:
     accelerator = resolve_accelerator(options.accelerator)
     require_modest(options)
     require_driver(options, accelerator)
-    resolve_precision(options.precision, accelerator)
-    return accelerator
+    return accelerator, resolve_precision(options.precision, accelerator)
 
 
 def require_modest(hardware: Hardware) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.factors import check_low_rank
+from adapterlab.adapters.factors import alpha_kept, check_low_rank
 from adapterlab.adapters.formats.adalora import AdaLoRAFormat
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.hooks import Moment
@@ -168,7 +168,7 @@ class AdaLoRA(OverLinear):
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank in the beginning, and as much less in the end."""
         rank = max(1, round(value * self.rank / self.init_rank))
-        alpha = float(f"{self.alpha * value / self.init_rank:.12g}")
+        alpha = alpha_kept(self.alpha, value, self.init_rank)
         return replace(self, init_rank=value, rank=rank, alpha=alpha)
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.factors import check_low_rank, kaiming, plain_number
+from adapterlab.adapters.factors import alpha_kept, check_low_rank, kaiming, plain_number
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
@@ -146,8 +146,7 @@ class LoKr(OnLayers):
 
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank, with alpha such that its scale stays."""
-        alpha = float(f"{self.alpha * value / self.rank:.12g}")
-        return replace(self, rank=value, alpha=alpha)
+        return replace(self, rank=value, alpha=alpha_kept(self.alpha, value, self.rank))
 
     def wrapping(self, model: nn.Module, generator: torch.Generator) -> Wrapping:
         """Return what adds to what a layer gives."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from adapterlab.adapters.canonical_targets import pattern_of, places_of
-from adapterlab.adapters.factors import Init, Scaling, check_low_rank, scale_factor
+from adapterlab.adapters.factors import Init, Scaling, alpha_kept, check_low_rank, scale_factor
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.from_data import FromData, check_layer
@@ -106,7 +106,7 @@ class LoRA(FromData, Strategy):
         before, after = (scale_factor(self.scaling, 1.0, rank) for rank in (self.rank, value))
 
         def as_strong(alpha: float) -> float:
-            return float(f"{alpha * before / after:.12g}")  # s is linear in alpha
+            return alpha_kept(alpha, before, after)  # s is linear in alpha
 
         patterns = {pattern: as_strong(alpha) for pattern, alpha in self.alpha_pattern.items()}
         return replace(self, rank=value, alpha=as_strong(self.alpha), alpha_pattern=patterns)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.decomposition import decompose
-from adapterlab.adapters.factors import Scaling, check_low_rank, scale_factor
+from adapterlab.adapters.factors import Scaling, alpha_kept, check_low_rank, scale_factor
 from adapterlab.adapters.strategy import replace_module
 from adapterlab.adapters.targeted import LinearAdapter, OverLinear
 from adapterlab.adapters.weights import matrix, sizes
@@ -126,7 +126,7 @@ class LoRAXS(OverLinear):
     def turned(self, value: int) -> Self:
         """Return the strategy at another rank, with alpha such that the factor s stays."""
         before, after = (scale_factor(self.scaling, 1.0, rank) for rank in (self.rank, value))
-        return replace(self, rank=value, alpha=float(f"{self.alpha * before / after:.12g}"))
+        return replace(self, rank=value, alpha=alpha_kept(self.alpha, before, after))
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Wrap every targeted layer."""

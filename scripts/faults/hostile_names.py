@@ -55,6 +55,9 @@ def formulas(lab: Lab, folder: Path) -> str:
     return "no cell is run, numbers are numbers"
 
 
+_READ_OUT = ("alt", "aria-label", "title")  # never followed as an address
+
+
 class _Parts(html.parser.HTMLParser):
     """Collects what a browser would run."""
 
@@ -67,7 +70,7 @@ class _Parts(html.parser.HTMLParser):
         if tag in ("script", "iframe", "object", "embed", "svg"):
             self.found.append(tag)
         for name, value in attrs:
-            address = (value or "").strip().lower()
+            address = "" if name in _READ_OUT else (value or "").strip().lower()
             if name.startswith("on") or address.startswith(("javascript:", "http")):
                 self.found.append(f"{tag} {name}={value}")
 

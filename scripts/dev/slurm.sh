@@ -18,6 +18,10 @@ ended() { # waits until the process of a pid file is gone, then takes the next s
   kill -9 "$pid" 2>/dev/null || true
 }
 
+free() { # whether nobody listens on a port
+  ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
 stop() {
   if [ -e "$conf" ]; then
     SLURM_CONF=$conf timeout 10 scancel --user "$(id -un)" 2>/dev/null || true
@@ -28,7 +32,11 @@ stop() {
 start() {
   local host port
   host=$(hostname -s)
-  port=$((20000 + RANDOM % 20000))
+  # Below the ports that the system gives away (32768 and more): one of those may be taken at any moment.
+  for _ in $(seq 50); do
+    port=$((20000 + RANDOM % 12000))
+    if free "$port" && free $((port + 1)); then break; fi
+  done
   export PATH=$path
   for command in munged slurmctld slurmd; do
     command -v $command >/dev/null || { echo "error: there is no $command; see $0" >&2; exit 1; }
@@ -72,14 +80,16 @@ END
     --pid-file="$base/run/munged.pid" --log-file="$base/log/munged.log" --seed-file="$base/run/munge.seed"
   slurmctld -f "$conf"
   slurmd -f "$conf"
-  for _ in $(seq 100); do
-    if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then
+  SECONDS=0
+  while [ $SECONDS -lt 60 ]; do
+    if timeout 5 sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then # it asks for long
       echo "export SLURM_CONF=$conf"
       return
     fi
     sleep 0.2
   done
-  echo "error: the node is not idle after 20 s; see $base/log" >&2
+  echo "error: the node is not idle after 60 s:" >&2
+  tail --lines=3 "$base"/log/*.log >&2 || true
   stop
   exit 1
 }

@@ -279,3 +279,10 @@ def test_runs_of_a_process_that_died_are_marked(lab_root: Path) -> None:
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
     mark_lost(config, tracker.run_id, RunLostError("late"))  # it had ended
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
+    client.set_terminated(tracker.run_id, "KILLED")
+    client.set_tag(tracker.run_id, "trial.pruned", "median after epoch 1 of 2")
+    mark_lost(config, tracker.run_id, RunLostError("late"), given_up=True)  # no failure of a task's
+    assert client.get_run(tracker.run_id).info.status == "KILLED"
+    client.delete_tag(tracker.run_id, "trial.pruned")
+    mark_lost(config, tracker.run_id, RunLostError("late"), given_up=True)
+    assert client.get_run(tracker.run_id).info.status == "FAILED"

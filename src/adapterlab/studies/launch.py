@@ -31,7 +31,7 @@ from adapterlab.studies.engines import Work
 from adapterlab.studies.execution import carry_out
 from adapterlab.studies.for_place import for_place
 from adapterlab.studies.foreseen import planned
-from adapterlab.studies.launching import Launching, require_stoppable
+from adapterlab.studies.launching import Launching
 from adapterlab.studies.needed import needs
 from adapterlab.studies.planning import PlannedPack, plan_packs, unknown_plans
 from adapterlab.studies.progress import StudyProgress
@@ -109,7 +109,6 @@ def launch(
         ]
         for job in jobs if is_told(context, "on_job_start") else ():
             context.callbacks.on_job_start(config=job.composed, task_function=task_function)
-        require_stoppable([job.config for job in jobs], place)
         outcomes = _Study(jobs, data, chosen, place, output).carry_out()
     returns = [job_return(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
     if is_told(context, "on_job_end"):

@@ -1,6 +1,6 @@
 """Options of `hydra/launcher=packed`: those of every engine, and those of the one that is named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.place import Place
 from adapterlab.config.domains import Positive
-from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.studies.engine import Engine
 from adapterlab.studies.engines import KINDS, Asked, Work, module_of, require_package
@@ -121,17 +120,3 @@ def _whose(name: str, engine: str) -> str:
     if have:
         return f"is an option of engine={' and '.join(have)}, and engine={engine} has none such"
     return f"is not an option of engine={engine}"
-
-
-def require_stoppable(configs: Sequence[Config], place: Place | None) -> None:
-    """Refuse runs that a pruner may stop where packs are not carried out on this machine.
-
-    Raises:
-        ConfigError: there are such, and they are not.
-    """
-    for asked in (config.trial_pruner for config in configs):
-        if asked is not None and place is not None:
-            raise ConfigError(
-                f"hydra.sweeper.pruner={asked.rule} stops runs of this machine: set "
-                f"{WHERE}.engine=local"
-            )

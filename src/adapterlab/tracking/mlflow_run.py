@@ -122,15 +122,17 @@ def mark_lost(
         config: of the run.
         run_id: its MLflow run; None if it has none.
         error: how the process ended.
-        given_up: also one that was interrupted, and that nobody goes on with.
+        given_up: also one that was interrupted, and that nobody goes on with; not one that a pruner
+            has stopped.
     """
     if run_id is None or not config.tracking.enabled:
         return
     client = connect(config.tracking.uri, config.mlruns)
     if not _is_there(client, run_id):
         return
-    status = client.get_run(run_id).info.status
-    if status == "RUNNING" or (given_up and status != "FINISHED"):
+    run = client.get_run(run_id)
+    status, pruned = run.info.status, trial(PRUNED) in run.data.tags
+    if status == "RUNNING" or (given_up and status != "FINISHED" and not pruned):
         if (said := _told(error)) is not None:
             client.set_tag(run_id, "error", said)
         client.set_terminated(run_id, status_after(error))

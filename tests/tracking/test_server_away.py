@@ -164,9 +164,9 @@ def test_a_server_that_never_comes_back(
     whole(server, result)
 
 
-@pytest.mark.parametrize("launcher", ["basic", "packed"])
+@pytest.mark.parametrize("way", ["basic", "alone", "packed"])
 def test_a_multirun_whose_server_never_comes_back(
-    launcher: str,
+    way: str,
     server: str,
     gate: Gate,
     tmp_path: Path,
@@ -174,21 +174,36 @@ def test_a_multirun_whose_server_never_comes_back(
     run_cli: Callable[..., Outcome],
 ) -> None:
     """What is at work is finished; what comes after cannot begin, and is said so."""
-    fixed = options(gate, f"away-{launcher}", "hardware=cpu", "hardware.threads=1", "report=false")
-    sweep = ("-m", *fixed, "order_seed=0,1", f"hydra/launcher={launcher}", "pack=always")
+    fixed = options(gate, f"away-{way}", "hardware=cpu", "hardware.threads=1", "report=false")
+    packed = ("hydra/launcher=packed", "hydra.launcher.processes=1")
+    launcher = {"basic": (), "alone": (*packed, "pack=never"), "packed": (*packed, "pack=always")}
+    sweep = ("-m", *fixed, "order_seed=0,1,2", *launcher[way])
     after(lambda _: gate.shut(), 1)
     outcome = run_cli(*sweep)
     assert outcome.code == 1, outcome
     assert "Traceback" not in outcome.err
     assert "`python scripts/sync.py` delivers it" in outcome.err
-    runs = tmp_path / "mlruns" / "runs" / f"away-{launcher}"
+    # However many runs it strikes: a line of the first, and how many there are.
+    assert outcome.err.count(": MLflow has not got all of it (") == 1
+    count = "3 runs have" if way == "packed" else "1 run has"
+    assert outcome.err.count(f" {count} ended and MLflow has not got all of it (") == 1
+    failed = [line for line in outcome.err.splitlines() if line.startswith("failed: ")]
+    if way != "packed":
+        first, rest = failed
+        assert "order_seed=1" in first
+        why = f"tracking.uri={gate.uri} has stopped answering: connection refused"
+        assert first.endswith(why)
+        assert rest == f"failed: 1 more run: {why}"
+    else:
+        assert not failed
+    runs = tmp_path / "mlruns" / "runs" / f"away-{way}"
     results = [result for path in runs.iterdir() if (result := RunFolder(path).finished())]
-    assert len(results) == (1 if launcher == "basic" else 2)
+    assert len(results) == (3 if way == "packed" else 1)
     gate.open()
     after(lambda _: None, 0)
     assert run_cli(*sweep, "resume=true").code == 0
     finished = [RunFolder(path).finished() for path in runs.iterdir()]
-    assert len(finished) == 2
+    assert len(finished) == 3
     for result in finished:
         assert result is not None
         whole(server, result)

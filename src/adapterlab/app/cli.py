@@ -20,11 +20,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.app.arguments import for_hydra, values_of
+from adapterlab.app.callback import started
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
 from adapterlab.app.help import help_asked, help_text
-from adapterlab.base.errors import USER_ERROR, AdapterLabError, TrialPrunedError
+from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import INTERRUPTED, UNREAD
@@ -39,6 +40,7 @@ from adapterlab.base.signals import (
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
+from adapterlab.studies.told_failures import tell_failed
 from adapterlab.tracking.stores.uris import default_uri
 
 if TYPE_CHECKING:
@@ -279,11 +281,8 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
-            overrides = " ".join(HydraConfig.get().overrides.task)
-            said = f"{error}: {overrides}"
-            if not isinstance(error, TrialPrunedError):
-                said = f"failed: {overrides}: {error}"
-            print(shown(said), file=sys.stderr)
+            run = " ".join(HydraConfig.get().overrides.task)
+            tell_failed(run, error, counted=bool(started))  # processes of joblib's have no end
             raise
         _fail(str(error), error.exit_code)
     except (MemoryError, RuntimeError) as error:

@@ -220,12 +220,15 @@ class Tracking:
         experiment: MLflow experiment.
         artifacts: folder or URI for the files of a new experiment's runs; None is the server's, or
             one under `root`/mlruns.
+        share_gib: the largest cache file, of decoded images, tokens or features of frozen layers,
+            that goes to the store at `uri` for machines without this disk; 0 for none.
     """
 
     enabled: bool
     uri: Text | None
     experiment: Text
     artifacts: Text | None = None
+    share_gib: Annotated[float, Field(ge=0)] = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

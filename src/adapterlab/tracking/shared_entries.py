@@ -26,6 +26,7 @@ from adapterlab.config.schema import Config
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.earlier import earlier_runs, fetched
 from adapterlab.tracking.mlflow_run import experiment_id_of
+from adapterlab.tracking.servers.errors import Trouble, briefly, trouble
 from adapterlab.tracking.servers.patience import calm, unwaiting
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
 
@@ -38,6 +39,7 @@ FOLDER = "cache"
 """Where a run has them."""
 
 _ENTRY = "entry"
+_OF_THE_STORE = (Trouble.AWAY, Trouble.BARRED)
 _GIB = 2**30
 
 
@@ -89,7 +91,7 @@ class SharedEntries:
             return what()
         except (MlflowException, AdapterLabError, OSError) as error:
             self._given_up = True
-            line = redacted(first_line(error))
+            line = redacted(briefly(error))
             log.warning("MLflow has no part in the cache, each machine makes its own: %s", line)
             return False
 
@@ -102,8 +104,6 @@ class SharedEntries:
 
     def _taken(self, client: Any, run: Any, path: Path, require: Callable[[Path], None]) -> bool:
         """Put a run's file in its place; say whether it is what it should be."""
-        from mlflow.exceptions import MlflowException
-
         run_id, tag = str(run.info.run_id), _tag(path)
         scratch = path.with_name(f".{path.name}.brought")
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
@@ -114,7 +114,9 @@ class SharedEntries:
             require(found)
             flush_one(found)
             found.replace(path)
-        except (MlflowException, AdapterLabError, OSError) as error:
+        except Exception as error:
+            if not isinstance(error, AdapterLabError) and trouble(error) in _OF_THE_STORE:
+                raise
             self._refused.add((run_id, tag))
             line = redacted(first_line(error))
             log.warning("%s is not taken from the MLflow run %s: %s", path.name, run_id, line)

@@ -1,6 +1,8 @@
 """Tokens and features that others have made: taken where they are those of these texts."""
 
 import json
+import os
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -182,7 +184,20 @@ def damaged(content: bytes) -> bytes:
     return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
 
 
-@pytest.mark.parametrize("harm", [damaged, lambda content: content[:40], lambda content: b""])
+def pickled(content: bytes) -> bytes:
+    return pickle.dumps(Trap())
+
+
+class Trap:
+    """Ends the tests when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.abort, ())
+
+
+@pytest.mark.parametrize(
+    "harm", [damaged, pickled, lambda content: content[:40], lambda content: b""]
+)
 def test_nor_are_tokens_of_a_broken_file(
     harm: Callable[[bytes], bytes],
     others: Memory,

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.config.asked import FileName, Target, Told, TrialPruner, Tuning
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, Share
+from adapterlab.config.domains import Count, NotNegative, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
@@ -228,7 +228,7 @@ class Tracking:
     uri: Text | None
     experiment: Text
     artifacts: Text | None = None
-    share_gib: Annotated[float, Field(ge=0)] = 0.25
+    share_gib: NotNegative = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapterlab.base.amounts import memory
 from adapterlab.base.errors import AdapterLabError, CheckpointError, first_line
 from adapterlab.base.files import flush_one, sha256
 from adapterlab.base.others import shared_with
@@ -110,6 +109,8 @@ class SharedEntries:
         scratch.mkdir()
         try:
             there = self._artifact(client, run_id, path)
+            if there is None:
+                return False
             found = fetched(client, run_id, there, scratch, run.data.tags[tag])
             require(found)
             flush_one(found)
@@ -118,19 +119,24 @@ class SharedEntries:
             if not isinstance(error, AdapterLabError) and trouble(error) in _OF_THE_STORE:
                 raise
             self._refused.add((run_id, tag))
-            line = redacted(first_line(error))
-            log.warning("%s is not taken from the MLflow run %s: %s", path.name, run_id, line)
+            line = redacted(first_line(error)).removeprefix(
+                f"{path.name} of the MLflow run {run_id} "
+            )
+            log.warning("%s is not taken from the MLflow run %s: %s", _said(path), run_id, line)
             return False
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        log.info("%s: brought from MLflow, its SHA-256 as it was logged", path.name)
+        log.info("%s: brought from MLflow, its SHA-256 as it was logged", _said(path))
         return True
 
-    def _artifact(self, client: Any, run_id: str, path: Path) -> str:
+    def _artifact(self, client: Any, run_id: str, path: Path) -> str | None:
         """Return where a run has a file, which may begin with another name there.
 
+        Returns:
+            None for one that is too large, which is said when it has been made.
+
         Raises:
-            CheckpointError: it has none, or one that is too large.
+            CheckpointError: it has none.
         """
         wanted = _digest(path) + path.suffix
         for one in client.list_artifacts(run_id, FOLDER):
@@ -138,7 +144,7 @@ class SharedEntries:
             if "/" in name or "\\" in name or name.rpartition("-")[2] != wanted:
                 continue
             if one.file_size is not None and one.file_size > self._limit:
-                raise CheckpointError(self._too_large(one.file_size))
+                return None
             return str(one.path)
         raise CheckpointError("the file is not there")
 
@@ -146,8 +152,8 @@ class SharedEntries:
         size = path.stat().st_size
         if size > self._limit:
             log.warning(
-                "%s %s; machines that do not share this disk make their own",
-                path.name, self._too_large(size),
+                "%s would take %.3g GiB, tracking.share_gib allows %g: each machine makes its own",
+                _said(path), size / _GIB, self._config.tracking.share_gib,
             )  # fmt: skip
             return False
         if any(True for _ in self._having(path)):
@@ -173,14 +179,16 @@ class SharedEntries:
                 client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 
-    def _too_large(self, size: int) -> str:
-        allowed = self._config.tracking.share_gib
-        return f"has {memory(size / _GIB)}, tracking.share_gib allows {allowed:g} GiB"
-
 
 def _digest(path: Path) -> str:
     """Return the end of a cache file's name, which says all that the file depends on."""
     return path.stem.rpartition("-")[2]
+
+
+def _said(path: Path) -> str:
+    """Return what to call a file to people."""
+    name, _, digest = path.stem.rpartition("-")
+    return f"{name}-{digest[:12]}"
 
 
 def _tag(path: Path) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
+from torch import Tensor
 
 from adapterlab.app import cli
 from adapterlab.app.sync_command import sync
+from adapterlab.base.cache import Entry, stored
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.schema import Config
 from adapterlab.runs import single, undelivered
@@ -19,6 +22,7 @@ from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.pack import run_pack
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.patience import PatientClient
+from adapterlab.tracking.shared_entries import sharing
 from adapterlab.tracking.stores.uris import default_uri
 from faults.gate import Gate, gate_before
 from lab import Outcome, mlflow_process, tiny
@@ -307,6 +311,31 @@ def test_no_run_without_its_server_or_experiment(
     away = "tracking.experiment=thrown-away"
     error = run_cli(*options(gate, "none", "hardware=cpu", away)).error
     assert error.startswith(f"{away} has been deleted in MLflow; choose another")
+
+
+def test_what_is_shared_waits_for_no_server(
+    server: str, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[str] = []
+
+    def keep(root: str, name: str) -> Tensor:
+        def build() -> Entry:
+            made.append(f"{name} in {root}")
+            return Entry({"values": torch.arange(1_000)}, {})
+
+        config = tiny(tmp_path / root, *options(gate, "shared"))
+        with sharing(config):
+            folder = config.mlruns / "cache"
+            return stored(folder, name, [gate.uri], build, require=lambda _: None).tensors["values"]
+
+    keep("a", "one")
+    assert torch.equal(keep("b", "one"), torch.arange(1_000))
+    assert made == ["one in a"]
+    gate.shut("hangs")
+    assert torch.equal(keep("c", "one"), torch.arange(1_000))
+    assert made == ["one in a", "one in c"]
+    assert caplog.text.count("each machine makes its own: it did not answer in time") == 1
+    gate.open()
 
 
 def test_a_run_is_made_once_however_late_the_answer_is(

@@ -191,10 +191,12 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     from adapterlab.runs.data import load_data
     from adapterlab.runs.state import finished_run
     from adapterlab.tracking.client import require_store
+    from adapterlab.tracking.shared_entries import sharing
 
     check(config)
     require_store(config)
-    data = load_data(config)
+    with sharing(config):
+        data = load_data(config)
     finished = finished_run(config, data)
     if finished is not None:
         if not quiet:
@@ -203,7 +205,8 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
     from adapterlab.runs.single import run
 
-    return run(config, data)
+    with sharing(config):
+        return run(config, data)
 
 
 def _ui(config: "Config") -> str:

@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from adapterlab.app import cli
 from adapterlab.app.sync_command import sync
+from adapterlab.base.cache import Entry, stored
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.schema import Config
 from adapterlab.runs import single, undelivered
@@ -19,6 +22,7 @@ from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.pack import run_pack
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.patience import PatientClient
+from adapterlab.tracking.shared_entries import sharing
 from adapterlab.tracking.stores.uris import default_uri
 from faults.gate import Gate, gate_before
 from lab import Outcome, mlflow_process, tiny
@@ -307,6 +311,22 @@ def test_no_run_without_its_server_or_experiment(
     away = "tracking.experiment=thrown-away"
     error = run_cli(*options(gate, "none", "hardware=cpu", away)).error
     assert error.startswith(f"{away} has been deleted in MLflow; choose another")
+
+
+def test_what_is_shared_waits_for_no_server(
+    gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values, made = torch.arange(1_000), list[str]()
+    for root in "abc":
+        config = tiny(tmp_path / root, *options(gate, "shared"))
+        build = partial(lambda root: made.append(root) or Entry({"values": values}, {}), root)
+        if root == "c":
+            gate.shut("hangs")
+        with sharing(config):
+            entry = stored(config.mlruns, "one", [gate.uri], build, require=lambda _: None)
+        assert torch.equal(entry.tensors["values"], values)
+    assert made == ["a", "c"]
+    assert caplog.text.count("each machine makes its own: it did not answer in time") == 1
 
 
 def test_a_run_is_made_once_however_late_the_answer_is(

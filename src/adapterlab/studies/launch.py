@@ -196,8 +196,8 @@ class _Study:
         free = self.place.memory_gib if self.place else free_memory_gib(configs[0].hardware)
         most = self.chosen.memory_gib or MEMORY_SHARE * free
         data = [self.data.if_read(config) for config in configs]
-        at_once, nodes = self._at_once(configs[0].hardware), self.chosen.nodes
-        packs = plan_packs(configs, data, most, at_once=at_once, nodes=nodes)
+        busy = self.chosen.to_be_busy(at_once := self._at_once(configs[0].hardware))
+        packs = plan_packs(configs, data, most, at_once=at_once, nodes=busy)
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:

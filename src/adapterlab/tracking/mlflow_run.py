@@ -197,7 +197,7 @@ def _opened(
 ) -> tuple[Any, dict[str, str]]:
     """Return the run to go on with, running again, or a new one, and the tag of its parent."""
     if run_id is None or not _is_there(client, run_id):
-        experiment = _experiment_id(client, config)
+        experiment = experiment_id_of(client, config)
         identity = {each: tags[each] for each in IDENTITY if each in tags}
         run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
@@ -264,7 +264,8 @@ def _found(
     return None
 
 
-def _experiment_id(client: Any, config: Config) -> str:
+def experiment_id_of(client: Any, config: Config) -> str:
+    """Return the id of the MLflow experiment that a config names, made if it is not there yet."""
     from mlflow.exceptions import MlflowException
 
     tracking = config.tracking

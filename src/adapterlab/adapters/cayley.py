@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _PIVOTS = 7
-"""Rows that are eliminated at once: LAPACK inverts no larger matrices as quickly, for their size."""
+"""Rows that are eliminated at once: larger matrices take LAPACK more time than their size says."""
 
 _SIZES = range(20, 65)
 _COUNT = 24

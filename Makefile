@@ -53,7 +53,7 @@ notebooks: install  ## Execute the notebooks; with their outputs they lie in mlr
 test: install  ## Run the tests
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-cluster-test: install  ## Run studies on a Slurm that is started for it; needs root, slurm-wlm and munge
+cluster-test: install  ## Run studies on a Slurm (root, slurm-wlm, munge), a Ray and a Dask that are started for it, as far as installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 hydra-next: install  ## Run the tests of command line and launchers on the next Hydra, in an environment of its own

@@ -10,9 +10,13 @@ that goes before the environment's own packages:
 
 import copy
 import importlib
+import importlib.util
 import re
 import sys
 from typing import Any
+
+if importlib.util.find_spec("adapters") is None:
+    sys.exit(f"the library adapters is not on the path\n\n{__doc__}")
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 

@@ -56,8 +56,9 @@ def looked_at(config: Config) -> tuple[Scrutiny, Splits[Any], float]:
 def main() -> None:
     names = [argument for argument in sys.argv[1:] if "=" not in argument]
     overrides = [argument for argument in sys.argv[1:] if "=" in argument]
-    if not names:
-        sys.exit(__doc__)
+    if not names or {"-h", "--help"} & set(names):
+        print(__doc__)
+        return
     table = Table("data set", "train / test", *COLUMNS, "CPU seconds")
     console, said = Console(width=160), []
     with cli.mistakes_in_one_line():

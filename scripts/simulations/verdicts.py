@@ -64,8 +64,8 @@ class Cell:
     wild: float
 
 
-def cells(arms: list[int], runs: list[int]) -> Iterator[Cell]:
-    """Yield the kinds of studies that are simulated."""
+def cells(arms: list[int], runs: list[int], examples: list[int]) -> Iterator[Cell]:
+    """Yield the kinds of studies that are simulated, those of so many test examples."""
     kinds = [
         (1000, 0.85, 0.0, 1.0),
         (1000, 0.85, 0.05, 1.0),
@@ -78,7 +78,8 @@ def cells(arms: list[int], runs: list[int]) -> Iterator[Cell]:
     ]
     for k, s in itertools.product(arms, runs):
         for n, accuracy, luck, wild in kinds:
-            yield Cell(k, s, n, accuracy, luck, wild)
+            if n in examples:
+                yield Cell(k, s, n, accuracy, luck, wild)
 
 
 def answers(cell: Cell, rng: np.random.Generator) -> list[Answers]:
@@ -193,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", type=int, nargs="+", default=[2, 6, 20])
     parser.add_argument("--runs", type=int, nargs="+", default=[3, 5, 10, 20])
+    parser.add_argument("--examples", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--studies", type=int, default=500, help="of each cell")
     parser.add_argument("--draws", type=int, default=1000, help="of studies without a difference")
     parser.add_argument("--seed", type=int, default=0)
@@ -200,7 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     header = ("arms", "runs", "examples", "accuracy", "luck", "wild")
     print(" | ".join([*header, *SHARES]))
-    for cell in tqdm(list(cells(options.arms, options.runs)), unit="cell"):
+    for cell in tqdm(list(cells(options.arms, options.runs, options.examples)), unit="cell"):
         found = simulate(cell, options.studies, options.draws, options.seed)
         values = [f"{value:g}" for value in asdict(cell).values()]
         tqdm.write(" | ".join([*values, *(f"{found[name]:.3f}" for name in SHARES)]))

@@ -49,7 +49,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two strategies and two seeds, trained in packs, with its report."""
     root = tmp_path_factory.mktemp("seen")
     options = [option for option in TINY if option != "tracking=none"]
-    sweep = ("hydra/launcher=packed", "adapter=head,lora", "seed=0,1", "study=seen")
+    sweep = (
+        "hydra/launcher=packed",
+        "adapter=head,lora",
+        "seed=0,1",
+        "figures=always",
+        "study=seen",
+    )
     with as_program(root, "-m", *options, *ONE_PROCESS["packed"], *sweep):
         cli.train()
     return root

@@ -8,19 +8,16 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
-from adapterlab.studies.records import Record, read_there, records, tasks_of
-from adapterlab.tracking.stores.uris import default_uri
+from adapterlab.studies.records import read_there, records
+from cluster_lab import SWEEP, Cluster
 from engine_lab import metrics_of
-from lab import CHECKOUT, environment
+from lab import CHECKOUT
 
 pytestmark = pytest.mark.cluster
 
@@ -30,13 +27,6 @@ SECONDS = 30
 
 ONE_BY_ONE = f"hydra.launcher.cpus_per_task={os.cpu_count()}"
 """Each task takes the whole node, so that there is always one that has not been yet."""
-
-STUDY = (
-    "-m", "hydra/launcher=packed", "dataset=digits_rotated", "limit=400", "batch_size=8",
-    "base.epochs=2", "optimizer.lr=0.01", "hardware=cpu", "hardware.threads=1",
-    "hardware.precision=64-true", "baseline=never", "report=false",
-)  # fmt: skip
-SWEEP = ("adapter=lora,dora,full,head,bitfit,last_layers", "seed=0,1,2,3")
 
 
 def missing() -> str | None:
@@ -65,81 +55,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         subprocess.run([SCRIPT, "stop", folder / "one"], check=True)
 
 
-class Cluster:
-    """A study on Slurm, and what is done to its jobs."""
-
-    def __init__(self, root: Path, study: str, variables: dict[str, str]) -> None:
-        self.root, self.study = root, study
-        self.environment = environment(root, **variables)
-        self.tasks = tasks_of(root / "mlruns", study)
-
-    def start(self, *options: str) -> "subprocess.Popen[str]":
-        train = CHECKOUT / "src" / "train.py"
-        return subprocess.Popen(
-            [sys.executable, train, *STUDY, f"study={self.study}", *options],
-            cwd=self.root, env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def __call__(self, *command: str) -> str:
-        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True)
-        return ended.stdout + ended.stderr
-
-    def runs(self) -> list[Any]:
-        client = MlflowClient(default_uri(self.root / "mlruns"))
-        experiment = client.get_experiment_by_name("adapterlab")
-        if experiment is None:
-            return []
-        query = f"tags.study = '{self.study}' and tags.kind = 'run'"
-        return list(client.search_runs([experiment.experiment_id], query))
-
-    def of(self, record: Record) -> list[Any]:
-        """Return the MLflow runs of a task."""
-        hashes = {name.rpartition("-")[2] for name in record.runs}
-        return [run for run in self.runs() if run.data.tags["config_hash"] in hashes]
-
-    def going(self) -> list[Record]:
-        """Return the tasks that have trained for an eighth of their time, and have more to do."""
-        found = []
-        for record in records(self.tasks):
-            there = read_there(self.tasks, record.id)
-            if (
-                there
-                and there.state == "going"
-                and record.job
-                and there.moved > len(record.runs) / 8
-            ):
-                found.append(record)
-        return found
-
-    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
-        limit = time.monotonic() + seconds
-        while not (found := what()):
-            assert time.monotonic() < limit, self("squeue", "--array", "--states=all")
-            time.sleep(0.5)
-        return found
-
-    def one_going(self, *but: str) -> Record:
-        """Wait for a task that is on its way, another than some."""
-
-        def found() -> Record | None:
-            return next((one for one in self.going() if one.id not in but), None)
-
-        record: Record = self.until(found)
-        return record
-
-    def state(self, record: Record) -> str | None:
-        there = read_there(self.tasks, record.id)
-        return None if there is None else there.state
-
-
 def epochs_for(root: Path, variables: dict[str, str]) -> int:
     """Return how many epochs a pack trains in `SECONDS` on this machine, as it is now."""
     tried = Cluster(root, "tried", variables)
     command = tried.start("adapter=dora", "seed=0,1,2,3", "epochs=12")
     said, _ = command.communicate(timeout=600)
     assert command.returncode == 0, said
-    times = [point.timestamp for point in points(tried, tried.runs()[0])]
+    times = [point.timestamp for point in tried.points(tried.runs()[0])]
     return max(20, round(SECONDS * 1000 * (len(times) - 1) / (max(times) - min(times))))
 
 
@@ -164,7 +86,7 @@ def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_pa
     cluster("scancel", "--signal=USR2", str(warned.job))
     cluster.until(lambda: cluster.state(warned) == "stopped", 60)
     assert {run.info.status for run in cluster.of(warned)} == {"KILLED"}
-    before = [len(points(cluster, run)) for run in cluster.of(warned)]
+    before = [len(cluster.points(run)) for run in cluster.of(warned)]
     cluster.until(lambda: "PENDING" in cluster("squeue", "-h", "-j", str(warned.job), "-o%T"), 60)
     cluster("scontrol", "update", f"jobid={warned.job}", "starttime=now")
 
@@ -196,7 +118,7 @@ def test_a_study_outlives_what_happens_to_its_jobs(slurm: dict[str, str], tmp_pa
     assert len(runs) == 24
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
-        assert [point.step for point in points(cluster, run)] == list(range(1, epochs + 1))
+        assert [point.step for point in cluster.points(run)] == list(range(1, epochs + 1))
     assert all(0 < count < epochs for count in before)  # each stands there once: it went on
     for task in (killed, warned):  # what a starting command finds gone, it plans anew
         went = read_there(cluster.tasks, task.id)
@@ -230,10 +152,3 @@ def test_a_base_is_made_before_what_nobody_waits_for(slurm: dict[str, str], tmp_
     assert made is not None
     assert all(made.at <= time for time in times[1:])
     assert {run.info.status for run in cluster.runs()} == {"FINISHED"}
-
-
-def points(cluster: Cluster, run: Any) -> list[Any]:
-    """Return what a run has reported of its training loss, by epoch."""
-    client = MlflowClient(default_uri(cluster.root / "mlruns"))
-    said = client.get_metric_history(run.info.run_id, "train/loss")
-    return sorted(said, key=lambda point: point.step)

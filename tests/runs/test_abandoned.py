@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.app import cli
-from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone, this_process
+from adapterlab.base.process_identity import (
+    PROCESS_TAG,
+    is_elsewhere,
+    is_gone,
+    may_be_at_work,
+    this_process,
+)
 from adapterlab.runs import single
 from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.runs.folder import RunFolder
@@ -53,15 +60,28 @@ def client_of(root: Path) -> Any:
     return MlflowClient(default_uri(root / "mlruns"))
 
 
+@contextmanager
+def other_process() -> Iterator[str]:
+    """Yield what a process wrote of itself that goes on meanwhile."""
+    code = (
+        "from adapterlab.base.process_identity import this_process\n"
+        "print(this_process(), flush=True); input()"
+    )
+    source = os.pathsep.join(path for path in sys.path if path)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], text=True, env=os.environ | {"PYTHONPATH": source},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()
+
+
 def gone_process() -> str:
     """Return what a process wrote of itself that has ended."""
-    code = "from adapterlab.base.process_identity import this_process; print(this_process())"
-    source = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": source},
-    )  # fmt: skip
-    return done.stdout.strip()
+    with other_process() as process:
+        pass
+    return process
 
 
 def test_a_process_is_gone_only_where_that_is_known() -> None:
@@ -78,6 +98,12 @@ def test_a_process_is_gone_only_where_that_is_known() -> None:
     for unknown in (None, "", "nonsense"):
         assert not is_gone(unknown)
         assert not is_elsewhere(unknown)
+        assert not may_be_at_work(unknown)
+    for taken_up in (me, gone, f"{host}-{'0' * 8}-{number}-{start}"):  # of before a restart
+        assert not may_be_at_work(taken_up)
+    assert may_be_at_work("-".join(["0" * 8, gone_boot, *rest]))
+    with other_process() as going:
+        assert may_be_at_work(going)
 
 
 def test_a_report_ends_runs_whose_process_is_gone(
@@ -144,6 +170,42 @@ def test_training_anew_ends_what_was_left_running(
     assert client.get_run(left.info.run_id).info.status == "KILLED"
     assert client.get_run(str(result.run_id)).info.status == "FINISHED"
     assert len(client.search_runs([experiment], query)) == 2
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_roots_that_share_a_store_leave_each_others_runs_alone(
+    resume: bool,
+    lab_root: Path,
+    tmp_path: Path,
+    killed_at: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lock of a run's folder says nothing of another root; the process at work on it does."""
+    store = f"tracking.uri={default_uri(lab_root / 'mlruns')}"
+    options = (*OPTIONS, f"study=roots-{resume}", f"resume={str(resume).lower()}", store)
+    killed_at(OpenRun, "report", after=True)
+    with pytest.raises(Killed):
+        single.run(tiny(tmp_path / "first", *options))
+    monkeypatch.undo()
+    client = client_of(lab_root)
+    (left,) = client.search_runs(
+        [client.get_experiment_by_name("adapterlab").experiment_id],
+        f"tags.study = 'roots-{resume}' and tags.kind = 'run'",
+    )
+
+    def by_another_root(name: str) -> str:
+        config = tiny(tmp_path / name, *options)
+        RunFolder.of(config).link.expect()  # killed before it knew the id of its MLflow run
+        return str(single.run(config).run_id)
+
+    with other_process() as process:
+        client.set_tag(left.info.run_id, PROCESS_TAG, process)
+        assert by_another_root("second") != left.info.run_id
+        found = client.get_run(left.info.run_id)
+        assert (found.info.status, found.data.tags[PROCESS_TAG]) == ("RUNNING", process)
+    same = by_another_root("third") == left.info.run_id
+    assert same == resume
+    assert client.get_run(left.info.run_id).info.status == ("FINISHED" if resume else "KILLED")
 
 
 @pytest.mark.parametrize("step", ["before", "after"])

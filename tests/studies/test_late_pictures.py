@@ -13,7 +13,7 @@ from adapterlab.runs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.studies.late_pictures import draw_late
 from adapterlab.tracking.stores.uris import default_uri
-from lab import Outcome, tiny
+from lab import TINY, Outcome, tiny
 
 OWN = ("base=scratch", "study=late", "limit=40")
 
@@ -61,9 +61,31 @@ def test_other_data_have_other_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     assert "the data have changed since this run was trained" in said
 
 
-def test_the_report_draws_them(lab_root: Path, run_cli: Callable[..., Outcome]) -> None:
-    for seed in (0, 1):
-        run(tiny(lab_root, *OWN, "figures=report", "tracking=mlflow", f"seed={seed}"))
-    outcome = run_cli("study=late", program=cli.report, root=lab_root)
+OF_TWO = tuple(option for option in TINY if not option.startswith(("base", "limit", "tracking")))
+SWEEP_OF_TWO = (
+    *("-m", "hydra/launcher=packed", "hydra.launcher.processes=1", "report=false"),
+    *("dataset=digits_rotated", "base=scratch", "limit=40", "seed=0,1", "resume=true", *OF_TWO),
+)
+
+
+def test_those_of_a_sweep_come_with_its_report(
+    lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    swept = run_cli(*SWEEP_OF_TWO, "study=swept", root=lab_root)
+    assert swept.code == 0, swept
+    (hint,) = (line for line in swept.out.splitlines() if line.startswith("pictures of 2 runs:"))
+    assert hint.endswith("python scripts/report.py study=swept")
+    assert not list((lab_root / "mlruns" / "runs" / "swept").glob("*/figures"))
+    outcome = run_cli("study=swept", program=cli.report, root=lab_root)
     assert outcome.code == 0, outcome
     assert "pictures of 2 runs: figures/ and mistakes/ of" in outcome.out
+    assert "pictures of" not in run_cli(*SWEEP_OF_TWO, "study=swept", root=lab_root).out
+
+
+def test_those_of_a_sweep_are_drawn_at_once_where_it_is_asked_for(
+    lab_root: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    swept = run_cli(*SWEEP_OF_TWO, "study=at-once", "figures=always", root=lab_root)
+    assert swept.code == 0, swept
+    assert "pictures of" not in swept.out
+    assert len(list((lab_root / "mlruns" / "runs" / "at-once").glob("*/figures/*.png"))) == 4

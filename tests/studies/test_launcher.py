@@ -109,6 +109,15 @@ def test_a_plan_trains_nothing(tmp_path: Path, run_cli: Callable[..., Outcome]) 
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
 
 
+def test_packs_of_16_are_split_for_processes_that_were_asked_for(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    whole = (*("-m", "hydra/launcher=packed", "plan=true"), *OPTIONS, "seed=range(16)")
+    assert "part 1 of 2" not in run_cli(*whole, root=tmp_path).out
+    parts = run_cli(*whole, "hydra.launcher.processes=2", root=tmp_path).out
+    assert parts.count("lora on one frozen base, part") == 2
+
+
 def test_a_mistake_in_any_job_stops_before_training(
     tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:

@@ -30,6 +30,22 @@ def test_local_is_what_is_taken_without_a_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "busy"),
+    [
+        ({}, 1),
+        ({"processes": 2}, 4),
+        ({"engine": "submitit", "cluster": "local", "processes": 2}, 1),
+        ({"engine": "submitit", "cluster": "local", "nodes": 3}, 3),
+    ],
+)
+def test_packs_are_split_for_processes_that_were_asked_for(
+    given: dict[str, object], busy: int
+) -> None:
+    chosen = launching({"engine": "local", "wait": True, "node": NODE} | given)
+    assert chosen.to_be_busy(at_once=4) == busy
+
+
+@pytest.mark.parametrize(
     ("values", "line"),
     [
         ({"engine": "slurm"}, "hydra.launcher.engine='slurm'; allowed: local, submitit"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapterlab.base.errors import AdapterLabError, RunLostError
+from adapterlab.data import tokens
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.state import finished_run
@@ -21,6 +22,7 @@ from adapterlab.studies.planning import plan_packs
 from adapterlab.studies.read_once import ReadOnce
 from adapterlab.studies.records import records
 from lab import tiny
+from reviews import small, write_reviews
 
 
 def task(root: Path, *options: str) -> Task:
@@ -91,6 +93,49 @@ def test_a_frozen_prefix_is_computed_before_its_runs(tmp_path: Path) -> None:
         assert (
             "an earlier run had computed the frozen prefix: seconds are without it" in result.notes
         )
+
+
+def test_tokens_of_long_texts_are_made_before_their_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviews = write_reviews(tmp_path / "reviews")
+
+    def of(*options: str) -> Task:
+        return Task((small(tmp_path, reviews, "study=there", *options),), packed=False)
+
+    tasks = [of("adapter=full"), of("adapter=lora"), of("adapter=lora", "dataset.max_length=9")]
+    tasks += [of("adapter=full", "seed=1"), of("adapter=head")]
+    depths = [0, 0, 0, 0, 2]
+    assert needs(tasks, depths, ReadOnce()) == []  # they are tokenised before a task has begun
+    monkeypatch.setattr("adapterlab.studies.needed.LONG_TEXTS", 2_000)
+    (need,) = needs(tasks, depths, ReadOnce())
+    assert (need.of, len(need.task.configs), need.prefixes) == ((0, 1, 3, 4), 1, 0)
+    assert need.words == f"made once for 4 tasks: the tokens of {need.texts[0]}"
+    # A prefix of the same texts comes of them; of others, it is made beside.
+    (need,) = needs([*tasks, of("adapter=head", "order_seed=1")], [*depths, 2], ReadOnce())
+    assert (need.of, len(need.task.configs), need.prefixes) == ((0, 1, 3, 4, 5), 1, 1)
+    assert need.words.endswith(" and the frozen prefix")
+    other = [of("adapter=head", "dataset.max_length=9", f"order_seed={seed}") for seed in (0, 1)]
+    (need,) = needs([*tasks, *other], [*depths, 2, 2], ReadOnce())
+    assert (need.of, len(need.task.configs), need.prefixes) == ((0, 1, 2, 3, 4, 5, 6), 2, 1)
+    # Few of the texts are tokenised in a moment.
+    few = [of("limit=20", f"order_seed={seed}") for seed in (0, 1)]
+    assert needs(few, [0, 0], ReadOnce()) == []
+
+    encoded: list[str] = []
+    encode = tokens._encode
+
+    def counted(texts: Any, *how: Any) -> Any:
+        encoded.append(how[-1])
+        return encode(texts, *how)
+
+    monkeypatch.setattr(tokens, "_encode", counted)
+    (need,) = needs(tasks, depths, ReadOnce())
+    assert outcomes_of(need.task, ReadOnce(), lambda runs: None) == [None]
+    assert len(encoded) == 3
+    for number in need.of:
+        outcomes_of(tasks[number], ReadOnce(), lambda runs: None)
+    assert len(encoded) == 3
 
 
 class Engine:

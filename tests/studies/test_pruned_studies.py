@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import USER_ERROR
+from adapterlab.studies.engines import KINDS
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_PROCESS, TINY, Outcome
 
@@ -70,9 +72,17 @@ def test_what_is_stopped_is_neither_chosen_nor_failed(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (
-            ("hydra.launcher.engine=submitit", "hydra.launcher.cluster=local"),
-            "successive_halving stops runs of this machine: set",
+        *(
+            pytest.param(
+                (f"hydra.launcher.engine={engine}",),
+                "successive_halving stops runs of this machine: set hydra.launcher.engine=local",
+                marks=pytest.mark.skipif(
+                    find_spec(str(kind.package)) is None, reason=f"{kind.package} is not installed"
+                ),
+                id=engine,
+            )
+            for engine, kind in KINDS.items()
+            if engine != "local"
         ),
         (("hardware.devices=2",), "stops runs of one device, and hardware.devices=2"),
     ],
@@ -80,6 +90,8 @@ def test_what_is_stopped_is_neither_chosen_nor_failed(
 def test_where_nothing_can_be_stopped(
     options: tuple[str, ...], said: str, tmp_path: Path, run_cli: Callable[..., Outcome]
 ) -> None:
+    if "hydra.launcher.engine=submitit" in options:
+        options = (*options, "hydra.launcher.cluster=local")
     own = tuple(o for o in tuning("packed", "s", *options) if "processes" not in o)
     outcome = run_cli(*own, root=tmp_path)
     assert outcome.code == USER_ERROR, outcome

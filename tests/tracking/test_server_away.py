@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
+from torch import Tensor
 
 from adapterlab.app import cli
 from adapterlab.app.sync_command import sync
+from adapterlab.base.cache import Entry, stored
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.schema import Config
 from adapterlab.runs import single, undelivered
@@ -19,6 +22,7 @@ from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.pack import run_pack
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.patience import PatientClient
+from adapterlab.tracking.shared_entries import sharing
 from adapterlab.tracking.stores.uris import default_uri
 from faults.gate import Gate, gate_before
 from lab import Outcome, mlflow_process, tiny
@@ -164,9 +168,9 @@ def test_a_server_that_never_comes_back(
     whole(server, result)
 
 
-@pytest.mark.parametrize("launcher", ["basic", "packed"])
+@pytest.mark.parametrize("way", ["basic", "alone", "packed"])
 def test_a_multirun_whose_server_never_comes_back(
-    launcher: str,
+    way: str,
     server: str,
     gate: Gate,
     tmp_path: Path,
@@ -174,21 +178,36 @@ def test_a_multirun_whose_server_never_comes_back(
     run_cli: Callable[..., Outcome],
 ) -> None:
     """What is at work is finished; what comes after cannot begin, and is said so."""
-    fixed = options(gate, f"away-{launcher}", "hardware=cpu", "hardware.threads=1", "report=false")
-    sweep = ("-m", *fixed, "order_seed=0,1", f"hydra/launcher={launcher}", "pack=always")
+    fixed = options(gate, f"away-{way}", "hardware=cpu", "hardware.threads=1", "report=false")
+    packed = ("hydra/launcher=packed", "hydra.launcher.processes=1")
+    launcher = {"basic": (), "alone": (*packed, "pack=never"), "packed": (*packed, "pack=always")}
+    sweep = ("-m", *fixed, "order_seed=0,1,2", *launcher[way])
     after(lambda _: gate.shut(), 1)
     outcome = run_cli(*sweep)
     assert outcome.code == 1, outcome
     assert "Traceback" not in outcome.err
     assert "`python scripts/sync.py` delivers it" in outcome.err
-    runs = tmp_path / "mlruns" / "runs" / f"away-{launcher}"
+    # However many runs it strikes: a line of the first, and how many there are.
+    assert outcome.err.count(": MLflow has not got all of it (") == 1
+    count = "3 runs have" if way == "packed" else "1 run has"
+    assert outcome.err.count(f" {count} ended and MLflow has not got all of it (") == 1
+    failed = [line for line in outcome.err.splitlines() if line.startswith("failed: ")]
+    if way != "packed":
+        first, rest = failed
+        assert "order_seed=1" in first
+        why = f"tracking.uri={gate.uri} has stopped answering: connection refused"
+        assert first.endswith(why)
+        assert rest == f"failed: 1 more run: {why}"
+    else:
+        assert not failed
+    runs = tmp_path / "mlruns" / "runs" / f"away-{way}"
     results = [result for path in runs.iterdir() if (result := RunFolder(path).finished())]
-    assert len(results) == (1 if launcher == "basic" else 2)
+    assert len(results) == (3 if way == "packed" else 1)
     gate.open()
     after(lambda _: None, 0)
     assert run_cli(*sweep, "resume=true").code == 0
     finished = [RunFolder(path).finished() for path in runs.iterdir()]
-    assert len(finished) == 2
+    assert len(finished) == 3
     for result in finished:
         assert result is not None
         whole(server, result)
@@ -292,6 +311,31 @@ def test_no_run_without_its_server_or_experiment(
     away = "tracking.experiment=thrown-away"
     error = run_cli(*options(gate, "none", "hardware=cpu", away)).error
     assert error.startswith(f"{away} has been deleted in MLflow; choose another")
+
+
+def test_what_is_shared_waits_for_no_server(
+    server: str, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[str] = []
+
+    def keep(root: str, name: str) -> Tensor:
+        def build() -> Entry:
+            made.append(f"{name} in {root}")
+            return Entry({"values": torch.arange(1_000)}, {})
+
+        config = tiny(tmp_path / root, *options(gate, "shared"))
+        with sharing(config):
+            folder = config.mlruns / "cache"
+            return stored(folder, name, [gate.uri], build, require=lambda _: None).tensors["values"]
+
+    keep("a", "one")
+    assert torch.equal(keep("b", "one"), torch.arange(1_000))
+    assert made == ["one in a"]
+    gate.shut("hangs")
+    assert torch.equal(keep("c", "one"), torch.arange(1_000))
+    assert made == ["one in a", "one in c"]
+    assert caplog.text.count("each machine makes its own: it did not answer in time") == 1
+    gate.open()
 
 
 def test_a_run_is_made_once_however_late_the_answer_is(

@@ -41,7 +41,11 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class StartedStudy:
-    """A study that a multirun of this process has started; `multirun` is the latter's name."""
+    """A study that a multirun of this process has started; `multirun` is the latter's name.
+
+    Attributes:
+        figures: when its runs' pictures are drawn, where a run says nothing else.
+    """
 
     name: str
     multirun: str
@@ -50,6 +54,7 @@ class StartedStudy:
     tracked: bool
     experiment: str
     report: bool
+    figures: str
 
     @property
     def mlruns(self) -> Path:
@@ -106,6 +111,7 @@ class StudyCallback(Callback):
                     tracked=config.tracking.enabled,
                     experiment=config.tracking.experiment,
                     report=config.report,
+                    figures=str(OmegaConf.select(config, "figures")),
                 )
             )
 

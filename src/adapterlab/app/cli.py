@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,13 +20,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.app.arguments import for_hydra, values_of
+from adapterlab.app.callback import started
 from adapterlab.app.closing import end_at_once, end_command
 from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
-from adapterlab.base.errors import USER_ERROR, AdapterLabError, TrialPrunedError
+from adapterlab.app.help import help_asked, help_text
+from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
-from adapterlab.base.interrupts import INTERRUPTED
+from adapterlab.base.interrupts import INTERRUPTED, UNREAD
 from adapterlab.base.output import OF_ONE_RUN, set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted, shown
 from adapterlab.base.signals import (
@@ -38,6 +40,7 @@ from adapterlab.base.signals import (
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
+from adapterlab.studies.told_failures import tell_failed
 from adapterlab.tracking.stores.uris import default_uri
 
 if TYPE_CHECKING:
@@ -188,10 +191,12 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     from adapterlab.runs.data import load_data
     from adapterlab.runs.state import finished_run
     from adapterlab.tracking.client import require_store
+    from adapterlab.tracking.shared_entries import sharing
 
     check(config)
     require_store(config)
-    data = load_data(config)
+    with sharing(config):
+        data = load_data(config)
     finished = finished_run(config, data)
     if finished is not None:
         if not quiet:
@@ -200,7 +205,8 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
     from adapterlab.runs.single import run
 
-    return run(config, data)
+    with sharing(config):
+        return run(config, data)
 
 
 def _ui(config: "Config") -> str:
@@ -208,11 +214,11 @@ def _ui(config: "Config") -> str:
     return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
 
 
-def run_command(command: Callable[[], Any], *, names_arms: bool = False) -> None:
+def run_command(command: Any, *, names_arms: bool = False) -> None:
     """Carry out a program of the command line, and say in one line what a user can mend.
 
     Args:
-        command: the program.
+        command: the program, made by `program`.
         names_arms: its `arm` is the name of one, and its `experiment` one of MLflow.
     """
     # Hydra would print a mistake its own way and exit with 1; with this it raises.
@@ -223,13 +229,29 @@ def run_command(command: Callable[[], Any], *, names_arms: bool = False) -> None
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
         sys.argv[1:] = in_order(given, CONF)
         try:
-            with failures_of_hydra_in_one_line():
-                command()
+            with failures_of_hydra_in_one_line(), unread_in_silence():
+                if (asked := help_asked(sys.argv[1:])) is None:
+                    command()
+                else:
+                    options, resolve = asked
+                    print(help_text(CONF, command.config_name, options, resolve=resolve))
         except Exception as error:
             mistake = None if not raised_by(PARSERS, error) else as_mistake(error, CONF)
             if isinstance(error, AdapterLabError) or mistake is None:
                 raise
             _fail(str(mistake), mistake.exit_code)
+
+
+@contextmanager
+def unread_in_silence() -> Iterator[None]:
+    """End as other programs do where nobody reads what is printed any more: ``| head``."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would write to it once more when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
 
 
 @contextmanager
@@ -262,11 +284,8 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             yield
     except AdapterLabError as error:
         if sweep and error.exit_code != USER_ERROR:
-            overrides = " ".join(HydraConfig.get().overrides.task)
-            said = f"{error}: {overrides}"
-            if not isinstance(error, TrialPrunedError):
-                said = f"failed: {overrides}: {error}"
-            print(shown(said), file=sys.stderr)
+            run = " ".join(HydraConfig.get().overrides.task)
+            tell_failed(run, error, counted=bool(started))  # processes of joblib's have no end
             raise
         _fail(str(error), error.exit_code)
     except (MemoryError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
 from adapterlab.studies.foreseen import foresee
 from adapterlab.studies.submitted import submitted
+from adapterlab.studies.told_failures import tell_rest
 from adapterlab.tracking.servers.journal import take_left
 from adapterlab.tracking.servers.patience import ANSWERED
 
@@ -32,6 +33,7 @@ def end_command(ended_by: BaseException | None) -> None:
         SystemExit: nothing else is wrong, but MLflow has not got all.
     """
     foresee(ended_by)
+    tell_rest()
     # A later multirun has its own.
     for variable in (STUDY_VARIABLE, VARIED_VARIABLE, MULTIRUN_VARIABLE):
         os.environ.pop(variable, None)

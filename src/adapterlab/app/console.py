@@ -268,8 +268,13 @@ _NAMES = 22
 """Characters of an arm's name that stand in a line of the table at least."""
 
 
-def print_report(report: "Report") -> None:
-    """Print a study's verdict, its table in short, what to know about it, and where the page is."""
+def print_report(report: "Report", paths_after: Mapping[str, str] | None = None) -> None:
+    """Print a study's verdict, its table in short, what to know about it, and where the page is.
+
+    Args:
+        report: of the study.
+        paths_after: what else there is to look at, and where.
+    """
     for place, findings in enumerate(report.tasks):
         of = f" on {findings.task}" if len(report.tasks) > 1 else ""
         table = Table(title=f"Study {findings.study}{of}", title_justify="left")
@@ -290,7 +295,8 @@ def print_report(report: "Report") -> None:
     paths: dict[str, Path | str] = {}
     if report.folder is not None and report.html is not None:
         paths |= {"report": report.html, "as text, tables, pictures": report.folder}
-    print_paths(paths | {"all runs": "make ui, or see docs/runs.md for what they log"})
+    all_runs = {"all runs": "make ui, or see docs/runs.md for what they log"}
+    print_paths({**paths, **(paths_after or {}), **all_runs})
 
 
 def print_paths(paths: Mapping[str, Path | str]) -> None:

@@ -51,7 +51,8 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     )
     try:
         with said_where_full():
-            print_report(make_report(request) if study.report else read_report(request))
+            report = make_report(request) if study.report else read_report(request)
+            print_report(report, _late_pictures(study))
     except FullDiskError as error:
         if ended_by is not None:  # what has ended it has been said
             log.warning("no report: %s", error)
@@ -61,6 +62,18 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
     return None
+
+
+def _late_pictures(study: StartedStudy) -> dict[str, str]:
+    """Return where pictures of runs come from that were left to the report, if there are any."""
+    if study.figures != "report":
+        return {}
+    from adapterlab.reporting.formatting import counted
+    from adapterlab.studies.late_pictures import undrawn
+
+    left = undrawn(study.mlruns.parent, study.name)
+    command = f"python scripts/report.py study={study.name}"
+    return {f"pictures of {counted(left, 'run')}": command} if left else {}
 
 
 def close_study(study: StartedStudy, ended_by: BaseException | None) -> str | None:

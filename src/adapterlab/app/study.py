@@ -1,5 +1,6 @@
 """A study as a Python object: what its report says, to work on."""
 
+import warnings
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -167,11 +168,20 @@ class Study:
     def report(self) -> Report:
         """Read the study again, write its report as ``scripts/report.py`` does, and return it.
 
+        Pictures of its runs that were left to the report are drawn; it warns of those that cannot.
+
         Raises:
             AdapterLabError: the study has no finished runs, or a file cannot be written.
         """
+        from adapterlab.config.parsing import absolute
+        from adapterlab.studies.late_pictures import draw_late
+
         with in_python():
-            return make_report(self._request)
+            report, request = make_report(self._request), self._request
+            drawn = draw_late(Path(absolute(request.root)), request.study, request.tracking_uri)
+            if drawn.left:
+                warnings.warn(drawn.lines[-1], stacklevel=3)
+            return report
 
     def help(self) -> None:
         """Print what there is."""

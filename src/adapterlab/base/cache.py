@@ -4,6 +4,9 @@ There is one format and one way of checking for all that is kept: decoded images
 features of frozen layers. A file carries its key and a checksum of each tensor, which are compared
 whenever it is found: one that was cut short, changed, overwritten or put in the place of another is
 made again. Files appear whole or not at all; what is in the folder may be deleted at any time.
+
+What takes long to make is shared with machines that do not have this disk, where there is a way to
+them (`others`). A file of theirs is looked at more closely: it may be sound, and not what it says.
 """
 
 import hashlib
@@ -23,8 +26,9 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from adapterlab.base.errors import DataError
+from adapterlab.base.errors import DataError, first_line
 from adapterlab.base.files import PART, replacing, write_tensors
+from adapterlab.base.others import others_there
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +44,14 @@ class Entry(NamedTuple):
     facts: dict[str, Any]
 
 
-def stored(folder: Path, name: str, key: object, build: Callable[[], Entry]) -> Entry:
+def stored(
+    folder: Path,
+    name: str,
+    key: object,
+    build: Callable[[], Entry],
+    *,
+    require: Callable[[Entry], None] | None = None,
+) -> Entry:
     """The entry kept under ``key``, or else that of ``build``, which is then kept.
 
     Processes that want the same entry wait for the first one.
@@ -50,17 +61,22 @@ def stored(folder: Path, name: str, key: object, build: Callable[[], Entry]) -> 
         name: begins the file name, for people who look into the folder.
         key: anything JSON can write, all that the result depends on.
         build: makes the entry.
+        require: refuses, by any exception, an entry of others that is not what `build` makes, as
+            far as can be told in little time; without it nothing is shared.
 
     Raises:
         FullDiskError: there is no room for it.
     """
     path, digest = _place(folder, name, key)
     with _held(path):
-        if (entry := _found(path, digest)) is None:
-            entry = build()
-            tensors = {name: tensor.contiguous() for name, tensor in entry.tensors.items()}
-            checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
-            write_tensors(path, tensors, _metadata(digest, entry.facts, checksums))
+        entry = _found(path, digest) or _brought(path, digest, require)
+        if entry is not None:
+            return entry
+        entry = build()
+        tensors = {name: tensor.contiguous() for name, tensor in entry.tensors.items()}
+        checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
+        write_tensors(path, tensors, _metadata(digest, entry.facts, checksums))
+    _give(path, require)
     return entry
 
 
@@ -75,7 +91,12 @@ def _place(folder: Path, name: str, key: object) -> tuple[Path, str]:
 
 
 def filled(
-    path: Path, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Tensor], None]
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    fill: Callable[[Tensor], None],
+    *,
+    require: Callable[[Tensor], None] | None = None,
 ) -> tuple[Tensor, bool]:
     """The tensor kept in a file, mapped into memory, or else what `fill` writes into the file.
 
@@ -87,6 +108,7 @@ def filled(
         shape: of the tensor.
         dtype: of the tensor: a floating-point type.
         fill: writes every element of a tensor.
+        require: refuses a tensor of others, of this shape and type, see `stored`.
 
     Returns:
         The tensor, and whether it was found.
@@ -94,13 +116,34 @@ def filled(
     Raises:
         FullDiskError: there is no room for it.
     """
+
+    def required(entry: Entry) -> None:
+        values = entry.tensors[_VALUES]
+        if (values.shape, values.dtype) != (shape, dtype):
+            raise DataError(f"it is {values.dtype} {tuple(values.shape)}")
+        assert require is not None
+        require(values)
+
     with _held(path):
-        if (entry := _found(path, path.stem)) is not None:
+        entry = _found(path, path.stem) or _brought(path, path.stem, require and required)
+        if entry is not None:
             path.touch()  # used last is what gives way last
             return entry.tensors[_VALUES], True
         with replacing(path) as part:
             _fill(part, path.stem, shape, dtype, fill)
-        return _read(path)[0].tensors[_VALUES], False
+        values = _read(path)[0].tensors[_VALUES]
+    _give(path, require)
+    return values, False
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Return up to so many of a number of rows, evenly: where what others have made is looked at.
+
+    Returns:
+        int64 ``[M]``, ascending.
+    """
+    rows = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64)
+    return rows.round().long()
 
 
 def sweep_unfinished(folder: Path, pattern: str) -> None:
@@ -134,6 +177,30 @@ def _found(path: Path, key: str) -> Entry | None:
         _LOG.warning("cache file %s is damaged (%s); making it again", path, error)
         return None
     return entry
+
+
+def _brought(path: Path, key: str, require: Callable[[Entry], None] | None) -> Entry | None:
+    """Return an entry that others have made, None where they have none or nobody is asked."""
+    others = others_there()
+    if others is None or require is None:
+        return None
+
+    def sound(found: Path) -> None:
+        try:
+            entry, metadata = _read(found)
+            _check(metadata, key, entry)
+            require(entry)
+        except Exception as error:  # whatever is in it
+            raise DataError(first_line(error)) from None
+
+    return _found(path, key) if others.bring(path, sound) else None
+
+
+def _give(path: Path, require: Callable[[Any], None] | None) -> None:
+    """Let others have what was made here, if that is shared."""
+    others = others_there()
+    if others is not None and require is not None:
+        others.give(path)
 
 
 def _read(path: Path) -> tuple[Entry, dict[str, str]]:

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
-"""Exit codes after Ctrl-C, SIGTERM and SIGHUP, as a shell gives them."""
+INTERRUPTED, TERMINATED, HUNG_UP, UNREAD = 130, 143, 129, 141
+"""Exit codes after Ctrl-C, SIGTERM, SIGHUP and SIGPIPE, as a shell gives them."""
 
 SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 """What ends a command."""

@@ -38,6 +38,16 @@ def is_elsewhere(process: str | None) -> bool:
     return found is not None and found[1] != _host()
 
 
+def may_be_at_work(process: str | None) -> bool:
+    """Say whether another process may be carrying out what it has written its name on.
+
+    One that goes on here is, and of one of another host nothing is known. What a process of this
+    host wrote before it ended, before a restart or before there was the tag, may be taken up by
+    who holds its lock.
+    """
+    return is_elsewhere(process) or number_here(process) not in (None, os.getpid())
+
+
 def host_of(process: str | None) -> str | None:
     """Return 8 hex digits that stand for a process's host; None if they are not known."""
     found = _FORM.fullmatch(process or "")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.config.hydra_versions import mend_resolving, register_resolver
+from adapterlab.config.multirun import current_multirun
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -19,6 +20,15 @@ def default_root() -> str:
     """Return the folder that mlruns/ lies in: the checkout, or else the working directory."""
     conf = find_conf()
     return str(Path.cwd() if conf.parent == PACKAGE else conf.parent)
+
+
+def default_figures() -> str:
+    """Return when a run's pictures are drawn: a lone run's at its end, those of a sweep later.
+
+    Runs of a sweep are looked at together first, and in a pack of small ones pictures are more than
+    half of what a run costs beside its training.
+    """
+    return "always" if current_multirun() is None else "report"
 
 
 CONF = find_conf()
@@ -51,6 +61,7 @@ def _source_dataset(name: str | None) -> Any:
 def register_resolvers() -> None:
     """Make known the functions that conf/ calls, as in ``${default_root:}``."""
     register_resolver("default_root", default_root)
+    register_resolver("default_figures", default_figures)
     register_resolver("run_options", run_options)
     register_resolver("parts_label", parts_label)
     register_resolver("source_dataset", _source_dataset)

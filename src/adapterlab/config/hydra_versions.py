@@ -23,9 +23,19 @@ _BASE: dict[str, Any] = {"version_base": "1.3"} if BEFORE_1_4 else {}
 
 
 def program(conf: Path, name: str) -> Callable[[Callable[[Any], Any]], Any]:
-    """Return a decorator as `hydra.main`, for a program with the options of ``conf/NAME.yaml``."""
+    """Return a decorator as `hydra.main`, for a program with the options of ``conf/NAME.yaml``.
+
+    What it makes has that name as `config_name`.
+    """
     trusted: dict[str, Any] = {} if BEFORE_1_4 else {"execution_whitelist": CALLBACKS}
-    return hydra.main(config_path=str(conf), config_name=name, **_BASE, **trusted)
+    decorate = hydra.main(config_path=str(conf), config_name=name, **_BASE, **trusted)
+
+    def of_a_name(task: Callable[[Any], Any]) -> Any:
+        made: Any = decorate(task)
+        made.config_name = name
+        return made
+
+    return of_a_name
 
 
 def composing(conf: Path, **options: Any) -> AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.config.asked import FileName, Target, Told, TrialPruner, Tuning
 from adapterlab.config.class_names import complaint
-from adapterlab.config.domains import Count, Share
+from adapterlab.config.domains import Count, NotNegative, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
@@ -220,12 +220,15 @@ class Tracking:
         experiment: MLflow experiment.
         artifacts: folder or URI for the files of a new experiment's runs; None is the server's, or
             one under `root`/mlruns.
+        share_gib: the largest cache file, of decoded images, tokens or features of frozen layers,
+            that goes to the store at `uri` for machines without this disk; 0 for none.
     """
 
     enabled: bool
     uri: Text | None
     experiment: Text
     artifacts: Text | None = None
+    share_gib: NotNegative = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

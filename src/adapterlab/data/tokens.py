@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from adapterlab.base.cache import Entry, stored
+from adapterlab.base.cache import Entry, spread, stored
 from adapterlab.base.errors import DataError
 from adapterlab.data.pairs import encode_pairs
 from adapterlab.data.splits import TextSplit, update_with_texts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _CHUNK = 512
+_COMPARED = 64  # texts that are tokenised once more before tokens of others are taken
 _FORMAT = 2  # raise it whenever tokenising changes, so that older entries are left alone
 
 
@@ -112,13 +113,22 @@ def tokenize(
         DataError: a text of which no token is left, which is quoted.
     """
 
-    def encode() -> Entry:
+    def encode(split: TextSplit, name: str) -> Entry:
         if split.pairs:
             return encode_pairs(split.pairs, tokenizer, max_length, types=types)
         return _encode(split.texts, tokenizer, max_length, name)
 
+    def build() -> Entry:
+        return encode(split, name)
+
+    def require(entry: Entry) -> None:
+        rows = spread(len(split), _COMPARED)
+        known = max(tokenizer.get_vocab().values()) + 1
+        limits = {"texts": len(split), "lengths": max_length, "tokens": known, "types": 2}
+        _require_same(entry, rows, encode(split.select(rows), ""), limits)
+
     if cache is None:
-        return _split_of(split, max_length, encode())
+        return _split_of(split, max_length, build())
     key = [
         "tokens",
         _FORMAT,
@@ -128,7 +138,7 @@ def tokenize(
         max_length,
         *(("pairs", types) if split.pairs else ()),
     ]
-    entry = stored(cache, f"{name}-tokens", key, encode)
+    entry = stored(cache, f"{name}-tokens", key, build, require=require)
     return _split_of(split, max_length, entry)
 
 
@@ -142,6 +152,43 @@ def _split_of(split: TextSplit, max_length: int, entry: Entry) -> TokenizedSplit
         truncated_tokens=entry.facts["truncated_tokens"],
         types=entry.tensors.get("types"),
     )
+
+
+def _require_same(entry: Entry, rows: Tensor, own: Entry, limits: Mapping[str, int]) -> None:
+    """Refuse tokens of others that are not those of a split's texts, as far as some of them tell.
+
+    Args:
+        entry: of others.
+        rows: some of the texts' places, int64 ``[M]``.
+        own: the tokens of the texts there.
+        limits: how many ``texts`` there are, how many tokens one may have (``lengths``), and how
+            many ``tokens`` and ``types`` there are to choose from.
+
+    Raises:
+        DataError: they are other tokens.
+    """
+    cut = [entry.facts["truncated_texts"], entry.facts["truncated_tokens"]]
+    if not all(type(count) is int and count >= 0 for count in cut):
+        raise DataError(f"it counts {cut} of texts and tokens that were cut off")
+    kinds = {name: (tensor.dtype, tensor.ndim) for name, tensor in entry.tensors.items()}
+    if kinds != {name: (tensor.dtype, tensor.ndim) for name, tensor in own.tensors.items()}:
+        raise DataError("it has other tensors")
+    offsets, count = entry.tensors["offsets"], len(entry.tensors["tokens"])
+    if len(offsets) != limits["texts"] + 1 or (int(offsets[0]), int(offsets[-1])) != (0, count):
+        raise DataError("it has tokens of other texts")
+    lengths = offsets.diff()
+    given = {name: tensor for name, tensor in entry.tensors.items() if name != "offsets"}
+    within = {"lengths": (lengths, 1, limits["lengths"])}
+    within |= {name: (tensor, 0, limits[name] - 1) for name, tensor in given.items()}
+    for name, (tensor, least, most) in within.items():
+        if len(tensor) != (limits["texts"] if name == "lengths" else count):
+            raise DataError(f"it has {len(tensor)} {name}")
+        if not least <= int(tensor.min()) <= int(tensor.max()) <= most:
+            raise DataError(f"it has {name} from {int(tensor.min())} to {int(tensor.max())}")
+    places = torch.cat([torch.arange(int(offsets[row]), int(offsets[row + 1])) for row in rows])
+    same = torch.equal(lengths[rows], own.tensors["offsets"].diff())
+    if not same or any(not torch.equal(t[places], own.tensors[n]) for n, t in given.items()):
+        raise DataError("it has other tokens for some of these texts")
 
 
 def tokenizer_hash(tokenizer: "PreTrainedTokenizerFast") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone
+from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone, may_be_at_work
 from adapterlab.runs.folder import RunFolder
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.errors import Trouble, trouble
@@ -49,7 +49,7 @@ def bury_before(client: Any, experiment: str, folder: RunFolder, tags: dict[str,
     Args:
         client: an MLflow client.
         experiment: name of the MLflow experiment.
-        folder: of the run; its lock is held, so no process of this host carries it out.
+        folder: of the run; its lock is held, so no process of this host carries it out in there.
         tags: by which its runs are known.
     """
     if (run_id := folder.link.run_id()) is not None:
@@ -59,7 +59,7 @@ def bury_before(client: Any, experiment: str, folder: RunFolder, tags: dict[str,
         for run in _running(client, experiment, tags):
             known = run.data.tags
             same = known.get("study") == tags.get("study")  # a query cannot ask for none
-            if same and not is_elsewhere(known.get(PROCESS_TAG)):
+            if same and not may_be_at_work(known.get(PROCESS_TAG)):  # under another root
                 bury(client, run.info.run_id)
 
 

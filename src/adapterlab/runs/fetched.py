@@ -4,21 +4,17 @@ A base that one machine has trained need not be trained again by others that sha
 other hardware that would not give the same weights.
 """
 
-import json
 import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError, CheckpointError, first_line
-from adapterlab.base.files import sha256
 from adapterlab.config.schema import Config
 from adapterlab.runs.folder import ADAPTER_HASH, RunFolder, read_config
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.integrity import seal
-from adapterlab.tracking.client import connect
-from adapterlab.tracking.searching import searched
-from adapterlab.tracking.stores.uris import default_uri, sqlite_file
+from adapterlab.tracking.earlier import earlier_runs, fetched
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +31,13 @@ def download(client: Any, run_id: str, folder: RunFolder) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         logged = client.get_run(run_id).data.tags.get(ADAPTER_HASH)
-        for artifact in ("config.yaml", "adapter/adapter.safetensors", "result.json"):
-            found = client.download_artifacts(run_id, artifact, str(folder.path))
-            Path(found).replace(folder.path / Path(artifact).name)
+        fetched(client, run_id, "config.yaml", folder.path, None)
+        fetched(client, run_id, "adapter/adapter.safetensors", folder.path, logged)
+        fetched(client, run_id, "result.json", folder.path, None)
     except (MlflowException, OSError) as error:
         raise AdapterLabError(
             f"run={run_id} is neither a run folder nor a finished MLflow run: {first_line(error)}"
         ) from None
-    if logged is not None and logged != (present := sha256(folder.adapter)):
-        raise CheckpointError(
-            f"adapter.safetensors of the MLflow run {run_id} is not the file that was logged: its "
-            f"SHA-256 was {logged[:12]} and is {present[:12]}"
-        )
 
 
 def move(found: RunFolder, home: RunFolder, run_id: str) -> None:
@@ -69,19 +60,11 @@ def bring_base(config: Config, home: RunFolder, data_hash: str) -> None:
         home: of that, which is held.
         data_hash: of the data that it reads.
     """
-    if not config.tracking.enabled or home.result.is_file() or not _has_store(config):
-        return
-    client = connect(config.tracking.uri, config.mlruns)
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
-    if experiment is None or experiment.lifecycle_stage == "deleted":
+    if home.result.is_file():
         return
     identity = {"kind": "base", "config_hash": config_hash(config), "data_hash": data_hash}
-    query = " and ".join(f"tags.{name} = {json.dumps(value)}" for name, value in identity.items())
-    query += " and attributes.status = 'FINISHED'"
-    order = ["attributes.start_time ASC"]
-    for run in searched(client, experiment.experiment_id, query, order_by=order):
-        if ADAPTER_HASH not in run.data.tags:
-            continue  # of a version that wrote down no hash: nothing to verify it by
+    # A run of a version that wrote down no hash has nothing to verify it by.
+    for client, run in earlier_runs(config, identity, lasting=ADAPTER_HASH):
         run_id = str(run.info.run_id)
         with tempfile.TemporaryDirectory(dir=home.path, prefix=".brought-") as scratch:
             found = RunFolder(Path(scratch))
@@ -106,9 +89,3 @@ def _require_same(config: Config, found: RunFolder, data_hash: str, run_id: str)
     same = result is not None and result.data_hash == data_hash
     if not same or config_hash(read_config(found.config)) != config_hash(config):
         raise CheckpointError(f"files of the MLflow run {run_id} are of another run")
-
-
-def _has_store(config: Config) -> bool:
-    """Say whether there is a store to look into: connecting to a local one would make it."""
-    file = sqlite_file(config.tracking.uri or default_uri(config.mlruns))
-    return file is None or file.is_file()

@@ -12,6 +12,7 @@ from adapterlab.runs.data import RunData
 from adapterlab.runs.homes import latest_home
 from adapterlab.studies.engine import POLL_SECONDS, Engine, Task
 from adapterlab.tracking.mlflow_run import mark_lost
+from adapterlab.tracking.shared_entries import sharing
 
 _CANCEL_SECONDS = 30.0
 """That tasks which are ended have to mark their runs."""
@@ -135,6 +136,13 @@ def outcomes_of(
         data: reads the data of a run.
         moved: called with how many runs' worth of training has been done since.
     """
+    with sharing(task.configs[0]):
+        return _outcomes_of(task, data, moved)
+
+
+def _outcomes_of(
+    task: Task, data: Callable[[Config], RunData], moved: Callable[[float], None]
+) -> list[Any]:
     from adapterlab.runs.pack import outcome_of, run_pack  # loads Lightning
     from adapterlab.runs.queue import run_queue
 

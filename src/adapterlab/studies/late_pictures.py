@@ -76,6 +76,13 @@ def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
     return drawn
 
 
+def undrawn(root: Path, study: str) -> int:
+    """Count the finished runs of a study that have no pictures, by a look at their folders."""
+    runs = root / "mlruns" / "runs" / study
+    ended = (result.parent for result in runs.glob("*/result.json"))
+    return sum(not (RunFolder(path).figures / LAST_PICTURE).is_file() for path in ended)
+
+
 def _undrawn(runs: Path) -> Iterator[tuple[RunFolder, Config]]:
     """Yield the folders of finished runs that have no pictures yet and are to have some."""
     for result in sorted(runs.glob("*/result.json")):

@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
-from adapterlab.base.errors import AdapterLabError, TrialPrunedError, first_line, with_type
+from adapterlab.base.errors import TrialPrunedError
 from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.place import Place, planned_for
 from adapterlab.base.workers import cores
@@ -40,6 +40,7 @@ from adapterlab.studies.records import Record, State, read_there, state_of, task
 from adapterlab.studies.submitted import submitted
 from adapterlab.studies.sweep_jobs import Job, composed_job, is_told, job_return
 from adapterlab.studies.taken_up import alone_with_tasks, taken_up
+from adapterlab.studies.told_failures import tell_failed, tell_rest
 from adapterlab.tracking.client import require_store
 from adapterlab.tracking.logged import Logged
 from adapterlab.tracking.mlflow_run import mark_pruned
@@ -196,8 +197,8 @@ class _Study:
         free = self.place.memory_gib if self.place else free_memory_gib(configs[0].hardware)
         most = self.chosen.memory_gib or MEMORY_SHARE * free
         data = [self.data.if_read(config) for config in configs]
-        at_once, nodes = self._at_once(configs[0].hardware), self.chosen.nodes
-        packs = plan_packs(configs, data, most, at_once=at_once, nodes=nodes)
+        busy = self.chosen.to_be_busy(at_once := self._at_once(configs[0].hardware))
+        packs = plan_packs(configs, data, most, at_once=at_once, nodes=busy)
         return [replace(p, jobs=tuple(waiting[n] for n in p.jobs)) for p in packs]
 
     def _say(self, packs: Sequence[PlannedPack]) -> None:
@@ -277,7 +278,7 @@ class _Study:
                     elif isinstance(outcome, TrialPrunedError):
                         self.output.print_pruned(outcome, self.jobs[job].config)
                     else:
-                        print(f"failed: {self.jobs[job]}: {_explained(outcome)}", file=sys.stderr)
+                        tell_failed(str(self.jobs[job]), outcome)
 
         try:
             with _quiet():
@@ -288,6 +289,7 @@ class _Study:
                 }
         finally:
             progress.close()
+            tell_rest()
 
     def _helpers(self, packs: Sequence[PlannedPack]) -> int:
         """Return how many processes may work beside this one."""
@@ -330,10 +332,6 @@ class _Study:
         device = "of a GPU" if self.place.gpu else "of memory"
         offered = f"{memory(self.place.memory_gib)} {device}, cores: {self.place.cores}"
         return f"{self.place.words}; a task has {offered}"
-
-
-def _explained(error: BaseException) -> str:
-    return first_line(error) if isinstance(error, AdapterLabError) else with_type(error)
 
 
 @contextmanager

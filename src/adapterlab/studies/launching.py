@@ -66,6 +66,18 @@ class Launching:
         """
         return module_of(self.engine).place(self.options, self.node)
 
+    def to_be_busy(self, at_once: int) -> int:
+        """Return how many should have something to do, for which packs are split.
+
+        Of this machine's processes those that were asked for: a pack is not worth the start of
+        another process unless it is long, which a plan does not know.
+
+        Args:
+            at_once: packs that are carried out at the same time.
+        """
+        asked = self.engine == "local" and self.options.processes is not None
+        return at_once if asked else self.nodes
+
     def start(self, work: Work) -> Engine:
         """Start the engine."""
         return module_of(self.engine).start(self.options, work)

@@ -1,27 +1,34 @@
-"""What several tasks of a study need and none of them should make twice: bases, frozen prefixes.
+"""What several tasks of a study need and none should make twice: bases, tokens, frozen prefixes.
 
 On one machine whoever comes first makes it, and the others wait for a lock. Nodes that wait for a
 lock are nodes lost, and their time runs out; so elsewhere it is made by tasks of its own, which
 those that need it come after. It lies where runs find it: the base in its own run's folder, tokens
-and features in the cache.
+and features in the cache. Who has another disk finds it in MLflow (`tracking.shared_entries`).
+
+Images are not decoded by a task: what is planned hangs on the data, so the command has read them.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from adapterlab.config.parsing import to_container
-from adapterlab.config.schema import Config, TrainedBase
+from adapterlab.config.schema import Config, SplitName, TrainedBase
+from adapterlab.data.splits import TextSplits
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.data import RunData
 from adapterlab.runs.folder import RunFolder
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.engine import Task
-from adapterlab.studies.planning import OF_LANES
+from adapterlab.studies.planning import OF_LANES, enumerated
 
 if TYPE_CHECKING:
     from adapterlab.runs.lanes import Outcome  # loads Lightning
+
+
+LONG_TEXTS = 10_000_000
+"""Characters that take longer to tokenise, by two million a second, than a task to begin."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class Need:
         of: places of the tasks that need it.
         base: it trains a base, beside what comes after that.
         prefixes: that it tries to compute.
+        texts: names of data sets that it tokenises, beside that.
     """
 
     task: Task
     of: tuple[int, ...]
     base: bool
     prefixes: int
+    texts: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -46,9 +55,11 @@ class Need:
         config, made = self.task.configs[0], []
         if self.base and isinstance(config.base, TrainedBase) and config.base.dataset is not None:
             made.append(f"the base, trained on {config.base.dataset.name}")
+        if self.texts:
+            made.append(f"the tokens of {', '.join(self.texts)}")
         if self.prefixes:
             made.append("the frozen prefix" if self.prefixes == 1 else "the frozen prefixes")
-        return f"made once for {len(self.of)} tasks: {' and '.join(made)}"
+        return f"made once for {len(self.of)} tasks: {enumerated(made)}"
 
 
 def needs(
@@ -64,35 +75,54 @@ def needs(
         depths: of each, frozen blocks of its model.
         data: reads the data of a run.
     """
-    found: dict[str, dict[str, list[int]]] = {}
-    for number, (task, depth) in enumerate(zip(tasks, depths, strict=True)):
-        config = task.configs[0]
-        kinds = found.setdefault(_ground(config, data), {})
-        kinds.setdefault(_prefix(config, depth), []).append(number)
-    made_once = (_made_over(kinds, tasks, data) for kinds in found.values())
+    found: dict[str, list[int]] = {}
+    for number, task in enumerate(tasks):
+        found.setdefault(_ground(task.configs[0], data), []).append(number)
+    made_once = (_made_over(numbers, tasks, depths, data) for numbers in found.values())
     return [need for need in made_once if need is not None]
 
 
 def _made_over(
-    kinds: dict[str, list[int]], tasks: Sequence[Task], data: Callable[[Config], RunData]
+    every: Sequence[int],
+    tasks: Sequence[Task],
+    depths: Sequence[int],
+    data: Callable[[Config], RunData],
 ) -> Need | None:
     """Return what is needed over one base; None where nothing is shared.
 
     Args:
-        kinds: places of tasks, by which frozen prefix they have.
+        every: places of the tasks over it.
         tasks: of the study.
+        depths: of each, frozen blocks of its model.
         data: reads the data of a run.
     """
-    every = sorted(number for numbers in kinds.values() for number in numbers)
-    first = tasks[every[0]].configs[0]
-    lacks = len(every) > 1 and _lacks_base(first, data)
-    shared = [numbers for kind, numbers in kinds.items() if kind and len(numbers) > 1]
-    of = every if lacks else sorted(number for numbers in shared for number in numbers)
-    if not of:
+    configs = {number: tasks[number].configs[0] for number in every}
+    lacks = len(every) > 1 and _lacks_base(configs[every[0]], data)
+    prefixes = _shared({n: _prefix(config, depths[n]) for n, config in configs.items()})
+    texts = _shared({n: _texts(config, data) for n, config in configs.items()})
+    of = {number for numbers in (*prefixes, *texts) for number in numbers}
+    if not (of := set(every) if lacks else of):
         return None
-    configs = [tasks[numbers[0]].configs[0] for numbers in shared] or [first]
-    task = Task(tuple(configs), packed=False, prepares=True)
-    return Need(task, tuple(of), base=lacks, prefixes=len(shared))
+    makers = [numbers[0] for numbers in prefixes]
+    # Who computes a prefix has tokenised for it.
+    tokenised = {_texts(configs[number], data) for number in makers}
+    makers += [n for n, *_ in texts if _texts(configs[n], data) not in tokenised]
+    made_by = tuple(configs[number] for number in makers or every[:1])
+    return Need(
+        Task(made_by, packed=False, prepares=True),
+        tuple(sorted(of)),
+        base=lacks,
+        prefixes=len(prefixes),
+        texts=tuple(dict.fromkeys(configs[numbers[0]].dataset.name for numbers in texts)),
+    )
+
+
+def _shared(kinds: Mapping[int, str]) -> list[list[int]]:
+    """Return the places of tasks that are of one kind, where there are several; '' is none."""
+    places: dict[str, list[int]] = {}
+    for number, kind in kinds.items():
+        places.setdefault(kind, []).append(number)
+    return [numbers for kind, numbers in places.items() if kind and len(numbers) > 1]
 
 
 def _lacks_base(config: Config, data: Callable[[Config], RunData]) -> bool:
@@ -119,8 +149,29 @@ def _prefix(config: Config, depth: int) -> str:
     return json.dumps([values, depth], sort_keys=True)
 
 
+def _texts(config: Config, data: Callable[[Config], RunData]) -> str:
+    """Return what says which tokens a run reads; empty where they are made in a moment, or none."""
+    read = data(config)
+    count = read.once(f"characters of {config.limit}", lambda: _characters(config, read))
+    if count < LONG_TEXTS:
+        return ""
+    values = to_container(config)
+    said: list[Any] = [values[name] for name in ("dataset", "limit", "model")]
+    return json.dumps(said, sort_keys=True)
+
+
+def _characters(config: Config, read: RunData) -> int:
+    """Return how many characters of texts a run reads, about."""
+    count = 0.0
+    for splits in (read.target, read.source):
+        for name, split in (splits.named() if isinstance(splits, TextSplits) else {}).items():
+            limit = config.limit_of(cast(SplitName, name)) or len(split)
+            count += sum(map(len, split.parts)) * min(limit / len(split), 1.0)
+    return int(count)
+
+
 def made(config: Config, read: RunData) -> "Outcome | None":
-    """Make what a run needs: train its base, compute its frozen prefix, keep both.
+    """Make what a run needs: train its base, tokenise, compute its frozen prefix, and keep them.
 
     Args:
         config: of the run.

@@ -289,7 +289,7 @@ def _split(
         start += len(part)
         part = sorted(part, key=lambda run: run.job)
         strategies = dict.fromkeys(str(c.config.adapter["name"]) for c in part)
-        why = f"{_listed(list(strategies))} on one frozen base"
+        why = f"{enumerated(list(strategies))} on one frozen base"
         if count > 1:
             why += f", part {number + 1} of {count}"
         gib, depth = _gib(part, len(part)), part[0].built.depth
@@ -314,7 +314,7 @@ def _queues(group: Sequence[_Candidate], memory_gib: float, at_once: int) -> lis
         while most > 1 and _gib(part, most, streams=most) > memory_gib:
             most -= 1
         strategies = dict.fromkeys(str(run.config.adapter["name"]) for run in part)
-        why = f"{_listed(list(strategies))} on one frozen base, {most} at a time"
+        why = f"{enumerated(list(strategies))} on one frozen base, {most} at a time"
         gib = _gib(part, most, streams=most)
         jobs = tuple(run.job for run in part)
         depth = part[0].built.depth
@@ -326,7 +326,8 @@ def _arm(run: _Candidate) -> str:
     return run.config.trial_pruner.among if run.config.trial_pruner is not None else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
+    """Write names, at least one, as people say them: ``a, b and c``."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 

@@ -2,6 +2,7 @@
 
 from adapterlab.config.schema import Config
 from adapterlab.runs.data import RunData, load_data
+from adapterlab.tracking.shared_entries import sharing
 
 
 def data_key(config: Config) -> str:
@@ -19,7 +20,8 @@ class ReadOnce:
         """Return the data of a run."""
         key = data_key(config)
         if key not in self._read:
-            self._read[key] = load_data(config)
+            with sharing(config):
+                self._read[key] = load_data(config)
         return self._read[key]
 
     def if_read(self, config: Config) -> RunData | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapterlab.base.errors import TrialPrunedError, with_type
 from adapterlab.base.full_disk import last_words
-from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, this_process
+from adapterlab.base.process_identity import PROCESS_TAG, may_be_at_work, this_process
 from adapterlab.base.redaction import public, redacted, without_password
 from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.multirun import current_multirun
@@ -195,7 +195,7 @@ def _opened(
 ) -> tuple[Any, dict[str, str]]:
     """Return the run to go on with, running again, or a new one, and the tag of its parent."""
     if run_id is None or not _is_there(client, run_id):
-        experiment = _experiment_id(client, config)
+        experiment = experiment_id_of(client, config)
         identity = {each: tags[each] for each in IDENTITY if each in tags}
         run_id = _found(client, experiment, identity, tags) if resume and identity else None
     if run_id is None:
@@ -246,13 +246,14 @@ def _found(
 ) -> str | None:
     """Return the latest run that has this identity and did not finish, None if there is none.
 
-    The lock of the run's folder is held: no process of this host is carrying it out.
+    The lock of the run's folder is held, but that is of this root: where several share a store, a
+    run that is RUNNING may be at work under another.
     """
     asked = [f"tags.{name} = '{value}'" for name, value in identity.items()]
     query = " and ".join([*asked, "attributes.status != 'FINISHED'"])
     for run in client.search_runs([experiment_id], query):
         known = run.data.tags
-        if run.info.status == "RUNNING" and is_elsewhere(known.get(PROCESS_TAG)):
+        if run.info.status == "RUNNING" and may_be_at_work(known.get(PROCESS_TAG)):
             continue
         if known.get("study") != identity.get("study"):  # a query cannot ask for none
             continue
@@ -261,7 +262,8 @@ def _found(
     return None
 
 
-def _experiment_id(client: Any, config: Config) -> str:
+def experiment_id_of(client: Any, config: Config) -> str:
+    """Return the id of the MLflow experiment that a config names, made if it is not there yet."""
     from mlflow.exceptions import MlflowException
 
     tracking = config.tracking

@@ -1,6 +1,5 @@
 """What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ from adapterlab.tracking.servers import delivery
 from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.errors import Trouble, refused, trouble
 from adapterlab.tracking.servers.journal import Entry, Journal, left
-
-log = logging.getLogger(__name__)
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -126,10 +123,7 @@ class JournalTracker(Tracker):
             self.journal.write(delivery.end(status, error, _now()))
         if (why := self.courier.close(self.journal, patience)) is not None:
             left.append(self.journal.folder)
-            log.warning(
-                "%s: MLflow has not got all of it (%s); the rest is kept in %s",
-                self.journal.address.name, why, self.journal.folder,
-            )  # fmt: skip
+            self.courier.tell_kept(self.journal, why)
 
     def _take(self, entry: Entry) -> None:
         if self.journal.standing.refused is not None:

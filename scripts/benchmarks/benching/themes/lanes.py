@@ -135,7 +135,7 @@ ROWS = [
         slope(MANY_TINY, FEW_TINY, 32),
         whole(TORCH),
         0.10,
-        "A step on 64 rows is in it, and pictures, MLflow, files and the linear model.",
+        "A step on 64 rows is in it, MLflow, files and the linear model; pictures come later.",
     ),
     Row(
         "lanes_rates",

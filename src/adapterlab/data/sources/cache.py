@@ -46,7 +46,11 @@ def cached(folder: Path, name: str, key: object, build: Callable[[], ImageSplits
         key: anything JSON can write, all that the result depends on.
         build: makes the splits.
     """
-    return _splits(stored(folder, name, [_FORMAT, key], lambda: _entry(build())))
+
+    def require(entry: Entry) -> None:
+        _splits(entry)  # labels of classes that there are, as many as images
+
+    return _splits(stored(folder, name, [_FORMAT, key], lambda: _entry(build()), require=require))
 
 
 def _entry(splits: ImageSplits) -> Entry:

@@ -35,6 +35,11 @@ STORE_BYTES = 2 * 10**8
 ANSWER_SECONDS = 10.0
 """In which a running cluster answers; Ray itself asks for minutes, and says so line by line."""
 
+ASKS_FOR_TOKEN = (
+    "it asks for a token, and was shown another or none; Ray takes RAY_AUTH_TOKEN, "
+    "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, and with an address RAY_AUTH_MODE=token as well"
+)
+
 _connected: set[str] = set()
 """Addresses that this module has connected the process to: what it ends, and nobody else's."""
 
@@ -212,8 +217,18 @@ def _connect(options: Options) -> None:
             ray.init(**told, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of many kinds, whatever it is that does not answer
         at = "" if options.address is None else f"address={options.address}: "
-        raise ConfigError(f"hydra.launcher.{at or 'engine=ray: '}{with_type(error)}") from error
+        why = ASKS_FOR_TOKEN if _wants_token(error) else with_type(error)
+        raise ConfigError(f"hydra.launcher.{at or 'engine=ray: '}{why}") from error
     _connected.add(str(told["address"]))
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Say whether a cluster has not let this process in; Ray says so in the causes of an error."""
+    while error is not None:
+        if "AuthenticationError" in f"{type(error).__name__}: {error}":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _require_same(address: str | None) -> None:

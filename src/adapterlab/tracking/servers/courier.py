@@ -39,6 +39,7 @@ class Courier:
         self._journals: list[Journal] = []
         self._away: str | None = None
         self._taken = 0
+        self._told = False
         self._thread: threading.Thread | None = None
 
     def add(self, journal: Journal) -> None:
@@ -80,6 +81,20 @@ class Courier:
         if journal.standing.refused is not None:
             raise journal.standing.refused
         return None if complete else why or "it was not waited for"
+
+    def tell_kept(self, journal: Journal, why: str) -> None:
+        """Say that a run has ended of which MLflow has not got all.
+
+        Of all that end before the server answers again, one is named: who has started them counts
+        what is kept.
+        """
+        with self._changed:
+            told, self._told = self._told, True
+        log.log(
+            logging.DEBUG if told else logging.WARNING,
+            "%s: MLflow has not got all of it (%s); the rest is kept in %s",
+            journal.address.name, why, journal.folder,
+        )  # fmt: skip
 
     def _wait(self, journal: Journal, patience: float) -> str | None:
         standing = journal.standing
@@ -139,7 +154,7 @@ class Courier:
     def _back(self, standing: Standing) -> None:
         if self._away is not None:
             log.warning("%s answers again", self.uri)
-        self._away = None
+        self._away, self._told = None, False
         standing.why, standing.waiting_helps, standing.failed = None, True, 0
         self._changed.notify_all()
 

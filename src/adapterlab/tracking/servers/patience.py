@@ -167,6 +167,14 @@ class PatientClient:
         return AdapterLabError(f"tracking.uri={self._uri} cannot be used: {briefly(error)}")
 
 
+def unwaiting(client: Any) -> Any:
+    """Return MLflow's own client, for what may as well be left out if the server does not answer.
+
+    Its errors are MLflow's, and those of `requests`, which are OSErrors.
+    """
+    return client._client if isinstance(client, PatientClient) else client
+
+
 def calm(client: Any) -> AbstractContextManager[None]:
     """Hold back interrupts while a store on this machine is written; see `base.interrupts`.
 

@@ -4,20 +4,29 @@ import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adapterlab.base.cache import filled, sweep_unfinished
+from adapterlab.base.errors import DataError
 from adapterlab.base.full_disk import FullDiskError
 from adapterlab.data.batches import SplitName
+from adapterlab.training.few_texts import difference, tolerance
 from adapterlab.training.prefix.trial import OffError
 
 GIB = 2**30
 
 Shapes = Mapping[SplitName, tuple[int, ...]]
 """Of the features of each split that has some."""
+
+Some = Callable[[], tuple[Tensor, Tensor]]
+"""Computes some features of a split: their places, int64 ``[M]``, and the features there."""
+
+_MIXED = 0.1
+"""How far features may be apart that were not computed in full precision; see `_require_same`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,10 @@ def keep(
     shapes: Shapes,
     dtype: torch.dtype,
     fills: Mapping[SplitName, Callable[[Tensor], None]],
+    some: Mapping[SplitName, Some],
     max_gib: float,
+    *,
+    exact: bool,
 ) -> Kept:
     """Find the features of all splits in the cache folder, or compute them into it.
 
@@ -61,7 +73,9 @@ def keep(
         shapes: of the features.
         dtype: of the features.
         fills: writes those of a split.
+        some: computes some of a split's anew, which features of others are compared with.
         max_gib: what all features in the folder may take together.
+        exact: whether they are computed in full precision, on a CPU.
 
     Raises:
         OffError: there is no room for them.
@@ -75,11 +89,29 @@ def keep(
     values, all_found = {}, True
     for name, path in paths.items():
         try:
-            values[name], found = filled(path, shapes[name], dtype, fills[name])
+            require = partial(_require_same, some=some[name], exact=exact)
+            values[name], found = filled(path, shapes[name], dtype, fills[name], require=require)
         except FullDiskError as error:
             raise OffError(str(error)) from None
         all_found = all_found and found
     return Kept(values, all_found)
+
+
+def _require_same(values: Tensor, some: Some, *, exact: bool) -> None:
+    """Refuse features of others that are farther from those computed here than rounding allows.
+
+    Args:
+        values: of others.
+        some: computes some of them.
+        exact: whether they are computed in full precision, on a CPU; others round at every step.
+
+    Raises:
+        DataError: they are.
+    """
+    places, own = some()
+    apart = difference([own], [values[places]])
+    if not apart <= (tolerance(own) if exact else _MIXED):  # which broken numbers are not either
+        raise DataError(f"some of these features are others here, by {apart:.0e}")
 
 
 def _sizes(shapes: Shapes, dtype: torch.dtype) -> dict[SplitName, int]:

@@ -13,6 +13,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from adapterlab.adapters.strategy import hash_weights
+from adapterlab.base.cache import spread
 from adapterlab.base.revision import version_of
 from adapterlab.data.batches import on_device
 from adapterlab.data.images import Batch
@@ -22,6 +23,9 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.training.hardware import autocast
 
 T = TypeVar("T")
+
+COMPARED = 4
+"""Examples that are computed once more before features of others are taken."""
 
 _FORMAT = 1  # raise it whenever features change, so that older files are left alone
 
@@ -53,6 +57,30 @@ class FrozenLayers:
         assert states is not None
         return states(on_device(batch.inputs, self.device), self.depth)
 
+    @property
+    def exact(self) -> bool:
+        """Whether nothing but the order of sums tells one machine's output from another's."""
+        return self.device.type == "cpu" and self.precision in ("32-true", "64-true")
+
+    @torch.inference_mode()
+    def some(
+        self, split: TokenizedSplit, pad_token_id: int, first_only: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return where a few texts have their features in what `fill` writes, and these."""
+        rows = spread(len(split), COMPARED)
+        return self._features(split, rows, pad_token_id, first_only)
+
+    def _features(
+        self, split: TokenizedSplit, rows: Tensor, pad_token_id: int, first_only: bool
+    ) -> tuple[Tensor, Tensor]:
+        batch = cut(split, rows, pad_token_id)
+        hidden = self(batch).cpu()
+        if first_only:
+            return rows, hidden[:, 0]
+        real = batch.inputs["attention_mask"].bool()
+        places = split.offsets[rows, None] + torch.arange(real.shape[1])
+        return places[real], hidden[real]
+
     @torch.inference_mode()
     def fill(
         self,
@@ -66,14 +94,8 @@ class FrozenLayers:
         """Write the features of a split, laid out as `TokenFeatures` says, with a progress bar."""
         draws = list(OrderedByLength(split.lengths, batch_size))
         for rows in with_progress(draws, title):
-            batch = cut(split, rows, pad_token_id)
-            hidden = self(batch).cpu()
-            if first_only:
-                values[rows] = hidden[:, 0]
-            else:
-                real = batch.inputs["attention_mask"].bool()
-                places = split.offsets[rows, None] + torch.arange(real.shape[1])
-                values[places[real]] = hidden[real]
+            places, features = self._features(split, rows, pad_token_id, first_only)
+            values[places] = features
 
     def weights_hash(self, batch: TextBatch | Batch) -> str:
         """Return a digest of the weights that the output depends on, wherever they are.

@@ -185,7 +185,11 @@ def _attach(
         )
         for name, split in splits.items()
     }
-    kept = keep(cache, keys, shapes, outcome.type, fills, max_gib)
+    some = {
+        name: partial(layers.some, split, data.pad_token_id, first_only)
+        for name, split in splits.items()
+    }
+    kept = keep(cache, keys, shapes, outcome.type, fills, some, max_gib, exact=layers.exact)
     for name, values in kept.values.items():
         data.attach(name, TokenFeatures(values, layers.depth, first_only))
     return total, kept.found

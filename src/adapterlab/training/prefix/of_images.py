@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.base.cache import spread
 from adapterlab.base.revision import version_of
 from adapterlab.data.batches import SplitName, on_device
 from adapterlab.data.images import Batch, ImageBatches, ImageFeatures, RawBatch
@@ -24,7 +25,7 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.training.few_texts import difference, tolerance
 from adapterlab.training.few_texts import outcome as logits_and_gradients
 from adapterlab.training.prefix.files import GIB, bytes_within, keep
-from adapterlab.training.prefix.frozen_layers import FrozenLayers, with_progress
+from adapterlab.training.prefix.frozen_layers import COMPARED, FrozenLayers, with_progress
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.prefix.remembered import Tried, tried
 from adapterlab.training.prefix.trial import (
@@ -135,7 +136,8 @@ def _attach(
         name: partial(_fill, split=split, layers=layers, data=data, title=f"features of {name}")
         for name, split in splits.items()
     }
-    kept = keep(cache, keys, shapes, outcome.type, fills, max_gib)
+    some = {name: partial(_some, split, layers, data) for name, split in splits.items()}
+    kept = keep(cache, keys, shapes, outcome.type, fills, some, max_gib, exact=layers.exact)
     for name, values in kept.values.items():
         data.attach(name, ImageFeatures(values, layers.depth))
     return total, kept.found
@@ -151,7 +153,16 @@ def _fill(
         values[rows] = layers(_prepared(data, split, rows, layers.device)).cpu()
 
 
-def _prepared(data: ImageBatches, split: ImageSplit, rows: slice, device: torch.device) -> Batch:
+@torch.inference_mode()
+def _some(split: ImageSplit, layers: FrozenLayers, data: ImageBatches) -> tuple[Tensor, Tensor]:
+    """Return the rows of a few images, and their features."""
+    rows = spread(len(split), COMPARED)
+    return rows, layers(_prepared(data, split, rows, layers.device)).cpu()
+
+
+def _prepared(
+    data: ImageBatches, split: ImageSplit, rows: slice | Tensor, device: torch.device
+) -> Batch:
     cut = RawBatch(split.images[rows], split.labels[rows], None)
     return data.prepared(on_device(cut, device))
 

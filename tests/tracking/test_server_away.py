@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mlflow import MlflowClient
-from torch import Tensor
 
 from adapterlab.app import cli
 from adapterlab.app.sync_command import sync
@@ -314,28 +314,19 @@ def test_no_run_without_its_server_or_experiment(
 
 
 def test_what_is_shared_waits_for_no_server(
-    server: str, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: list[str] = []
-
-    def keep(root: str, name: str) -> Tensor:
-        def build() -> Entry:
-            made.append(f"{name} in {root}")
-            return Entry({"values": torch.arange(1_000)}, {})
-
+    values, made = torch.arange(1_000), list[str]()
+    for root in "abc":
         config = tiny(tmp_path / root, *options(gate, "shared"))
+        build = partial(lambda root: made.append(root) or Entry({"values": values}, {}), root)
+        if root == "c":
+            gate.shut("hangs")
         with sharing(config):
-            folder = config.mlruns / "cache"
-            return stored(folder, name, [gate.uri], build, require=lambda _: None).tensors["values"]
-
-    keep("a", "one")
-    assert torch.equal(keep("b", "one"), torch.arange(1_000))
-    assert made == ["one in a"]
-    gate.shut("hangs")
-    assert torch.equal(keep("c", "one"), torch.arange(1_000))
-    assert made == ["one in a", "one in c"]
+            entry = stored(config.mlruns, "one", [gate.uri], build, require=lambda _: None)
+        assert torch.equal(entry.tensors["values"], values)
+    assert made == ["a", "c"]
     assert caplog.text.count("each machine makes its own: it did not answer in time") == 1
-    gate.open()
 
 
 def test_a_run_is_made_once_however_late_the_answer_is(

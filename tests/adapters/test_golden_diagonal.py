@@ -28,8 +28,9 @@ from adapterlab.adapters import (
     save_adapter,
 )
 from adapterlab.adapters.budget import fit
+from adapterlab.adapters.cayley import rotations
 from adapterlab.adapters.methods.ia3 import IA3Linear
-from adapterlab.adapters.methods.oft import OFTLinear, nearest_divisor, rotations
+from adapterlab.adapters.methods.oft import OFTLinear, nearest_divisor
 from adapterlab.adapters.methods.shira import SHiRALinear, in_rows
 from adapterlab.adapters.methods.ssf import SSFLayer
 from adapterlab.base.errors import ConfigError

@@ -23,7 +23,7 @@ from adapterlab.packing.layers import (
     training_modules,
 )
 from adapterlab.packing.randomness import LaneRandomness, draws
-from adapterlab.packing.signatures import CannotPackError, signature
+from adapterlab.packing.signatures import CannotPackError, Signature, signature
 
 
 class PackedModel(nn.Module):
@@ -36,14 +36,20 @@ class PackedModel(nn.Module):
         models: adapted at the same places (see `signature`), over equal base weights. Quickest is
             to have those side by side that are adapted alike.
         streams: the stream of data that each reads while training.
+        signatures: of the models, where they are known.
 
     Raises:
         CannotPackError: they are adapted at other places.
     """
 
-    def __init__(self, models: Sequence[AdaptedModel], streams: Sequence[Hashable]) -> None:
+    def __init__(
+        self,
+        models: Sequence[AdaptedModel],
+        streams: Sequence[Hashable],
+        signatures: Sequence[Signature] | None = None,
+    ) -> None:
         super().__init__()
-        signatures = [signature(model) for model in models]
+        signatures = signatures or [signature(model) for model in models]
         if any(one.ground != signatures[0].ground for one in signatures[1:]):
             raise CannotPackError("they train different parameters")
         self.lanes = Lanes(streams)

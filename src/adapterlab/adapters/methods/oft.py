@@ -6,8 +6,10 @@ from functools import cache
 from typing import Any, ClassVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapterlab.adapters.cayley import rotations
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
@@ -40,6 +42,8 @@ class OFTLinear(MatrixAdapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
+        if turns_weight(self.base, x, x.numel() // x.shape[-1]):
+            return F.linear(x, self.adapted_matrix(), cast(nn.Linear, self.base).bias)
         R = rotations(self.oft_R, self.block_size)
         blocks = x.reshape(-1, len(R), self.block_size).transpose(0, 1)
         return cast(Tensor, self.base((blocks @ R.to(x.dtype)).transpose(0, 1).reshape(x.shape)))
@@ -105,57 +109,30 @@ class OFT(OnLayers):
         return wrap
 
 
+def turns_weight(base: nn.Module, x: Tensor, rows: int) -> bool:
+    """Say whether to turn W rather than x, y = x (W Rᵀ)ᵀ + b: where it has fewer rows.
+
+    Only where x is no layer's output that is trained: its gradient would be one more product.
+
+    Args:
+        base: the layer.
+        x: its input.
+        rows: how many of it are turned by one R.
+    """
+    return (
+        type(base) is nn.Linear
+        and rows > base.out_features
+        and x.dtype == base.weight.dtype
+        and not (torch.is_grad_enabled() and x.requires_grad)
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+
+
 @cache
 def nearest_divisor(number: int, wanted: int) -> int:
     """Return the divisor above 1 that is nearest; of two that are as near, the smaller."""
     divisors = [n for n in range(2, number + 1) if number % n == 0]
     return min(divisors, key=lambda n: (abs(n - wanted), n))
-
-
-def rotations(above: Tensor, size: int) -> Tensor:
-    """Return Cayley's rotations, in float32 at least.
-
-    Args:
-        above: what of each skew matrix is above its diagonal, [..., size (size - 1) / 2].
-        size: of the matrices.
-
-    Returns:
-        [..., size, size].
-    """
-    wide = above.to(torch.promote_types(above.dtype, torch.float32))
-    return cast(Tensor, _Cayley.apply(wide, size))  # type: ignore[no-untyped-call]
-
-
-class _Cayley(torch.autograd.Function):
-    """R = (I - Q)(I + Q)⁻¹ = 2 M - I with M = (I + Q)⁻¹, so that dR = -2 M dQ M: one inverse."""
-
-    @staticmethod
-    def forward(ctx: Any, above: Tensor, size: int) -> Tensor:
-        upper = above.new_zeros(*above.shape[:-1], size * size)
-        upper.index_copy_(-1, _above_diagonal(size, above.device), above)
-        upper = upper.view(*above.shape[:-1], size, size)
-        Q = upper - upper.mT
-        Q.diagonal(dim1=-2, dim2=-1).fill_(1)
-        inverse = torch.linalg.inv_ex(Q).inverse
-        ctx.save_for_backward(inverse)
-        R = 2 * inverse
-        R.diagonal(dim1=-2, dim2=-1).sub_(1)
-        return cast(Tensor, R)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (inverse,) = ctx.saved_tensors
-        of_Q = inverse.mT @ gradients[0] @ inverse.mT
-        places = _above_diagonal(of_Q.shape[-1], of_Q.device)
-        return 2 * (of_Q.mT - of_Q).flatten(-2).index_select(-1, places), None
-
-
-@cache
-def _above_diagonal(size: int, device: torch.device) -> Tensor:
-    """Return where a matrix's entries above its diagonal are, row by row."""
-    with torch.inference_mode(False):
-        rows, columns = torch.triu_indices(size, size, 1, device=device)
-        return cast(Tensor, rows * size + columns)
 
 
 class _PeftOFT(PlainMethod):

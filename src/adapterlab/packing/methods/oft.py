@@ -1,12 +1,14 @@
 """K rotations ahead of one frozen layer."""
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from adapterlab.adapters.methods.oft import OFTLinear, rotations
+from adapterlab.adapters.cayley import rotations
+from adapterlab.adapters.methods.oft import OFTLinear, turns_weight
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
@@ -28,21 +30,29 @@ class LaneOFTLinear(LaneAdapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
-        rows = self.lanes.flat(x)  # [K, N, d_in], or [1, N, d_in] where all share them
-        if len(set(self.sizes)) == 1:
-            R = self.oft_R.view(self.lanes.count, *self.stacks["oft_R"].shapes[0])
-            rotated = _rotated(rows, rotations(R, self.sizes[0]).to(x.dtype))
-        else:
-            rotated = self._of_several_sizes(rows)
-        return cast(Tensor, self.base(self.lanes.join(rotated, x)))
+        lanes = self.lanes
+        if turns_weight(self.base, x, lanes.rows * math.prod(x.shape[1:-1])):
+            base = cast(nn.Linear, self.base)
+            y = lanes.linear(x, self._turned(base.weight[None], back=True))
+            return lanes.join(y if base.bias is None else y + base.bias, x)
+        return cast(Tensor, self.base(lanes.join(self._turned(lanes.flat(x)), x)))
 
-    def _of_several_sizes(self, rows: Tensor) -> Tensor:
+    def _turned(self, rows: Tensor, *, back: bool = False) -> Tensor:
+        """Return rows turned by each lane's R, or by its inverse.
+
+        Args:
+            rows: ``[K, N, d_in]``, or ``[1, N, d_in]`` where all share them.
+            back: by Rᵀ.
+        """
         stack, found = self.stacks["oft_R"], dict[int, Tensor]()
+        if len(set(self.sizes)) == 1:
+            R = self.oft_R.view(self.lanes.count, *stack.shapes[0])
+            return _rotated(rows, rotations(R, self.sizes[0]).to(rows.dtype), back=back)
         for size in set(self.sizes):
             lanes = [k for k, own in enumerate(self.sizes) if own == size]
             R = torch.stack([stack.part(self.oft_R, k) for k in lanes])
             own_rows = rows if len(rows) == 1 else rows[lanes]
-            parts = _rotated(own_rows, rotations(R, size).to(rows.dtype))
+            parts = _rotated(own_rows, rotations(R, size).to(rows.dtype), back=back)
             found.update(zip(lanes, parts, strict=True))
         return torch.stack([found[k] for k in range(self.lanes.count)])
 
@@ -52,9 +62,10 @@ class LaneOFTLinear(LaneAdapter):
         self.sizes = [self.sizes[k] for k in lanes]
 
 
-def _rotated(rows: Tensor, R: Tensor) -> Tensor:
+def _rotated(rows: Tensor, R: Tensor, *, back: bool) -> Tensor:
     """Return rows ``[k, N, d]``, or ``[1, N, d]``, rotated by ``[k, n, b, b]``: ``[k, N, d]``."""
     lanes, blocks, size, _ = R.shape
+    R = R.mT if back else R
     cut = rows.reshape(len(rows), -1, blocks, size)
     if len(rows) == 1:  # one product of each block with the rotations of all lanes
         beside = R.permute(1, 2, 0, 3).reshape(blocks, size, lanes * size)

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel, signature
+from adapterlab.packing.signatures import Signature
 from adapterlab.training.checkpoints import restoring
 from adapterlab.training.first_values import set_first_values
 from adapterlab.training.hardware import Device
@@ -200,8 +202,8 @@ class Fitting:
         return _Lane(task, progress)
 
     def _trainer(self, lanes: Sequence["_Lane"]) -> PackTrainer:
-        models = [lane.task.model for lane in lanes]
-        pack = PackedModel(models, [order_of(lane.task, lane.progress) for lane in lanes])
+        models, kinds = [lane.task.model for lane in lanes], [lane.kind for lane in lanes]
+        pack = PackedModel(models, [order_of(lane.task, lane.progress) for lane in lanes], kinds)
         for number, lane in enumerate(lanes):
             if lane.saved is not None:
                 pack.load_lane(number, lane.saved.state)
@@ -218,7 +220,7 @@ class Fitting:
                 optimizer_states=[
                     None if lane.saved is None else lane.saved.optimizer for lane in lanes
                 ],
-                shares=shares(models, self.data, self.device, self._measured),
+                shares=shares(models, self.data, self.device, self._measured, kinds),
                 on_step=self.on_step,
                 judge=self.judge,
                 epochs=self.epochs,
@@ -234,6 +236,11 @@ class _Lane:
     progress: LaneProgress
     saved: SavedLane | None = None
 
+    @cached_property
+    def kind(self) -> Signature:
+        """How it is adapted: asked for often, and each time all of its modules are looked at."""
+        return signature(self.task.model)
+
     @property
     def has_ended(self) -> bool:
         return self.progress.has_ended(self.task.config)
@@ -244,11 +251,8 @@ class _Lane:
 
 def _side_by_side(lanes: Sequence[_Lane]) -> list[_Lane]:
     """Have lanes beside each other that are adapted alike, and among them those of one order."""
-    kinds = list(dict.fromkeys(signature(lane.task.model) for lane in lanes))
-    return sorted(
-        lanes,
-        key=lambda one: (kinds.index(signature(one.task.model)), *order_of(one.task, one.progress)),
-    )
+    kinds = list(dict.fromkeys(lane.kind for lane in lanes))
+    return sorted(lanes, key=lambda one: (kinds.index(one.kind), *order_of(one.task, one.progress)))
 
 
 def _outcome(task: LaneTask, progress: LaneProgress) -> Training | Exception:

@@ -10,6 +10,7 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.data.batches import AnyBatches
 from adapterlab.packing import PackedModel, signature
 from adapterlab.packing.groups import runs_of
+from adapterlab.packing.signatures import Signature
 from adapterlab.training.hardware import Device, autocast
 from adapterlab.training.outcome import now
 
@@ -22,6 +23,7 @@ def shares(
     data: AnyBatches,
     device: Device,
     measured: dict[object, float] | None = None,
+    signatures: Sequence[Signature] | None = None,
 ) -> list[float]:
     """Return what each lane has of the time of a pack; in all 1.
 
@@ -34,22 +36,27 @@ def shares(
         data: of any of them.
         device: where it computes.
         measured: seconds of a lane by its signature, of packs before; filled in.
+        signatures: of the models, where they are known.
     """
-    groups = [models[run] for run in runs_of(map(signature, models))]
-    if len(groups) == 1:
+    kinds = signatures or [signature(model) for model in models]
+    runs = list(runs_of(kinds))
+    if len(runs) == 1:
         return [1 / len(models)] * len(models)
     taken, known = list[float](), {} if measured is None else measured
-    for group in groups:
-        if (kind := signature(group[0])) not in known:
-            known[kind] = _step(group, data, device) / len(group)
-        taken += [known[kind]] * len(group)
+    for run in runs:
+        kind, count = kinds[run.start], run.stop - run.start
+        if kind not in known:
+            known[kind] = _step(models[run], kinds[run], data, device) / count
+        taken += [known[kind]] * count
     if not sum(taken):  # a clock that ticks seldom has not moved
         return [1 / len(taken)] * len(taken)
     return [seconds / sum(taken) for seconds in taken]
 
 
-def _step(models: Sequence[AdaptedModel], data: AnyBatches, device: Device) -> float:
-    pack = PackedModel(models, [0] * len(models)).to(device.torch).train()
+def _step(
+    models: Sequence[AdaptedModel], kinds: Sequence[Signature], data: AnyBatches, device: Device
+) -> float:
+    pack = PackedModel(models, [0] * len(models), kinds).to(device.torch).train()
     pack.reseed([0] * len(models), [0] * len(models))
     on_cpu, taken = device.accelerator == "cpu", list[float]()
     for batch in islice(data.training_batches(0, device.torch), 1 + _BATCHES):

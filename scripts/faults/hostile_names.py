@@ -194,6 +194,7 @@ def secret_of_a_run(lab: Lab, folder: Path) -> str:
     from faults.hostile import SMALL
 
     secret = "".join(lab.rng.choices("abcdefghXYZ0123456789", k=16))
+    os.chdir(folder)  # MLflow makes a folder here that is called as the URI's path
     uri = f"sqlite:///file:{folder}/other.db?uri=true&password={secret}"
     small = [option for option in SMALL if not option.startswith("base.")]
     config = composed(folder, *small, "base=scratch", f"tracking.uri='{uri}'", "resume=true")

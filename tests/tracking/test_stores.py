@@ -218,6 +218,7 @@ def test_files_of_a_database_elsewhere_go_where_others_reach_them(
     outcome = run_cli(*arguments, "seed=1", root=tmp_path / "two")  # the experiment knows
     assert outcome.code == 0, outcome
     assert len(list(shared.rglob("adapter.safetensors"))) == 2
+    monkeypatch.chdir(tmp_path)  # what is made of a relative path is made there
     outcome = run_cli(*arguments, "tracking.artifacts=elsewhere", root=tmp_path / "two")
     assert "tracking.artifacts=elsewhere comes too late" in outcome.error
     shared.rename(tmp_path / "not mounted")

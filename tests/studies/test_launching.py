@@ -15,6 +15,7 @@ from adapterlab.studies import engines, slurm
 from adapterlab.studies.engines import KINDS, Asked
 from adapterlab.studies.for_place import for_place
 from adapterlab.studies.launching import Launching, launching
+from adapterlab.studies.watched import place_here
 from adapterlab.training.hardware import resolve_accelerator
 from lab import Outcome, tiny
 
@@ -140,3 +141,29 @@ def test_a_run_that_is_planned_for_a_gpu_elsewhere_has_one_hash_everywhere(tmp_p
         with pytest.raises(ConfigError, match="'gpu' was asked for, but Slurm has none"):
             resolve_accelerator("gpu")
     assert resolve_accelerator("auto") == ("gpu" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("processes", "apart", "planned"),
+    [
+        (None, True, (4, 30.0)),  # a GPU each, for which the least of the four counts
+        (2, True, (2, 30.0)),
+        (8, True, (4, 30.0)),  # more would wait for a GPU
+        (None, False, (1, 40.0)),
+        (2, False, (2, 20.0)),  # that share the first
+    ],
+)
+def test_tasks_on_a_machine_with_four_gpus(
+    processes: int | None,
+    apart: bool,
+    planned: tuple[int, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = [40 * 2**30, 30 * 2**30, 80 * 2**30, 80 * 2**30]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (free[number], 80 * 2**30))
+    here = place_here(processes, 1, gpu=True, asked=Asked(), apart=apart)
+    assert (here.tasks, here.memory_gib) == planned
+    said = place_here(processes, 1, gpu=True, asked=Asked(memory_gib=12.0), apart=apart)
+    assert (said.tasks, said.memory_gib) == (planned[0], 12.0)

@@ -157,7 +157,9 @@ class WatchedEngine(ABC):
         return time.monotonic() - since < STOP_SECONDS
 
 
-def place_here(processes: int | None, threads: int, *, gpu: bool, asked: Asked) -> Place:
+def place_here(
+    processes: int | None, threads: int, *, gpu: bool, asked: Asked, apart: bool = False
+) -> Place:
     """Return what a task has where the cluster is this machine.
 
     Args:
@@ -166,15 +168,21 @@ def place_here(processes: int | None, threads: int, *, gpu: bool, asked: Asked) 
         threads: of a task.
         gpu: a task has the GPU.
         asked: what was said of the nodes.
+        apart: the engine gives each task a GPU of its own, so there is room for as many as GPUs.
     """
     import psutil
 
-    at_once = processes or (1 if gpu else max(cores() // threads, 1))
-    if asked.memory_gib is not None:
-        return Place(asked.memory_gib, threads, gpu, "this machine", at_once)
-    free = psutil.virtual_memory().available
+    free = [psutil.virtual_memory().available]
     if gpu:
         import torch
 
-        free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else free
-    return Place(free / 2**30 / at_once, threads, gpu, "this machine", at_once)
+        if torch.cuda.is_available():
+            count = torch.cuda.device_count() if apart else 1
+            free = [torch.cuda.mem_get_info(number)[0] for number in range(count)]
+    room = len(free) if gpu else max(cores() // threads, 1)
+    if gpu and apart:
+        at_once, shared = min(processes or room, room), 1
+    else:
+        at_once = shared = processes or room
+    memory = asked.memory_gib or min(free) / 2**30 / shared
+    return Place(memory, threads, gpu, "this machine", at_once)

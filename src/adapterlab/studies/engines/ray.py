@@ -81,7 +81,8 @@ def place(options: Options, asked: Asked) -> Place:
     gpu = options.gpus_per_node > 0 if asked.gpu is None else asked.gpu
     if options.address is None:
         threads = asked.cores or options.cpus_per_task
-        return place_here(options.processes, threads, gpu=gpu, asked=asked)
+        own = options.gpus_per_node > 0
+        return place_here(options.processes, threads, gpu=gpu, asked=asked, apart=own)
     if gpu and asked.memory_gib is None:
         raise ConfigError(
             f"hydra.launcher.gpus_per_node={options.gpus_per_node}: how much memory the GPU has, "
@@ -200,9 +201,9 @@ def _connect(options: Options) -> None:
         return
     told: dict[str, Any] = {"address": options.address}
     if options.address is None:
-        at_once = place_here(
-            options.processes, options.cpus_per_task, gpu=options.gpus_per_node > 0, asked=Asked()
-        ).tasks
+        gpu, threads = options.gpus_per_node > 0, options.cpus_per_task
+        here = place_here(options.processes, threads, gpu=gpu, asked=Asked(), apart=gpu)
+        at_once = here.tasks
         told = {
             "address": "local",
             "num_cpus": at_once * options.cpus_per_task,

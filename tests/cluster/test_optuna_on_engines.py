@@ -3,8 +3,10 @@
 Engines are started for it, one batch of trials after the other, so `make cluster-test` runs it.
 """
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
@@ -24,10 +26,12 @@ SWEEP = (
     "report=false",
 )  # fmt: skip
 
+Found = tuple[dict[str, dict[str, float]], object]
 
-def swept(root: Path, *options: str) -> tuple[dict[str, dict[str, float]], object]:
+
+def swept(root: Path, *options: str, variables: Mapping[str, str] = MappingProxyType({})) -> Found:
     """Sweep; return the metrics of all runs, and what Optuna found the best."""
-    study = Cluster(root, "swept", {}, SWEEP)
+    study = Cluster(root, "swept", dict(variables), SWEEP)
     command = study.start(*options)
     said, _ = command.communicate(timeout=600)
     assert command.returncode == 0, said
@@ -38,22 +42,26 @@ def swept(root: Path, *options: str) -> tuple[dict[str, dict[str, float]], objec
 
 
 @pytest.fixture(scope="module")
-def reference(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dict[str, dict[str, float]], object]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return swept(tmp_path_factory.mktemp("local"), "hydra.launcher.processes=1")
 
 
 @pytest.mark.parametrize("engine", [engine for engine in KINDS if engine != "local"])
-def test_optuna_gets_the_same_values(
-    engine: str, tmp_path: Path, reference: tuple[dict[str, dict[str, float]], object]
-) -> None:
+def test_optuna_gets_the_same_values(engine: str, tmp_path: Path, reference: Found) -> None:
     if (package := KINDS[engine].package) and find_spec(package) is None:
         pytest.skip(f"{package} is not installed: pip install '.[{KINDS[engine].extra}]'")
     here = ("hydra.launcher.cluster=local",) if engine == "submitit" else ()
-    found, best = swept(
-        tmp_path, f"hydra.launcher.engine={engine}", "hydra.launcher.processes=2", *here
-    )
+    chosen = (f"hydra.launcher.engine={engine}", "hydra.launcher.processes=2", *here)
+    require_same(swept(tmp_path, *chosen), reference)
+
+
+def test_and_from_slurm(slurm: dict[str, str], tmp_path: Path, reference: Found) -> None:
+    found = swept(tmp_path, "hydra.launcher.engine=submitit", variables=slurm)
+    require_same(found, reference)
+
+
+def require_same(swept: Found, reference: Found) -> None:
+    found, best = swept
     assert len(found) == 4
     assert found.keys() == reference[0].keys()
     for name, metrics in reference[0].items():

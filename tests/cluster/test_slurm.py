@@ -5,11 +5,8 @@ It takes minutes, so `make cluster-test` runs it and `make test` does not.
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,42 +14,14 @@ import pytest
 from adapterlab.studies.records import read_there, records
 from cluster_lab import SWEEP, Cluster
 from engine_lab import metrics_of
-from lab import CHECKOUT
 
 pytestmark = pytest.mark.cluster
 
-SCRIPT = CHECKOUT / "scripts" / "dev" / "slurm.sh"
 SECONDS = 30
 """Of a pack's training: time enough to do something to it."""
 
 ONE_BY_ONE = f"hydra.launcher.cpus_per_task={os.cpu_count()}"
 """Each task takes the whole node, so that there is always one that has not been yet."""
-
-
-def missing() -> str | None:
-    """Say why there can be no Slurm here."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    gone = [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=path)]
-    if gone:
-        return f"Slurm is not installed: no {', '.join(gone)} (slurm-wlm and munge of Debian)"
-    return "Slurm's daemons are started by root only here" if os.geteuid() else None
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Slurm of one node; the variable that its commands find it by."""
-    if (why := missing()) is not None:
-        pytest.skip(why)
-    folder = tmp_path_factory.mktemp("slurm")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)  # munge wants a socket that all can reach
-    said = subprocess.run([SCRIPT, "start", folder / "one"], capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    try:
-        name, _, value = said.stdout.strip().removeprefix("export ").partition("=")
-        yield {name: value}
-    finally:
-        subprocess.run([SCRIPT, "stop", folder / "one"], check=True)
 
 
 def epochs_for(root: Path, variables: dict[str, str]) -> int:

@@ -25,20 +25,26 @@ TUNED = (
     "-m", "hydra/launcher=packed", "hydra/sweeper=tuned", "hydra.sweeper.seeds=[0,1]",
     f"hydra.sweeper.arms={json.dumps(ARMS)}",
     f"hydra.sweeper.tune={{optimizer.lr:{json.dumps(RATES)}}}",
-    "hydra.sweeper.pruner={name:median,n_startup_trials:1,n_warmup_steps:2}",
     "hydra.sweeper.lanes=2", "dataset=digits_rotated", "limit=400", "base.epochs=2",
     "hardware=cpu", "hardware.threads=1", "hardware.precision=64-true", "baseline=never",
     "figures=never", "report=false", "hydra.launcher.processes=2",
 )  # fmt: skip
 
+PRUNERS = {
+    "median": "hydra.sweeper.pruner={name:median,n_startup_trials:1,n_warmup_steps:2}",
+    "successive_halving": "hydra.sweeper.pruner=successive_halving",
+}
+
 Found = tuple[dict[str, tuple[str, str | None]], dict[str, dict[str, float]]]
 
 
-def tuned(root: Path, *options: str, epochs: int = 12, kill: bool = False) -> Found:
+def tuned(
+    root: Path, *options: str, pruner: str = "median", epochs: int = 12, kill: bool = False
+) -> Found:
     """Tune; return how every trial ended, and the metrics of what was compared."""
     trials = Cluster(root, "tuned-tuning", {}, TUNED)
     study = Cluster(root, "tuned", {}, TUNED)
-    command = study.start(f"epochs={epochs}", "batch_size=16", *options)
+    command = study.start(PRUNERS[pruner], f"epochs={epochs}", "batch_size=16", *options)
     if kill:
         there = read_there(trials.tasks, trials.one_going().id)
         assert there is not None
@@ -57,9 +63,12 @@ def ended(run: Any) -> tuple[str, str | None]:
     return run.info.status, run.data.tags.get("trial.pruned")
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return tuned(tmp_path_factory.mktemp("local"))
+@pytest.fixture(scope="module", params=PRUNERS)
+def reference(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[str, Found]:
+    """A pruner, and what comes of it on this machine."""
+    return request.param, tuned(tmp_path_factory.mktemp("local"), pruner=request.param)
 
 
 def options_of(engine: str) -> tuple[str, ...]:
@@ -70,13 +79,16 @@ def options_of(engine: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("engine", [engine for engine in KINDS if engine != "local"])
-def test_the_same_trials_are_stopped(engine: str, tmp_path: Path, reference: Found) -> None:
-    trials, compared = tuned(tmp_path, *options_of(engine))
+def test_the_same_trials_are_stopped(
+    engine: str, tmp_path: Path, reference: tuple[str, Found]
+) -> None:
+    pruner, here = reference
+    trials, compared = tuned(tmp_path, *options_of(engine), pruner=pruner)
     assert 0 < sum(pruned is not None for _, pruned in trials.values()) < len(trials) - 1
-    assert trials == reference[0]
+    assert trials == here[0]
     assert len(compared) == len(ARMS) * 2
-    assert compared.keys() == reference[1].keys()
-    for name, metrics in reference[1].items():
+    assert compared.keys() == here[1].keys()
+    for name, metrics in here[1].items():
         assert compared[name] == pytest.approx(metrics, rel=1e-8, abs=1e-10)
 
 

@@ -11,7 +11,7 @@ import rows_projections
 import rows_whole_weights
 import torch
 from convolutional import convolutional
-from copied import Original, drawn_in_float32
+from copied import Original
 from rows import (
     BIASES,
     EVERYTHING,
@@ -29,6 +29,7 @@ from trial_strategies import FirstUpdate
 
 from adapterlab.adapters import AdaptedModel, BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
 from adapterlab.models import MLP
+from adapterlab.training.plain.loop import default_type
 
 FEATURES, CLASSES = 5, 3
 
@@ -188,7 +189,7 @@ def _original(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> 
 
 
 def _built(model: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> nn.Module:
-    with torch.random.fork_rng(), drawn_in_float32():
+    with torch.random.fork_rng(), default_type(torch.float32):
         torch.manual_seed(seed)
         built = model()
         with torch.no_grad():

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapterlab.training.plain.loop import default_type
+
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -35,7 +37,5 @@ def mergeable(case: Case) -> Case:
 def peft_in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Some of PEFT's methods compute in float32 whatever the weights are: let them not."""
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+    with default_type(torch.float64):
+        yield

@@ -1,12 +1,9 @@
 """Modules that tests copy often."""
 
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -54,14 +51,3 @@ class _Unpickler(pickle.Unpickler):
                 made = nn.Parameter(made, tensor.requires_grad)
             self._made[pid] = made
         return self._made[pid]
-
-
-@contextmanager
-def drawn_in_float32() -> Iterator[None]:
-    """Let weights be those of one seed also where a test has set another default type."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

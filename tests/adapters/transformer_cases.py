@@ -8,7 +8,7 @@ import rows_modules
 import rows_prompt
 import torch
 from adapter_cases import ROWS as ROWS_OF_ALL
-from copied import Original, drawn_in_float32
+from copied import Original
 from rows import Row, combined, low_rank
 from text_architectures import MORE
 from torch import Tensor
@@ -27,6 +27,7 @@ from transformers import (
 
 from adapterlab.adapters import AdaptedModel, DoRA, Full, LoRA, Strategy
 from adapterlab.models.transformer import TransformerClassifier
+from adapterlab.training.plain.loop import default_type
 
 VOCABULARY, WIDTH, CLASSES, LAYERS = 40, 32, 3, 2
 
@@ -195,7 +196,7 @@ def _encoder(
 ) -> Original:
     config = (ARCHITECTURES | MORE)[architecture](dropout)
     config.num_labels = CLASSES
-    with torch.random.fork_rng(devices=[]), device, drawn_in_float32():
+    with torch.random.fork_rng(devices=[]), device, default_type(torch.float32):
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
         with torch.no_grad():

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from synthetic import Made, study
 
+from adapterlab.base.amounts import counted
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting import formatting
 from adapterlab.reporting.findings import estimate
@@ -53,8 +54,8 @@ def test_figures_as_people_read_them() -> None:
     assert formatting.listed(["a"]) == "a"
     assert formatting.listed(["a", "b", "c"]) == "a, b and c"
     assert formatting.listed(list("abcdef")) == "a, b, c, d and 2 more"
-    assert formatting.counted(1, "seed") == "1 seed"
-    assert formatting.counted(5000, "run") == "5,000 runs"
+    assert counted(1, "seed") == "1 seed"
+    assert counted(5000, "run") == "5,000 runs"
 
 
 def test_a_column_that_nobody_has_is_left_out() -> None:

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -160,10 +159,9 @@ def _report(cfg: DictConfig) -> None:
 
     print_report(study)
     with mistakes_in_one_line():
-        from adapterlab.config.parsing import absolute
         from adapterlab.studies.late_pictures import draw_late
 
-        drawn = draw_late(Path(absolute(request.root)), request.study, request.tracking_uri)
+        drawn = draw_late(request.root, request.study, request.tracking_uri)
     print(printable("\n".join(drawn.lines)), end="\n" if drawn.lines else "")
 
 
@@ -197,15 +195,14 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
     require_store(config)
     with sharing(config):
         data = load_data(config)
-    finished = finished_run(config, data)
-    if finished is not None:
-        if not quiet:
-            print("this run had finished: nothing was trained", file=sys.stderr)
-        return finished
-    os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
-    from adapterlab.runs.single import run
+        finished = finished_run(config, data)
+        if finished is not None:
+            if not quiet:
+                print("this run had finished: nothing was trained", file=sys.stderr)
+            return finished
+        os.environ.setdefault("MPLCONFIGDIR", str(config.mlruns / "cache" / "matplotlib"))
+        from adapterlab.runs.single import run
 
-    with sharing(config):
         return run(config, data)
 
 

@@ -68,7 +68,7 @@ def _late_pictures(study: StartedStudy) -> dict[str, str]:
     """Return where pictures of runs come from that were left to the report, if there are any."""
     if study.figures != "report":
         return {}
-    from adapterlab.reporting.formatting import counted
+    from adapterlab.base.amounts import counted
     from adapterlab.studies.late_pictures import undrawn
 
     left = undrawn(study.mlruns.parent, study.name)

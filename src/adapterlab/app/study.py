@@ -10,10 +10,10 @@ import hydra
 
 from adapterlab.app.arguments import values_of
 from adapterlab.app.session import composing, in_python
+from adapterlab.base.amounts import counted
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.verdicts import Comparison
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.formatting import counted
 from adapterlab.reporting.report import Report, Request, make_report, parse_request, read_report
 
 if TYPE_CHECKING:
@@ -173,12 +173,11 @@ class Study:
         Raises:
             AdapterLabError: the study has no finished runs, or a file cannot be written.
         """
-        from adapterlab.config.parsing import absolute
         from adapterlab.studies.late_pictures import draw_late
 
         with in_python():
             report, request = make_report(self._request), self._request
-            drawn = draw_late(Path(absolute(request.root)), request.study, request.tracking_uri)
+            drawn = draw_late(request.root, request.study, request.tracking_uri)
             if drawn.left:
                 warnings.warn(drawn.lines[-1], stacklevel=3)
             return report

@@ -24,3 +24,8 @@ def duration(seconds: float) -> str:
 def memory(gib: float) -> str:
     """Write an amount of memory."""
     return f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.0f} MiB"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things: ``1 seed``, ``5 seeds``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

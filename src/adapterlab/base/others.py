@@ -22,7 +22,7 @@ class Others(Protocol):
             require: called with a file that is not in its place yet.
 
         Raises:
-                    DataError: it is not to be used.
+            DataError: it is not to be used.
         """
 
     def give(self, path: Path) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from adapterlab.base.amounts import counted
 from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
-from adapterlab.reporting.formatting import counted, percent, title_of
+from adapterlab.reporting.formatting import percent, title_of
 from adapterlab.reporting.luck import about_luck, variance_table
 from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck

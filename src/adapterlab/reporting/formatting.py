@@ -148,11 +148,6 @@ def percents(shares: Iterable[float], joint: str = "and") -> str:
     return listed(different, joint=joint)
 
 
-def counted(number: int, what: str) -> str:
-    """Write a number of things: ``1 seed``, ``5 seeds``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def as_file_name(name: str) -> str:
     """Return a name as part of a file's: that of a data set, read from a store, may be `../x`."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:100]

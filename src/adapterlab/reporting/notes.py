@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from adapterlab.base.amounts import counted
 from adapterlab.config.selection import F1
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.formatting import counted, gap, listed, percents
+from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions

@@ -4,11 +4,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from adapterlab.base.amounts import counted
 from adapterlab.drawing.canvas import INK, VERBATIM
 from adapterlab.drawing.figures import BLACK, BLUE, MUTED, plain
 from adapterlab.evidence.tasks import rank_by_task
 from adapterlab.reporting.figure_layout import SIZE, Key, fitted, sheet, write_below, write_right
-from adapterlab.reporting.formatting import counted
 from adapterlab.reporting.task_tables import TaskFindings
 
 _GAP = 0.22

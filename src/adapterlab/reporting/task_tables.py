@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapterlab.base.amounts import counted
 from adapterlab.evidence.aggregates import (
     Aggregate,
     interquartile_mean,
@@ -12,7 +13,7 @@ from adapterlab.evidence.aggregates import (
 )
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.tasks import RankTest, compare_ranks
-from adapterlab.reporting.formatting import between, counted, listed, p_value, percent
+from adapterlab.reporting.formatting import between, listed, p_value, percent
 from adapterlab.reporting.tables import Table
 
 TaskScores = Mapping[str, Mapping[str, Sequence[float]]]

@@ -6,12 +6,12 @@ take; what did not finish is said.
 
 from collections.abc import Sequence
 
+from adapterlab.base.amounts import counted
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Family, Verdict
 from adapterlab.reporting.advice import advice, confidence, is_planned, takes_the_best, tested_arms
 from adapterlab.reporting.findings import ArmFindings, Findings, headline
 from adapterlab.reporting.formatting import (
     MOST_NAMES,
-    counted,
     gap,
     listed,
     measured,

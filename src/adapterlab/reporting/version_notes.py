@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from adapterlab.reporting.formatting import counted, listed
+from adapterlab.base.amounts import counted
+from adapterlab.reporting.formatting import listed
 from adapterlab.reporting.study import Arm, Run
 from adapterlab.reporting.versions import TAGS, known_of
 

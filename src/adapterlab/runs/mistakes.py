@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapterlab.base.amounts import counted
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.files import write_text
 from adapterlab.data.origin import RowNames
@@ -205,7 +206,7 @@ def _page(
 
 def _opening(classes: Sequence[ClassMistakes], names: Sequence[str]) -> str:
     n, wrong = sum(one.examples for one in classes), sum(one.wrong for one in classes)
-    examples = f"{n:,} test example{'' if n == 1 else 's'}"
+    examples = counted(n, "test example")
     sentence = f"None of {examples} is wrong."
     if wrong:
         hardest = classes[0]

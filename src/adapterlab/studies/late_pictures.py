@@ -1,14 +1,16 @@
 """Pictures of a study's runs that were not drawn when these ended (`figures=report`)."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 from tqdm import tqdm
 
+from adapterlab.base.amounts import counted
 from adapterlab.base.errors import AdapterLabError, first_line
+from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config
 from adapterlab.runs.folder import LAST_PICTURE, RunFolder, read_config
 
@@ -33,18 +35,18 @@ class Drawn:
         said = []
         if self.runs:
             where = f"figures/ and mistakes/ of {self.runs[0].parent}/*"
-            said.append(f"pictures of {_runs(self.runs)}: {where}, and with their MLflow runs")
+            said.append(
+                f"pictures of {counted(len(self.runs), 'run')}: {where}, and with their MLflow runs"
+            )
         if self.left:
             (first, why), *_ = self.left.items()
-            said.append(f"pictures of {_runs(self.left)} were not drawn ({first.name}: {why})")
+            said.append(
+                f"pictures of {counted(len(self.left), 'run')} were not drawn ({first.name}: {why})"
+            )
         return said
 
 
-def _runs(folders: Collection[Path]) -> str:
-    return f"{len(folders)} run{'s' * (len(folders) != 1)}"
-
-
-def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
+def draw_late(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
     """Draw the pictures of the finished runs of a study that were to be drawn with its report.
 
     They are those that the runs would have drawn, from the predictions, the history and the test
@@ -55,7 +57,8 @@ def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
         study: its name.
         tracking_uri: of the store that the runs are logged to; None for the one under `root`.
     """
-    drawn, todo = Drawn(), list(_undrawn(root / "mlruns" / "runs" / study))
+    root = absolute(str(root))
+    drawn, todo = Drawn(), list(_left_to_the_report(Path(root), study))
     if not todo:
         return drawn
     from adapterlab.runs import late_pictures  # loads torch, which a report does without
@@ -65,7 +68,7 @@ def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
     for folder, saved in tqdm(todo, desc="pictures", unit="run", disable=None):
         # What a run says of stores, folders and code is its author's.
         tracking = replace(saved.tracking, uri=tracking_uri, artifacts=None)
-        config = replace(saved, root=str(root), tracking=tracking, allow_targets=[])
+        config = replace(saved, root=root, tracking=tracking, allow_targets=[])
         try:
             with folder.lock(wait=False):
                 late_pictures.draw_late(folder, config, data(config))
@@ -78,17 +81,19 @@ def draw_late(root: Path, study: str, tracking_uri: str | None) -> Drawn:
 
 def undrawn(root: Path, study: str) -> int:
     """Count the finished runs of a study that have no pictures, by a look at their folders."""
-    runs = root / "mlruns" / "runs" / study
-    ended = (result.parent for result in runs.glob("*/result.json"))
-    return sum(not (RunFolder(path).figures / LAST_PICTURE).is_file() for path in ended)
+    return len(list(_undrawn(root, study)))
 
 
-def _undrawn(runs: Path) -> Iterator[tuple[RunFolder, Config]]:
-    """Yield the folders of finished runs that have no pictures yet and are to have some."""
-    for result in sorted(runs.glob("*/result.json")):
+def _undrawn(root: Path, study: str) -> Iterator[RunFolder]:
+    for result in sorted((root / "mlruns" / "runs" / study).glob("*/result.json")):
         folder = RunFolder(result.parent)
-        if (folder.figures / LAST_PICTURE).is_file():
-            continue
+        if not (folder.figures / LAST_PICTURE).is_file():
+            yield folder
+
+
+def _left_to_the_report(root: Path, study: str) -> Iterator[tuple[RunFolder, Config]]:
+    """Yield the folders of finished runs that have no pictures yet and are to have some."""
+    for folder in _undrawn(root, study):
         try:
             config = read_config(folder.config)
         except AdapterLabError as error:

@@ -6,6 +6,7 @@ Every command line loads this: nothing heavy.
 import sys
 from typing import NamedTuple
 
+from adapterlab.base.amounts import counted
 from adapterlab.base.errors import AdapterLabError, TrialPrunedError, first_line, with_type
 from adapterlab.base.redaction import shown
 from adapterlab.tracking.servers.errors import StoreAwayError
@@ -45,6 +46,6 @@ def tell_rest() -> None:
     """Print how many runs have failed besides by what was said of one, if there are any."""
     for alike in _untold:
         if alike.runs:
-            runs = "1 more run" if alike.runs == 1 else f"{alike.runs} more runs"
+            runs = counted(alike.runs, "more run")
             print(shown(f"failed: {runs}: {alike.why}"), file=sys.stderr)
     _untold.clear()

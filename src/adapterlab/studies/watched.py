@@ -173,7 +173,7 @@ def place_here(
     import psutil
 
     free = [psutil.virtual_memory().available]
-    if gpu:
+    if gpu and (apart or asked.memory_gib is None):
         import torch
 
         if torch.cuda.is_available():

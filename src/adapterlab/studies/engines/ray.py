@@ -201,9 +201,7 @@ def _connect(options: Options) -> None:
         return
     told: dict[str, Any] = {"address": options.address}
     if options.address is None:
-        gpu, threads = options.gpus_per_node > 0, options.cpus_per_task
-        here = place_here(options.processes, threads, gpu=gpu, asked=Asked(), apart=gpu)
-        at_once = here.tasks
+        at_once = place(options, Asked()).tasks
         told = {
             "address": "local",
             "num_cpus": at_once * options.cpus_per_task,

@@ -1,7 +1,7 @@
 """Our own loop over the steps of one run: what Lightning's Trainer does for it, and no more."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,15 +186,18 @@ def drive(
     loop.train()
 
 
-@contextmanager
-def precise(device: Device) -> Iterator[None]:
+def precise(device: Device) -> AbstractContextManager[Any]:
     """Compute as Lightning's Trainer of this precision does in a step."""
-    if device.precision != _DOUBLE:
-        with autocast(device.torch, device.precision):
-            yield
-        return
+    if device.precision == _DOUBLE:
+        return default_type(torch.float64)
+    return autocast(device.torch, device.precision)
+
+
+@contextmanager
+def default_type(dtype: torch.dtype) -> Iterator[None]:
+    """Make floating-point tensors of another type, where none is named."""
     usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import logging
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from adapterlab.base.errors import AdapterLabError, TrialPrunedError
 from adapterlab.base.files import sha256, sweep
@@ -52,6 +52,7 @@ class OpenRun:
         pictures: draws those of the run.
         known: what MLflow has of it already.
         floor: what a linear model reaches on the same rows.
+        reported: epochs that this process has logged.
     """
 
     config: Config
@@ -64,9 +65,11 @@ class OpenRun:
     pictures: Pictures
     known: Known
     floor: Floor
+    reported: set[int] = field(default_factory=set)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of an epoch, unless a process did that was killed before it was saved."""
+        """Log the metrics of an epoch, unless MLflow has them: a process was killed after that."""
+        self.reported.add(epoch)
         if epoch not in self.known.epochs:
             self.tracker.log(metrics=metrics, step=epoch)
 
@@ -106,6 +109,9 @@ class OpenRun:
             base: what is known of it, if that has been found out before.
         """
         config, assembly, folder = self.config, self.assembly, self.folder
+        for epoch in sorted(training.history.keys() - self.reported):
+            # A killed process had saved it, and may not have logged it.
+            self.report(epoch, training.history[epoch])
         measured = Measurements()
         measured.add_outcome(training, test)
         for name, (value, why) in costs.items():

@@ -35,6 +35,18 @@ def test_the_line_says_what_to_write(option: str, line: str, run_cli: RunCli) ->
     assert line in run_cli(option).error
 
 
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("hydra.launcher.processes=2", "is an option of hydra/launcher=packed only"),
+        ("hydra.sweeper.lanes=3", "is an option of hydra/sweeper=tuned only"),
+        ("hydra.sweeper.nosuch=3", "is not an option; allowed: max_batch_size, params"),
+    ],
+)
+def test_an_option_of_a_plugin_names_the_plugin(option: str, line: str, run_cli: RunCli) -> None:
+    assert run_cli("-m", "adapter=lora,head", option).error.endswith(line)
+
+
 def test_a_data_set_that_is_a_place_is_told_by_what_is_there(
     tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,8 @@ def test_epochs_that_follow_each_other_quickly_are_one_call(clock: Clock) -> Non
     assert calls.steps == [[1, 2, 3, 4], [5, 6, 7], []]
     tracker.log(metrics={"val/loss": 0.5}, step=8)
     tracker.end("KILLED")
-    assert calls.steps[-1] == [8] and calls.ended == ["KILLED"]
+    assert calls.steps[-1] == [8]
+    assert calls.ended == ["KILLED"]
 
 
 def test_an_epoch_of_more_than_a_second_is_written_at_once(clock: Clock) -> None:
@@ -90,6 +91,7 @@ def test_epochs_that_a_killed_process_had_not_written_are_written_once(
     lab_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(lab_root, "tracking=mlflow", "study=held", "epochs=4", "resume=true")
+
     class KilledError(BaseException):
         """Stands for a SIGKILL: nothing is written after it."""
 
@@ -107,7 +109,7 @@ def test_epochs_that_a_killed_process_had_not_written_are_written_once(
             single.run(config)
     client = MlflowClient(default_uri(lab_root / "mlruns"))
     ended = single.run(config)
-    points = client.get_metric_history(ended.run_id, "val/loss")
+    points = client.get_metric_history(str(ended.run_id), "val/loss")
     assert sorted(point.step for point in points) == [1, 2, 3, 4]
     assert {point.step: point.value for point in points} == {
         epoch: metrics["val/loss"] for epoch, metrics in ended.history.items()

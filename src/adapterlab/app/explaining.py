@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import (
@@ -105,6 +106,8 @@ def explain(error: BaseException, conf: Path) -> str:
                         f"{option} is no option of a run: what is compared is said to the report, "
                         f"as scripts/report.py study=NAME {option}=..."
                     )
+                if plugins := _plugins_with(option):
+                    return f"{option} is an option of {' and of '.join(plugins)} only"
                 if not names:
                     where = option.rpartition(".")[0]
                     return f"{option} is not an option; {where or 'there'} has no options"
@@ -203,6 +206,17 @@ def _elsewhere(option: str, parent: Any) -> str:
         return ""
     more = f", or {' or '.join(paths[1:3])}" if len(paths) > 1 else ""
     return f"it is {paths[0]}{more}"
+
+
+def _plugins_with(option: str) -> list[str]:
+    """Return the launchers, or the sweepers, that have an option: ``hydra/launcher=packed``."""
+    where, _, last = option.rpartition(".")
+    group, store = where.replace(".", "/"), ConfigStore.instance()
+    if group not in ("hydra/launcher", "hydra/sweeper"):
+        return []
+    files = [str(name) for name in store.list(group) if str(name).endswith(".yaml")]
+    found = [name for name in files if last in store.load(f"{group}/{name}").node]
+    return [f"{group}={name.removesuffix('.yaml')}" for name in found]
 
 
 def _paths(node: Any, before: str = "") -> list[str]:

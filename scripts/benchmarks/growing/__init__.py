@@ -1,0 +1,1 @@
+"""How cost grows: axes, sizes, and what each takes."""

@@ -74,7 +74,15 @@ STUDIES = {
         ),
         Study(
             "imdb_distilbert/tuned",
-            ("model=minilm", "limit={train: 4000, validation: 1000, test: 4000}"),
+            (
+                "model=minilm",
+                "epochs=1",
+                "batch_size=16",
+                "dataset.max_length=128",
+                "hardware.precision=bf16-mixed",
+                "limit={train: 4000, validation: 1000, test: 4000}",
+                "hydra.sweeper.tune={optimizer.lr: [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]}",
+            ),
             stored=True,
         ),
     )

@@ -79,6 +79,21 @@ def test_an_epoch_of_more_than_a_second_is_written_at_once(clock: Clock) -> None
     assert calls.steps == [[1], [2], [3], [4, 5]]
 
 
+def test_a_last_epoch_comes_with_the_runs_own_metrics(clock: Clock) -> None:
+    calls = Calls()
+    tracker = MLflowTracker(calls, "run")
+    clock.now += 20.0
+    tracker.log(metrics={"val/loss": 0.5}, step=1, last=True)
+    assert calls.steps == []
+    tracker.log(metrics={"test/loss": 0.5}, tags={"baseline": "none"})
+    assert calls.steps == [[1, 0]]
+    slow = Calls()
+    tracker = MLflowTracker(slow, "run")
+    clock.now += 40.0
+    tracker.log(metrics={"val/loss": 0.5}, step=1, last=True)
+    assert slow.steps == [[1]], "a test may take as long as the epoch: it is not waited for"
+
+
 def test_what_is_no_epoch_is_written_at_once(clock: Clock) -> None:
     calls = Calls()
     tracker = MLflowTracker(calls, "run")

@@ -71,7 +71,7 @@ class OpenRun:
         """Log the metrics of an epoch, unless MLflow has them: a process was killed after that."""
         self.reported.add(epoch)
         if epoch not in self.known.epochs:
-            self.tracker.log(metrics=metrics, step=epoch)
+            self.tracker.log(metrics=metrics, step=epoch, last=epoch == self.config.epochs)
 
     def prune(self, error: TrialPrunedError) -> None:
         """Log that the run is stopped, and with what it had reached."""

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from adapterlab.tracking.servers.journal import Entry, Journal, left
 
 NOTHING: Mapping[str, Any] = {}
 
-HELD = 1.0
-"""Seconds for which a store waits for epochs that take less: each call commits to the disk twice,
-which is 0.03 s of a lane that may train an epoch in less.
+HELD, LAST_HELD = 1.0, 30.0
+"""Seconds for which a store waits for epochs that take less, and for the last one, which comes with
+the test's metrics. Each call commits to the disk twice: 0.03 s of a lane that may train in less.
 """
 
 
@@ -32,13 +34,24 @@ class Tracker:
         tags: Mapping[str, str] = NOTHING,
         metrics: Mapping[str, float] = NOTHING,
         step: int = 0,
+        last: bool = False,
     ) -> None:
-        """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones."""
-        self._take(delivery.logged(_now(), step, params, tags, metrics))
+        """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones.
+
+        Args:
+            params: the configuration.
+            tags: of the run.
+            metrics: of an epoch or, at step 0, of the run.
+            step: the epoch.
+            last: it is the last epoch, so that the run's own metrics come soon.
+        """
+        self._take(
+            delivery.logged(_now(), step, params, tags, metrics), LAST_HELD if last else HELD
+        )
 
     def data(self, name: str, digest: str) -> None:
         """Name the data set that the run reads, and the hash of what is in it."""
-        self._take(delivery.data(name, digest))
+        self._take(delivery.data(name, digest), 0.0)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
@@ -52,16 +65,16 @@ class Tracker:
             patience: seconds for which a server is waited for that is away.
         """
 
-    def _take(self, entry: Entry) -> None:
-        """Keep what is reported."""
+    def _take(self, entry: Entry, held: float) -> None:
+        """Keep what is reported; an epoch that took less may wait so many seconds for more."""
 
 
 class MLflowTracker(Tracker):
     """Writes to one MLflow run of a store on this machine.
 
-    Epochs that follow each other within `HELD` are written together, with their own times; what a
-    process that is killed had not written is in the run's history. Its methods raise
-    `RunRefusedError` where the store does not know the run any more.
+    Epochs that take less than `HELD` are written together, with their own times, and a last one
+    with what comes after it; what a process that is killed had not written is in the run's history.
+    Its methods raise `RunRefusedError` where the store does not know the run any more.
 
     Args:
         client: an MLflow client.
@@ -86,24 +99,22 @@ class MLflowTracker(Tracker):
         end = partial(delivery.end_run, self.client, self.run_id, self.parent)
         self._write(partial(end, status, error, _now()))
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, held: float) -> None:
         self._waiting.append(entry)
-        if not (delivery.is_epoch(entry) and self._comes_soon()):
-            self._write()
-
-    def _comes_soon(self) -> bool:
-        """Say whether an epoch may wait for the next, by how soon it came after the last."""
         now = time.monotonic()
-        last, self._reported = self._reported, now
-        return max(now - last, now - self._wrote) < HELD
+        # What comes next takes as long as what came last, more or less.
+        waits = delivery.is_epoch(entry) and max(now - self._reported, now - self._wrote) < held
+        self._reported = now
+        if not waits:
+            self._write()
 
     def _write(self, then: Callable[[], object] | None = None) -> None:
         """Write what waits, and what comes after it."""
         with undisturbed():
             waiting, self._waiting = self._waiting, []
             try:
-                for group in delivery.calls(waiting):
-                    delivery.send(self.client, self.run_id, group)
+                for _, group in groupby(waiting, key=itemgetter("what")):
+                    delivery.send(self.client, self.run_id, list(group))
                 self._wrote = time.monotonic()
                 if then is not None:
                     then()
@@ -131,7 +142,7 @@ class JournalTracker(Tracker):
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Write down where a file is, or a folder of files; it is read when it is sent."""
-        self._take(delivery.file(path, folder, self.journal.folder))
+        self._take(delivery.file(path, folder, self.journal.folder), 0.0)
 
     def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
         """Write the end, and wait until MLflow has all, but for a server that is away no longer.
@@ -145,7 +156,7 @@ class JournalTracker(Tracker):
             left.append(self.journal.folder)
             self.courier.tell_kept(self.journal, why)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, held: float) -> None:
         if self.journal.standing.refused is not None:
             raise self.journal.standing.refused
         self.journal.write(entry)

@@ -73,7 +73,7 @@ def deliver(
     Raises:
         Exception: what the client raises; `errors.trouble` says what it means.
     """
-    for group in calls(entries):
+    for group in _calls(entries):
         first = group[0]
         match first["what"]:
             case "log" | "data":
@@ -95,7 +95,7 @@ def is_epoch(entry: Entry) -> bool:
     return is_log and entry["step"] > 0 and not entry["params"] and not entry["tags"]
 
 
-def calls(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+def _calls(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     """Group lines that go into one call."""
     group: list[Entry] = []
     for entry in entries:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def test_ctrl_c_outside_the_training_is_killed(
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_real_process(tmp_path: Path, new_store: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copyfile(new_store, tmp_path / "mlruns" / "mlflow.db")  # which takes a second to make
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
             [

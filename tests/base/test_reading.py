@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from adapterlab.base import reading
 from adapterlab.base.reading import (
     UnreadableError,
     parse_mapping,
@@ -12,6 +14,14 @@ from adapterlab.base.reading import (
     read_checkpoint,
     read_text,
 )
+from adapterlab.config.conf_folder import CONF
+
+ODD = (
+    *("1e-5", "1.0e-05", "0o7", "010", "yes", "~", "'it''s'", '"\\u00e9 \\n"', "1_000", ".inf"),
+    *("!!str 1", "ä ß 漢字", "|-\n  two\n  lines\n", ">\n  folded\n  lines\n", "2026-11-28"),
+    "&x [1, 2]\nb: *x",
+)
+"""Values that parsers might take for different ones."""
 
 
 def test_what_is_plain_is_read(tmp_path: Path) -> None:
@@ -40,6 +50,23 @@ def test_yaml_that_is_none(text: str, why: str) -> None:
     with pytest.raises(UnreadableError, match=why) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["[", "{a: ", "- ", "? ", "- ["])
+def test_yaml_that_is_nested_is_refused_by_a_line(part: str) -> None:
+    """The quicker parser would end the process."""
+    with pytest.raises(UnreadableError):
+        parse_yaml(part * 100_000)
+
+
+def test_both_parsers_say_the_same() -> None:
+    texts = [path.read_text() for path in sorted(CONF.rglob("*.yaml"))]
+    texts += [f"a: {value}" for value in ODD]
+    assert len(texts) > 150
+    for text in texts:
+        loader = reading._loader(text)
+        assert isinstance(loader, yaml.CSafeLoader) is yaml.__with_libyaml__
+        assert reading._built(loader) == reading._built(yaml.SafeLoader(text)), text
 
 
 def test_yaml_that_grows() -> None:

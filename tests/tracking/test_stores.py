@@ -150,6 +150,7 @@ def remote(
             f"[mlflow]\ndatabase_uri = sqlite:///{folder / 'auth.db'}\ndefault_permission = READ\n"
             "admin_username = admin\nadmin_password = a password of the test\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 600\n"  # a password is hashed once, not at each request
         )
         monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(settings))
         monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")

@@ -18,6 +18,9 @@ MOST_BYTES = 64 * 2**20
 
 _MOST_NODES = 1_000_000
 
+_DEEP = 1000
+"""So many nodes in one another libyaml is given at most; many more end the process."""
+
 
 class UnreadableError(ValueError):
     """A file does not hold what it should; the text says in a few words why."""
@@ -75,7 +78,7 @@ def parse_yaml(text: str) -> Any:
         UnreadableError: it is no such YAML, or its references make it larger than it looks.
     """
     try:
-        values = _built(yaml.SafeLoader(text))
+        values = _built(_loader(text))
         json.dumps(values)  # dates, sets, bytes, and keys that are no text
     except RecursionError:
         raise UnreadableError("it is nested beyond bounds") from None
@@ -84,7 +87,19 @@ def parse_yaml(text: str) -> Any:
     return values
 
 
-def _built(loader: yaml.SafeLoader) -> Any:
+def _loader(text: str) -> yaml.SafeLoader | yaml.CSafeLoader:
+    """Return the loader that is quicker by seven times, unless it could run out of its stack.
+
+    A node lies no deeper than there are brackets before it and columns.
+    """
+    brackets = text.count("[") + text.count("{")
+    columns = max(map(len, text.split("\n")))
+    if yaml.__with_libyaml__ and brackets + columns < _DEEP:
+        return yaml.CSafeLoader(text)
+    return yaml.SafeLoader(text)
+
+
+def _built(loader: yaml.SafeLoader | yaml.CSafeLoader) -> Any:
     """Return what a document says, weighed before it is built: it is parsed once for both."""
     try:
         root = loader.get_single_node()

@@ -25,6 +25,7 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 # isort: split
 
 from adapterlab.app import cli
+from adapterlab.base import files
 from adapterlab.base.garbage_collection import collect_seldom
 from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.drawing.pictures import Pictures
@@ -146,6 +147,21 @@ def commands_are_composed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GlobalHydra, "initialize", initialized)
         patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Do not wait for the disk: what tests kill are processes, whose files the system still writes.
+
+    Processes that tests start wait for it.
+    """
+
+    def flush(path: Path) -> None:
+        path.stat()  # it has to be there
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "flush_one", flush)
         yield
 
 

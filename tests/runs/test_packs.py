@@ -108,10 +108,16 @@ def test_images(strategy: str, lab_root: Path) -> None:
     assert_the_law([tiny(lab_root, study, *IMAGES, *lane) for lane in lanes], 1e-10, 2, 9)
 
 
+@pytest.fixture(scope="module")
+def base_of_texts(lab_root: Path, reviews: Path) -> RunResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
+        return single.run(small(lab_root, reviews, *TEXTS, "adapter=full", "epochs=1"))
+
+
 @pytest.mark.parametrize("strategy", ["head", "last_layers", "bitfit", "lora", "dora"])
-def test_texts(strategy: str, lab_root: Path, reviews: Path) -> None:
-    study = f"study=law-texts-{strategy}"
-    base = single.run(small(lab_root, reviews, *TEXTS, "adapter=full", "epochs=1"))
+def test_texts(strategy: str, lab_root: Path, reviews: Path, base_of_texts: RunResult) -> None:
+    study, base = f"study=law-texts-{strategy}", base_of_texts
     fixed = ["base=checkpoint", f"base.path={base.folder / 'adapter.safetensors'}", "base.head=new"]
     lanes = overrides(strategy, 9, "init_seed")
     configs = [small(lab_root, reviews, study, *fixed, *TEXTS, *lane) for lane in lanes]

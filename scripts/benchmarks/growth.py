@@ -65,7 +65,7 @@ def measured(axis: Axis, setting: Setting, most: int | None) -> Grown:
 
 def main() -> int:
     given = parsed()
-    pictures = PAGE.parent / "figures"
+    pictures = PAGE.parent / "images"
     if given.list:
         for axis in AXES:
             print(f"{axis.name:8} {axis.title} ({', '.join(f'{size:,}' for size in axis.sizes)})")

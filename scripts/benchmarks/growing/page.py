@@ -88,6 +88,7 @@ def draw(found: Mapping[str, Grown], picture: Path) -> None:
     """Draw all axes on logarithmic scales; a dotted line grows as its axis does."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     axes = [axis for axis in AXES if axis.name in found and found[axis.name].points]
     rows = max(-(-len(axes) // 2), 1)
@@ -106,6 +107,10 @@ def draw(found: Mapping[str, Grown], picture: Path) -> None:
         top = max(values[-1] for values in seconds.values())
         panel.plot(sizes, [top * size / sizes[-1] for size in sizes], "k:", lw=1)
         panel.set(xscale="log", yscale="log", xlabel=f"{axis.one}s", ylabel="CPU s")
+        panel.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.minorticks_off()
         panel.set_ylim(min(map(min, seconds.values())) / 2, top * 2)
         panel.set_title(axis.title.partition(":")[0], fontsize=10)
         panel.legend(fontsize=8)

@@ -1,7 +1,7 @@
 """Logging to MLflow: which run, and how it ends. `trackers` writes what it reports.
 
 A store on this machine is written by the run itself; what goes to a server is written to a journal
-in the run's folder first, and brought to it by a thread: a server that is away holds no training up.
+in the run's folder first, and brought to it by a thread: a server that is away holds nothing up.
 """
 
 import contextlib

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from adapterlab.adapters import Combined, LoRA, Strategy
-from adapterlab.adapters.strategy import HeadMode, within
+from adapterlab.adapters.strategy import HeadMode
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
+from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
 
 Count = Callable[[nn.Module, bool], int]

@@ -6,8 +6,8 @@ from rows import NOTHING, Row, of_linear
 from torch import nn
 
 from adapterlab.adapters import IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
-from adapterlab.adapters.strategy import within
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
+from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
 
 

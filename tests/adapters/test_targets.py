@@ -4,9 +4,9 @@ import pytest
 from adapter_cases import MODELS, build
 
 from adapterlab.adapters import AdapterLayer, LoRA, LoRALinear
-from adapterlab.adapters.strategy import within
 from adapterlab.adapters.targets import select_layers
 from adapterlab.adapters.weights import weight_layers
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 
 

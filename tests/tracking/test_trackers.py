@@ -50,16 +50,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def train(
+    tracker: MLflowTracker, clock: Clock, epoch: int, seconds: float, *, last: bool = False
+) -> None:
+    """Log an epoch that took so long."""
+    clock.now += seconds
+    tracker.log(metrics={"val/loss": 0.5}, step=epoch, last=last)
+
+
 def test_epochs_that_follow_each_other_quickly_are_one_call(clock: Clock) -> None:
     calls = Calls()
     tracker = MLflowTracker(calls, "run")
     for epoch in range(1, 8):
-        clock.now += 0.3
-        tracker.log(metrics={"val/loss": 0.5}, step=epoch)
+        train(tracker, clock, epoch, 0.3)
     assert calls.steps == [[1, 2, 3, 4]], "the store waits for at most a second and one epoch"
     tracker.artifact(Path(__file__))
     assert calls.steps == [[1, 2, 3, 4], [5, 6, 7], []]
-    tracker.log(metrics={"val/loss": 0.5}, step=8)
+    train(tracker, clock, 8, 0.0)
     tracker.end("KILLED")
     assert calls.steps[-1] == [8]
     assert calls.ended == ["KILLED"]
@@ -69,35 +76,30 @@ def test_an_epoch_of_more_than_a_second_is_written_at_once(clock: Clock) -> None
     calls = Calls()
     tracker = MLflowTracker(calls, "run")
     for epoch in range(1, 4):
-        clock.now += 1.5
-        tracker.log(metrics={"val/loss": 0.5}, step=epoch)
+        train(tracker, clock, epoch, 1.5)
         assert calls.steps[-1] == [epoch]
-    clock.now += 0.1
-    tracker.log(metrics={"val/loss": 0.5}, step=4)
-    clock.now += 30.0
-    tracker.log(metrics={"val/loss": 0.5}, step=5)
+    train(tracker, clock, 4, 0.1)
+    train(tracker, clock, 5, 30.0)
     assert calls.steps == [[1], [2], [3], [4, 5]]
 
 
 def test_a_last_epoch_comes_with_the_runs_own_metrics(clock: Clock) -> None:
     calls = Calls()
     tracker = MLflowTracker(calls, "run")
-    clock.now += 20.0
-    tracker.log(metrics={"val/loss": 0.5}, step=1, last=True)
+    train(tracker, clock, 1, 20.0, last=True)
     assert calls.steps == []
     tracker.log(metrics={"test/loss": 0.5}, tags={"baseline": "none"})
     assert calls.steps == [[1, 0]]
     slow = Calls()
     tracker = MLflowTracker(slow, "run")
-    clock.now += 40.0
-    tracker.log(metrics={"val/loss": 0.5}, step=1, last=True)
+    train(tracker, clock, 1, 40.0, last=True)
     assert slow.steps == [[1]], "a test may take as long as the epoch: it is not waited for"
 
 
 def test_what_is_no_epoch_is_written_at_once(clock: Clock) -> None:
     calls = Calls()
     tracker = MLflowTracker(calls, "run")
-    tracker.log(metrics={"val/loss": 0.5}, step=1)
+    train(tracker, clock, 1, 0.0)
     tracker.log(metrics={"test/loss": 0.5})
     assert calls.steps == [[1, 0]]
 

@@ -86,15 +86,18 @@ class Kept:
         """Write it; rows that were kept of such a machine, and are not here, stay."""
         place = folder / f"{self.name}.json"
         before = load(place).rows if place.is_file() else {}
-        values = {
-            "machine": {k: v for k, v in self.machine.items() if k != "commit"},
-            "rows": {name: asdict(row) for name, row in sorted({**before, **self.rows}.items())},
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        part = place.with_suffix(".part")
-        part.write_text(_as_json(values))
-        part.replace(place)
+        rows = {name: asdict(row) for name, row in sorted({**before, **self.rows}.items())}
+        write(place, self.machine, rows=rows)
         return place
+
+
+def write(place: Path, machine: Mapping[str, Any], **parts: object) -> None:
+    """Write a machine, and what was measured on it, as JSON."""
+    values = {"machine": {k: v for k, v in machine.items() if k != "commit"}, **parts}
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_suffix(".part")
+    part.write_text(_as_json(values))
+    part.replace(place)
 
 
 def load(place: Path) -> Kept:

@@ -41,7 +41,7 @@ def part(kept: Iterable[Kept], races: Mapping[str, Race], rows: Mapping[str, Row
 def _of_machine(kept: Kept, races: Mapping[str, Race], rows: Mapping[str, Row]) -> str:
     known = {name: kept.rows[name] for name in rows if name in kept.rows}
     there = {name: row for name, row in known.items() if row.there}
-    parts = [f"### {_described(kept.machine)}", _when(list(there.values()))]
+    parts = [f"### {described(kept.machine)}", _when(list(there.values()))]
     for race in races.values():
         own = [name for name in there if rows[name].race == race.name]
         if own:
@@ -55,7 +55,8 @@ def _of_machine(kept: Kept, races: Mapping[str, Race], rows: Mapping[str, Row]) 
     return "\n\n".join(part for part in parts if part)
 
 
-def _described(machine: Mapping[str, Any]) -> str:
+def described(machine: Mapping[str, Any]) -> str:
+    """Name a machine for a reader."""
     where = machine.get("accelerator") or machine["cpu"]
     return f"{where}, {machine['cores']} cores"
 

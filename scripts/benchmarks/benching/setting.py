@@ -111,6 +111,12 @@ class Setting:
             own = (*own, f"limit={self.limit}")
         return self.program("timed.py", *own, *overrides, env=env)
 
+    def script(self, name: str, root: str, study: str) -> Sample:
+        """Run one of the project's scripts on a study; its root is a folder of the setting's."""
+        script = SOURCE.parent / "scripts" / name
+        command = [sys.executable, str(script), f"root={self.folder / root}", f"study={study}"]
+        return process(command, env=self.env, cwd=self.folder)
+
     def import_torch(self) -> Sample:
         """Import torch in a process: the unit of what starts take."""
         command = [sys.executable, "-c", "import torch"]

@@ -1,14 +1,13 @@
 """What grows: lanes, ranks, rows of text, tokens of a text, arms of a study, runs of a store."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benching.samples import SOURCE, Sample, process
-from benching.setting import MINILM, Setting
-from benching.themes.lanes import PACKED, TINY
+from benching.samples import Sample
+from benching.setting import Setting
+from benching.themes.lanes import PACKED, TINY, seeds
 
 from growing.stores import fill
 
@@ -53,25 +52,20 @@ def _taken(sample: Sample) -> dict[str, float]:
     return {CPU: sample["cpu"], TRAINING: sample["training_cpu"], MIB: sample["mib"]}
 
 
-def _numbers(count: int) -> str:
-    return ",".join(map(str, range(count)))
-
-
 def _lanes(setting: Setting, sizes: Sequence[int]) -> Iterator[Point]:
     own = (
         "adapter=lora", f"dataset={setting.images}", "model.widths=[128]", "epochs=1",
         *setting.base(setting.images), "limit=6000", "order_seed=0", "pack=always", *PACKED, *BARE,
     )  # fmt: skip
-    setting.train("lanes", *own, "init_seed=0,1", "study=first")
+    setting.train("lanes", *own, seeds(2), "study=first")
     for size in sizes:
-        seeds = f"init_seed={_numbers(size)}"
-        yield size, _taken(setting.train("lanes", *own, seeds, f"study=lanes{size}"))
+        yield size, _taken(setting.train("lanes", *own, seeds(size), f"study=lanes{size}"))
 
 
 def _ranks(setting: Setting, sizes: Sequence[int]) -> Iterator[Point]:
     own = (
         "adapter=lora", f"dataset={setting.images}", "model.widths=[512,512]", "epochs=1",
-        "base=scratch", "limit=6000", "init_seed=0,1,2,3", "order_seed=0", *PACKED, *BARE,
+        "base=scratch", "limit=6000", seeds(4), "order_seed=0", *PACKED, *BARE,
     )  # fmt: skip
     setting.train("ranks", *own, "adapter.rank=1", "study=first")
     for size in sizes:
@@ -120,39 +114,29 @@ def _lengths(setting: Setting, sizes: Sequence[int]) -> Iterator[Point]:
         yield size, _taken(sample)
 
 
-def _script(setting: Setting, name: str, root: str, study: str) -> Sample:
-    script = SOURCE.parent / "scripts" / name
-    command = [sys.executable, str(script), f"root={setting.folder / root}", f"study={study}"]
-    return process(command, env=setting.env, cwd=setting.folder)
-
-
 def _arms(setting: Setting, sizes: Sequence[int]) -> Iterator[Point]:
     own = (*TINY, *setting.base("digits"), *PACKED, *BARE)
     for size in sizes:
         alphas, study = ",".join(map(str, range(1, size + 1))), f"arms{size}"
-        setting.train("arms", *own, f"adapter.alpha={alphas}", "init_seed=0,1,2", f"study={study}")
-        report = _script(setting, "report.py", "arms", study)
+        setting.train("arms", *own, f"adapter.alpha={alphas}", seeds(3), f"study={study}")
+        report = setting.script("report.py", "arms", study)
         yield size, {REPORT: report["cpu"], MIB: report["mib"]}
 
 
 def _store(setting: Setting, sizes: Sequence[int]) -> Iterator[Point]:
     tiny = (*TINY, *setting.base("digits"), *BARE)
-    study = (*tiny, *PACKED, "adapter.rank=2,4", "init_seed=0,1,2,3,4", "study=own")
+    study = (*tiny, *PACKED, "adapter.rank=2,4", seeds(5), "study=own")
     setting.train("store", *study)
     for size in sizes:
         fill(setting.folder / "store" / "mlruns", "own", size)
         alone = setting.train("store", *tiny, f"study=alone{size}")
         again = setting.train("store", *study, "resume=true")
-        report = _script(setting, "report.py", "store", "own")
-        status = _script(setting, "status.py", "store", "own")
+        report = setting.script("report.py", "store", "own")
+        status = setting.script("status.py", "store", "own")
         yield size, {
             START: alone["cpu"], RESUME: again["cpu"], REPORT: report["cpu"],
             STATUS: status["cpu"], MIB: report["mib"],
         }  # fmt: skip
-
-
-def _no_minilm(setting: Setting) -> str | None:
-    return None if setting.has_minilm else f"{MINILM} is not installed: make minilm"
 
 
 AXES = [
@@ -163,7 +147,7 @@ AXES = [
     Axis("rows", "Rows of text: the head of a small BERT, tokens and frozen prefix made and found",
          "row", (1_000, 10_000, 100_000, 1_000_000), _rows),
     Axis("length", "Tokens of a text: LoRA on MiniLM, 56 texts, 1 epoch",
-         "token", (16, 32, 64, 128, 256, 512), _lengths, _no_minilm),
+         "token", (16, 32, 64, 128, 256, 512), _lengths, lambda setting: setting.lacking_texts()),
     Axis("arms", "Arms of a study, 3 seeds each: its report", "arm", (2, 10, 50, 200), _arms),
     Axis("store", "Runs of other studies in the store, beside a study of 10",
          "run", (10, 100, 1_000, 10_000), _store),

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benching.page import filled
+from benching import kept
+from benching.page import described, filled
 
 from growing.axes import AXES, Axis, Point
 
@@ -33,8 +34,7 @@ def save(place: Path, machine: Mapping[str, Any], found: Mapping[str, Grown]) ->
     """Write what was found; axes that were kept before stay."""
     before = load(place)[1] if place.is_file() else {}
     axes = {name: asdict(grown) for name, grown in {**before, **found}.items()}
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps({"machine": dict(machine), "axes": axes}, indent=1) + "\n")
+    kept.write(place, machine, axes=axes)
 
 
 def load(place: Path) -> tuple[Mapping[str, Any], dict[str, Grown]]:
@@ -48,8 +48,7 @@ def write(page: Path, results: Path, pictures: Path) -> None:
     parts = []
     for place in sorted(results.glob("*.json")):
         machine, found = load(place)
-        where = machine.get("accelerator") or machine["cpu"]
-        parts.append(f"### {where}, {machine['cores']} cores")
+        parts.append(f"### {described(machine)}")
         picture = pictures / f"growth_{place.stem}.png"
         draw(found, picture)
         parts.append(f"![How cost grows]({picture.relative_to(page.parent)})")

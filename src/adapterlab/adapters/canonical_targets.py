@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import within
 from adapterlab.adapters.targets import (
     ALL_CONV,
     ALL_LINEAR,
@@ -15,6 +14,7 @@ from adapterlab.adapters.targets import (
     unnamed_head,
 )
 from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
+from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
 
 Value = TypeVar("Value", int, float)

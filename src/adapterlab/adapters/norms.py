@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from adapterlab.adapters.strategy import within
+from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
 
 WITH_NORMS = (

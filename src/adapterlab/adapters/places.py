@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from torch import nn
 
-from adapterlab.adapters.strategy import within
 from adapterlab.adapters.targets import Layers, aliases_of, select_blocks
 from adapterlab.adapters.weights import is_linear, sizes
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import adaptable, counted_layers
 

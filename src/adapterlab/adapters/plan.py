@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, within
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 
 

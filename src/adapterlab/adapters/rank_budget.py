@@ -15,7 +15,8 @@ from torch import nn
 
 from adapterlab.adapters.factors import scale_factor
 from adapterlab.adapters.methods.lora import LoRA
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import adaptable
 

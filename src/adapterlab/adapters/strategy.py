@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.hooks import Hooks
 from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.by_length import by_length
 from adapterlab.models.frozen import staying_in_evaluation
@@ -306,11 +307,6 @@ class Strategy(Hooks, ABC):
     def flat_options(self) -> dict[str, Any]:
         """Return plain values by their place below `adapter`, for checkpoints."""
         return self.options()
-
-
-def within(name: str, modules: tuple[str, ...]) -> bool:
-    """Say whether `name` is one of `modules` or lies inside one."""
-    return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def body_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from torch import nn
 
-from adapterlab.adapters.strategy import body_parameters, within
+from adapterlab.adapters.strategy import body_parameters
 from adapterlab.adapters.weights import is_convolution, is_linear, weight_layers
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import Aliases, adaptable, counted_layers
 

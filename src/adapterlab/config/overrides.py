@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+
+from adapterlab.base.dotted_names import within
 
 if TYPE_CHECKING:
     from adapterlab.config.asked import Told, Tuning
@@ -105,7 +107,7 @@ def told(tuning: "Tuning | None", given: Given | None) -> "Told | None":
     options = {
         key: _as_written(override, (varied or {}).get(key, ()))
         for key, override in sorted(last.items())
-        if not _within(key, UNNAMED)
+        if not within(key, UNNAMED)
     }
     chosen = set(tuning.chosen) if tuning is not None else set()
     naming = [o for key, o in options.items() if key not in chosen and _names(key, varied)]
@@ -117,8 +119,8 @@ def told(tuning: "Tuning | None", given: Given | None) -> "Told | None":
 def _names(key: str, varied: Collection[str] | None) -> bool:
     """Say whether an option makes an arm's name; `varied` is None for a run of its own."""
     if varied is None:
-        return _within(key, METHOD)
-    return key in varied or _within(key, ("adapter",)) or key == "arm"
+        return within(key, METHOD)
+    return key in varied or within(key, ("adapter",)) or key == "arm"
 
 
 def _swept(overrides: Iterable[str]) -> dict[str, list[str]]:
@@ -151,7 +153,3 @@ def _number(text: str) -> float | None:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def _within(key: str, groups: Sequence[str]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -17,6 +17,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
@@ -103,7 +104,7 @@ def _require_name(path: object, named: str, kind: Kind, allow: Sequence[str]) ->
     """Refuse a name outside of what is trusted; no code has run yet."""
     if not (isinstance(path, str) and _PATH.fullmatch(path)):
         raise ConfigError(f"{named} is no dotted path of a class or function")
-    if not _within(path, (kind.own, *allow)):
+    if not within(path, (kind.own, *allow)):
         named_here = f" (allow_targets={','.join(allow)})" if allow else ""
         raise ConfigError(
             f"{named} is not run: {kind.what} is named from {kind.own}, or from a package of your "
@@ -116,7 +117,7 @@ def _require_kind(found: object, named: str, kind: Kind, allow: Sequence[str]) -
     if not (inspect.isclass(found) or inspect.isfunction(found)):
         raise ConfigError(f"{named} is neither a class nor a function")
     home = found.__module__
-    if not _within(home, (_OURS, kind.own, *allow)):
+    if not within(home, (_OURS, kind.own, *allow)):
         raise ConfigError(f"{named} is not run: it is defined in {home}, which is not trusted")
     made = (found,) if inspect.isclass(found) else _returned(found, named)
     classes = tuple(_located(path) for path in kind.classes)
@@ -126,7 +127,7 @@ def _require_kind(found: object, named: str, kind: Kind, allow: Sequence[str]) -
             f"{named} is not {kind.what}: it should be a subclass of {wanted}, or a function that "
             "is annotated to return one"
         )
-    is_torchs_base = not _within(kind.own, (_OURS,)) and found in classes
+    is_torchs_base = not within(kind.own, (_OURS,)) and found in classes
     if inspect.isabstract(found) or is_torchs_base:
         raise ConfigError(f"{named} is abstract; name a class that is derived from it")
 
@@ -145,10 +146,6 @@ def _returned(function: Any, named: str) -> tuple[Any, ...]:
 @lru_cache(maxsize=500)
 def _hints(function: Any) -> dict[str, Any]:
     return typing.get_type_hints(function)
-
-
-def _within(path: str, namespaces: Sequence[str]) -> bool:
-    return any(path == name or path.startswith(f"{name}.") for name in namespaces)
 
 
 def _located(path: str) -> type:

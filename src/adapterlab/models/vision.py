@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import Pixels
 from adapterlab.models.given import Reached, giving
@@ -236,9 +237,7 @@ def target_aliases(model: nn.Module, heads: Sequence[str]) -> Aliases:
         "depthwise": lambda name, layer: isinstance(layer, nn.Conv2d) and layer.groups > 1,
     }
     body = {
-        name: module
-        for name, module in model.named_modules()
-        if not any(name == head or name.startswith(f"{head}.") for head in heads)
+        name: module for name, module in model.named_modules() if not within(name, tuple(heads))
     }
     found = {
         short: tuple(name for name, module in body.items() if belongs(name, module))

@@ -15,9 +15,10 @@ from adapterlab.adapters.anchors import anchors_of
 from adapterlab.adapters.decomposition import KEPT_BYTES
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.methods.dora import DoRALinear
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import LinearAdapter, WholeWeight
 from adapterlab.adapters.weights import is_linear, sizes
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import first_line
 from adapterlab.data.pixels import EVALUATED_ROWS
 from adapterlab.models.protocol import adaptable

@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.files import writing
 from adapterlab.evidence.metrics import classification_metrics
 from adapterlab.reporting.logged import PREDICTIONS, artifact
-from adapterlab.reporting.naming import NO_NAMES, within
+from adapterlab.reporting.naming import NO_NAMES
 from adapterlab.reporting.stored import NAMING, Replicate, Run, Status
 from adapterlab.reporting.study import TEST_EXAMPLES
 from adapterlab.reporting.versions import TAGS

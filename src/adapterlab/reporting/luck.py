@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adapterlab.base.dotted_names import within
 from adapterlab.evidence.arrays import Booleans
 from adapterlab.evidence.variance import (
     EXAMPLES,
@@ -15,7 +16,7 @@ from adapterlab.evidence.variance import (
     put_together,
 )
 from adapterlab.reporting.formatting import listed
-from adapterlab.reporting.study import NO_NAMES, Run, within
+from adapterlab.reporting.study import NO_NAMES, Run
 from adapterlab.reporting.tables import Table
 from adapterlab.reporting.versions import TAGS
 

@@ -11,8 +11,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+from adapterlab.base.dotted_names import within
 from adapterlab.reporting.stored import NAMING, Run
 from adapterlab.reporting.versions import SHORT
 from adapterlab.runs.identity import BOOKKEEPING, SEEDS
@@ -95,16 +95,6 @@ def names_of(
         taken[str(name)] = run
         names[arm] = name
     return names
-
-
-def within(key: str, groups: Sequence[str]) -> bool:
-    """Say whether an option is one of `groups`, or lies inside one."""
-    return _within(key, tuple(groups))
-
-
-@lru_cache(maxsize=100_000)  # all options of each of many runs are asked about, again and again
-def _within(key: str, groups: tuple[str, ...]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def tidy(value: str) -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from adapterlab.base import dotted_names
 from adapterlab.drawing.canvas import INK, VERBATIM
 from adapterlab.drawing.figures import VERMILION, legible_on, percent, plain
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
@@ -159,8 +160,7 @@ def _number(arm: ArmFindings, option: str) -> float:
 
 def _named(key: str) -> bool:
     """Return whether an option is on an axis, or tells no arms apart."""
-    groups = (*NO_NAMES, _RANK, _ALPHA)
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
+    return dotted_names.within(key, (*NO_NAMES, _RANK, _ALPHA))
 
 
 def _draw_map(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapterlab.base.dotted_names import within
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.all_metrics import higher_is_better
 from adapterlab.evidence.arrays import Booleans, Floats
@@ -19,7 +20,7 @@ from adapterlab.evidence.shared_rate import BestRate, BestRates, best_rates
 from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.formatting import gap, listed, measured, signed
-from adapterlab.reporting.study import NO_NAMES, Replicate, within
+from adapterlab.reporting.study import NO_NAMES, Replicate
 from adapterlab.reporting.tables import Table
 
 RATE = "optimizer.lr"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterlab.base.csv_cells import write_rows
+from adapterlab.base.dotted_names import within
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.study import NO_NAMES, Run, within
+from adapterlab.reporting.study import NO_NAMES, Run
 from adapterlab.reporting.tables import Table, fate, verdict_of
 from adapterlab.runs.identity import BOOKKEEPING, SEEDS
 
@@ -134,7 +135,7 @@ def arms_sheet(findings: Findings) -> Sheet:
     return Sheet(header, tuple(rows), options, numbers)
 
 
-def _options(runs: Sequence[Run], left_out: Sequence[str]) -> tuple[list[str], list[str]]:
+def _options(runs: Sequence[Run], left_out: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return the options in which runs differ, and those that all share, by name."""
     keys = sorted({key for run in runs for key in run.params if not within(key, left_out)})
     shared = [key for key in keys if len({run.params.get(key) for run in runs}) == 1]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapterlab.reporting.naming import NO_NAMES, names_of, within
+from adapterlab.base.dotted_names import within
+from adapterlab.reporting.naming import NO_NAMES, names_of
 from adapterlab.reporting.stored import Replicate, Run, Status, read_runs
 from adapterlab.reporting.versions import deviations, versions_of
 

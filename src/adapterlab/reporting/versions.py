@@ -7,6 +7,8 @@ of one from before it was recorded, contradicts nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from adapterlab.base.dotted_names import within
+
 if TYPE_CHECKING:  # which reads runs by what is here
     from adapterlab.reporting.stored import Run
 
@@ -98,10 +100,6 @@ def _should_share(run: "Run", key: tuple[str, int]) -> tuple[object, ...]:
     options = (
         (name, value)
         for name, value in run.params.items()
-        if name not in DRAWN and any(_within(name, group) for group in DECIDE[key[0]])
+        if name not in DRAWN and within(name, DECIDE[key[0]])
     )
     return (*key, run.dataset, *sorted(options))
-
-
-def _within(name: str, group: str) -> bool:
-    return name == group or name.startswith(f"{group}.")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapterlab.adapters import Continued, read_extra
-from adapterlab.adapters.strategy import within
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
 from adapterlab.config.class_names import listed

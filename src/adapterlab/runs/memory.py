@@ -9,8 +9,8 @@ from typing import Any
 
 from adapterlab.adapters import AdaptedModel
 from adapterlab.adapters.frozen import frozen_depth
-from adapterlab.adapters.strategy import within
 from adapterlab.adapters.weights import is_linear, sizes
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
 from adapterlab.config.schema import Config, Dataset, ImageDataset

@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from adapterlab.base.dotted_names import within
 from adapterlab.config.overrides import Given
 
 _PLACE = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
@@ -76,9 +77,8 @@ class Alike:
     def _set(self, values: Values, old: Override, new: Override) -> bool:
         """Set a value; say whether it is one that OmegaConf would take as it is."""
         key, value = str(new.key_or_group), new.value()
-        if not _PLACE.fullmatch(key) or any(
-            key == place or key.startswith(f"{place}.") for place, _ in self._hanging
-        ):
+        hanging = tuple(place for place, _ in self._hanging)
+        if not _PLACE.fullmatch(key) or within(key, hanging):
             return False
         if not (_is_plain(value) and _is_plain(old.value())):
             return False

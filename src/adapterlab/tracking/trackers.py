@@ -45,13 +45,13 @@ class Tracker:
             step: the epoch.
             last: it is the last epoch, so that the run's own metrics come soon.
         """
-        self._take(
-            delivery.logged(_now(), step, params, tags, metrics), LAST_HELD if last else HELD
-        )
+        held = LAST_HELD if last else HELD
+        is_epoch = step > 0 and not params and not tags
+        self._take(delivery.logged(_now(), step, params, tags, metrics), held if is_epoch else 0.0)
 
     def data(self, name: str, digest: str) -> None:
         """Name the data set that the run reads, and the hash of what is in it."""
-        self._take(delivery.data(name, digest), 0.0)
+        self._take(delivery.data(name, digest))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
@@ -65,7 +65,7 @@ class Tracker:
             patience: seconds for which a server is waited for that is away.
         """
 
-    def _take(self, entry: Entry, held: float) -> None:
+    def _take(self, entry: Entry, held: float = 0.0) -> None:
         """Keep what is reported; an epoch that took less may wait so many seconds for more."""
 
 
@@ -99,11 +99,11 @@ class MLflowTracker(Tracker):
         end = partial(delivery.end_run, self.client, self.run_id, self.parent)
         self._write(partial(end, status, error, _now()))
 
-    def _take(self, entry: Entry, held: float) -> None:
+    def _take(self, entry: Entry, held: float = 0.0) -> None:
         self._waiting.append(entry)
         now = time.monotonic()
         # What comes next takes as long as what came last, more or less.
-        waits = delivery.is_epoch(entry) and max(now - self._reported, now - self._wrote) < held
+        waits = max(now - self._reported, now - self._wrote) < held
         self._reported = now
         if not waits:
             self._write()
@@ -142,7 +142,7 @@ class JournalTracker(Tracker):
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Write down where a file is, or a folder of files; it is read when it is sent."""
-        self._take(delivery.file(path, folder, self.journal.folder), 0.0)
+        self._take(delivery.file(path, folder, self.journal.folder))
 
     def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
         """Write the end, and wait until MLflow has all, but for a server that is away no longer.
@@ -156,7 +156,7 @@ class JournalTracker(Tracker):
             left.append(self.journal.folder)
             self.courier.tell_kept(self.journal, why)
 
-    def _take(self, entry: Entry, held: float) -> None:
+    def _take(self, entry: Entry, held: float = 0.0) -> None:
         if self.journal.standing.refused is not None:
             raise self.journal.standing.refused
         self.journal.write(entry)

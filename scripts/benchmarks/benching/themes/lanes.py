@@ -22,11 +22,15 @@ TINY = ("dataset=digits", "adapter=lora", "epochs=1", "limit=64", "order_seed=0"
 WIDTH, CLASSES, BATCH = 128, 10, 64
 
 
+def seeds(count: int) -> str:
+    """Return the option by which a sweep has so many runs that differ in their first values."""
+    return "init_seed=" + ",".join(map(str, range(count)))
+
+
 def _sides(setting: Setting) -> Mapping[str, Side]:
     task = ready(setting)
     own = ("adapter=lora", *images(setting), "epochs=1")
     train = functools.partial(setting.train, "images", *own)
-    seeds = "init_seed=" + ",".join(map(str, range(16)))
     same = ("order_seed=0", "adapter.rank=8", *PACKED)
     return {
         EIGHT: lambda: train(*GRID, *PACKED, "study=eight"),
@@ -35,7 +39,7 @@ def _sides(setting: Setting) -> Mapping[str, Side]:
         TWO: lambda: train(
             *GRID, "seed=0,1,2,3", *PACKED, "hydra.launcher.processes=2", "study=two"
         ),
-        ONE_RATE: lambda: train(seeds, *same, "study=one_rate"),
+        ONE_RATE: lambda: train(seeds(16), *same, "study=one_rate"),
         RATES: lambda: train("init_seed=0,1", EIGHT_RATES, *same, "study=rates"),
         ALONE: lambda: train("adapter.rank=8", "study=one"),
         PRODUCTS: lambda: setting.program("products.py", task),
@@ -47,12 +51,9 @@ def _tiny(setting: Setting) -> Mapping[str, Side]:
     tiny = (*TINY, *setting.base("digits"))
     setting.once("tiny", lambda: setting.train("tiny", *tiny, "study=first"))
 
-    def runs(count: int) -> str:
-        return "init_seed=" + ",".join(map(str, range(count)))
-
     return {
-        FEW_TINY: lambda: setting.train("tiny", *tiny, *PACKED, runs(8), "study=few"),
-        MANY_TINY: lambda: setting.train("tiny", *tiny, *PACKED, runs(40), "study=many"),
+        FEW_TINY: lambda: setting.train("tiny", *tiny, *PACKED, seeds(8), "study=few"),
+        MANY_TINY: lambda: setting.train("tiny", *tiny, *PACKED, seeds(40), "study=many"),
         TORCH: setting.import_torch,
     }
 

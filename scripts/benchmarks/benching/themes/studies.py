@@ -1,12 +1,10 @@
 """What is done with a study that has finished."""
 
-import sys
 from collections.abc import Mapping
 
 from benching.rows import Race, Row, Side, whole
-from benching.samples import SOURCE, Sample, process
 from benching.setting import Setting
-from benching.themes.lanes import PACKED, TINY
+from benching.themes.lanes import PACKED, TINY, seeds
 
 RESUME, REPORT = "resume=true", "report.py"
 RUNS = 200
@@ -14,19 +12,22 @@ RUNS = 200
 
 def _sides(setting: Setting) -> Mapping[str, Side]:
     count = RUNS if setting.limit is None else 4
-    seeds = "init_seed=" + ",".join(map(str, range(count // 2)))
     own = (*TINY, *setting.base("digits"))
-    command = (*own, "adapter.rank=2,4", seeds, *PACKED, "study=finished", "baseline=never")
-
-    def report() -> Sample:
-        root = f"root={setting.folder / 'finished'}"
-        script = SOURCE.parent / "scripts" / "report.py"
-        program = [sys.executable, str(script), root, "study=finished"]
-        return process(program, env=setting.env, cwd=setting.folder)
+    command = (
+        *own,
+        "adapter.rank=2,4",
+        seeds(count // 2),
+        *PACKED,
+        "study=finished",
+        "baseline=never",
+    )
 
     setting.once("finished", lambda: setting.train("finished", *command, "figures=never"))
     again = (*command, "figures=never", "resume=true")
-    return {RESUME: lambda: setting.train("finished", *again), REPORT: report}
+    return {
+        RESUME: lambda: setting.train("finished", *again),
+        REPORT: lambda: setting.script(REPORT, "finished", "finished"),
+    }
 
 
 RACES = [Race("finished", f"A study of {RUNS} tiny runs that has finished", _sides)]

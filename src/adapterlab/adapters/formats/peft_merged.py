@@ -15,8 +15,9 @@ from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.peft_files import CONFIG, read_config, read_weights
 from adapterlab.adapters.methods.dora import DoRA, DoRAConv, DoRALinear
 from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
-from adapterlab.adapters.strategy import hash_weights, within
+from adapterlab.adapters.strategy import hash_weights
 from adapterlab.adapters.weights import is_convolution, is_linear, sizes
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.reading import UnreadableError, parse_json
 from adapterlab.models.protocol import adaptable

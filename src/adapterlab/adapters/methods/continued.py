@@ -20,7 +20,8 @@ from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.methods.dora import DoRA
 from adapterlab.adapters.methods.lora import LoRALinear
 from adapterlab.adapters.seeded_dropout import SeededDropout
-from adapterlab.adapters.strategy import AdaptedModel, Strategy, replace_module, within
+from adapterlab.adapters.strategy import AdaptedModel, Strategy, replace_module
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import file_hash
 from adapterlab.models.protocol import adaptable

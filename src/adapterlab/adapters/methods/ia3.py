@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.peft_names import relative
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, within
+from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
 from adapterlab.adapters.targets import ALL_LINEAR, aliases_of, names_matching, select_blocks
 from adapterlab.adapters.weights import is_transposed, matrix, sizes, with_matrix
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import Aliases, adaptable, counted_layers
 

@@ -15,7 +15,7 @@ from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.from_data import FromData, check_layer
 from adapterlab.adapters.methods.lora_layers import LoRAConv, LoRALinear
-from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module, within
+from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.adapters.targets import (
     ALL_LINEAR,
     Layers,
@@ -26,6 +26,7 @@ from adapterlab.adapters.targets import (
     select_parameters,
 )
 from adapterlab.adapters.weights import is_convolution, sizes
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError, allowed
 
 __all__ = ["LoRA", "LoRAConv", "LoRALinear"]

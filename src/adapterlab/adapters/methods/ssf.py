@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.norms import affine_norms
-from adapterlab.adapters.strategy import AdapterLayer, within
+from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, Wrapping
 from adapterlab.adapters.targets import select_blocks
 from adapterlab.adapters.weights import is_transposed, matrix, with_matrix
+from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.protocol import adaptable, counted_layers
 

@@ -89,12 +89,6 @@ def deliver(
         took(len(group))
 
 
-def is_epoch(entry: Entry) -> bool:
-    """Say whether a line has an epoch's metrics, and nothing else."""
-    is_log = entry["what"] == "log"
-    return is_log and entry["step"] > 0 and not entry["params"] and not entry["tags"]
-
-
 def _calls(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     """Group lines that go into one call."""
     group: list[Entry] = []

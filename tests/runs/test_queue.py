@@ -223,11 +223,12 @@ def test_texts_wait_until_all_of_a_pack_have_ended(
 ) -> None:
     """Their batches differ in length from epoch to epoch; with the frozen prefix as well."""
     texts = write_reviews(tmp_path / "reviews")
-    fixed = ("tracking=none", "epochs=3", "study=texts-in-turn", "select_on=loss", adapter)
+    study = f"study=texts-in-turn-{adapter.removeprefix('adapter=')}"
+    fixed = ("tracking=none", "epochs=3", study, "select_on=loss", adapter)
     double = "hardware.precision=64-true"
     configs = [
         replace(small(lab_root, texts, *fixed, double, f"optimizer.lr={lr}"), trial_pruner=HALVING)
-        for lr in (0.1, 0.03, 1e-3, 0.01, 1e-5)
+        for lr in (1e-3, 0.1, 0.01, 0.03, 1e-5)
     ]
     outcomes = run_queue(configs, 2)
     assert pruned(outcomes)

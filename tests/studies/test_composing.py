@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import cloudpickle
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -163,6 +164,27 @@ def test_a_job_that_is_asked_for_twice_is_another_object(loader: Any, master: Di
     one, two = composer.take(master, ["seed=0"]), composer.take(master, ["seed=0"])
     assert one is not two
     assert plain(one) == plain(two)
+
+
+@pytest.mark.parametrize("job", [("seed=0",), ("adapter=dora", "seed=1"), ("seed=0", "seed=1")])
+def test_hydras_launchers_may_write_into_what_they_take(
+    loader: Any, master: DictConfig, job: tuple[str, ...]
+) -> None:
+    composer = SweepComposer(loader)
+    for number in range(4):
+        taken = composer.load_sweep_config(master, job)
+        assert plain(taken) == plain(loader.load_sweep_config(master, list(job)))
+        if number:  # the first one was checked
+            taken.hydra.job.num = number
+            OmegaConf.set_readonly(taken, True)
+
+
+def test_another_process_gets_what_composes_alone(loader: Any, master: DictConfig) -> None:
+    composer = SweepComposer.around(SweepComposer(loader))
+    composer.load_sweep_config(master, ["seed=0"])
+    there = cloudpickle.loads(cloudpickle.dumps(composer))
+    one = there.load_sweep_config(master, ["seed=0"])
+    assert plain(one) == plain(composer.take(master, ["seed=0"]))
 
 
 def test_a_mistake_is_hydras_own(loader: Any, master: DictConfig) -> None:

@@ -67,25 +67,41 @@ class SweepComposer:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._checked: dict[tuple[str, ...], DictConfig] = {}
+        self._asked_for: set[tuple[str, ...]] = set()
         self._firsts: dict[tuple[str, ...], _First] = {}
         self._parsed: dict[str, Override] = {}
         self._plain: dict[str, bool] = {}
 
+    @classmethod
+    def around(cls, loader: Any) -> "SweepComposer":
+        """Return a loader that is one already, or one around it."""
+        return loader if isinstance(loader, cls) else cls(loader)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give another process, as Joblib's launcher does, what composes without what was kept."""
+        return type(self), (self._loader,)
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
     ) -> DictConfig:
-        """Compose a job to check it, and keep what Hydra made of it; copies are made again."""
+        """Compose a job, and keep what Hydra made of it, once; copies are made again.
+
+        Launchers of Hydra's take by this what a sweeper has checked, and write into it.
+        """
         key = tuple(sweep_overrides)
-        if key in self._checked:
-            return self._checked[key]
         overrides, alike = self._read(key)
         if alike in self._firsts:
             return self._firsts[alike].with_values(overrides)
-        self._checked[key] = self._compose(master_config, key)
-        return self._checked[key]
+        if key in self._checked:
+            return self._checked.pop(key)
+        config = self._compose(master_config, key)
+        if key not in self._asked_for:
+            self._asked_for.add(key)
+            self._checked[key] = config
+        return config
 
     def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Return a job to run it: what was kept, once, or else composed anew."""

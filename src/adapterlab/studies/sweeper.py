@@ -1,7 +1,7 @@
 """What the project's sweepers share. Hydra's plugins import this at every start: nothing heavy."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -17,7 +17,10 @@ class LaunchingSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra gives a sweeper, and make the launcher."""
+        """Take what Hydra gives a sweeper, and make the launcher, which composes by one loader."""
+        from adapterlab.studies.composing import SweepComposer
+
+        hydra_context.config_loader = cast(Any, SweepComposer.around(hydra_context.config_loader))
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

@@ -76,7 +76,7 @@ class PackedLauncher(Launcher):
         """Take what Hydra gives a launcher; its sweeper composes by the same loader."""
         from adapterlab.studies.composing import SweepComposer
 
-        self.loader = SweepComposer(hydra_context.config_loader)
+        self.loader = SweepComposer.around(hydra_context.config_loader)
         hydra_context.config_loader = cast(Any, self.loader)
         self.context, self.task_function, self.config = hydra_context, task_function, config
 

@@ -61,6 +61,7 @@ STUDIES = {
         Study("cifar10_mlp/tuned"),
         Study("efficientnet_cifar10", stored=True),
         Study("all_methods"),
+        Study("all_methods_text", stored=True),
         Study("claims/variants_tie"),
         Study("claims/rank_one", figure=None),
         Study("claims/rate_by_rank", tables=_RATES, figure="rates"),

@@ -1,5 +1,6 @@
 """Composing the jobs of a sweep, which takes Hydra longer than a tiny run trains."""
 
+import copy
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.base.dotted_names import within
 from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.config.overrides import Given
 from adapterlab.studies.alike import Alike, Values, as_task, own_part, resolved
@@ -100,7 +102,8 @@ class SweepComposer:
         config = self._compose(master_config, key)
         if key not in self._asked_for:
             self._asked_for.add(key)
-            self._checked[key] = config
+            # Who asks first may be a launcher, where nothing was checked.
+            self._checked[key] = config if alike in self._firsts else copy.deepcopy(config)
         return config
 
     def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -124,7 +127,7 @@ class SweepComposer:
         if alike in self._firsts:
             return self._firsts[alike].with_values(overrides)
         config: DictConfig = self._loader.load_sweep_config(master_config, list(lines))
-        if len(set(alike)) == len(alike):
+        if _apart(alike):
             self._firsts[alike] = _First(overrides, config)
         return config
 
@@ -153,6 +156,11 @@ class SweepComposer:
             and not isinstance(override.value(), dict)
             and not self._loader.repository.group_exists(override.key_or_group)
         )
+
+
+def _apart(names: Sequence[str]) -> bool:
+    """Say whether each override sets an option of its own, and none inside of another's."""
+    return not any(within(name, (*names[:at], *names[at + 1 :])) for at, name in enumerate(names))
 
 
 def _with_values(

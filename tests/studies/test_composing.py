@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -192,6 +194,27 @@ def test_a_job_that_nobody_has_checked_is_launched_twice(
         with open_dict(taken):  # as Hydra's launchers do
             taken.hydra.job.id = taken.hydra.job.num = number
         HydraConfig.instance().set_config(taken)
+
+
+def test_options_of_a_plugin_need_not_be_picklable(loader: Any, master: DictConfig) -> None:
+    @dataclass
+    class LauncherConf:
+        jobs: int = 2
+
+    def composed(master: DictConfig, lines: list[str]) -> DictConfig:
+        config: DictConfig = loader.load_sweep_config(master, lines)
+        with open_dict(config):
+            config.hydra.launcher = LauncherConf()
+        return config
+
+    composer = SweepComposer(
+        SimpleNamespace(repository=loader.repository, load_sweep_config=composed)
+    )
+    for job in (["seed=0"], ["seed=1"], ["seed=1"]):
+        taken = composer.load_sweep_config(master, job)
+        assert plain(taken) == plain(composed(master, job))
+        assert OmegaConf.get_type(taken.hydra.launcher) is LauncherConf
+        taken.hydra.job.num = 99
 
 
 def test_another_process_gets_what_composes_alone(loader: Any, master: DictConfig) -> None:

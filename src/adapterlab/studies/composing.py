@@ -2,7 +2,8 @@
 
 import copy
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,18 +24,15 @@ class _First:
     Args:
         overrides: of the job.
         composed: the job.
+
+    Attributes:
+        composed: returns the job as it was composed, an object of its own each time.
     """
 
     def __init__(self, overrides: list[Override], composed: DictConfig) -> None:
         self.overrides = overrides
-        # Hydra and launchers write into what they are given. This is four times as fast as a copy.
-        self._kept = pickle.dumps(composed, protocol=pickle.HIGHEST_PROTOCOL)
+        self.composed = _copies(composed)
         self._alike: Alike | None = None
-
-    def composed(self) -> DictConfig:
-        """Return the job as it was composed, an object of its own."""
-        config: DictConfig = pickle.loads(self._kept)
-        return config
 
     def with_values(self, overrides: Sequence[Override]) -> DictConfig:
         """Return the job with other values."""
@@ -156,6 +154,15 @@ class SweepComposer:
             and not isinstance(override.value(), dict)
             and not self._loader.repository.group_exists(override.key_or_group)
         )
+
+
+def _copies(composed: DictConfig) -> Callable[[], DictConfig]:
+    """Return what makes copies of a job: Hydra and launchers write into what they are given."""
+    try:  # four times as fast
+        return partial(pickle.loads, pickle.dumps(composed, protocol=pickle.HIGHEST_PROTOCOL))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        # Options of a plugin whose module Hydra has imported twice, as of Joblib's launcher.
+        return partial(copy.deepcopy, copy.deepcopy(composed))
 
 
 def _apart(names: Sequence[str]) -> bool:

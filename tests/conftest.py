@@ -34,6 +34,7 @@ from adapterlab.drawing.pictures import Pictures
 from adapterlab.tracking import client
 from adapterlab.tracking.stores import sqlite
 from lab import Outcome, as_program
+from temporary import IN_MEMORY, in_memory
 
 MIGRATE = sqlite._migrate
 
@@ -43,11 +44,6 @@ LONG = ("test_notebooks.py", "test_mlflow_ui.py", "test_launcher.py", "test_your
 MANY = ("adapters", "packing", "evidence")
 """Rooms of thousands of tests of a hundredth of a second."""
 
-IN_MEMORY = Path("/dev/shm")
-"""Where Linux keeps files in memory."""
-
-GIB = 2**30
-
 collect_seldom()
 
 
@@ -56,8 +52,7 @@ def pytest_configure() -> None:
 
     Stores and checkpoints wait for the disk at each write: a third of the time of small runs.
     """
-    free = shutil.disk_usage(IN_MEMORY).free if os.access(IN_MEMORY, os.W_OK) else 0
-    if "TMPDIR" not in os.environ and free > 4 * GIB:
+    if "TMPDIR" not in os.environ and in_memory():
         os.environ["TMPDIR"] = str(IN_MEMORY)
         tempfile.tempdir = None  # asked again
 

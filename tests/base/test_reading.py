@@ -44,6 +44,8 @@ def test_what_is_plain_is_read(tmp_path: Path) -> None:
         ("a: !!python/name:os.system", "could not determine a constructor"),
         ("[" * 50_000, "nested beyond bounds"),
         ("a: [", "while parsing"),
+        *((f"a: !!{tag} {value}", ".") for tag in ("int", "float") for value in ("''", "x", "[]")),
+        *((f"a: !!{tag} {value}", ".") for tag in ("timestamp", "binary") for value in ("é", "{}")),
     ],
 )
 def test_yaml_that_is_none(text: str, why: str) -> None:
@@ -67,6 +69,13 @@ def test_both_parsers_say_the_same() -> None:
         loader = reading._loader(text)
         assert isinstance(loader, yaml.CSafeLoader) is yaml.__with_libyaml__
         assert reading._built(loader) == reading._built(yaml.SafeLoader(text)), text
+
+
+@pytest.mark.parametrize("text", ["\udcff", "caf\udce9\n", "|\n  \t", "\ufeff", "😀"])
+def test_a_name_of_a_file_is_read_as_it_was_written(text: str) -> None:
+    """Linux has bytes in them that are no text, which libyaml refuses as Python writes them."""
+    for shape in ({"a": text}, {text: [text]}):
+        assert parse_yaml(yaml.safe_dump(shape, allow_unicode=True)) == shape
 
 
 def test_yaml_that_grows() -> None:

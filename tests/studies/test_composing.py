@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -9,7 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
@@ -57,6 +59,8 @@ def hydra_as_it_was() -> Iterator[None]:
         # The later of two values of one option counts.
         ([("seed=0", "seed=1"), ("seed=2", "seed=3")], 2),
         ([("seed=0", "epochs=1"), ("epochs=1", "seed=0")], 2),
+        # An option inside of another is there or not by what was given last.
+        ([(f"base.optimizer.lr={part}", "base.optimizer=null") for part in (0.1, 0.2)], 2),
     ],
 )
 def test_a_job_is_what_hydra_composes(
@@ -177,6 +181,40 @@ def test_hydras_launchers_may_write_into_what_they_take(
         if number:  # the first one was checked
             taken.hydra.job.num = number
             OmegaConf.set_readonly(taken, True)
+
+
+@pytest.mark.parametrize("job", [("seed=0",), ("seed=0", "seed=1")])
+def test_a_job_that_nobody_has_checked_is_launched_twice(
+    loader: Any, master: DictConfig, job: tuple[str, ...], hydra_as_it_was: None
+) -> None:
+    composer = SweepComposer(loader)
+    for number in range(3):
+        taken = composer.load_sweep_config(master, job)
+        assert plain(taken) == plain(loader.load_sweep_config(master, list(job)))
+        with open_dict(taken):  # as Hydra's launchers do
+            taken.hydra.job.id = taken.hydra.job.num = number
+        HydraConfig.instance().set_config(taken)
+
+
+def test_options_of_a_plugin_need_not_be_picklable(loader: Any, master: DictConfig) -> None:
+    @dataclass
+    class LauncherConf:
+        jobs: int = 2
+
+    def composed(master: DictConfig, lines: list[str]) -> DictConfig:
+        config: DictConfig = loader.load_sweep_config(master, lines)
+        with open_dict(config):
+            config.hydra.launcher = LauncherConf()
+        return config
+
+    composer = SweepComposer(
+        SimpleNamespace(repository=loader.repository, load_sweep_config=composed)
+    )
+    for job in (["seed=0"], ["seed=1"], ["seed=1"]):
+        taken = composer.load_sweep_config(master, job)
+        assert plain(taken) == plain(composed(master, job))
+        assert OmegaConf.get_type(taken.hydra.launcher) is LauncherConf
+        taken.hydra.job.num = 99
 
 
 def test_another_process_gets_what_composes_alone(loader: Any, master: DictConfig) -> None:

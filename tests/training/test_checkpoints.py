@@ -20,7 +20,10 @@ def test_one_that_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     assert whole(path, STATE) is None
     torch.save(GOOD, path)
-    assert whole(path, STATE) == path
+    saved = whole(path, STATE)
+    assert saved is not None
+    assert saved.keys() == GOOD.keys()
+    assert saved["history"] == GOOD["history"]
 
 
 @pytest.mark.parametrize(

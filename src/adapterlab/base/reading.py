@@ -78,13 +78,24 @@ def parse_yaml(text: str) -> Any:
         UnreadableError: it is no such YAML, or its references make it larger than it looks.
     """
     try:
-        values = _built(_loader(text))
+        values = _parsed(text)
         json.dumps(values)  # dates, sets, bytes, and keys that are no text
     except RecursionError:
         raise UnreadableError("it is nested beyond bounds") from None
-    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # The latter are of tags that a value does not fit: `!!int` of nothing, `!!timestamp x`.
         raise UnreadableError(first_line(error)) from None
     return values
+
+
+def _parsed(text: str) -> Any:
+    loader = _loader(text)
+    if isinstance(loader, yaml.SafeLoader):
+        return _built(loader)
+    try:
+        return _built(loader)
+    except yaml.YAMLError:  # libyaml refuses some that is YAML, such as bytes in names of files
+        return _built(yaml.SafeLoader(text))
 
 
 def _loader(text: str) -> yaml.SafeLoader | yaml.CSafeLoader:

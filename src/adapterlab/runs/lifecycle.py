@@ -4,7 +4,7 @@ import logging
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from adapterlab.base.errors import AdapterLabError, TrialPrunedError
 from adapterlab.base.files import sha256, sweep
@@ -52,7 +52,6 @@ class OpenRun:
         pictures: draws those of the run.
         known: what MLflow has of it already.
         floor: what a linear model reaches on the same rows.
-        reported: epochs that this process has logged.
     """
 
     config: Config
@@ -65,11 +64,9 @@ class OpenRun:
     pictures: Pictures
     known: Known
     floor: Floor
-    reported: set[int] = field(default_factory=set)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of an epoch, unless MLflow has them: a process was killed after that."""
-        self.reported.add(epoch)
         if epoch not in self.known.epochs:
             self.tracker.log(metrics=metrics, step=epoch, last=epoch == self.config.epochs)
 
@@ -109,9 +106,6 @@ class OpenRun:
             base: what is known of it, if that has been found out before.
         """
         config, assembly, folder = self.config, self.assembly, self.folder
-        for epoch in sorted(training.history.keys() - self.reported):
-            # A killed process had saved it, and may not have logged it.
-            self.report(epoch, training.history[epoch])
         measured = Measurements()
         measured.add_outcome(training, test)
         for name, (value, why) in costs.items():
@@ -217,6 +211,8 @@ def open_run(
         ) as tracker,
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
+        if tracker.run_id != run_id:  # it was deleted, or one was found whose id had been lost
+            known = known_of(config, folder, tracker.run_id) if config.resume else Known()
         sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)

@@ -1,13 +1,16 @@
 """Composing the jobs of a sweep, which takes Hydra longer than a tiny run trains."""
 
+import copy
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from adapterlab.base.dotted_names import within
 from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.config.overrides import Given
 from adapterlab.studies.alike import Alike, Values, as_task, own_part, resolved
@@ -21,18 +24,15 @@ class _First:
     Args:
         overrides: of the job.
         composed: the job.
+
+    Attributes:
+        composed: returns the job as it was composed, an object of its own each time.
     """
 
     def __init__(self, overrides: list[Override], composed: DictConfig) -> None:
         self.overrides = overrides
-        # Hydra and launchers write into what they are given. This is four times as fast as a copy.
-        self._kept = pickle.dumps(composed, protocol=pickle.HIGHEST_PROTOCOL)
+        self.composed = _copies(composed)
         self._alike: Alike | None = None
-
-    def composed(self) -> DictConfig:
-        """Return the job as it was composed, an object of its own."""
-        config: DictConfig = pickle.loads(self._kept)
-        return config
 
     def with_values(self, overrides: Sequence[Override]) -> DictConfig:
         """Return the job with other values."""
@@ -100,7 +100,8 @@ class SweepComposer:
         config = self._compose(master_config, key)
         if key not in self._asked_for:
             self._asked_for.add(key)
-            self._checked[key] = config
+            # Who asks first may be a launcher, where nothing was checked.
+            self._checked[key] = config if alike in self._firsts else copy.deepcopy(config)
         return config
 
     def take(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -124,7 +125,7 @@ class SweepComposer:
         if alike in self._firsts:
             return self._firsts[alike].with_values(overrides)
         config: DictConfig = self._loader.load_sweep_config(master_config, list(lines))
-        if len(set(alike)) == len(alike):
+        if _apart(alike):
             self._firsts[alike] = _First(overrides, config)
         return config
 
@@ -153,6 +154,20 @@ class SweepComposer:
             and not isinstance(override.value(), dict)
             and not self._loader.repository.group_exists(override.key_or_group)
         )
+
+
+def _copies(composed: DictConfig) -> Callable[[], DictConfig]:
+    """Return what makes copies of a job: Hydra and launchers write into what they are given."""
+    try:  # four times as fast
+        return partial(pickle.loads, pickle.dumps(composed, protocol=pickle.HIGHEST_PROTOCOL))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        # Options of a plugin whose module Hydra has imported twice, as of Joblib's launcher.
+        return partial(copy.deepcopy, copy.deepcopy(composed))
+
+
+def _apart(names: Sequence[str]) -> bool:
+    """Say whether each override sets an option of its own, and none inside of another's."""
+    return not any(within(name, (*names[:at], *names[at + 1 :])) for at, name in enumerate(names))
 
 
 def _with_values(

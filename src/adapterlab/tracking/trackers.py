@@ -1,8 +1,8 @@
 """What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -36,7 +36,7 @@ class Tracker:
         step: int = 0,
         last: bool = False,
     ) -> None:
-        """Log at once a configuration (flattened), tags, and metrics of an epoch or final ones.
+        """Log a configuration (flattened), tags, and metrics of an epoch or final ones.
 
         Args:
             params: the configuration.
@@ -92,12 +92,19 @@ class MLflowTracker(Tracker):
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all that is in a folder, to the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        self._write(partial(log, self.run_id, str(path), folder))
+        with self._calling():
+            self._send()
+            log(self.run_id, str(path), folder)
 
     def end(self, status: str, error: str | None = None, *, patience: float = 0.0) -> None:
         """Set the run's status, and that of its study if it is to end with it."""
-        end = partial(delivery.end_run, self.client, self.run_id, self.parent)
-        self._write(partial(end, status, error, _now()))
+        with self._calling():
+            try:
+                self._send()
+            except Exception:  # it may be what the run has failed by
+                if status == "FINISHED":
+                    raise
+            delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
 
     def _take(self, entry: Entry, held: float = 0.0) -> None:
         self._waiting.append(entry)
@@ -106,18 +113,22 @@ class MLflowTracker(Tracker):
         waits = max(now - self._reported, now - self._wrote) < held
         self._reported = now
         if not waits:
-            self._write()
+            with self._calling():
+                self._send()
 
-    def _write(self, then: Callable[[], object] | None = None) -> None:
-        """Write what waits, and what comes after it."""
+    def _send(self) -> None:
+        """Write what waits; what the store does not take now waits on, until the run's end."""
+        for _, group in groupby(list(self._waiting), key=itemgetter("what")):
+            entries = list(group)
+            delivery.send(self.client, self.run_id, entries)
+            del self._waiting[: len(entries)]
+        self._wrote = time.monotonic()
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
         with undisturbed():
-            waiting, self._waiting = self._waiting, []
             try:
-                for _, group in groupby(waiting, key=itemgetter("what")):
-                    delivery.send(self.client, self.run_id, list(group))
-                self._wrote = time.monotonic()
-                if then is not None:
-                    then()
+                yield
             except Exception as error:
                 if trouble(error) is not Trouble.GONE:
                     raise

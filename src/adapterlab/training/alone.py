@@ -78,7 +78,7 @@ def fit(
         title: for the progress bar.
         device: where to compute.
         folder: for checkpoints; if it has a last one, training goes on from there.
-        report: called after every epoch.
+        report: called after every epoch, and first with those that are taken up from a checkpoint.
         after_epoch: called after every epoch that is saved; what it raises ends the training.
 
     Raises:
@@ -109,7 +109,11 @@ def fit(
         compile=config.hardware.compile,
         allow=config.allow_targets,
     )
-    last = whole(last_checkpoint(folder), module.saved_state())
+    saved = whole(last_checkpoint(folder), module.saved_state())
+    last = None if saved is None else last_checkpoint(folder)
+    for epoch, metrics in sorted(saved["history"].items() if saved else ()):
+        report(epoch, metrics)  # a process that was killed may not have told of them
+    del saved  # as large as the model, and read again
     start = time.perf_counter()
     if last is None:
         set_first_values(config, model, data, device)

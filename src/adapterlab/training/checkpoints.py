@@ -40,12 +40,15 @@ def damaged(path: Path, why: object) -> CheckpointError:
     return CheckpointError(f"{path}{said}; delete {path.parent} to train anew")
 
 
-def whole(checkpoint: Path, state: Mapping[str, Tensor]) -> Path | None:
-    """Return a checkpoint of Lightning's that a training can go on from; None if there is none.
+def whole(checkpoint: Path, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Return what a checkpoint of Lightning's holds that a training can go on from.
 
     Args:
         checkpoint: the file.
         state: the model's, as the checkpoint must have it.
+
+    Returns:
+        Its parts; None if there is no checkpoint.
 
     Raises:
         CheckpointError: it is damaged, no checkpoint, or of another model.
@@ -58,7 +61,7 @@ def whole(checkpoint: Path, state: Mapping[str, Tensor]) -> Path | None:
             raise damaged(checkpoint, f"it is no checkpoint of a run: it has no {part}")
     require_history(saved["history"], checkpoint)
     require_same(saved["state_dict"], state, checkpoint)
-    return checkpoint
+    return saved
 
 
 def loaded(checkpoint: Path) -> dict[str, Any]:

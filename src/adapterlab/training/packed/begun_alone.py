@@ -41,10 +41,10 @@ def gone_on_from(folder: Path) -> Path:
 
 def _begun_alone(config: Config, folder: Path, model: AdaptedModel) -> SavedLane | None:
     own = {f"{PREFIX}{name}": tensor for name, tensor in model.state().items()}
-    path = whole(last_checkpoint(folder), own)
-    if path is None:
+    path = last_checkpoint(folder)
+    saved = whole(path, own)
+    if saved is None:
         return None
-    saved = loaded(path)
     best_path = best_checkpoint(folder)
     best = loaded(best_path).get("state_dict")
     require_same(best, own, best_path)

@@ -195,6 +195,9 @@ class Fitting:
         """Return a lane, with its first values where it begins."""
         task, saved = joining.task, joining.saved
         if saved is not None:
+            with saved.progress.alone():
+                for epoch, metrics in sorted(saved.progress.history.items()):
+                    task.report(epoch, metrics)  # a killed process may not have told of them
             return _Lane(task, saved.progress, saved)
         progress = LaneProgress()
         with progress.alone(), progress.taking_time():

@@ -25,7 +25,7 @@ class LaneTask:
         config: its epochs, optimizer, selection, early stopping and seeds.
         model: what is trained; it has the best epoch's parameters in the end.
         folder: for its checkpoint.
-        report: called after every epoch.
+        report: called after every epoch, and first with those that are taken up from a checkpoint.
     """
 
     config: Config

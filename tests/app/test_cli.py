@@ -1,6 +1,7 @@
 """The command line as people meet it: in a process of its own, from any folder."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.app.arguments import expand_home
 from adapterlab.config import conf_folder
-from lab import CHECKOUT, TINY, Outcome, as_program, environment, process
+from adapterlab.tracking.stores.uris import default_uri
+from lab import CHECKOUT, TINY, Outcome, as_program, environment, process, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -162,6 +164,12 @@ def test_runs_from_any_folder_and_summarises(
     assert (folder / "adapter.safetensors").is_file()
     evaluation = run_cli(f"run={folder}", "hardware.threads=1", program=cli.evaluate)
     assert "equal to the logged metrics, to the last digit" in evaluation.out, evaluation
+
+
+def test_the_command_that_is_printed_can_be_typed(tmp_path: Path) -> None:
+    root = tmp_path / "a root"
+    words = shlex.split(cli._ui(tiny(root, "tracking=mlflow")))
+    assert words == ["mlflow", "ui", "--backend-store-uri", default_uri(root / "mlruns")]
 
 
 def test_a_long_path_stays_on_one_line(run_cli: Callable[..., Outcome], tmp_path: Path) -> None:

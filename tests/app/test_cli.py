@@ -194,6 +194,13 @@ def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: 
     assert outcome.err == f"tracking=none: there is no table; the runs are in {folder}\n"
 
 
+def test_each_study_of_a_sweep_has_its_table(run_cli: Callable[..., Outcome]) -> None:
+    tracked = [option for option in TINY if option != "tracking=none"]
+    outcome = run_cli("-m", *tracked, "study=one,other", "adapter=head", "report=false")
+    assert outcome.code == 0, outcome.err
+    assert re.findall(r"^Study (\S+)", outcome.out, re.MULTILINE) == ["one", "other"]
+
+
 def test_a_diverged_run_is_one_line(run_cli: Callable[..., Outcome]) -> None:
     arguments = [*TINY, "adapter=full", "optimizer=sgd", "optimizer.lr=1e30"]
     outcome = run_cli(*(a for a in arguments if a != "optimizer.lr=0.01"))

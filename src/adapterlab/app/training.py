@@ -133,6 +133,11 @@ def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | 
             _require_a_study(config)
             StudyCallback().on_multirun_start(config)
             done = started.pop()
+            if len(done.names) > 1:
+                raise ConfigError(
+                    f"study={','.join(done.names)} is several studies, and one is returned; "
+                    "allowed: a call for each"
+                )
             with torch_as_it_was():
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config,

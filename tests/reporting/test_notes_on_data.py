@@ -1,4 +1,4 @@
-"""What runs say of their data stands in a report once."""
+"""What runs say of their data stands in a report once, with the runs that say it."""
 
 from dataclasses import dataclass, field
 
@@ -19,16 +19,25 @@ class Told:
 
 
 @pytest.mark.parametrize(
-    ("notes", "expected"),
+    ("arms", "expected"),
     [
-        ([], []),
-        (["", ""], []),
-        (["a; b", "a; b"], ["a; b"]),
-        (["a; b", "a; b; c"], ["a; b", "c"]),
-        (["a; b; d", "a; c; d", "a; d"], ["a; d", "b", "c"]),
-        (["a", "b"], ["a", "b"]),
-        (["a; b", ""], ["a; b"]),
+        ({}, []),
+        ({"x": ["", ""]}, []),
+        ({"x": ["a; b", "a; b"]}, ["a; b"]),
+        ({"x": ["a; b"], "y": ["a; b; c"]}, ["a; b", "y: c"]),
+        (
+            {"x": ["a; b; d", "a; c; d"], "y": ["a; d"]},
+            ["a; d", "in 1 of 3 runs: b", "in 1 of 3 runs: c"],
+        ),
+        ({"x": ["a"], "y": ["b"]}, ["x: a", "y: b"]),
+        ({"x": ["a; b"], "y": [""]}, ["x: a; b"]),
+        ({"x": ["c", "c"], "y": ["c", ""], "z": ["c"]}, ["in 4 of 5 runs: c"]),
+        ({"x": ["c"], "y": ["c"], "z": ["c"], "w": [""]}, ["x, y and z: c"]),
+        ({"x": ["c"], "y": ["c"], "z": ["c"], "v": ["c"], "w": [""]}, ["in 4 of 5 runs: c"]),
     ],
 )
-def test_what_all_say_stands_once(notes: list[str], expected: list[str]) -> None:
-    assert _on_data([Told(note) for note in notes]) == expected  # type: ignore[misc]
+def test_what_all_say_stands_once_and_the_rest_with_whom_it_is_of(
+    arms: dict[str, list[str]], expected: list[str]
+) -> None:
+    runs = {name: [Told(note) for note in notes] for name, notes in arms.items()}
+    assert _on_data(runs) == expected  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What a reader of a report must know beside its figures."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapterlab.base.amounts import counted
@@ -16,6 +17,8 @@ from adapterlab.tracking.mlflow_run import SPLIT
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
 
+_ARMS = 3
+"""That are named in front of a note at most; of more it says how many runs there are."""
 
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
@@ -79,18 +82,34 @@ def notes(findings: Findings) -> list[str]:
         said.append("seconds come from different hardware and do not compare")
     said += _missing(runs)
     said += findings.gaps
-    said += _on_data(runs)
+    said += _on_data({arm.name: arm.arm.runs for arm in arms})
     return said
 
 
-def _on_data(runs: Sequence[Run]) -> list[str]:
-    """Say what the runs say of their data: what all of them say once, and what some say besides."""
-    told = sorted({note for run in runs if (note := run.tags.get("data_notes"))})
-    parts = [note.split("; ") for note in told]
-    common = set[str].intersection(*map(set, parts)) if len(parts) > 1 else set[str]()
-    shared = [part for part in parts[0] if part in common] if common else []
-    rest = ["; ".join(part for part in own if part not in common) for own in parts]
-    return [*(["; ".join(shared)] if shared else []), *filter(None, rest)]
+def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Say what runs say of their data and base: what all say first, then of whom the rest is."""
+    runs = [run for own in arms.values() for run in own]
+    saying: dict[str, list[int]] = {}
+    for place, run in enumerate(runs):
+        for note in dict.fromkeys(filter(None, run.tags.get("data_notes", "").split("; "))):
+            saying.setdefault(note, []).append(place)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for note, places in saying.items():
+        alike.setdefault((*places,), []).append(note)
+    most_first = sorted(alike.items(), key=lambda one: -len(one[0]))
+    return [_whose(places, arms) + "; ".join(notes) for places, notes in most_first]
+
+
+def _whose(places: Sequence[int], arms: Mapping[str, Sequence[Run]]) -> str:
+    """Name the runs at these places, as arms or by their number; nothing if they are all."""
+    count = sum(map(len, arms.values()))
+    if len(places) == count:
+        return ""
+    names = [name for name, own in arms.items() for _ in own]
+    among = Counter(names[place] for place in places)
+    if len(among) <= _ARMS and all(among[name] == len(arms[name]) for name in among):
+        return f"{listed([*among])}: "
+    return f"in {len(places)} of {count} runs: "
 
 
 def _short_of_examples(findings: Findings) -> list[str]:

@@ -1,6 +1,7 @@
 """The command line as people meet it: in a process of its own, from any folder."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.app.arguments import expand_home
 from adapterlab.config import conf_folder
-from lab import CHECKOUT, TINY, Outcome, as_program, environment, process
+from adapterlab.tracking.stores.uris import default_uri
+from lab import CHECKOUT, TINY, Outcome, as_program, environment, process, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -164,6 +166,12 @@ def test_runs_from_any_folder_and_summarises(
     assert "equal to the logged metrics, to the last digit" in evaluation.out, evaluation
 
 
+def test_the_command_that_is_printed_can_be_typed(tmp_path: Path) -> None:
+    root = tmp_path / "a root"
+    words = shlex.split(cli._ui(tiny(root, "tracking=mlflow")))
+    assert words == ["mlflow", "ui", "--backend-store-uri", default_uri(root / "mlruns")]
+
+
 def test_a_long_path_stays_on_one_line(run_cli: Callable[..., Outcome], tmp_path: Path) -> None:
     root = tmp_path / ("a [bold] folder with a long name " * 3).strip()
     outcome = run_cli(*TINY, "base=scratch", "~base.epochs", root=root)
@@ -184,6 +192,13 @@ def test_a_sweep_prints_a_line_a_run(run_cli: Callable[..., Outcome], tmp_path: 
     folder = tmp_path / "mlruns" / "runs" / "pair"
     assert len(list(folder.iterdir())) == 2
     assert outcome.err == f"tracking=none: there is no table; the runs are in {folder}\n"
+
+
+def test_each_study_of_a_sweep_has_its_table(run_cli: Callable[..., Outcome]) -> None:
+    tracked = [option for option in TINY if option != "tracking=none"]
+    outcome = run_cli("-m", *tracked, "study=one,other", "adapter=head", "report=false")
+    assert outcome.code == 0, outcome.err
+    assert re.findall(r"^Study (\S+)", outcome.out, re.MULTILINE) == ["one", "other"]
 
 
 def test_a_diverged_run_is_one_line(run_cli: Callable[..., Outcome]) -> None:

@@ -24,6 +24,8 @@ RunCli = Callable[..., Outcome]
         ("limit=train:100", "limit='train:100' should be a number of examples of every split, su"),
         ("limit=train=100", "or of each: 'limit={train: 4000, test: 800}'"),
         ("limit.train=100", "limit.train is not an option: limit is a number of examples of every"),
+        ("budget=0.05", "budget=0.05 should be a number of parameters, such as 10000, or a share"),
+        ("dataset.classes=[0,1]", "quotes, such as \"dataset.classes=['0','1']\""),
         ("study=R&D, 2024", "the first a letter, digit or '_'; such as R-D-2024"),
         ("study='R&D, 2024'", "the first a letter, digit or '_'; such as R-D-2024"),
         ("tracking.experiment=R&D's", "is written \"tracking.experiment='R&D\\'s'\""),

@@ -204,6 +204,7 @@ def test_runs_that_diverge_stay_in_the_study(capsys: pytest.CaptureFixture[str])
         (adapterlab.train, ["plan=true"], "plan=true is the command line's"),
         (adapterlab.sweep, ["plan=true", "seed=0,1"], "plan=true is the command line's"),
         (adapterlab.sweep, ["tracking=none", "seed=0,1"], "leaves no study"),
+        (adapterlab.sweep, ["seed=0,1", "study=a,b"], "study=a,b is several studies"),
         (adapterlab.sweep, ["hydra.launcher.processes=x", "seed=0,1"], "valid integer"),
         (adapterlab.sweep, ["hydra/sweeper=tuned"], "hydra.sweeper.arms is empty"),
         (adapterlab.sweep, ["adapter=lora", "adapter.rank=0,1", "study=no"], "adapter.rank=0"),

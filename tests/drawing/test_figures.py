@@ -7,10 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
 from PIL import Image
 
-from adapterlab.drawing.canvas import Texts, save
+from adapterlab.drawing.canvas import Texts, _installed, _letters, save
 from adapterlab.drawing.figures import (
     confusion_matrix_figure,
     learning_curves_figure,
@@ -186,6 +187,22 @@ def test_dollar_signs_in_names_are_not_formulas() -> None:
         learning_curves_figure(HISTORY, name),
     ):
         figure.draw_without_rendering()
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another_or_are_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    usual = _letters(findfont(FontProperties()))
+    other = min(set().union(*map(_letters, _installed())) - usual)  # matplotlib brings some
+    nowhere = "\U0010fffd"
+    save(confusion_matrix_figure(np.eye(1, dtype=int), [other], "t"), tmp_path / "other.png")
+    assert caplog.messages == []
+    for name in ("one.png", "two.png"):
+        figure = confusion_matrix_figure(np.eye(1, dtype=int), [f"a{nowhere}"], "t")
+        save(figure, tmp_path / name)
+    said = [f"no font here has the letters {nowhere}: boxes stand for them in pictures"]
+    assert caplog.messages == said
+    assert not recwarn.list
 
 
 # Files

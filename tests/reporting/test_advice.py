@@ -147,6 +147,10 @@ def test_reasons_are_given_once_for_an_arm_and_a_fate() -> None:
     )
     said = notes(replace(findings, lost=(Arm("sgd", (), lost),)))
     assert [note for note in said if "sgd" in note] == ["sgd: diverged: the loss is inf"]
+    alone = replace(study(Made("full", 0.9)), lost=(Arm("sgd", (), lost),))
+    said = verdict(alone)
+    assert any("sgd (all 2 diverged)" in sentence for sentence in said)
+    assert not any("Other arms would tell" in sentence for sentence in said), "there are others"
 
 
 def test_what_all_runs_share_is_said_to_be_in_no_interval() -> None:
@@ -288,6 +292,9 @@ def test_the_only_arm_that_may_be_best_is_taken_though_pairs_do_not_tell_it_apar
     answer, _, differs = verdict(findings)
     assert answer == "Take full: no other arm may be best (95% confidence)."
     assert differs == "head is not among those that may be best, yet not told apart from full."
+    untested = [Made("full", 0.8, spread=0.02), Made("head", 0.8 - gap, spread=0.02)]
+    answer, *_ = verdict(study(*untested, Made("lora", 0.9, seeds=1), reference="full"))
+    assert answer == "Take full: no other arm that could be tested may be best (95% confidence)."
 
 
 def test_many_shares_are_written_as_a_range() -> None:

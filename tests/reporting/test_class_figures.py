@@ -8,6 +8,7 @@ from test_pictures import assert_whole_and_apart
 
 from adapterlab.evidence.calibration import reliability
 from adapterlab.reporting.class_figures import (
+    _title,
     calibration_figure,
     classes_figure,
     confusion_figure,
@@ -20,6 +21,13 @@ def test_classes_stand_with_the_hardest_on_the_left() -> None:
     (axes,) = figure.axes
     assert axes.get_xticklabels()[0].get_text() == "frog"
     assert figure.get_suptitle() == "frog is the hardest class for 2 of 2 arms"
+    names = ["frog", "cat", "dog"]
+    for shares, said in (
+        ([[0.7, 0.5, 0.5], [1, 1, 0], [1, 1, 0]], "frog is among the hardest classes for 3"),
+        ([[0.7, 0.5, 0.5], [1, 1, 0], [0, 0, 0]], "frog is among the hardest classes for 2"),
+        ([[0.7, 0.5, 0.5], [0, 1, 0.9], [0, 0, 0]], "frog is the hardest class for 1"),
+    ):
+        assert _title(np.array(shares), names, 2.5).startswith(f"{said} of 3 arms")
     shares = [arm.answers.wrong_by_class()[2] for arm in findings.arms if arm.answers]
     numbers = {text.get_position(): text.get_text() for text in axes.texts}
     assert [numbers[0, row] for row in (0, 1)] == [f"{100 * share:.0f}%" for share in shares]

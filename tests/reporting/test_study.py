@@ -138,7 +138,7 @@ def test_a_run_that_was_never_described_is_left_out(
     with caplog.at_level("WARNING", "adapterlab"):
         assert set(read(client, "strange")) == {known}
     store(client, "strangers", "KILLED", tagged=False)
-    with pytest.raises(AdapterLabError, match="study=strangers: no runs in experiment studies"):
+    with pytest.raises(AdapterLabError, match="study=strangers: no runs in experiment studies; "):
         read(client, "strangers")
 
 

@@ -24,7 +24,8 @@ from mistake_cases import (
 
 from adapterlab.base.csv_cells import as_cell
 from adapterlab.data.splits import ImageSplit
-from adapterlab.runs.mistakes import write_mistakes
+from adapterlab.evidence.mistakes import ClassMistakes
+from adapterlab.runs.mistakes import _opening, write_mistakes
 from adapterlab.training.predictions import Predictions
 
 
@@ -208,3 +209,10 @@ def test_other_examples_are_refused_and_nothing_is_written(tmp_path: Path) -> No
 
 def test_texts_get_no_sheet(written: Path) -> None:
     assert not (written / "confidently_wrong.png").exists()
+
+
+def test_the_opening_names_no_class_the_hardest_that_is_one_of_several() -> None:
+    classes = [ClassMistakes(label, 4, wrong) for label, wrong in ((1, 4), (2, 4), (0, 1))]
+    assert _opening(classes, ["a", "b", "c"]).endswith(
+        "hardest class: b (4 of 4 wrong, 100.0%), and 1 other of the same share."
+    )

@@ -272,6 +272,7 @@ def test_several_tuning_seeds_show_their_noise(
     seeds = "hydra.sweeper.tuning_seeds=[1000,1001,1002]"
     outcome = run_cli(*command, seeds, *OPTIONS, "hydra/launcher=packed", "tracking=none")
     assert outcome.code == 0, outcome
+    assert "Validation accuracy by optimizer.lr" in outcome.out  # not by "auto"
     assert "±: standard deviation over the tuning seeds" in outcome.out.splitlines()
     assert re.search(r"adapter=head +│ +\d+\.\d\d% ± \d+\.\d\d │", outcome.out)
     # With rates so near, all seeds agree to the last example.

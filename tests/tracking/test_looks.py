@@ -1,5 +1,6 @@
 """Looks at a study, kept with its run in MLflow."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.evidence.sequential import levels
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import LookPlan, keep_plan, look_at, read_looks, require_plan
+from adapterlab.tracking.servers.errors import unless_read_only
+from adapterlab.tracking.study_run import log_report
 
 
 @pytest.fixture
@@ -32,6 +35,40 @@ def test_a_report_is_a_look_and_the_same_seeds_are_the_same(store: tuple[Any, st
     assert look_at(*store, [5, 3]) == (second, said)
     assert read_looks(*store).looks == (first, second)
     assert read_looks(*store).plan is None
+
+
+class _ReadOnly:
+    """A client of a store that may be read: what it would write, sqlite refuses."""
+
+    def __init__(self, client: Any, file: Path) -> None:
+        self._client = client
+        sqlite3.connect(file).execute("create table it (is_there)")
+        self._connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def set_tag(self, *_: str) -> None:
+        self._connection.execute("insert into it values (1)")
+
+    def log_batch(self, *_: Any, **__: Any) -> None:
+        self.set_tag()
+
+
+def test_a_store_that_is_read_only_can_be_looked_at_and_reported(
+    store: tuple[Any, str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = _ReadOnly(store[0], tmp_path / "store.db")
+    look, _ = look_at(client, *store[1:], [3, 3])
+    assert look.level == 0.05
+    assert read_looks(*store).looks == ()
+    log_report(client, *store[1:], tmp_path, ["Nothing."], {"some": ("arm", "name")}, {})
+    assert caplog.messages == [
+        "the store is read-only: that the study was looked at is not kept",
+        "the store is read-only: MLflow has neither this report nor its names of runs",
+    ]
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), unless_read_only(""):
+        sqlite3.connect(tmp_path / "store.db").execute("insert into other values (1)")
 
 
 def test_a_plan_is_kept_and_holds(store: tuple[Any, str, str]) -> None:

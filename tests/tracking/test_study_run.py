@@ -204,3 +204,14 @@ def test_what_a_report_leaves_with_it(lab_root: Path, multirun: str, tmp_path: P
     metrics = study_run(lab_root, "reported").data.metrics
     assert math.isnan(metrics.pop("study/best_accuracy_low"))
     assert metrics == {f"study/{name}": value for name, value in figures.items()}
+
+
+def test_two_multiruns_at_one_study_have_not_failed(lab_root: Path, multirun: str) -> None:
+    time.sleep(0.002)
+    carry_out(lab_root, "two-at-it", 0)
+    other = begin_multirun()
+    time.sleep(0.002)
+    # The first ends while the second is at work, whose next run opens the study again.
+    assert end(lab_root, "two-at-it", multirun).info.status == "FINISHED"
+    carry_out(lab_root, "two-at-it", 1)
+    assert end(lab_root, "two-at-it", other).info.status == "FINISHED"

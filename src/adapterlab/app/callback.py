@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.signals import start_trackers
 from adapterlab.config.multirun import STUDY_VARIABLE, begin_multirun
-from adapterlab.config.overrides import remember_varied
+from adapterlab.config.overrides import remember_varied, varied_by
 
 _NO_IDENTITY = (
     "resume",
@@ -45,6 +45,7 @@ class StartedStudy:
 
     Attributes:
         figures: when its runs' pictures are drawn, where a run says nothing else.
+        names: of the studies whose tables are printed: its own, or those of ``study=a,b``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class StartedStudy:
     experiment: str
     report: bool
     figures: str
+    names: tuple[str, ...]
 
     @property
     def mlruns(self) -> Path:
@@ -112,6 +114,7 @@ class StudyCallback(Callback):
                     experiment=config.tracking.experiment,
                     report=config.report,
                     figures=str(OmegaConf.select(config, "figures")),
+                    names=tuple(varied_by(config).get("study", ())) or (config.study,),
                 )
             )
 

@@ -7,6 +7,7 @@ configuration is found before torch is loaded.
 import io
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -208,7 +209,9 @@ def carry_out(config: "Config", *, quiet: bool) -> "RunResult":
 
 def _ui(config: "Config") -> str:
     uri = config.tracking.uri
-    return redacted(uri) if uri else f"mlflow ui --backend-store-uri {default_uri(config.mlruns)}"
+    if uri:
+        return redacted(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(default_uri(config.mlruns))}"
 
 
 def run_command(command: Any, *, names_arms: bool = False) -> None:

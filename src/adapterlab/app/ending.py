@@ -39,11 +39,17 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
         folder = Path(study.root) / "mlruns" / "runs" / study.name
         print(f"tracking=none: there is no table; the runs are in {folder}", file=sys.stderr)
         return None
+    for name in study.names:
+        _print_table(study, name, ended_by)
+    return None
+
+
+def _print_table(study: StartedStudy, name: str, ended_by: BaseException | None) -> None:
     from adapterlab.app.console import print_report
     from adapterlab.reporting.report import Request, make_report, read_report
 
     request = Request(
-        study=study.name,
+        study=name,
         reference=None,
         experiment=study.experiment,
         tracking_uri=study.tracking_uri,
@@ -52,7 +58,7 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
     try:
         with said_where_full():
             report = make_report(request) if study.report else read_report(request)
-            print_report(report, _late_pictures(study))
+            print_report(report, _late_pictures(study, name))
     except FullDiskError as error:
         if ended_by is not None:  # what has ended it has been said
             log.warning("no report: %s", error)
@@ -61,18 +67,17 @@ def end_study(study: StartedStudy, ended_by: BaseException | None) -> str | None
             sys.exit(error.exit_code)
     except AdapterLabError as error:  # no run has finished; why has been said
         log.debug("no table: %s", error)
-    return None
 
 
-def _late_pictures(study: StartedStudy) -> dict[str, str]:
+def _late_pictures(study: StartedStudy, name: str) -> dict[str, str]:
     """Return where pictures of runs come from that were left to the report, if there are any."""
     if study.figures != "report":
         return {}
     from adapterlab.base.amounts import counted
     from adapterlab.studies.late_pictures import undrawn
 
-    left = undrawn(study.mlruns.parent, study.name)
-    command = f"python scripts/report.py study={study.name}"
+    left = undrawn(study.mlruns.parent, name)
+    command = f"python scripts/report.py study={name}"
     return {f"pictures of {counted(left, 'run')}": command} if left else {}
 
 

@@ -133,6 +133,7 @@ def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | 
             _require_a_study(config)
             StudyCallback().on_multirun_start(config)
             done = started.pop()
+            _require_one(done)
             with torch_as_it_was():
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config,
@@ -154,6 +155,15 @@ def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | 
     if isinstance(ended_by, AdapterLabError) and ended_by.exit_code != USER_ERROR and done:
         return done, ended_by
     raise ended_by
+
+
+def _require_one(done: StartedStudy) -> None:
+    """Refuse what would leave several studies."""
+    if len(done.names) > 1:
+        raise ConfigError(
+            f"study={','.join(done.names)} is several studies, and one is returned; allowed: a "
+            "call for each"
+        )
 
 
 def _require_a_study(config: DictConfig) -> None:

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adapterlab.base.errors import DataError, first_line
-from adapterlab.base.files import PART, replacing, write_tensors
+from adapterlab.base.files import NOT_WRITABLE, PART, replacing, write_tensors
 from adapterlab.base.others import others_there
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ def stored(
 ) -> Entry:
     """The entry kept under ``key``, or else that of ``build``, which is then kept.
 
-    Processes that want the same entry wait for the first one.
+    Processes that want the same entry wait for the first one. Where nothing can be written, as in
+    somebody else's root, what is not there is built, and kept by nobody.
 
     Args:
         folder: the cache folder.
@@ -68,7 +69,9 @@ def stored(
         FullDiskError: there is no room for it.
     """
     path, digest = _place(folder, name, key)
-    with _held(path):
+    with _held(path) as held:
+        if not held:
+            return _found(path, digest) or build()
         entry = _found(path, digest) or _brought(path, digest, require)
         if entry is not None:
             return entry
@@ -124,7 +127,12 @@ def filled(
         assert require is not None
         require(values)
 
-    with _held(path):
+    with _held(path) as held:
+        if not held:
+            if (entry := _found(path, path.stem)) is not None:
+                return entry.tensors[_VALUES], True
+            fill(values := torch.empty(shape, dtype=dtype))
+            return values, False
         entry = _found(path, path.stem) or _brought(path, path.stem, require and required)
         if entry is not None:
             path.touch()  # used last is what gives way last
@@ -158,12 +166,23 @@ def sweep_unfinished(folder: Path, pattern: str) -> None:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+def _held(path: Path) -> Iterator[bool]:
+    """Hold an entry's file; without holding it where nobody can write: whether it is held."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        yield False
+        return
+    try:
         for part in path.parent.glob(f"{path.name}.*{PART}"):  # of a process that was killed
             part.unlink(missing_ok=True)
-        yield
+        yield True
+    finally:
+        lock.release()
 
 
 def _found(path: Path, key: str) -> Entry | None:

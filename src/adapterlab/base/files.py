@@ -4,6 +4,7 @@ Whatever is written is written beside its place, flushed to the disk and renamed
 that is killed, a disk that is full or a power cut leaves the file that was there before.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from adapterlab.base.full_disk import said_where_full
+
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says where a folder may only be read."""
 
 PART = ".part"
 """Ends the names of files that are being written."""

@@ -43,7 +43,19 @@ def _told_apart(names: list[str]) -> list[str]:
     return names
 
 
-ClassNames = Annotated[list[str], Field(min_length=2), AfterValidator(_told_apart)]
+def _in_quotes(value: Any) -> Any:
+    """Refuse names that the command line takes for numbers, and may have changed."""
+    if isinstance(value, list) and any(isinstance(name, int | float) for name in value):
+        raise ValueError(
+            "texts; what looks like a number or a truth value is one in quotes, such as "
+            "\"dataset.classes=['0','1']\""
+        )
+    return value
+
+
+ClassNames = Annotated[
+    list[str], Field(min_length=2), AfterValidator(_told_apart), BeforeValidator(_in_quotes)
+]
 SplitName = Literal["train", "validation", "test"]
 
 Recipe = Literal["trivial", "randaugment", "color", "resized_crop"]
@@ -60,6 +72,17 @@ def _of_examples(value: Any) -> Any:
     return value
 
 
+def _of_parameters(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError(  # noqa: TRY004 (pydantic reports no other)
+            "a number of parameters, such as 10000, or a share of the base, such as 1%"
+        )
+    return value
+
+
+Budget = Annotated[
+    Annotated[int, Field(ge=1, lt=2**63)] | str | None, BeforeValidator(_of_parameters)
+]
 Limit = Annotated[
     Annotated[Count, BeforeValidator(_of_examples), Tag("every")] | Annotated[Limits, Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, dict) else "every"),
@@ -261,7 +284,7 @@ class Config:
     pack: Literal["auto", "always", "never"]
     root: Text
     data_dir: Text | None
-    budget: Annotated[int, Field(ge=1, lt=2**63)] | str | None = None
+    budget: Budget = None
     margin: Annotated[float, Field(gt=0, lt=100)] = 0.5
     baseline: Literal["auto", "features", "never"] = "auto"
     loss: Loss = field(default_factory=Loss)

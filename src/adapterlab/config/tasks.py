@@ -57,6 +57,12 @@ TASKS: Mapping[Task, TaskKind] = MappingProxyType(
     }
 )
 
+
+def selected_on(task: Task, select_on: str) -> str:
+    """Return the metric on validation that epochs are chosen by: ``auto`` is the task's usual."""
+    return TASKS[task].selectable[0] if select_on == "auto" else select_on
+
+
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 """Of the metrics of an epoch."""
 

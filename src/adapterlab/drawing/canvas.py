@@ -4,6 +4,7 @@ A run draws four pictures, which must not take longer than the training of a sma
 matplotlib does slowly is done here: text, ticks, images of few pixels, margins.
 """
 
+import logging
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,12 +19,16 @@ from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from adapterlab.base.files import write_bytes
+
+_LOG = logging.getLogger(__name__)
+_SAID: set[str] = set()
+"""Letters that no font has, of which that was said."""
 
 INK, PAPER = "#222222", "#FFFFFF"
 DPI = 150
@@ -210,7 +215,8 @@ class _Blocks(AxesImage):
 class _Renderer(RendererAgg):  # type: ignore[misc]  # matplotlib left it untyped
     """Agg, but for text: Pillow takes a tenth of the time, and writes over all else at the end.
 
-    Text with letters that its font lacks is left to matplotlib, which looks in other fonts.
+    Text with letters that its font lacks is written in an installed one that has them all; where
+    there is none, boxes stand for them, and that is said once.
     """
 
     def __init__(self, width: float, height: float, dpi: float) -> None:
@@ -250,10 +256,43 @@ class _Renderer(RendererAgg):  # type: ignore[misc]  # matplotlib left it untype
         return picture
 
     def _font(self, text: str, prop: Any, ismath: Any) -> ImageFont.FreeTypeFont | None:
-        file = findfont(prop)
-        if ismath or not _letters(file).issuperset(text):
+        if ismath or "\n" in text:  # lines are laid out by matplotlib
             return None
+        file = _font_of(findfont(prop), frozenset(text))
         return _load_font(file, prop.get_size_in_points() * self.dpi / 72)
+
+
+@lru_cache(maxsize=256)
+def _font_of(usual: str, letters: frozenset[str]) -> str:
+    """Return the file of a font that has all letters: the usual one, else one that is installed.
+
+    The usual one as well where none has them.
+    """
+    if letters <= _letters(usual):
+        return usual
+    for file in _installed():
+        if letters <= _letters(file):
+            return file
+    lacking = letters - _letters(usual) - _SAID
+    if lacking:
+        _SAID.update(lacking)
+        _LOG.warning(
+            "no font here has the letters %s: boxes stand for them in pictures",
+            ", ".join(sorted(lacking)),
+        )
+    return usual
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    """Return the files of upright fonts of usual weight, those without serifs first."""
+    found = {
+        font.fname
+        for font in fontManager.ttflist
+        if font.style == "normal" and font.weight in (400, "normal", "regular")
+    }
+    kept = (file for file in found if "lastresort" not in file.lower())  # which has boxes only
+    return tuple(sorted(kept, key=lambda file: ("sans" not in Path(file).name.lower(), file)))
 
 
 @lru_cache(maxsize=64)
@@ -261,7 +300,7 @@ def _load_font(file: str, pixels: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, pixels)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _letters(file: str) -> frozenset[str]:
     return frozenset(map(chr, get_font(file).get_charmap()))
 

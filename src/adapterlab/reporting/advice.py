@@ -32,7 +32,8 @@ def advice(findings: Findings) -> str:
             "nothing is recommended before that is mended (a lower learning rate, say)."
         )
     if (only := only_best(findings)) is not None:
-        return f"Take {only.name}{_cost(only)}: no other arm may be best ({confidence(findings)})."
+        other = f"no other arm{_tested_only(tested, findings)} may be best"
+        return f"Take {only.name}{_cost(only)}: {other} ({confidence(findings)})."
     if is_planned(findings):
         name = findings.reference.name
         why = f"the plan compares others with {name} only, which was not shown to be as good"
@@ -61,7 +62,7 @@ def winner(findings: Findings) -> ArmFindings | None:
 
 
 def only_best(findings: Findings) -> ArmFindings | None:
-    """Return the only arm that may be best, if all could be tested and none of its runs was bad.
+    """Return the only arm of those tested that may be best, if none of its runs was bad.
 
     An arm may be out of the best, which is one-sided, and yet not told apart from it by the
     intervals of all pairs.
@@ -69,7 +70,7 @@ def only_best(findings: Findings) -> ArmFindings | None:
     best = findings.best
     if len(best) != 1 or best[0].unsteady or is_planned(findings):
         return None
-    return best[0] if len(tested_arms(findings)) == len(findings.arms) else None
+    return best[0] if len(tested_arms(findings)) > 1 else None
 
 
 def tested_arms(findings: Findings) -> list[ArmFindings]:
@@ -103,8 +104,7 @@ def _to_test(findings: Findings) -> str:
 
 def _take(arm: ArmFindings, tested: Sequence[ArmFindings], findings: Findings) -> str:
     rest = [other for other in tested if other is not arm]
-    every = "every other arm" if len(tested) == len(findings.all_arms) else (
-        "every other arm that could be tested")  # fmt: skip
+    every = f"every other arm{_tested_only(tested, findings)}"
     if winner(findings) is arm:
         why = f"it is better than {every} ({confidence(findings)})"
     else:
@@ -113,6 +113,11 @@ def _take(arm: ArmFindings, tested: Sequence[ArmFindings], findings: Findings) -
         if not any(other.trained < arm.trained for other in rest):
             why += ", and none trains fewer"
     return f"Take {arm.name}{_cost(arm)}: {why}."
+
+
+def _tested_only(tested: Sequence[ArmFindings], findings: Findings) -> str:
+    """Write that arms are those that could be tested, where there are others."""
+    return "" if len(tested) == len(findings.all_arms) else " that could be tested"
 
 
 def _cost(arm: ArmFindings) -> str:

@@ -74,7 +74,7 @@ def classes_figure(findings: Findings) -> Figure | None:
     axes.set_xticks(range(len(columns)), ticks, rotation=90 if sideways else 0, **VERBATIM)
     axes.set_yticks(range(len(rows)), [labels[arm.name] for arm, _ in rows], **VERBATIM)
     axes.set_xlabel("true class, hardest on the left", color=INK)
-    title = _title(shares[:, known], [names[i] for i in known], 1.0 if narrow else 2.5)
+    title = _title(shares[:, order], [names[i] for i in order], 1.0 if narrow else 2.5)
     figure.suptitle(title, fontsize=10, color=INK, **VERBATIM)
     if len(order) > len(columns):
         notes.append(f"Not drawn: {len(order) - len(columns)} classes with fewer mistakes.")
@@ -224,13 +224,17 @@ def _answers(seeds: int, examples: int) -> str:
 
 
 def _title(shares: Floats, names: Sequence[str], width: float) -> str:
-    """Say which class is hardest for most arms, and for how many."""
+    """Say which class is hardest for most arms, and for how many; of equal ones the leftmost."""
     if not shares.any():
         return "no class has a mistake"
-    times = np.bincount(shares.argmax(axis=1), minlength=len(names))
-    name, arms = fitted(names[int(times.argmax())], width, 10), len(shares)
+    most = shares.max(axis=1, keepdims=True)
+    hardest = (shares == most) & (most > 0)  # an arm without a mistake has no hardest class
+    times = hardest.sum(axis=0)
+    first, arms = int(times.argmax()), len(shares)
+    alone = (hardest[hardest[:, first]].sum(axis=1) == 1).all()
+    what = "the hardest class" if alone else "among the hardest classes"
     count = "the one arm" if arms == 1 else f"{times.max()} of {arms} arms"
-    return f"{name} is the hardest class for {count}"
+    return f"{fitted(names[first], width, 10)} is {what} for {count}"
 
 
 def _multiples(findings: Findings) -> list[tuple[ArmFindings, Answers]]:

@@ -13,6 +13,7 @@ from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
+from adapterlab.tracking.study_runs import near_studies, study_names
 from adapterlab.tracking.trackers import flattened
 from adapterlab.tracking.tuning_tags import PRUNED, trial
 
@@ -171,7 +172,8 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
                     study, strange)  # fmt: skip
     if not attempts:
-        raise AdapterLabError(f"study={study}: no runs in experiment {experiment}")
+        near = near_studies(study, study_names(client, experiment))
+        raise AdapterLabError(f"study={study}: no runs in experiment {experiment}{near}")
     return [run for same in attempts.values() for run in counted(same)]
 
 

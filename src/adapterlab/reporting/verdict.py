@@ -89,6 +89,8 @@ def _leads(findings: Findings) -> str:
 def _differs(findings: Findings) -> str:
     """Say what is known of the other arms against the reference."""
     others, name = findings.others, findings.reference.name
+    if not others and findings.lost:
+        return ""  # there are others, and what came of them is said
     if not others:
         return "Other arms would tell what that is worth: adapter=full,head,lora, say."
     parts = []

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
-from adapterlab.base.files import write_json, write_text
+from adapterlab.base.files import NOT_WRITABLE, write_json, write_text
 from adapterlab.base.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.base.redaction import public
 from adapterlab.config.parsing import from_container, to_container
@@ -158,7 +158,8 @@ class RunFolder:
         """Hold the folder; the lock goes with the process, however that ends.
 
         Args:
-            wait: wait for another process that holds it, instead of refusing.
+            wait: wait for another process that holds it, instead of refusing; of what has finished
+                where nobody can write, take it as it is.
 
         Raises:
             AdapterLabError: another process holds it and `wait` is False.
@@ -174,6 +175,10 @@ class RunFolder:
                 ) from None
             log.info("waiting for %s, which another process is training", self.path.name)
             lock.acquire()
+        except OSError as error:
+            # A base in a root that may only be read is there to be read, once it has finished.
+            if error.errno not in NOT_WRITABLE or not wait or self.finished() is None:
+                raise
         try:
             yield
         finally:

@@ -210,10 +210,12 @@ def _opening(classes: Sequence[ClassMistakes], names: Sequence[str]) -> str:
     sentence = f"None of {examples} is wrong."
     if wrong:
         hardest = classes[0]
+        equal = sum(one.share == hardest.share for one in classes) - 1
+        others = f", and {counted(equal, 'other')} of the same share" if equal else ""
         sentence = (
             f"{wrong:,} of {examples} ({rounded(wrong / n, 1)}) {'is' if wrong == 1 else 'are'} "
             f"wrong; hardest class: {names[hardest.label]} ({hardest.wrong:,} of "
-            f"{hardest.examples:,} wrong, {_share(hardest)[0]})."
+            f"{hardest.examples:,} wrong, {_share(hardest)[0]}){others}."
         )
     if missing := sum(one.share is None for one in classes):
         sentence += f" Classes without a test example: {missing} of {len(classes)}."

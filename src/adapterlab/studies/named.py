@@ -1,7 +1,5 @@
 """A study that a command names: which store it is in, and how it stands there."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,7 @@ from adapterlab.config.validation import STRICT, checked
 from adapterlab.studies.standing import StudyStands, study_stands
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
-from adapterlab.tracking.study_runs import study_names
-
-_NEAR, _SHOWN = 3, 8
+from adapterlab.tracking.study_runs import near_studies, study_names
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -74,13 +70,4 @@ def find_study(client: Any | None, request: Request) -> StudyStands:
         )
     names = set() if client is None else study_names(client, request.experiment)
     names |= {path.name for path in (mlruns / "studies").glob("*/")}
-    raise AdapterLabError(f"study={study}: there is no such study{_near(study, names)}")
-
-
-def _near(study: str, names: Iterable[str]) -> str:
-    """Say which studies there are: those of a name like one, else some."""
-    known = sorted(names)
-    if near := get_close_matches(study, known, n=_NEAR):
-        return f"; did you mean {' or '.join(near)}?"
-    more = ", ..." if len(known) > _SHOWN else ""
-    return f"; there are: {', '.join(known[:_SHOWN]) or 'none'}{more}"
+    raise AdapterLabError(f"study={study}: there is no such study{near_studies(study, names)}")

@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from adapterlab.base.errors import NothingFinishedError, TrialPrunedError
-from adapterlab.config.tasks import LOWER_IS_BETTER
+from adapterlab.config.tasks import LOWER_IS_BETTER, selected_on
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.foreseen import announced
 from adapterlab.studies.tuning_arms import Arms
@@ -176,7 +176,7 @@ class TunedStudy:
             self.design.settings,
             [[one.score for one in row] for row in tried],
             chosen,
-            self.config.select_on,
+            selected_on(self.config.task, self.config.select_on),
             pruned=[[one.pruned for one in row] for row in tried],
             spreads=[[one.spread for one in row] for row in tried],
             close=[

@@ -8,6 +8,7 @@ from typing import Any
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
 from adapterlab.evidence.verdicts import MIN_SEEDS
+from adapterlab.tracking.servers.errors import unless_read_only
 from adapterlab.tracking.servers.patience import calm
 from adapterlab.tracking.study_run import find_study_run
 
@@ -117,7 +118,7 @@ def keep_look(client: Any, looked: Looked, look: Look) -> Looked:
     looks = looked.looks if known else (*looked.looks, look)
     if looked.run_id is not None and not known:
         written = [{"seeds": list(each.seeds), "level": each.level} for each in looks]
-        with calm(client):
+        with unless_read_only("that the study was looked at is not kept"), calm(client):
             client.set_tag(looked.run_id, LOOKS, json.dumps(written))
     return Looked(looked.run_id, looked.plan, looks)
 

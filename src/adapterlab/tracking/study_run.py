@@ -22,7 +22,7 @@ from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
 from adapterlab.tracking.searching import searched
-from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.errors import Trouble, trouble, unless_read_only
 from adapterlab.tracking.servers.patience import calm
 
 PARENT = "mlflow.parentRunId"
@@ -169,7 +169,10 @@ def end_multirun(client: Any, experiment: str, study: str, multirun: str, status
                 continue
             failed = status == "FINISHED" and client.search_runs(
                 where,
-                f"tags.study = {json.dumps(name)} and attributes.status != 'FINISHED' "
+                # Not the study's own run, which is RUNNING, and has the end of an earlier multirun
+                # or of one that was at the same study meanwhile.
+                f"tags.study = {json.dumps(name)} and tags.kind != 'study' "
+                f"and attributes.status != 'FINISHED' "
                 f"and attributes.end_time >= {multirun.partition('-')[0]}",
                 max_results=1,
             )
@@ -204,7 +207,7 @@ def log_report(
 
     found = client.get_experiment_by_name(experiment)
     run = find_study_run(client, found.experiment_id, study)
-    with calm(client):
+    with unless_read_only("MLflow has neither this report nor its names of runs"), calm(client):
         for run_id, (arm, name) in names.items():
             tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
             try:

@@ -1,8 +1,9 @@
 """How the runs of a study stand, as MLflow has them: read by one search, page by page."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from adapterlab.base.process_identity import PROCESS_TAG
@@ -14,6 +15,8 @@ REPORTED = "train/loss"
 """A metric of every epoch; its step is the number of epochs that have ended."""
 
 RUNNING, FINISHED = "RUNNING", "FINISHED"
+
+_NEAR, _SHOWN = 3, 8
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,15 @@ def study_names(client: Any, experiment: str) -> set[str]:
     """Return the names of the studies that MLflow has."""
     found = _search(client, experiment, "tags.kind = 'study'")
     return {run.data.tags["study"] for run in found if "study" in run.data.tags}
+
+
+def near_studies(study: str, names: Iterable[str]) -> str:
+    """Say which studies there are: those of a name like one, else some."""
+    known = sorted({*names} - {study})
+    if near := get_close_matches(study, known, n=_NEAR):
+        return f"; did you mean {' or '.join(near)}?"
+    more = ", ..." if len(known) > _SHOWN else ""
+    return f"; there are: {', '.join(known[:_SHOWN]) or 'none'}{more}"
 
 
 def _search(client: Any, experiment: str, query: str) -> Iterator[Any]:

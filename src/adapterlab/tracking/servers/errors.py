@@ -1,10 +1,15 @@
 """What an error of MLflow means: the store is away, shuts us out, or does not know the run."""
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
+
+_LOG = logging.getLogger(__name__)
 
 
 class StoreAwayError(AdapterLabError):
@@ -73,6 +78,21 @@ def trouble(error: Exception) -> Trouble:
     if code == "INTERNAL_ERROR" and isinstance(error, RestException):
         return Trouble.AWAY
     return Trouble.REFUSED
+
+
+@contextmanager
+def unless_read_only(lost: str) -> Iterator[None]:
+    """Go on where a store may be read and not written, and say what it then lacks.
+
+    Args:
+        lost: what is not kept, as the rest of a sentence.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "attempt to write a readonly database" not in str(error):
+            raise
+        _LOG.warning("the store is read-only: %s", lost)
 
 
 def briefly(error: BaseException, longest: int = 300) -> str:

@@ -29,6 +29,8 @@ from adapterlab.runs.integrity import seal
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
 from adapterlab.training.alone import fit
+from adapterlab.training.standing import Standing
+from adapterlab.training.steps import AfterEpoch
 from lab import ONE_PROCESS, TINY, Outcome, compose, tiny, write_idx
 from reviews import write_reviews
 
@@ -44,15 +46,13 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collects the epochs that target tasks are trained for."""
     done: list[int] = []
 
-    def noted(
-        config: Config, *args: Any, report: Callable[[int, Mapping[str, float]], None], **more: Any
-    ) -> Any:
-        def note(epoch: int, metrics: Mapping[str, float]) -> None:
+    def noted(config: Config, *args: Any, after_epoch: AfterEpoch, **more: Any) -> Any:
+        def note(standing: Standing) -> None:
             if config.study != "bases":
-                done.append(epoch)
-            report(epoch, metrics)
+                done.append(standing.epochs)
+            after_epoch(standing)
 
-        return fit(config, *args, report=note, **more)
+        return fit(config, *args, after_epoch=note, **more)
 
     monkeypatch.setattr("adapterlab.training.alone.fit", noted)
     return done

@@ -276,4 +276,5 @@ def test_a_high_rate_for_pretrained_weights_is_said(lab_root: Path, reviews: Pat
     assert said(pretrained, "adapter=full", "optimizer.lr=5e-5") is None
     assert said(pretrained, "adapter=head") is None
     assert said(pretrained, "adapter=lora") is None
+    assert said(pretrained, "adapter=ln_tuning") is None
     assert said(scratch, "adapter=full") is None

@@ -183,9 +183,8 @@ def carry_out(config: Config, way: str) -> None:
 def logged(root: Path, study: str) -> tuple[list[int], str]:
     """Return the epochs that the study's last run has in the store, and how it ended."""
     client = MlflowClient(default_uri(root / "mlruns"))
-    (experiment,) = (one for one in client.search_experiments() if one.name != "Default")
-    asked = f"tags.study = '{study}' and tags.kind = 'run'"
-    run, *_ = client.search_runs([experiment.experiment_id], asked)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    run, *_ = client.search_runs(experiments, f"tags.study = '{study}' and tags.kind = 'run'")
     points = client.get_metric_history(run.info.run_id, "val/loss")
     return sorted(point.step for point in points), run.info.status
 

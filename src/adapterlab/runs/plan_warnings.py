@@ -12,16 +12,22 @@ _SMALL_REACH = 0.5
 
 
 def high_rate(config: Config, plan: Plan) -> str | None:
-    """Say it where a pretrained model's own weights would be trained at an adapter's rate."""
-    own = any(layer.adapter and layer.method == "in full" for layer in plan.layers)
+    """Say it where a pretrained model's own weights would be trained at an adapter's rate.
+
+    Not of norms alone, whose few numbers take the rates of adapters.
+    """
+    own = any(
+        layer.adapter and layer.method == "in full" and len(layer.shape) > 1
+        for layer in plan.layers
+    )
     where, rate = "base.optimizer" if config.study == BASES else "optimizer", config.optimizer.lr
     of_role = config.optimizer.roles.get("adapter")
     if of_role is not None and of_role.lr is not None:
         where, rate = f"{where}.roles.adapter", of_role.lr
     if isinstance(config.base, PretrainedBase | PeftBase) and own and rate > OWN_WEIGHTS_LR:
         return (
-            f"{where}.lr={rate:g} is high for a pretrained model's own weights; "
-            "2e-5 to 5e-5 is usual"
+            f"{where}.lr={rate:g} is high for a pretrained model's own weights, "
+            "where 2e-5 to 5e-5 is usual"
         )
     return None
 

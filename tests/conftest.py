@@ -44,17 +44,28 @@ LONG = ("test_notebooks.py", "test_mlflow_ui.py", "test_launcher.py", "test_your
 MANY = ("adapters", "packing", "evidence")
 """Rooms of thousands of tests of a hundredth of a second."""
 
+TEMPORARY = pytest.StashKey[str]()
+"""The folder in memory that these tests have made."""
+
 collect_seldom()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Keep temporary files in memory where there is room, of tests and of what they start.
 
-    Stores and checkpoints wait for the disk at each write: a third of the time of small runs.
+    Stores and checkpoints wait for the disk at each write: a third of the time of small runs. Other
+    processes of the same tests are given the same folder.
     """
     if "TMPDIR" not in os.environ and in_memory():
-        os.environ["TMPDIR"] = str(IN_MEMORY)
+        config.stash[TEMPORARY] = tempfile.mkdtemp(prefix="adapterlab-", dir=IN_MEMORY)
+        os.environ["TMPDIR"] = config.stash[TEMPORARY]
         tempfile.tempdir = None  # asked again
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back, unless there is something to look at."""
+    if exitstatus == 0 and TEMPORARY in session.config.stash:
+        shutil.rmtree(session.config.stash[TEMPORARY], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

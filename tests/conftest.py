@@ -57,8 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
     processes of the same tests are given the same folder.
     """
     if "TMPDIR" not in os.environ and in_memory():
-        config.stash[TEMPORARY] = tempfile.mkdtemp(prefix="adapterlab-", dir=IN_MEMORY)
-        os.environ["TMPDIR"] = config.stash[TEMPORARY]
+        folder = Path(tempfile.mkdtemp(prefix="adapterlab-", dir=IN_MEMORY))
+        folder.chmod(0o711)  # databases are another user's, who must reach theirs
+        config.stash[TEMPORARY] = os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # asked again
 
 

@@ -6,7 +6,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.losses import Loss
 from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
 from adapterlab.config.selection import F1
-from adapterlab.config.tasks import TASKS
+from adapterlab.config.tasks import TASKS, selected_on
 
 
 def settled_task(config: Config) -> Config:
@@ -16,8 +16,7 @@ def settled_task(config: Config) -> Config:
         ConfigError: an option means nothing for the task.
     """
     kind = TASKS[config.task]
-    if config.select_on == "auto":
-        config = replace(config, select_on=kind.selectable[0])
+    config = replace(config, select_on=selected_on(config.task, config.select_on))
     of_class = config.task == "single_label" and config.select_on.startswith(F1)
     if config.select_on not in kind.selectable and not of_class:
         raise ConfigError(

@@ -4,7 +4,6 @@ MLflow sets a database up by some seventy migrations in place. A process that is
 leaves tables with which no MLflow starts again; here it leaves a file aside that is made anew.
 """
 
-import errno
 import logging
 import os
 import sqlite3
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapterlab.base.errors import AdapterLabError, first_line
+from adapterlab.base.files import NOT_WRITABLE
 from adapterlab.tracking.stores import sqlite_files
 from adapterlab.tracking.stores.schema import FILLED, KEPT, OWN, head, is_known
 from adapterlab.tracking.stores.uris import sqlite_uri, without_stray_folders
@@ -29,8 +29,6 @@ PATIENCE = 10.0
 
 QUIET = 3.0
 """Seconds without a change after which no other program is at work on a store's tables."""
-
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StoreError(AdapterLabError):
@@ -84,7 +82,7 @@ def lock_of(db: Path) -> Path:
 
 def _require_readable(db: Path, error: OSError) -> None:
     """Accept that a folder cannot be written where the store in it is whole, and can be read."""
-    if error.errno not in _READ_ONLY or not os.path.isfile(db):  # noqa: PTH113  # it never raises
+    if error.errno not in NOT_WRITABLE or not os.path.isfile(db):  # noqa: PTH113  # it never raises
         place = error.filename or db
         raise StoreError(f"the store cannot be made: {place}: {error.strerror}") from None
     if (state := _look(db)) is None or state.revision != head():

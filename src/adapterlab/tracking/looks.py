@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
-from adapterlab.evidence.verdicts import MIN_SEEDS
+from adapterlab.evidence.looks import Look, next_look
+from adapterlab.evidence.sequential import Spending, obrien_fleming, pocock
 from adapterlab.tracking.servers.errors import unless_read_only
 from adapterlab.tracking.servers.patience import calm
 from adapterlab.tracking.study_run import find_study_run
@@ -114,7 +114,7 @@ def keep_look(client: Any, looked: Looked, look: Look) -> Looked:
 
     One that has been kept is not kept again, nor one at which nothing could be tested.
     """
-    known = look.most < MIN_SEEDS or look.seeds in {other.seeds for other in looked.looks}
+    known = not look.tests or look.seeds in {other.seeds for other in looked.looks}
     looks = looked.looks if known else (*looked.looks, look)
     if looked.run_id is not None and not known:
         written = [{"seeds": list(each.seeds), "level": each.level} for each in looks]

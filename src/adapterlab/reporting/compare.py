@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.all_metrics import higher_is_better
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
@@ -17,19 +16,16 @@ from adapterlab.evidence.verdicts import (
     Verdict,
     compare_all,
 )
+from adapterlab.reporting.arm_findings import findings_of
 from adapterlab.reporting.findings import (
     ArmFindings,
-    Estimate,
     Findings,
     Question,
-    estimate,
     main_of,
-    mean_interval,
     task_of_run,
 )
 from adapterlab.reporting.formatting import unit
-from adapterlab.reporting.logged import read_answers, read_history
-from adapterlab.reporting.over_seeds import curves_of, figure_of
+from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.reference import find_arm
 from adapterlab.reporting.study import Arm, Run, Status, same_examples
 from adapterlab.reporting.task_scores import read_task_scores
@@ -146,7 +142,8 @@ def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
         why = "its runs were tested on different examples"  # with the same labels
     values = None if answers is None or why else answers.values(metric).values
     correct = None if answers is None else answers.correct
-    one = _findings(arm, select_on, metric, correct, values)
+    told = None if answers is None else (answers.labels, answers.classes)
+    one = findings_of(arm, select_on, metric, correct, values, told)
     one = replace(one, answers=answers)
     return Candidate(one, values, _examples(arm, None if answers is None else answers.labels), why)
 
@@ -159,7 +156,8 @@ def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
         why = "its runs were tested on different examples"
     values = None if scores is None or why else scores.values[metric]
     of_main = None if scores is None else scores.values.get(main)
-    one = _findings(arm, select_on, metric, of_main, values)
+    told = None if scores is None else (scores.labels, scores.classes)
+    one = findings_of(arm, select_on, metric, of_main, values, told)
     return Candidate(one, values, _examples(arm, None if scores is None else scores.labels), why)
 
 
@@ -278,54 +276,6 @@ def _margin(question: Question, first: Run) -> float:
         return question.margin / 100 if in_points else question.margin
     stated = first.params.get("margin")
     return float(stated) / 100 if in_points and stated is not None else MARGIN
-
-
-def _findings(
-    arm: Arm, select_on: str, metric: str, of_main: np.ndarray | None, values: np.ndarray | None
-) -> ArmFindings:
-    """Return what is known of an arm, but for its answers.
-
-    Args:
-        arm: of which a run has finished.
-        select_on: the validation metric that its runs were selected on.
-        metric: that arms are compared on.
-        of_main: per test example of the main metric, ``[S, N]``; None if there are none.
-        values: likewise of `metric`.
-    """
-    main = main_of(arm.first)
-    shared = set.intersection(*(set(run.metrics) for run in arm.runs))
-    figures = {
-        name: figure
-        for name in sorted(shared)
-        if (figure := figure_of(name, arm.values(name))) is not None
-    }
-    if of_main is not None and f"test/{main}" in figures:
-        figures[f"test/{main}"] = replace(
-            figures[f"test/{main}"], interval=mean_interval(main, of_main)
-        )
-    selected = arm.values(f"best/val_{select_on}")
-    selection = estimate(
-        [-value for value in selected] if select_on in LOWER_IS_BETTER else selected
-    )
-    assert selection is not None
-    score = figures.get(f"test/{metric}", figures[f"test/{main}"])
-    if values is not None:
-        mean = values.mean(axis=1)
-        score = Estimate(
-            tuple(float(value) for value in mean),
-            float(mean.mean()),
-            float(mean.std(ddof=1)) if len(mean) > 1 else None,
-            mean_interval(metric, values),
-        )
-    return ArmFindings(
-        arm=arm,
-        figures=figures,
-        score=score,
-        selection=selection,
-        answers=None,
-        examples=next((v.shape[1] for v in (values, of_main) if v is not None), None),
-        curves=curves_of([read_history(run) for run in arm.runs]),
-    )
 
 
 def why_not(arms: Sequence[Arm]) -> str:

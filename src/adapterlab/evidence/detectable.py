@@ -55,7 +55,9 @@ def smallest_detectable(
     deviation = np.sqrt(examples + np.maximum(true[:, a] + true[:, b] - spare, 0))
     variance = examples + np.maximum(seen.sum(axis=1) - spare, 0)
     own = known[[a, b]]
-    df = np.square(variance) / np.maximum((np.square(seen) / own).sum(axis=1), np.finfo(float).tiny)
+    spent = np.maximum((np.square(seen) / own).sum(axis=1), np.finfo(float).tiny)
+    with np.errstate(over="ignore"):  # runs that all agree: infinite, and cut
+        df = np.square(variance) / spent
     df = np.clip(df, own.min(), 1e9)
     threshold = special.stdtrit(df, 1 - critical / 2) * np.sqrt(variance) / deviation
 

@@ -205,7 +205,8 @@ class _Pairs:
         u, v = runs[..., self.first], runs[..., self.second]
         variance = self.examples + np.maximum(u + v - self.joint, 0)
         spare = np.square(u) / self.freedom[0] + np.square(v) / self.freedom[1]
-        freedom = np.square(variance) / np.maximum(spare, np.finfo(float).tiny)
+        with np.errstate(over="ignore"):  # runs that all agree: infinite, and cut
+            freedom = np.square(variance) / np.maximum(spare, np.finfo(float).tiny)
         return np.sqrt(variance), np.clip(freedom, self.fewest, 1e9)
 
     def without_differences(self, count: int, rng: np.random.Generator) -> tuple[Vector, Vector]:

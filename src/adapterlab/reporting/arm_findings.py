@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.score_intervals import heaviest_weight, score_interval
@@ -36,6 +37,11 @@ def findings_of(
         for name in (metric, main_of(arm.first))
     }
     main = main_of(arm.first)
+    if unscored := [run for run in arm.runs if f"test/{main}" not in run.metrics]:
+        raise AdapterLabError(
+            f"{arm.name}: the run of {unscored[0].replicate} finished and has no test {main}; "
+            f"run it again, or delete it ({unscored[0].run_id}) in MLflow"
+        )
     shared = set.intersection(*(set(run.metrics) for run in arm.runs))
     figures = {
         name: figure
@@ -48,10 +54,10 @@ def findings_of(
             interval=score_interval(main, of_main, heaviest=weight[main]),
         )
     selected = arm.values(f"best/val_{select_on}")
+    selected = selected if len(selected) == len(arm.runs) else ()
     selection = estimate(
         [-value for value in selected] if select_on in LOWER_IS_BETTER else selected
     )
-    assert selection is not None
     score = figures.get(f"test/{metric}", figures[f"test/{main}"])
     if values is not None:
         mean = values.mean(axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.all_metrics import higher_is_better
+from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
     MARGIN,
@@ -24,10 +25,10 @@ from adapterlab.reporting.findings import (
     main_of,
     task_of_run,
 )
-from adapterlab.reporting.formatting import unit
 from adapterlab.reporting.logged import read_answers
+from adapterlab.reporting.margins import margin_of
 from adapterlab.reporting.reference import find_arm
-from adapterlab.reporting.study import Arm, Run, Status, same_examples
+from adapterlab.reporting.study import Arm, Status, same_examples
 from adapterlab.reporting.task_scores import read_task_scores
 
 
@@ -69,7 +70,8 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     """
     finished = [arm for arm in arms if arm.runs]
     first = finished[0].runs[0]
-    select_on = first.params.get("select_on", "accuracy")
+    every = [run for arm in arms for run in (*arm.runs, *arm.lost)]
+    select_on = _selected_on(finished)
     if question.compare_on == "auto":
         question = replace(question, compare_on=main_of(first))
     chosen = None
@@ -84,10 +86,16 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     return judge(
         study,
         read,
-        replace(question, reference=chosen, margin=_margin(question, first)),
+        replace(question, reference=chosen, margin=margin_of(question, every)),
         selected_on=select_on,
         lost=[arm for arm in arms if not arm.runs],
     )
+
+
+def _selected_on(arms: Sequence[Arm]) -> str:
+    """Return the validation metric that most arms were selected on, the first of equal ones."""
+    names = Counter(arm.first.params.get("select_on", "accuracy") for arm in arms)
+    return max(names, key=lambda name: names[name])
 
 
 def judge(
@@ -111,7 +119,7 @@ def judge(
     candidates = sorted(candidates, key=lambda one: one.name)
     chosen = next((one for one in candidates if one.name == question.reference), None)
     group, gaps = _comparable(candidates, chosen)
-    best = max(group, key=lambda one: one.found.selection.mean)
+    best = max(group, key=lambda one: one.found.selected)
     leader = chosen or next(one for one in candidates if one.name == best.name)
     margin = MARGIN if question.margin is None else question.margin
     family = _family(group, leader, question, margin)
@@ -145,7 +153,7 @@ def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
     told = None if answers is None else (answers.labels, answers.classes)
     one = findings_of(arm, select_on, metric, correct, values, told)
     one = replace(one, answers=answers)
-    return Candidate(one, values, _examples(arm, None if answers is None else answers.labels), why)
+    return Candidate(one, values, _examples(arm, told), why)
 
 
 def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
@@ -158,18 +166,20 @@ def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
     of_main = None if scores is None else scores.values.get(main)
     told = None if scores is None else (scores.labels, scores.classes)
     one = findings_of(arm, select_on, metric, of_main, values, told)
-    return Candidate(one, values, _examples(arm, None if scores is None else scores.labels), why)
+    return Candidate(one, values, _examples(arm, told), why)
 
 
-def _examples(arm: Arm, answered: np.ndarray | None) -> str:
+def _examples(arm: Arm, told: tuple[np.ndarray, tuple[str, ...]] | None) -> str:
     """Return what an arm was tested on, in such a way that equal texts mean equal examples.
 
-    It is a hash of the examples, which runs from before there was one lack, and their labels.
+    It is a hash of the examples, which runs from before there was one lack, and their labels, which
+    mean the same where classes have the same names in the same order.
     """
-    if answered is None:
+    if told is None:
         return ""
+    answered, classes = told
     hashes = {run.test_hash for run in arm.runs}
-    labels = f"{len(answered)} examples, labels {hash(answered.tobytes()):x}"
+    labels = f"{len(answered)} examples, labels {hash((answered.tobytes(), classes)):x}"
     return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else f" {labels}"
 
 
@@ -193,8 +203,8 @@ def _comparable(
         sizes = "/".join(sorted({str(_size([r])) for r in group}))
         for r in apart:
             gaps.append(
-                f"{r.name} was tested on other examples ({_size([r])} of them) than the arms "
-                f"that are compared ({sizes}), so it is not comparable"
+                f"{r.name} was tested on other examples, or other classes ({_size([r])} examples), "
+                f"than the arms that are compared ({sizes}), so it is not comparable"
             )
     return group or list(read), gaps
 
@@ -224,11 +234,13 @@ def _family(
     arms = [replicates(r.found, r.values) for r in group if r.values is not None]
     if not arms:
         return None
+    known = known_metric(question.compare_on)
     return compare_all(
         arms,
         level=question.level,
         margin=margin,
         higher_is_better=higher_is_better(question.compare_on),
+        largest=known.most - known.least if known is not None and known.bounded else np.inf,
         control=leader.name if question.planned else None,
     )
 
@@ -264,18 +276,6 @@ def _decided(r: Candidate, leader: Candidate, family: Family | None) -> ArmFindi
         why=why,
     )
     return replace(one, comparison=none)
-
-
-def _margin(question: Question, first: Run) -> float:
-    """Return the margin in the unit of the score; options give shares in points.
-
-    Runs state points of accuracy, which say nothing of a metric in another unit.
-    """
-    in_points = unit(question.compare_on) == "points"
-    if question.margin is not None:
-        return question.margin / 100 if in_points else question.margin
-    stated = first.params.get("margin")
-    return float(stated) / 100 if in_points and stated is not None else MARGIN
 
 
 def why_not(arms: Sequence[Arm]) -> str:

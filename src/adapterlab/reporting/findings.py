@@ -65,7 +65,8 @@ class ArmFindings:
         arm: its runs.
         figures: every final metric that all of its finished runs have, by name.
         score: what arms are compared on, on the test split.
-        selection: what its runs were selected by, on validation; higher is better.
+        selection: what its runs were selected by, on validation; higher is better. None where
+            they were selected by another metric than those of most arms.
         answers: to the test examples; None where they were not kept.
         curves: metrics by epoch, by name.
         comparison: with the reference; None for the reference itself.
@@ -78,7 +79,7 @@ class ArmFindings:
     arm: Arm
     figures: Mapping[str, Estimate]
     score: Estimate
-    selection: Estimate
+    selection: Estimate | None
     answers: Answers | None
     curves: Mapping[str, Curve]
     comparison: Comparison | None = None
@@ -86,6 +87,11 @@ class ArmFindings:
     may_be_best: bool | None = None
     examples: int | None = None
     heaviest: float = 1.0
+
+    @property
+    def selected(self) -> float:
+        """Mean of what it was selected by; lowest of all where that is not known."""
+        return float("-inf") if self.selection is None else self.selection.mean
 
     @property
     def main(self) -> str:

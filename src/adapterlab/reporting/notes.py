@@ -9,6 +9,7 @@ from adapterlab.config.selection import F1
 from adapterlab.evidence.contributions import least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import gap, listed, percents
+from adapterlab.reporting.margins import on_margin
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
@@ -56,6 +57,8 @@ def notes(findings: Findings) -> list[str]:
             f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
             "otherwise"
         )
+    said += _otherwise_selected(findings)
+    said += on_margin(findings)
     said += on_versions(findings.all_arms)
     said += _over_budget(findings)
     said += _uneven(findings)
@@ -110,6 +113,21 @@ def _whose(places: Sequence[int], arms: Mapping[str, Sequence[Run]]) -> str:
     if len(among) <= _ARMS and all(among[name] == len(arms[name]) for name in among):
         return f"{listed([*among])}: "
     return f"in {len(places)} of {count} runs: "
+
+
+def _otherwise_selected(findings: Findings) -> list[str]:
+    """Say which arms had their epochs selected by another metric than most."""
+    other: dict[str, list[str]] = {}
+    for arm in findings.arms:
+        metric = arm.param("select_on") or findings.selected_on
+        if metric != findings.selected_on:
+            other.setdefault(metric, []).append(arm.name)
+    return [
+        f"epochs of {listed(names)} were selected by {metric}, those of other arms by "
+        f"{findings.selected_on}: what differs may come from that, and validation does not rank "
+        "them"
+        for metric, names in other.items()
+    ]
 
 
 def _short_of_examples(findings: Findings) -> list[str]:

@@ -2,15 +2,18 @@
 
 import itertools
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from adapterlab.base.errors import AdapterLabError, ConfigError
-from adapterlab.reporting.report import Report, parse_request, read_report
+from adapterlab.reporting.overall import on_questions
+from adapterlab.reporting.report import Report, make_report, parse_request, read_report
 from adapterlab.tracking.client import connect
 
 COUNTER = itertools.count(1)
@@ -153,3 +156,33 @@ def test_no_difference_is_larger_than_can_be(client: Any, lab_root: Path, tmp_pa
     assert other.comparison.interval.high == 1
     assert other.comparison.smallest_detectable is None
     assert "would have been found" not in " ".join(report.page.verdict)
+
+
+def test_what_a_study_was_asked_before_is_said(strange: Strange) -> None:
+    """Twelve metrics at 5% each were twelve chances, of which nothing was said."""
+    experiment = strange.client.get_experiment_by_name("strange").experiment_id
+    strange.client.create_run(experiment, tags={"study": strange.study, "kind": "study"})
+    assert not any("in this report or before" in note for note in strange.report().page.notes)
+    for _ in range(2):
+        assert (
+            "arms were compared on accuracy and mcc, in this report or before: each by itself at "
+            "5%, so that a false difference in any has a chance of up to 10%; say beforehand which "
+            "decides"
+        ) in strange.report(compare_on="mcc").page.notes
+    assert any("on accuracy and mcc" in note for note in strange.report().page.notes)
+    assert on_questions(("accuracy",), 3, 0.05)[0].startswith("arms were compared on 3 data sets")
+
+
+def test_two_reports_of_one_study_wait_for_each_other(strange: Strange) -> None:
+    """Each took the other's pictures away, and what both wrote was of either."""
+    asked = {"study": strange.study, "experiment": "strange", "tracking_uri": None}
+    request = parse_request(asked | {"root": str(strange.root)})
+    written: list[Report] = []
+    other = Thread(target=lambda: written.append(make_report(request)))
+    with FileLock(strange.root / "mlruns" / "reports" / f".{strange.study}.lock"):
+        other.start()
+        other.join(1.0)
+        assert not written
+    other.join()
+    assert written[0].html is not None
+    assert written[0].html.is_file()

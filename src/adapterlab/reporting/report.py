@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
+from filelock import FileLock
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.folds import PARTS, pooled
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.luck import variance_table
-from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
+from adapterlab.reporting.overall import Overall, luck_in, on_questions, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import Arm, arms_of, read_runs
@@ -29,7 +30,7 @@ from adapterlab.reporting.tuning_notes import on_failures, on_pruned, on_superse
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.looks import look_at
+from adapterlab.tracking.looks import look_at, metrics_at
 from adapterlab.tracking.study_run import log_report
 
 
@@ -122,15 +123,18 @@ def make_report(request: Request) -> Report:
     report, arms, client = _read(request)
     tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
-    page = replace(report.page, pictures=_draw(report, folder / "figures"))
-    write_text(folder / "report.html", as_html(page))
-    write_text(folder / "report.md", as_markdown(page))
-    for name, table in (("runs", runs_csv), ("arms", arms_csv)):
-        for task in tasks:
-            suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
-            write_csv(table(task), folder / f"{name}{suffix}.csv")
-    names, metrics = _new_names(arms), study_metrics(tasks)
-    log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another process that reports on the study would take the pictures away, and write half of it.
+    with FileLock(folder.parent / f".{request.study}.lock"):
+        page = replace(report.page, pictures=_draw(report, folder / "figures"))
+        write_text(folder / "report.html", as_html(page))
+        write_text(folder / "report.md", as_markdown(page))
+        for name, table in (("runs", runs_csv), ("arms", arms_csv)):
+            for task in tasks:
+                suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
+                write_csv(table(task), folder / f"{name}{suffix}.csv")
+        names, metrics = _new_names(arms), study_metrics(tasks)
+        log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
     return replace(report, page=page, folder=folder)
 
 
@@ -166,9 +170,12 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     tasks, gaps = find_all(request.study, arms, question)
     lucks = {task.task: found for task in tasks if (found := luck_in(task)) is not None}
     trials = read_trials(client, request.study, request.experiment)
+    tested = [task.compared_on for task in tasks if task.family and task.family.pairs]
+    metrics = metrics_at(client, request.study, request.experiment, tested) if tested else ()
     overall = Overall(
         notes=(
             *([said] if said else []),
+            *on_questions(metrics, len(tested), look.level),
             *on_folds,
             *on_superseded(runs),
             *on_failures(trials),
@@ -208,7 +215,7 @@ def _draw(report: Report, folder: Path) -> list[Picture]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
-        old.unlink()
+        old.unlink(missing_ok=True)
     pictures = []
     for one in drawings(report.tasks, report.overall):
         svg = svg_of(one.figure)

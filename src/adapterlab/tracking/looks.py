@@ -14,6 +14,9 @@ from adapterlab.tracking.study_run import find_study_run
 
 SPENDING: dict[str, Spending] = {"pocock": pocock, "obrien_fleming": obrien_fleming}
 
+METRICS = "study.metrics"
+"""The tag with the metrics that arms were compared on, in the order in which they were asked."""
+
 LOOKS, LEVEL, MOST, RULE = "study.looks", "study.level", "study.most", "study.spending"
 
 
@@ -107,6 +110,27 @@ def look_at(
     look, said = looked.next(seeds, level)
     keep_look(client, looked, look)
     return look, said
+
+
+def metrics_at(client: Any, study: str, experiment: str, now: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that arms of a study were compared on so far, and keep those of now.
+
+    Args:
+        client: an MLflow client.
+        study: its name.
+        experiment: name of the MLflow experiment.
+        now: on which they are compared now.
+    """
+    found = client.get_experiment_by_name(experiment)
+    run = None if found is None else find_study_run(client, found.experiment_id, study)
+    if run is None:
+        return tuple(now)
+    before = json.loads(run.data.tags.get(METRICS, "[]"))
+    every = tuple(dict.fromkeys([*before, *now]))
+    if len(every) > len(before):
+        with unless_read_only("which metric was compared is not kept"), calm(client):
+            client.set_tag(run.info.run_id, METRICS, json.dumps(every))
+    return every
 
 
 def keep_look(client: Any, looked: Looked, look: Look) -> Looked:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapterlab.evidence.all_metrics import contributions_of, metric
-from adapterlab.evidence.score_intervals import heaviest_weight, score_interval
+from adapterlab.evidence.score_intervals import carried_by, heaviest_weight, score_interval
 
 CLASSES = ("cat", "dog")
 LABELS = np.arange(200) % 2
@@ -111,3 +111,11 @@ def test_it_holds_where_almost_all_is_right(
         assert found is not None
         held += found.low <= truth(share) <= found.high
     assert held / studies > 0.915  # with 10 wrong answers a class it is 93%
+
+
+def test_how_many_examples_carry_a_spread() -> None:
+    assert carried_by(np.tile([1.0, -1.0], (2, 50))) == pytest.approx(100)
+    one = np.zeros((3, 1000))
+    one[:, 0] = 9
+    assert carried_by(one) == pytest.approx(1, abs=0.01)
+    assert carried_by(np.ones((2, 7))) == 7

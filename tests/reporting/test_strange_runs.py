@@ -1,6 +1,7 @@
 """Runs that measured no numbers, or were selected, named or asked otherwise than most."""
 
 import itertools
+import re
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -186,3 +187,9 @@ def test_two_reports_of_one_study_wait_for_each_other(strange: Strange) -> None:
     other.join()
     assert written[0].html is not None
     assert written[0].html.is_file()
+
+
+def test_a_loss_that_a_few_errors_make_is_said(strange: Strange) -> None:
+    said = " ".join(strange.report(compare_on="nll").page.notes)
+    assert re.search(r"nll hangs on few test examples, as if \d+ carried all of its spread", said)
+    assert "hangs on few test examples" not in " ".join(strange.report().page.notes)

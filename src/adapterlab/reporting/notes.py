@@ -6,7 +6,9 @@ from typing import Any
 
 from adapterlab.base.amounts import counted
 from adapterlab.config.selection import F1
+from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.contributions import least_answers
+from adapterlab.evidence.score_intervals import carried_by
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.margins import on_margin
@@ -66,6 +68,7 @@ def notes(findings: Findings) -> list[str]:
     said += _reasons(findings)
     said += _short_of_examples(findings)
     said += _few_answers(findings)
+    said += _few_errors(findings)
     said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
@@ -162,6 +165,21 @@ def _few_answers(findings: Findings) -> list[str]:
         f"{metric} hangs on {min(few.values()):.0f} {of} at the least "
         f"({listed(sorted(few))}): below {_ENOUGH_ANSWERS} or so its intervals and verdicts "
         "promise more than they hold; a larger test split helps, or compare_on=accuracy"
+    ]
+
+
+def _few_errors(findings: Findings) -> list[str]:
+    """Say where a score without bounds hangs on a few large errors."""
+    family, known = findings.family, known_metric(findings.compared_on)
+    if family is None or known is None or known.bounded:
+        return []
+    least = min(carried_by(arm.values) for arm in family.arms)
+    if least >= _ENOUGH_ANSWERS:
+        return []
+    return [
+        f"{findings.compared_on} hangs on few test examples, as if {least:.0f} carried all of its "
+        f"spread: below {_ENOUGH_ANSWERS} or so the interval of an arm promises more than it holds "
+        "(differences of arms keep their level); a larger test split helps"
     ]
 
 

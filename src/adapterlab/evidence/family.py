@@ -19,7 +19,7 @@ PRIOR = 2.0
 """Degrees of freedom that the other arms' variances count for, beside an arm's own."""
 
 _NEAR = 0.75
-"""Part of the usual degrees of freedom from which on the other arms' variances count."""
+"""Part of the geometric mean of all degrees of freedom from which on the others' variances count."""
 
 RESERVE = 0.9
 """Part of the level that is used: the draws take estimated variances for true ones, which makes
@@ -181,7 +181,7 @@ def moderated(runs: Floats, freedom: Floats) -> Vector:
 
 def steadied(freedom: Floats) -> Vector:
     """Return the degrees of freedom of `moderated` variances, ``[K]``."""
-    near = freedom >= _NEAR * np.median(freedom)
+    near = freedom >= _NEAR * np.exp(np.log(freedom).mean())
     total: Vector = np.asarray(freedom, np.float64) + np.where(near, PRIOR, 0.0)
     return total
 

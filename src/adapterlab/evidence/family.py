@@ -19,7 +19,7 @@ PRIOR = 2.0
 """Degrees of freedom that the other arms' variances count for, beside an arm's own."""
 
 _NEAR = 0.75
-"""Part of the geometric mean of all degrees of freedom from which on the others' variances count."""
+"""Part of the usual degrees of freedom, their geometric mean, from which on others count."""
 
 RESERVE = 0.9
 """Part of the level that is used: the draws take estimated variances for true ones, which makes

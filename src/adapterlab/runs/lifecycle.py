@@ -200,7 +200,6 @@ def open_run(
     run_id = folder.link.run_id() if keep else None
     if not keep:
         give_up(config, folder, tags)
-    known = known_of(config, folder, run_id)
     if config.tracking.enabled:
         keep_room(config.mlruns)
     store = config.mlruns / "mlflow.db"
@@ -211,8 +210,9 @@ def open_run(
         ) as tracker,
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
-        if tracker.run_id != run_id:  # it was deleted, or one was found whose id had been lost
-            known = known_of(config, folder, tracker.run_id) if config.resume else Known()
+        # The run of this folder; or another, if it was deleted or one was found whose id was lost.
+        goes_on = keep or config.resume
+        known = known_of(config, folder, tracker.run_id) if goes_on else Known()
         sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)

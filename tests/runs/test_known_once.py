@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import lifecycle, single, undelivered
+from adapterlab.runs.abandoned import REPORTED
 from adapterlab.runs.folder import RunFolder
 from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.stores.uris import default_uri
@@ -66,7 +67,7 @@ def test_it_is_asked_once(left: str, tmp_path: Path, asked: list[str | None]) ->
     result = single.run(configured(tmp_path, "epochs=3", "resume=true"))
     assert asked == [result.run_id]
     assert (result.run_id == before) == (left == "its run")
-    points = client.get_metric_history(str(result.run_id), undelivered.REPORTED)
+    points = client.get_metric_history(str(result.run_id), REPORTED)
     assert [point.step for point in points] == [1, 2, 3]  # each once, whichever run has them
 
 
@@ -76,7 +77,7 @@ def test_what_is_sent_while_it_is_asked_is_known(
     config = configured(tmp_path, "tracking.uri=http://127.0.0.1:9")
     folder = RunFolder.of(config)
     journal = Journal(folder.path, Address("1", "http://127.0.0.1:9", "one"))
-    journal.write({"what": "log", "step": 4, "metrics": {undelivered.REPORTED: 0.5}})
+    journal.write({"what": "log", "step": 4, "metrics": {REPORTED: 0.5}})
 
     class Client:
         def get_run(self, run_id: str) -> Any:

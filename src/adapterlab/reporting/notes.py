@@ -13,6 +13,7 @@ from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
 from adapterlab.tracking.mlflow_run import SPLIT
+from adapterlab.tracking.note_tags import notes_in
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
@@ -91,7 +92,7 @@ def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
     runs = [run for own in arms.values() for run in own]
     saying: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
-        for note in dict.fromkeys(filter(None, run.tags.get("data_notes", "").split("; "))):
+        for note in dict.fromkeys(notes_in(run.tags)):
             saying.setdefault(note, []).append(place)
     alike: dict[tuple[int, ...], list[str]] = {}
     for note, places in saying.items():

@@ -24,6 +24,7 @@ from adapterlab.runs.provenance import of_assembly, write_provenance
 from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
 from adapterlab.tracking.logged import is_logged
 from adapterlab.tracking.mlflow_run import pruned_as, tracked
+from adapterlab.tracking.note_tags import NOTES, notes_tag
 from adapterlab.tracking.trackers import Tracker
 from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 from adapterlab.training.hardware import Device, PeakMemory, fingerprint
@@ -113,7 +114,7 @@ class OpenRun:
         notes = assembly.notes
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
-        late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        late = {"frozen_prefix": prefix.described(), NOTES: notes_tag(notes)}
         if (outcome := assembly.adapted.strategy.outcome(assembly.adapted)) is not None:
             late[OUTCOME] = outcome
         late["baseline"] = self.floor.how
@@ -266,7 +267,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base_head": "kept" if assembly.head_kept else "new",
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,
-        "data_notes": "; ".join(assembly.notes),
+        NOTES: notes_tag(assembly.notes),
         "test_hash": assembly.read.test_hash(assembly.examples),
     }
     if config.told is not None and config.study != BASES:

@@ -13,6 +13,7 @@ from typing import Any
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone, may_be_at_work
 from adapterlab.runs.folder import RunFolder
+from adapterlab.tracking.commands_at_work import settle_left
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.errors import Trouble, trouble
 
@@ -84,6 +85,8 @@ def bury_of_study(client: Any, mlruns: Path, study: str, experiment: str) -> Non
         process = run.data.tags.get(PROCESS_TAG)
         folder = here.get(run.info.run_id)
         if folder is not None and journal.is_there(folder):
+            continue
+        if run.data.tags.get("kind") == "study" and settle_left(client, run):
             continue
         # After a restart of the host, process ids say nothing; the lock of a folder still does.
         if is_gone(process) or (folder and not is_elsewhere(process) and _is_free(folder)):

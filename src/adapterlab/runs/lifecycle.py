@@ -71,6 +71,10 @@ class OpenRun:
         if epoch not in self.known.epochs:
             self.tracker.log(metrics=metrics, step=epoch, last=epoch == self.config.epochs)
 
+    def catch_up(self) -> None:
+        """Have MLflow take the epochs that waited for more: none comes while others train on."""
+        self.tracker.flush()
+
     def prune(self, error: TrialPrunedError) -> None:
         """Log that the run is stopped, and with what it had reached."""
         said = pruned_as(error)

@@ -53,6 +53,9 @@ class Tracker:
         """Name the data set that the run reads, and the hash of what is in it."""
         self._take(delivery.data(name, digest))
 
+    def flush(self) -> None:
+        """Let nothing that was reported wait for more."""
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
 
@@ -88,6 +91,11 @@ class MLflowTracker(Tracker):
         self.parent = parent
         self._waiting: list[Entry] = []
         self._reported = self._wrote = time.monotonic()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._calling():
+            self._send()
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all that is in a folder, to the run's artifacts."""

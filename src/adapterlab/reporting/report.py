@@ -171,7 +171,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
     bury_of_study(client, _mlruns(request), request.study, request.experiment)
-    runs = read_runs(client, request.study, request.experiment)
+    runs = read_runs(client, request.study, request.experiment, _mlruns(request))
     replaced = superseded(runs)
     counting = [run for run in runs if run.run_id not in replaced]
     together, on_folds = pooled(counting, _cache(_mlruns(request)))

@@ -211,8 +211,14 @@ def open_run(
     with (
         said_where_full(otherwise=store),
         tracked(
-            config, folder.link, run_id, name=run_name(config), tags=tags, resume=config.resume
-        ) as tracker,
+            config,
+            folder.link,
+            run_id,
+            name=run_name(config),
+            tags=tags,
+            resume=config.resume,
+            data=(tags["dataset"], tags["data_hash"]),
+        ) as tracker,  # fmt: skip
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
         # The run of this folder; or another, if it was deleted or one was found whose id was lost.
@@ -221,7 +227,6 @@ def open_run(
         sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
-        tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures() if config.figures == "always" else NoPictures()
         if config.baseline == "features":
             floor = begin_feature_floor(config, assembly, device, tags["test_hash"])

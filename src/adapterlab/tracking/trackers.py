@@ -1,8 +1,9 @@
 """What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -13,6 +14,7 @@ from adapterlab.tracking.servers import delivery
 from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.errors import Trouble, refused, trouble
 from adapterlab.tracking.servers.journal import Entry, Journal, left
+from adapterlab.tracking.stores.at_once import at_once
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -112,7 +114,8 @@ class MLflowTracker(Tracker):
             except Exception:  # it may be what the run has failed by
                 if status == "FINISHED":
                     raise
-            delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
+            ended = (self.client, self.run_id, self.parent, status, error, _now())
+            at_once(self.client, partial(delivery.end_run, *ended))
 
     def _take(self, entry: Entry, held: float = 0.0) -> None:
         self._waiting.append(entry)
@@ -126,11 +129,15 @@ class MLflowTracker(Tracker):
 
     def _send(self) -> None:
         """Write what waits; what the store does not take now waits on, until the run's end."""
-        for _, group in groupby(list(self._waiting), key=itemgetter("what")):
-            entries = list(group)
-            delivery.send(self.client, self.run_id, entries)
+        entries = list(self._waiting)
+        if entries:
+            at_once(self.client, partial(self._send_all, entries))
             del self._waiting[: len(entries)]
         self._wrote = time.monotonic()
+
+    def _send_all(self, entries: Sequence[Entry]) -> None:
+        for _, group in groupby(entries, key=itemgetter("what")):
+            delivery.send(self.client, self.run_id, list(group))
 
     @contextmanager
     def _calling(self) -> Iterator[None]:

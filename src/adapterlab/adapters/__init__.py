@@ -5,6 +5,7 @@ from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
+from adapterlab.adapters.methods.boft import BOFT
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.delora import DeLoRA
@@ -39,6 +40,7 @@ from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "BOFT",
     "HRA",
     "IA3",
     "OFT",

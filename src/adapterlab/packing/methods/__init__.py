@@ -4,6 +4,7 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
 import adapterlab.packing.methods.adalora
+import adapterlab.packing.methods.boft
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.delora
 import adapterlab.packing.methods.dora

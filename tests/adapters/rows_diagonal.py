@@ -5,7 +5,7 @@ from dataclasses import replace
 from rows import NOTHING, Row, of_linear
 from torch import nn
 
-from adapterlab.adapters import BOFT, IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
+from adapterlab.adapters import BOFT, GPS, IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
 from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
@@ -106,6 +106,13 @@ ROWS: dict[str, Row] = {
         SHiRA(rank=1, mask="magnitude", head="adapt"),
         of_linear(lambda name, d_in, d_out: d_in + d_out),
         exact=False,
+    ),
+    "gps": Row(  # of which weights, is made from data: test_gps.py
+        GPS(connections=2),
+        of_linear(lambda name, d_in, d_out: 2 * d_out),
+        exact=False,
+        lane=lambda strategy, i: replace(strategy, connections=1 + i % 3),
+        anywhere=True,
     ),
     "frozen_lora": Row(
         FrozenLoRA(rank=2, size=1e-4),

@@ -15,6 +15,7 @@ from adapterlab.adapters.methods.fourierft import FourierFT
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
+from adapterlab.adapters.methods.gps import GPS
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.hira import HiRA
 from adapterlab.adapters.methods.hra import HRA
@@ -41,6 +42,7 @@ from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCo
 
 __all__ = [
     "BOFT",
+    "GPS",
     "HRA",
     "IA3",
     "OFT",

@@ -14,7 +14,7 @@ Where a matrix has fewer triples than are wanted, the rows of A that are left ke
 values, and the columns of B are zero. Padding of texts is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -30,7 +30,7 @@ from adapterlab.adapters.weights import is_convolution, is_transposed, matrix
 from adapterlab.base.errors import ConfigError, allowed
 
 if TYPE_CHECKING:
-    from adapterlab.adapters.strategy import AdaptedModel
+    from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 
 FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda")
 
@@ -153,10 +153,43 @@ def _plain(layer: LoRALinear) -> tuple[Tensor, Tensor]:
     return A.clone(), torch.zeros_like(B)
 
 
-def gradients(model: "AdaptedModel", layers: Layers, batches: Sequence[Any]) -> dict[str, Tensor]:
-    """Return the mean gradient of each weight as a matrix, [d_out, d_in], of the mean loss.
+def cross_entropy(model: "AdaptedModel", batch: Any) -> Tensor:
+    """Return the mean loss of a batch that gradients are of, whatever the run's, as in papers.
 
-    The loss is cross-entropy, whatever the run's, as in the paper.
+    Raises:
+        ConfigError: labels are no classes.
+    """
+    require_classes(model.strategy, batch.labels)
+    return F.cross_entropy(model(batch.inputs), batch.labels)
+
+
+def require_classes(strategy: Any, labels: Tensor) -> None:
+    """Refuse labels that are no classes, of which a method has no gradient.
+
+    Raises:
+        ConfigError: they are such.
+    """
+    if labels.ndim != 1 or labels.is_floating_point():
+        raise ConfigError(
+            f"{type(strategy).__name__} takes gradients of a loss of classes before the training, "
+            f"and this task has {'several labels' if labels.ndim > 1 else 'numbers'}; allowed: "
+            "task=single_label"
+        )
+
+
+def gradients(
+    model: "AdaptedModel",
+    layers: "Mapping[str, AdapterLayer]",
+    batches: Sequence[Any],
+    loss_of: Callable[["AdaptedModel", Any], Tensor] = cross_entropy,
+) -> dict[str, Tensor]:
+    """Return the mean gradient of each base weight as a matrix, [d_out, d_in].
+
+    Args:
+        model: in evaluation mode.
+        layers: adapters by name.
+        batches: of the training.
+        loss_of: the loss of a batch, a scalar.
     """
     weights = {name: cast(Tensor, layer.base.weight) for name, layer in layers.items()}
     found = {
@@ -166,7 +199,7 @@ def gradients(model: "AdaptedModel", layers: Layers, batches: Sequence[Any]) -> 
         weight.requires_grad_(True)
     try:
         for batch in batches:
-            loss = F.cross_entropy(model(batch.inputs), batch.labels)
+            loss = loss_of(model, batch)
             names, own = zip(*weights.items(), strict=True)
             of_batch = torch.autograd.grad(loss, own, allow_unused=True, materialize_grads=True)
             for name, gradient in zip(names, of_batch, strict=True):

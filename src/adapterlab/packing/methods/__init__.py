@@ -12,6 +12,7 @@ import adapterlab.packing.methods.dvora
 import adapterlab.packing.methods.fourierft
 import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.gated
+import adapterlab.packing.methods.gps
 import adapterlab.packing.methods.hira
 import adapterlab.packing.methods.hra
 import adapterlab.packing.methods.ia3

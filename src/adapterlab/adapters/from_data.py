@@ -9,11 +9,15 @@
 | `corda` | inputs of the layers | Yang et al. 2024, 2406.05223: C = E[x xᵀ], W C = U S Vᵀ; |
 | | | A = √(S/s) Vᵀ C⁻¹, B = U √(S/s), of the largest r triples ("ipm") or the |
 | | | smallest ("kpm"), subtracted |
+| `gora` | gradients of the weights | He et al. 2025, 2502.12171: A as it is drawn, |
+| | | s B = -γ √(d_in / r) G Aᵀ (A Aᵀ)⁻¹, so that the first update is G on the rows of A, |
+| | | as far as a step of gradient descent goes; it is not subtracted |
 
 Where a matrix has fewer triples than are wanted, the rows of A that are left keep LoRA's first
 values, and the columns of B are zero. Padding of texts is left out.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -32,7 +36,7 @@ from adapterlab.base.errors import ConfigError, allowed
 if TYPE_CHECKING:
     from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 
-FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda")
+FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda", "gora")
 
 CordaMethod = Literal["ipm", "kpm"]
 """Which triples: the largest, to learn the task at hand, or the smallest, to keep the others."""
@@ -49,11 +53,13 @@ class FromData(Hooks):
     Args:
         init_batches: how many batches they are made from.
         corda_method: `ipm` or `kpm`, for `init="corda"`.
+        gora_gamma: γ, how far the first update goes, for `init="gora"`.
     """
 
     init: Init = "kaiming"
     init_batches: int = 8
     corda_method: CordaMethod = "ipm"
+    gora_gamma: float = 0.05
 
     def check_data(self) -> None:
         """Refuse options outside their domain.
@@ -68,6 +74,8 @@ class FromData(Hooks):
                 f"adapter.corda_method={self.corda_method}; "
                 f"{allowed(self.corda_method, get_args(CordaMethod))}"
             )
+        if not 0 < self.gora_gamma < math.inf:
+            raise ConfigError(f"adapter.gora_gamma={self.gora_gamma:g} must be above 0 and finite")
 
     @property
     def first_batches(self) -> int:
@@ -86,6 +94,8 @@ class FromData(Hooks):
         made = {"lora_ga": _lora_ga, "eva": _eva}.get(self.init)
         if made is not None:
             found = made(model, layers, batches)
+        elif self.init == "gora":
+            found = _gora(model, layers, batches, self.gora_gamma)
         else:
             found = _corda(model, layers, batches, self.corda_method)
         values = {}
@@ -144,6 +154,15 @@ def _corda(
         root = (S[chosen] / layer.scale).sqrt()
         A[:there], B[:, :there] = root[:, None] * (Vh @ C_inverse)[chosen], U[:, chosen] * root
         found[name] = A, B
+    return found
+
+
+def _gora(model: "AdaptedModel", layers: Layers, batches: Sequence[Any], gamma: float) -> Factors:
+    found: Factors = {}
+    for name, G in gradients(model, layers, batches).items():
+        A, _ = _plain(layers[name])
+        far = gamma * math.sqrt(A.shape[1] / len(A)) / layers[name].scale
+        found[name] = A, -far * (G @ torch.linalg.pinv(A))
     return found
 
 
@@ -235,5 +254,5 @@ def check_layer(init: Init, layer: torch.nn.Module) -> None:
     if init in ("eva", "corda") and is_convolution(layer):
         raise ConfigError(
             f"adapter.init={init} is of linear layers, and a target is a convolution; allowed "
-            "there: kaiming, gaussian, pissa, milora, olora, lora_ga"
+            "there: kaiming, gaussian, pissa, milora, olora, lora_ga, gora"
         )

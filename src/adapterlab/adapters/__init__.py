@@ -9,6 +9,7 @@ from adapterlab.adapters.methods.boft import BOFT
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.delora import DeLoRA
+from adapterlab.adapters.methods.diff_pruning import DiffPruning
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.dvora import DVoRA, DVoRALinear
 from adapterlab.adapters.methods.fourierft import FourierFT
@@ -60,6 +61,7 @@ __all__ = [
     "DVoRA",
     "DVoRALinear",
     "DeLoRA",
+    "DiffPruning",
     "DoRA",
     "DoRALinear",
     "FourierFT",

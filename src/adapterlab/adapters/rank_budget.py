@@ -7,8 +7,8 @@ from the first on while the budget lasts.
 
 GoRA (He et al. 2025, https://arxiv.org/abs/2502.12171): a layer whose weights the loss asks most to
 change, beside their size, gets a high rank: in proportion to I / √(d_in + d_out), I the mean of
-|W ∘ G|, rounded. The paper's budget holds on average only; here the rank that is next by
-Sainte-Laguë's method is given out while the budget lasts, which rounds as the paper does.
+|W ∘ G|, rounded. Its code's budget holds on average only; here the rank that is next by
+Sainte-Laguë's method is given out while the budget lasts, which rounds likewise.
 """
 
 import math

@@ -25,8 +25,8 @@ class BOFTLinear(MatrixAdapter):
     y = s ∘ W (x R) + b with R = M_m ... M_1, each M_i a rotation in blocks of b inputs,
     (I - Q)(I + Q)⁻¹ of a skew Q. M_1 has neighbours in its blocks; a block of M_i is two halves of
     blocks, 2^(i-1) halves apart, so that m factors let each input reach 2^(m-1) · b others. What is
-    trained is what of each Q is above its diagonal, 0 at first, and s, 1 at first. The paper and
-    PEFT count whole matrices in place of what is above a diagonal, of which the rest has no effect.
+    trained is what of each Q is above its diagonal, 0 at first, and s, 1 at first. PEFT trains and
+    counts whole matrices D instead, of which it takes Q = (D - Dᵀ) / 2.
 
     Shapes: x [..., d_in], W [d_out, d_in], y [..., d_out], s [d_out]; of n = d_in / b blocks,
     boft_R [m, n, b(b-1)/2], row by row of each Q.

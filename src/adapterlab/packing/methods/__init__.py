@@ -7,6 +7,7 @@ import adapterlab.packing.methods.adalora
 import adapterlab.packing.methods.boft
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.delora
+import adapterlab.packing.methods.diff_pruning
 import adapterlab.packing.methods.dora
 import adapterlab.packing.methods.dvora
 import adapterlab.packing.methods.fourierft

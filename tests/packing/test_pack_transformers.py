@@ -11,8 +11,7 @@ from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signa
 
 BOUND = 1e-11
 
-STEPS = 4
-"""The first moves what begins at zero, the second what is behind that: the third has all moved."""
+STEPS = 8
 
 
 def lane_models(architecture: str, strategy: str, frozen_dropout: bool) -> list[AdaptedModel]:

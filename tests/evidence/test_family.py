@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from adapterlab.evidence.family import PRIOR, RESERVE, all_pairs, moderated
+from adapterlab.evidence.family import PRIOR, RESERVE, all_pairs, moderated, steadied
 from adapterlab.evidence.spread import Spread
 
 
@@ -69,13 +69,45 @@ def test_steadied_variances_by_hand() -> None:
 
 
 def test_unequal_numbers_of_runs_are_compared_by_run() -> None:
-    # The same spread of single runs, seen in means over 4 and over 100 of them.
-    freedom = np.array([3.0, 99.0])
+    # The same spread of single runs, seen in means over 4 and over 5 of them.
+    freedom = np.array([3.0, 4.0])
     single = stats.chi2.median(freedom) / freedom
     runs = moderated(single * 0.01 / (freedom + 1), freedom)
     assert runs * (freedom + 1) == pytest.approx(
         (PRIOR * 0.01 + freedom * single * 0.01) / (PRIOR + freedom)
     )
+
+
+def test_an_arm_of_far_fewer_runs_has_its_own_variance_alone() -> None:
+    freedom, own = np.array([2.0, 19.0, 19.0]), np.array([9e-4, 1e-4, 2e-4])
+    assert moderated(own, freedom)[0] == own[0]
+    assert steadied(freedom).tolist() == [2.0, 19.0 + PRIOR, 19.0 + PRIOR]
+    assert steadied(np.array([3.0, 4.0])).tolist() == [3.0 + PRIOR, 4.0 + PRIOR]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "deviations"), [((3, 20), (1, 1)), ((3, 20), (3, 1)), ((3, 20, 20), (3, 1, 1))]
+)
+def test_unequal_runs_keep_five_in_a_hundred(
+    seeds: tuple[int, ...], deviations: tuple[int, ...]
+) -> None:
+    """It was up to 9 in 100: the arm of few runs was steadied by those of many."""
+    rng = np.random.default_rng(3)
+    studies, false = 1000, 0
+    for study in range(studies):
+        scores = [rng.normal(0, d, n) for n, d in zip(seeds, deviations, strict=True)]
+        k = len(seeds)
+        spread = Spread(
+            means=np.array([one.mean() for one in scores]),
+            freedom=np.array(seeds) - 1.0,
+            runs=np.array([one.var(ddof=1) / len(one) for one in scores]),
+            joint=np.zeros(k),
+            examples=np.zeros((k, k)),
+            differences=np.full((k, k), 1e-12),
+        )
+        found = all_pairs(spread, draws=1000, seed=study)
+        false += bool(((found.low > 0) | (found.high < 0)).any())
+    assert false / studies < 0.0707  # 5% and three standard errors
 
 
 def test_intervals_and_p_values_decide_alike() -> None:

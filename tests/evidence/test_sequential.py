@@ -7,12 +7,10 @@ import pytest
 from scipy import stats
 
 from adapterlab.evidence.sequential import (
-    Look,
     Spending,
     boundaries,
     crossing,
     levels,
-    next_look,
     obrien_fleming,
     pocock,
     spent_at,
@@ -151,75 +149,3 @@ def test_what_are_no_looks(fractions: list[float], message: str) -> None:
     for looks, most, arms in (([1, 2], 2, 2), ([2], 1, 2), ([2], 2, 1)):
         with pytest.raises(ValueError, match="expected at least 2 of each"):
             levels(looks, most, arms=arms)
-
-
-def looks(*seeds: list[int], most: int | None = None) -> list[tuple[Look, str | None]]:
-    made: list[tuple[Look, str | None]] = []
-    for now in seeds:
-        made.append(next_look([look for look, _ in made], now, most=most))
-    return made
-
-
-def test_a_study_that_is_looked_at_once_has_the_whole_level() -> None:
-    for seeds in ([5, 5], [1, 5]):
-        ((look, said),) = looks(seeds)
-        assert look == Look(tuple(sorted(seeds, reverse=True)), 0.05)
-        assert said is None
-
-
-def test_planned_looks_have_their_levels_and_say_so() -> None:
-    made = looks([3, 3, 3], [5, 5, 3], [8, 8, 3], most=20)
-    assert [look.level for look, _ in made] == levels([3, 5, 8], 20, arms=3)
-    assert made[2][1] == (
-        "Look 3 of a study that may have 20 seeds an arm (so far 3, 5 and 8 seeds an arm): "
-        "differences are tested at 1.1%, so that all looks together keep 5%."
-    )
-
-
-def test_an_unplanned_look_counts() -> None:
-    planned = looks([3, 3], [5, 5], [8, 8], most=20)
-    between = looks([3, 3], [4, 4], [5, 5], [8, 8], most=20)
-    assert between[-1][0].level < planned[-1][0].level
-
-
-def test_the_same_seeds_are_the_same_look() -> None:
-    for most in (None, 20):
-        made = looks([3, 3], [5, 5], [5, 5], [5, 4], most=most)
-        assert len({look.level for look, _ in made[1:]}) == 1
-        assert made[1][1] == made[2][1]
-
-
-@pytest.mark.parametrize("few", [1, 2])
-def test_too_few_seeds_are_no_look_since_nothing_is_tested(few: int) -> None:
-    (_, first), (second, said) = looks([few, 1], [5, 5])
-    assert first is said is None
-    assert second.level == 0.05
-
-
-def test_an_arm_of_which_no_run_has_finished_is_none() -> None:
-    ((look, _), (again, _)) = looks([3, 0, 3], [3, 3])
-    assert look == again == Look((3, 3), 0.05)
-    ((nothing, said),) = looks([0, 0])
-    assert nothing == Look((), 0.05)
-    assert said is None
-
-
-def test_seeds_added_by_hand_are_said_with_what_they_cost() -> None:
-    (first, nothing), (second, said) = looks([3, 3], [5, 5])
-    assert nothing is None
-    assert first.level == 0.05
-    assert second.level == levels([3, 5], 3)[1] == pytest.approx(0.0396, abs=1e-4)
-    assert said == (
-        "Seeds were added after the first look (looks at 3 and 5 seeds an arm): differences are "
-        "tested at 4%, and the chance of a false one in any of these looks is up to 7.5%, not "
-        "5%. Plan looks beforehand (hydra/sweeper=sequential) to keep 5%."
-    )
-    beyond = looks([3, 3], [20, 20], [25, 25], most=20)[-1][1]
-    assert beyond is not None
-    assert beyond.startswith("Seeds were added after the plan of 20 seeds an arm (looks at 3, 20 ")
-
-
-@pytest.mark.parametrize(("seeds", "most"), [([], None), ([3, -1], 5), ([3], 2)])
-def test_what_is_no_look(seeds: list[int], most: int | None) -> None:
-    with pytest.raises(ValueError, match="expected arms, and a plan of at least 3"):
-        next_look([], seeds, most=most)

@@ -15,7 +15,7 @@ from adapterlab.reporting.advice import advice, winner
 from adapterlab.reporting.compare import replicates
 from adapterlab.reporting.content import _merged, page_of, study_metrics
 from adapterlab.reporting.data_sets import _shortened
-from adapterlab.reporting.findings import Findings, estimate, headline, mean_interval
+from adapterlab.reporting.findings import Findings, estimate, headline
 from adapterlab.reporting.formatting import listed, percents, points, signed, titled, with_interval
 from adapterlab.reporting.logged import read_answers
 from adapterlab.reporting.notes import notes
@@ -112,14 +112,6 @@ def test_the_headline_allows_for_the_choice_among_arms() -> None:
     assert narrow[0] is not None
     assert wide[0] is not None
     assert own.half_width < narrow[0].half_width < wide[0].half_width
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "balanced_accuracy", "recall/cat"])
-def test_intervals_of_shares_end_at_100_percent(metric: str) -> None:
-    values = np.ones((3, 40))
-    values[0, :3] = 0
-    found = mean_interval(metric, values, 0.999)
-    assert 0 <= found.low < found.high <= 1
 
 
 def test_an_accuracy_over_seeds_ends_at_100_percent_and_equal_seeds_have_no_interval() -> None:

@@ -46,7 +46,7 @@ def test_figures_as_people_read_them() -> None:
     assert formatting.signed(-0.01, "recall/cat") == "-1.00"
     assert formatting.between(Interval(0.1, 0.25)) == "10.00% to 25.00%"
     assert [formatting.p_value(p) for p in (None, 0.0004, 0.012, 0.0499, 0.5, 1.0)] == [
-        "not tested", "<0.001", "0.012", "0.05", "0.50", "1.00",
+        "not tested", "<0.001", "0.012", "0.0499", "0.50", "1.00",
     ]  # fmt: skip
     assert [formatting.size(n) for n in (512, 47_400, 5 * 2**20, 3 * 2**30)] == [
         "512 B", "46.3 KiB", "5.0 MiB", "3.0 GiB",

@@ -201,6 +201,6 @@ def test_the_report_of_an_interrupted_first_look_knows_the_plan(tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         study.carry_out()
     assert read_looks(store, "cut", "interrupted").plan == design.plan
-    look, _ = look_at(store, "cut", "interrupted", [3, 2])
+    look, _ = look_at(store, "cut", "interrupted", [3, 3])
     assert look.level == levels([3], 5, spending=obrien_fleming)[0]
     SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Metrics of all tasks by name: what they are, and what each example contributes to them."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -23,18 +24,18 @@ OF_LABELS: Mapping[str, Metric] = MappingProxyType(
         "macro_f1": METRICS["macro_f1"],
         "mean_average_precision": Metric("mean average precision", "points", higher_is_better=True),
         "exact_match": Metric("share with all labels right", "points", higher_is_better=True),
-        "bce": Metric("binary cross-entropy", "nats", higher_is_better=False),
+        "bce": Metric("binary cross-entropy", "nats", higher_is_better=False, most=inf),
     }
 )
 
 OF_NUMBERS: Mapping[str, Metric] = MappingProxyType(
     {
-        "r2": Metric("R²", "points", higher_is_better=True, least=float("-inf")),
+        "r2": Metric("R²", "points", higher_is_better=True, least=-inf),
         "pearson": Metric("Pearson correlation", "points", higher_is_better=True, least=-1.0),
         "spearman": Metric("Spearman correlation", "points", higher_is_better=True, least=-1.0),
-        "mse": Metric("mean squared error", "", higher_is_better=False),
-        "rmse": Metric("root mean squared error", "", higher_is_better=False),
-        "mae": Metric("mean absolute error", "", higher_is_better=False),
+        "mse": Metric("mean squared error", "", higher_is_better=False, most=inf),
+        "rmse": Metric("root mean squared error", "", higher_is_better=False, most=inf),
+        "mae": Metric("mean absolute error", "", higher_is_better=False, most=inf),
     }
 )
 

@@ -9,6 +9,7 @@ would miss without the example (the jackknife's pseudo-values, centred at the sc
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from types import MappingProxyType
 
 import numpy as np
@@ -74,25 +75,32 @@ class Metric:
         unit: ``points`` for a share, printed in hundredths; ``nats``; or nothing, for a number
             without a unit.
         higher_is_better: whether more of it is.
-        least: that a share may be; it is 1 at the most.
+        least: that it may be.
+        most: likewise.
     """
 
     title: str
     unit: str
     higher_is_better: bool
     least: float = 0.0
+    most: float = 1.0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has a least and a most."""
+        return isfinite(self.least) and isfinite(self.most)
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "accuracy": Metric("accuracy", "points", higher_is_better=True),
         "macro_f1": Metric("macro-F1", "points", higher_is_better=True),
-        "mcc": Metric("Matthews correlation", "", higher_is_better=True),
+        "mcc": Metric("Matthews correlation", "", higher_is_better=True, least=-1.0),
         "balanced_accuracy": Metric("balanced accuracy", "points", higher_is_better=True),
         "auroc": Metric("area under the ROC curve", "points", higher_is_better=True),
-        "nll": Metric("negative log-likelihood", "nats", higher_is_better=False),
+        "nll": Metric("negative log-likelihood", "nats", higher_is_better=False, most=inf),
         "ece": Metric("expected calibration error", "points", higher_is_better=False),
-        "brier": Metric("Brier score", "", higher_is_better=False),
+        "brier": Metric("Brier score", "", higher_is_better=False, most=2.0),
         SOURCE: Metric("accuracy kept on the source", "points", higher_is_better=True),
     }
 )

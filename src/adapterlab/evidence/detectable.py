@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-from adapterlab.evidence.family import PRIOR, moderated
+from adapterlab.evidence.family import moderated, steadied
 from adapterlab.evidence.intervals import check_level
 from adapterlab.evidence.spread import Spread
 
@@ -47,14 +47,17 @@ def smallest_detectable(
     rng = np.random.default_rng(seed)
     size = (_DRAWS, len(freedom))
     steady = np.maximum(moderated(spread.runs, freedom), spread.joint)
-    true = steady * (freedom + PRIOR) / rng.chisquare(freedom + PRIOR, size)
+    known = steadied(freedom)
+    true = steady * known / rng.chisquare(known, size)
     seen = moderated(true * rng.chisquare(freedom, size) / freedom, freedom)[:, [a, b]]
     spare = float(spread.joint[a] + spread.joint[b])
     examples = float(spread.differences[a, b])
     deviation = np.sqrt(examples + np.maximum(true[:, a] + true[:, b] - spare, 0))
     variance = examples + np.maximum(seen.sum(axis=1) - spare, 0)
-    own = freedom[[a, b]] + PRIOR
-    df = np.square(variance) / np.maximum((np.square(seen) / own).sum(axis=1), np.finfo(float).tiny)
+    own = known[[a, b]]
+    spent = np.maximum((np.square(seen) / own).sum(axis=1), np.finfo(float).tiny)
+    with np.errstate(over="ignore"):  # runs that all agree: infinite, and cut
+        df = np.square(variance) / spent
     df = np.clip(df, own.min(), 1e9)
     threshold = special.stdtrit(df, 1 - critical / 2) * np.sqrt(variance) / deviation
 

@@ -15,7 +15,6 @@ import numpy as np
 from scipy import special
 
 from adapterlab.evidence.intervals import check_level
-from adapterlab.evidence.verdicts import MIN_SEEDS
 
 Spending = Callable[[float, float], float]
 """How much of a level is spent at a fraction of the information, from 0 to 1."""
@@ -80,7 +79,7 @@ def boundaries(
     check_level(level)
     if any(fraction > 1 for fraction in fractions):
         raise ValueError(f"fractions are {list(fractions)}; expected at most 1")
-    return _bounds(fractions, [spending(fraction, level) for fraction in fractions])
+    return bounds_spending(fractions, [spending(fraction, level) for fraction in fractions])
 
 
 def crossing(fractions: Sequence[float], z: Sequence[float]) -> list[float]:
@@ -147,7 +146,7 @@ def levels(
         )
     pairs = arms * (arms - 1) // 2
     spent = spent_at(looks, most, level, spending=spending)
-    bounds = _bounds([look - 1 for look in looks], [share / pairs for share in spent])
+    bounds = bounds_spending([look - 1 for look in looks], [share / pairs for share in spent])
     return [bound.level * pairs for bound in bounds]
 
 
@@ -155,116 +154,21 @@ def spent_at(
     looks: Sequence[int], most: int, level: float = 0.05, *, spending: Spending = pocock
 ) -> list[float]:
     """How likely any false difference is in the looks up to each one: what `levels` spends."""
-    planned = [spending(min(look / most, 1.0), level) for look in looks]
-    beyond = [sum(other > most for other in looks[: n + 1]) for n in range(len(looks))]
-    # A plan that ended before `most` has the rest of its level left.
-    return [share + level * (1 - 0.5**extra) for share, extra in zip(planned, beyond, strict=True)]
+    return spent_of(looks, [look > most for look in looks], most, level, spending=spending)
 
 
-@dataclass(frozen=True)
-class Look:
-    """A look at a study: a report that was made, or a decision by which a sweep went on.
-
-    Attributes:
-        seeds: finished runs of each arm that has any, the largest number first.
-        level: at which differences were tested.
-    """
-
-    seeds: tuple[int, ...]
-    level: float
-
-    @property
-    def most(self) -> int:
-        """Seeds of the arm that has most."""
-        return max(self.seeds, default=0)
-
-
-def next_look(
-    before: Sequence[Look],
-    seeds: Sequence[int],
+def spent_of(
+    looks: Sequence[int],
+    beyond: Sequence[bool],
+    most: int,
+    level: float,
     *,
-    most: int | None = None,
-    level: float = 0.05,
-    spending: Spending = pocock,
-) -> tuple[Look, str | None]:
-    """Return the level of a look, given those before it, and the sentence to print beside it.
-
-    What has been looked at before is no new look, nor is one in which no arm has more seeds than
-    the largest arm had: it has the level of the last. Of fewer than `MIN_SEEDS` seeds nothing is
-    tested, so they are none either.
-
-    Args:
-        before: looks in the order in which they were made.
-        seeds: finished runs of each arm now, at least one arm.
-        most: seeds an arm that were planned at most; None if there was no plan, and the first look
-            was meant to be the only one.
-        level: of the whole study.
-        spending: of the plan.
-
-    Returns:
-        The look, and a sentence; None for the only look of a study without a plan.
-
-    Raises:
-        ValueError: no arms, or an argument outside its range.
-    """
-    check_level(level)
-    if not seeds or min(seeds) < 0 or (most is not None and most < MIN_SEEDS):
-        raise ValueError(
-            f"seeds {list(seeds)} of most {most}; expected arms, and a plan of at least {MIN_SEEDS}"
-        )
-    now = tuple(sorted(filter(None, seeds), reverse=True))
-    if max(now, default=0) < MIN_SEEDS:
-        return Look(now, level), None
-    tested = [look for look in before if look.most >= MIN_SEEDS]
-    path = _growing([*(look.most for look in tested), max(now)])
-    planned = path[0] if most is None else most
-    is_new = not tested or path[-1] > max(look.most for look in tested)
-    if is_new:
-        arms = max(2, len(now), *(len(look.seeds) for look in tested))
-        used = levels(path, planned, level, arms=arms, spending=spending)[-1]
-    else:
-        used = next((look.level for look in tested if look.seeds == now), tested[-1].level)
-    whole = spent_at(path, planned, level, spending=spending)[-1]
-    return Look(now, used), _sentence(path, most, used, whole, level)
-
-
-def _sentence(
-    path: Sequence[int], most: int | None, used: float, whole: float, level: float
-) -> str | None:
-    if most is None and len(path) == 1:
-        return None
-    made = f"{_and(path)} seeds an arm"
-    if most is not None and path[-1] <= most:
-        return (
-            f"Look {len(path)} of a study that may have {most} seeds an arm (so far {made}): "
-            f"differences are tested at {_percent(used)}, so that all looks together keep "
-            f"{_percent(level)}."
-        )
-    planned = "the first look" if most is None else f"the plan of {most} seeds an arm"
-    return (
-        f"Seeds were added after {planned} (looks at {made}): differences are tested at "
-        f"{_percent(used)}, and the chance of a false one in any of these looks is up to "
-        f"{_percent(whole)}, not {_percent(level)}. Plan looks beforehand "
-        f"(hydra/sweeper=sequential) to keep {_percent(level)}."
-    )
-
-
-def _and(numbers: Sequence[int]) -> str:
-    head, last = numbers[:-1], str(numbers[-1])
-    return f"{', '.join(map(str, head))} and {last}" if head else last
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%"
-
-
-def _growing(numbers: Sequence[int]) -> list[int]:
-    """Return the numbers that are larger than all before them."""
-    kept: list[int] = []
-    for number in numbers:
-        if not kept or number > kept[-1]:
-            kept.append(number)
-    return kept
+    spending: Spending,
+) -> list[float]:
+    """Return what is spent up to each look, of which some are beyond the plan."""
+    planned = [spending(min(look / most, 1.0), level) for look in looks]
+    # A plan that ended before `most` has the rest of its level left.
+    return [share + level * (1 - 0.5 ** sum(beyond[: n + 1])) for n, share in enumerate(planned)]
 
 
 def _check_growing(fractions: Sequence[float]) -> None:
@@ -273,7 +177,7 @@ def _check_growing(fractions: Sequence[float]) -> None:
         raise ValueError(f"looks at {list(fractions)}; expected growing numbers above 0")
 
 
-def _bounds(fractions: Sequence[float], spent: Sequence[float]) -> list[Boundary]:
+def bounds_spending(fractions: Sequence[float], spent: Sequence[float]) -> list[Boundary]:
     """Return the bounds by which the cumulative probabilities ``spent`` are reached."""
     _check_growing(fractions)
     walk, before = _Walk(fractions), 0.0

@@ -55,7 +55,7 @@ class Comparison:
         p: of this pair by itself, over runs and test examples; None likewise.
         p_adjusted: of this pair in the family; None likewise.
         smallest_detectable: true difference that a study like this one would have found 80% of
-            the time; None likewise.
+            the time; None likewise, or if there is no such difference.
         runs: of a and of b.
         verdict: of a.
         why: why it was not tested; empty if it was.
@@ -82,6 +82,7 @@ class Family:
         level: share of studies with a false difference, at most.
         margin: a difference that does not matter, in the unit of the scores.
         higher_is_better: of the scores.
+        largest: the largest difference that there can be; infinite where there is none.
         control: the arm that was named beforehand, if only pairs with it are compared.
         tested: places of the arms with at least `MIN_SEEDS` runs.
         spread: of the tested arms.
@@ -92,6 +93,7 @@ class Family:
     level: float
     margin: float
     higher_is_better: bool
+    largest: float
     control: str | None
     tested: tuple[int, ...]
     spread: Spread | None
@@ -119,6 +121,7 @@ class Family:
         place = {arm: at for at, arm in enumerate(self.tested)}
         interval = self._interval(m, place[i])
         difference = float(pairs.difference[m])
+        found = smallest_detectable(spread, place[i], place[j], critical=pairs.critical)
         return Comparison(
             a=a,
             b=b,
@@ -126,9 +129,7 @@ class Family:
             interval=interval,
             p=float(pairs.p[m]),
             p_adjusted=float(pairs.p_adjusted[m]),
-            smallest_detectable=smallest_detectable(
-                spread, place[i], place[j], critical=pairs.critical
-            ),
+            smallest_detectable=found if found <= self.largest else None,
             runs=runs,
             verdict=self._verdict(interval),
         )
@@ -161,7 +162,7 @@ class Family:
         """The most by which any two arms may differ, by all intervals; None if none was tested."""
         if self.pairs is None or self.control is not None:
             return None
-        return float(max(-self.pairs.low.min(), self.pairs.high.max()))
+        return min(float(max(-self.pairs.low.min(), self.pairs.high.max())), self.largest)
 
     def share_of_runs(self, a: str, b: str) -> float | None:
         """Return which part of the variance of a difference is the runs'; None if not tested."""
@@ -218,7 +219,9 @@ class Family:
         """Return the interval of a pair, from the point of view of one of its arms."""
         pairs = self.pairs
         assert pairs is not None
-        low, high = float(pairs.low[m]), float(pairs.high[m])
+        low, high = (
+            float(np.clip(end[m], -self.largest, self.largest)) for end in (pairs.low, pairs.high)
+        )
         return Interval(low, high) if pairs.first[m] == first else Interval(-high, -low)
 
     def _verdict(self, interval: Interval) -> Verdict:
@@ -260,6 +263,7 @@ def compare_all(
     level: float = 0.05,
     margin: float = MARGIN,
     higher_is_better: bool = True,
+    largest: float = np.inf,
     control: str | None = None,
     draws: int = DRAWS,
     seed: int = 0,
@@ -282,6 +286,7 @@ def compare_all(
         level: share of studies with a false difference, at most.
         margin: in the unit of the scores, above 0.
         higher_is_better: of the scores.
+        largest: the largest difference that there can be, as 1 of shares; intervals end there.
         control: an arm that was named before anything was seen; only pairs with it are compared.
         draws: of studies without a difference, see `family.all_pairs`.
         seed: of the draws.
@@ -314,7 +319,9 @@ def compare_all(
                 draws=draws,
                 seed=seed,
             )
-    return Family(tuple(arms), level, margin, higher_is_better, control, tested, spread, pairs)
+    return Family(
+        tuple(arms), level, margin, higher_is_better, largest, control, tested, spread, pairs
+    )
 
 
 def _named(arms: Sequence[Replicates], places: Sequence[int]) -> set[str]:

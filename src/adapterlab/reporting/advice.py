@@ -6,7 +6,7 @@ from itertools import combinations
 from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.verdicts import MIN_SEEDS, Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.formatting import gap, listed
+from adapterlab.reporting.formatting import confident, gap, listed
 
 _BOTH = 0.35, 0.65
 """Shares of the seeds in the uncertainty between which neither seeds nor examples rule."""
@@ -90,7 +90,7 @@ def confidence(findings: Findings) -> str:
     """Write how sure what holds for all arms at once is: ``95% confidence``."""
     level = _USUAL if findings.family is None else findings.family.level
     alone = "" if abs(level - _USUAL) < 1e-9 else " in this look taken alone"
-    return f"{100 - 100 * level:.3g}% confidence{alone}"
+    return f"{confident(level)} confidence{alone}"
 
 
 def _to_test(findings: Findings) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.all_metrics import higher_is_better
+from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import (
     MARGIN,
@@ -17,21 +17,18 @@ from adapterlab.evidence.verdicts import (
     Verdict,
     compare_all,
 )
+from adapterlab.reporting.arm_findings import findings_of
 from adapterlab.reporting.findings import (
     ArmFindings,
-    Estimate,
     Findings,
     Question,
-    estimate,
     main_of,
-    mean_interval,
     task_of_run,
 )
-from adapterlab.reporting.formatting import unit
-from adapterlab.reporting.logged import read_answers, read_history
-from adapterlab.reporting.over_seeds import curves_of, figure_of
+from adapterlab.reporting.logged import read_answers
+from adapterlab.reporting.margins import margin_of
 from adapterlab.reporting.reference import find_arm
-from adapterlab.reporting.study import Arm, Run, Status, same_examples
+from adapterlab.reporting.study import Arm, Status, same_examples
 from adapterlab.reporting.task_scores import read_task_scores
 
 
@@ -73,7 +70,8 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     """
     finished = [arm for arm in arms if arm.runs]
     first = finished[0].runs[0]
-    select_on = first.params.get("select_on", "accuracy")
+    every = [run for arm in arms for run in (*arm.runs, *arm.lost)]
+    select_on = _selected_on(finished)
     if question.compare_on == "auto":
         question = replace(question, compare_on=main_of(first))
     chosen = None
@@ -88,10 +86,16 @@ def find(study: str, arms: Sequence[Arm], question: Question) -> Findings:
     return judge(
         study,
         read,
-        replace(question, reference=chosen, margin=_margin(question, first)),
+        replace(question, reference=chosen, margin=margin_of(question, every)),
         selected_on=select_on,
         lost=[arm for arm in arms if not arm.runs],
     )
+
+
+def _selected_on(arms: Sequence[Arm]) -> str:
+    """Return the validation metric that most arms were selected on, the first of equal ones."""
+    names = Counter(arm.first.params.get("select_on", "accuracy") for arm in arms)
+    return max(names, key=lambda name: names[name])
 
 
 def judge(
@@ -115,7 +119,7 @@ def judge(
     candidates = sorted(candidates, key=lambda one: one.name)
     chosen = next((one for one in candidates if one.name == question.reference), None)
     group, gaps = _comparable(candidates, chosen)
-    best = max(group, key=lambda one: one.found.selection.mean)
+    best = max(group, key=lambda one: one.found.selected)
     leader = chosen or next(one for one in candidates if one.name == best.name)
     margin = MARGIN if question.margin is None else question.margin
     family = _family(group, leader, question, margin)
@@ -146,9 +150,10 @@ def _read(arm: Arm, select_on: str, question: Question) -> Candidate:
         why = "its runs were tested on different examples"  # with the same labels
     values = None if answers is None or why else answers.values(metric).values
     correct = None if answers is None else answers.correct
-    one = _findings(arm, select_on, metric, correct, values)
+    told = None if answers is None else (answers.labels, answers.classes)
+    one = findings_of(arm, select_on, metric, correct, values, told)
     one = replace(one, answers=answers)
-    return Candidate(one, values, _examples(arm, None if answers is None else answers.labels), why)
+    return Candidate(one, values, _examples(arm, told), why)
 
 
 def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
@@ -159,19 +164,22 @@ def _read_task(arm: Arm, select_on: str, metric: str) -> Candidate:
         why = "its runs were tested on different examples"
     values = None if scores is None or why else scores.values[metric]
     of_main = None if scores is None else scores.values.get(main)
-    one = _findings(arm, select_on, metric, of_main, values)
-    return Candidate(one, values, _examples(arm, None if scores is None else scores.labels), why)
+    told = None if scores is None else (scores.labels, scores.classes)
+    one = findings_of(arm, select_on, metric, of_main, values, told)
+    return Candidate(one, values, _examples(arm, told), why)
 
 
-def _examples(arm: Arm, answered: np.ndarray | None) -> str:
+def _examples(arm: Arm, told: tuple[np.ndarray, tuple[str, ...]] | None) -> str:
     """Return what an arm was tested on, in such a way that equal texts mean equal examples.
 
-    It is a hash of the examples, which runs from before there was one lack, and their labels.
+    It is a hash of the examples, which runs from before there was one lack, and their labels, which
+    mean the same where classes have the same names in the same order.
     """
-    if answered is None:
+    if told is None:
         return ""
+    answered, classes = told
     hashes = {run.test_hash for run in arm.runs}
-    labels = f"{len(answered)} examples, labels {hash(answered.tobytes()):x}"
+    labels = f"{len(answered)} examples, labels {hash((answered.tobytes(), classes)):x}"
     return f"{'/'.join(sorted(hashes))} {labels}" if "" not in hashes else f" {labels}"
 
 
@@ -195,8 +203,8 @@ def _comparable(
         sizes = "/".join(sorted({str(_size([r])) for r in group}))
         for r in apart:
             gaps.append(
-                f"{r.name} was tested on other examples ({_size([r])} of them) than the arms "
-                f"that are compared ({sizes}), so it is not comparable"
+                f"{r.name} was tested on other examples, or other classes ({_size([r])} examples), "
+                f"than the arms that are compared ({sizes}), so it is not comparable"
             )
     return group or list(read), gaps
 
@@ -226,11 +234,13 @@ def _family(
     arms = [replicates(r.found, r.values) for r in group if r.values is not None]
     if not arms:
         return None
+    known = known_metric(question.compare_on)
     return compare_all(
         arms,
         level=question.level,
         margin=margin,
         higher_is_better=higher_is_better(question.compare_on),
+        largest=known.most - known.least if known is not None and known.bounded else np.inf,
         control=leader.name if question.planned else None,
     )
 
@@ -266,66 +276,6 @@ def _decided(r: Candidate, leader: Candidate, family: Family | None) -> ArmFindi
         why=why,
     )
     return replace(one, comparison=none)
-
-
-def _margin(question: Question, first: Run) -> float:
-    """Return the margin in the unit of the score; options give shares in points.
-
-    Runs state points of accuracy, which say nothing of a metric in another unit.
-    """
-    in_points = unit(question.compare_on) == "points"
-    if question.margin is not None:
-        return question.margin / 100 if in_points else question.margin
-    stated = first.params.get("margin")
-    return float(stated) / 100 if in_points and stated is not None else MARGIN
-
-
-def _findings(
-    arm: Arm, select_on: str, metric: str, of_main: np.ndarray | None, values: np.ndarray | None
-) -> ArmFindings:
-    """Return what is known of an arm, but for its answers.
-
-    Args:
-        arm: of which a run has finished.
-        select_on: the validation metric that its runs were selected on.
-        metric: that arms are compared on.
-        of_main: per test example of the main metric, ``[S, N]``; None if there are none.
-        values: likewise of `metric`.
-    """
-    main = main_of(arm.first)
-    shared = set.intersection(*(set(run.metrics) for run in arm.runs))
-    figures = {
-        name: figure
-        for name in sorted(shared)
-        if (figure := figure_of(name, arm.values(name))) is not None
-    }
-    if of_main is not None and f"test/{main}" in figures:
-        figures[f"test/{main}"] = replace(
-            figures[f"test/{main}"], interval=mean_interval(main, of_main)
-        )
-    selected = arm.values(f"best/val_{select_on}")
-    selection = estimate(
-        [-value for value in selected] if select_on in LOWER_IS_BETTER else selected
-    )
-    assert selection is not None
-    score = figures.get(f"test/{metric}", figures[f"test/{main}"])
-    if values is not None:
-        mean = values.mean(axis=1)
-        score = Estimate(
-            tuple(float(value) for value in mean),
-            float(mean.mean()),
-            float(mean.std(ddof=1)) if len(mean) > 1 else None,
-            mean_interval(metric, values),
-        )
-    return ArmFindings(
-        arm=arm,
-        figures=figures,
-        score=score,
-        selection=selection,
-        answers=None,
-        examples=next((v.shape[1] for v in (values, of_main) if v is not None), None),
-        curves=curves_of([read_history(run) for run in arm.runs]),
-    )
 
 
 def why_not(arms: Sequence[Arm]) -> str:

@@ -5,14 +5,10 @@ from dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.tasks import TASKS, Task, main_metric
-from adapterlab.evidence.all_metrics import metric as known_metric
-from adapterlab.evidence.arrays import Booleans, Floats
-from adapterlab.evidence.contributions import SOURCE
+from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interval
 from adapterlab.evidence.metrics import answers_one_class
-from adapterlab.evidence.replicates import Replicates
-from adapterlab.evidence.shares import share_interval
-from adapterlab.evidence.spread import Spread
+from adapterlab.evidence.score_intervals import score_interval
 from adapterlab.evidence.verdicts import Comparison, Family, Verdict
 from adapterlab.reporting.logged import Answers
 from adapterlab.reporting.study import Arm, Run, Status
@@ -69,25 +65,33 @@ class ArmFindings:
         arm: its runs.
         figures: every final metric that all of its finished runs have, by name.
         score: what arms are compared on, on the test split.
-        selection: what its runs were selected by, on validation; higher is better.
+        selection: what its runs were selected by, on validation; higher is better. None where
+            they were selected by another metric than those of most arms.
         answers: to the test examples; None where they were not kept.
         curves: metrics by epoch, by name.
         comparison: with the reference; None for the reference itself.
         letters: two arms that share one are not told apart; empty if it was not tested.
         may_be_best: whether the best arm may be this one; None if that is not known.
         examples: of the test split that the score is over; None where no answers were kept.
+        heaviest: weight of the heaviest of them, see `score_intervals.heaviest_weight`.
     """
 
     arm: Arm
     figures: Mapping[str, Estimate]
     score: Estimate
-    selection: Estimate
+    selection: Estimate | None
     answers: Answers | None
     curves: Mapping[str, Curve]
     comparison: Comparison | None = None
     letters: str = ""
     may_be_best: bool | None = None
     examples: int | None = None
+    heaviest: float = 1.0
+
+    @property
+    def selected(self) -> float:
+        """Mean of what it was selected by; lowest of all where that is not known."""
+        return float("-inf") if self.selection is None else self.selection.mean
 
     @property
     def main(self) -> str:
@@ -268,26 +272,9 @@ def headline(findings: Findings, level: float = 0.95) -> tuple[Interval | None, 
         return reference.score.interval, 1
     among = len(family.arms)
     values = next(arm.values for arm in family.arms if arm.name == reference.name)
-    return mean_interval(findings.compared_on, values, level ** (1 / among)), among
-
-
-def mean_interval(metric: str, values: Floats | Booleans, level: float = 0.95) -> Interval:
-    """Return the interval of a metric's mean, over runs and test examples.
-
-    Args:
-        metric: its name; shares lie within 0 and 1.
-        values: ``[S, N]``, per run and test example.
-        level: of the interval.
-    """
-    if metric in ("accuracy", SOURCE):
-        share = share_interval(values, level=level)
-        return Interval(share.low, share.high)
-    arm = Replicates("", tuple(range(len(values))), values)
-    found = Spread.of([arm]).interval(0, level)
-    known = known_metric(metric)
-    if known is not None and known.unit == "points":
-        return Interval(max(found.low, known.least), min(found.high, 1.0))
-    return found
+    each = level ** (1 / among)
+    metric, heaviest = findings.compared_on, reference.heaviest
+    return score_interval(metric, values, level=each, heaviest=heaviest), among
 
 
 def estimate(values: Sequence[float], interval: Interval | None = None) -> Estimate | None:

@@ -15,8 +15,8 @@ MOST_NAMES = 5
 
 
 def percent(share: float) -> str:
-    """Write a share: ``87.09%``."""
-    return f"{_unsigned_zero(f'{100 * share:.2f}')}%"
+    """Write a share: ``87.09%``; one below 1 is never 100%, and one above 0 never 0%."""
+    return f"{_unsigned_zero(_on_its_side(100 * share, '.{}f', (0, 100)))}%"
 
 
 def points(difference: float) -> str:
@@ -34,7 +34,7 @@ def with_interval(figure: Estimate | None, metric: str = "accuracy") -> str:
     low, high = figure.interval.low, figure.interval.high
     if not is_share(metric):
         return f"{value} ({low:.4f} to {high:.4f})"
-    return f"{value} ({100 * low:.2f} to {100 * high:.2f})"
+    return f"{value} ({percent(low)[:-1]} to {percent(high)[:-1]})"
 
 
 def between(interval: Interval) -> str:
@@ -105,16 +105,52 @@ def signed(difference: float, metric: str) -> str:
     return points(difference) if is_share(metric) else _unsigned_zero(f"{difference:+.4f}")
 
 
+def ends(interval: Interval, metric: str, margin: float) -> str:
+    """Write the interval of a difference, whose ends stay on their sides of 0 and of the margin.
+
+    What decides is whether 0 lies between them: ``0.00 to +2.40`` may be either.
+    """
+    scale, digits = (100, 2) if is_share(metric) else (1, 4)
+    limits = (0, margin * scale, -margin * scale)
+    texts = (
+        _on_its_side(end * scale, "+.{}f", limits, digits) for end in (interval.low, interval.high)
+    )
+    return " to ".join(map(_unsigned_zero, texts))
+
+
+def _on_its_side(
+    value: float, form: str, limits: Sequence[float], digits: int = 2, most: int = 7
+) -> str:
+    """Write a number with so many digits, or as many as keep it on its side of each limit."""
+    near = [limit for limit in limits if abs(value - limit) > 1e-9]
+    while True:
+        text = f"{value:{form.format(digits)}}"
+        told = float(text)
+        if digits >= most or all((told > x) == (value > x) and told != x for x in near):
+            return text
+        digits += 1
+
+
 def _unsigned_zero(text: str) -> str:
     """Take the sign off what rounds to 0: it would claim a direction."""
     return text if float(text) else text.lstrip("+-")
 
 
-def p_value(p: float | None) -> str:
-    """Write a p-value to two digits that count; a very small one as a bound."""
+def confident(level: float) -> str:
+    """Write how sure a test at a level is: ``95%``; never 100%."""
+    return f"{_on_its_side(100 - 100 * level, '.{}g', (100,), digits=3)}%"
+
+
+def p_value(p: float | None, level: float = 0.05) -> str:
+    """Write a p-value to two digits that count, or so many that it is on its side of the level.
+
+    A very small one is written as a bound.
+    """
     if p is None:
         return "not tested"
-    return "<0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    if p < 0.001 < level:
+        return "<0.001"
+    return _on_its_side(p, ".{}g" if p < 0.1 else ".{}f", (level,))
 
 
 def size(count: float) -> str:

@@ -82,7 +82,7 @@ def luck_of(runs: Sequence[Run], correct: Booleans | None) -> tuple[Luck | None,
             found = one_at_a_time(values, levels)
     except ValueError as error:
         return None, f"its runs are no design that tells sources apart: {error}"
-    if correct is not None:
+    if correct is not None and correct.shape[1] > 1:
         found = [*found, of_examples(correct)]
     return put_together(found), ""
 

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapterlab.base.amounts import counted
+from adapterlab.evidence.all_metrics import metric as known_metric
+from adapterlab.evidence.score_intervals import carried_by
 from adapterlab.reporting.few_answers import on_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import gap, listed, percents
+from adapterlab.reporting.margins import on_margin
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
@@ -22,6 +25,9 @@ _ARMS = 3
 
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
+
+_ENOUGH = 20
+"""Examples that carry a score without bounds: of fewer, an arm's interval holds too seldom."""
 
 
 def about(findings: Findings) -> str:
@@ -50,6 +56,8 @@ def notes(findings: Findings) -> list[str]:
             f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
             "otherwise"
         )
+    said += _otherwise_selected(findings)
+    said += on_margin(findings)
     said += on_versions(findings.all_arms)
     said += _over_budget(findings)
     said += _uneven(findings)
@@ -57,6 +65,7 @@ def notes(findings: Findings) -> list[str]:
     said += _reasons(findings)
     said += _short_of_examples(findings)
     said += on_answers(findings)
+    said += _few_errors(findings)
     said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
@@ -106,6 +115,21 @@ def _whose(places: Sequence[int], arms: Mapping[str, Sequence[Run]]) -> str:
     return f"in {len(places)} of {count} runs: "
 
 
+def _otherwise_selected(findings: Findings) -> list[str]:
+    """Say which arms had their epochs selected by another metric than most."""
+    other: dict[str, list[str]] = {}
+    for arm in findings.arms:
+        metric = arm.param("select_on") or findings.selected_on
+        if metric != findings.selected_on:
+            other.setdefault(metric, []).append(arm.name)
+    return [
+        f"epochs of {listed(names)} were selected by {metric}, those of other arms by "
+        f"{findings.selected_on}: what differs may come from that, and validation does not rank "
+        "them"
+        for metric, names in other.items()
+    ]
+
+
 def _short_of_examples(findings: Findings) -> list[str]:
     """Say where the margin is too small for the test split."""
     family = findings.family
@@ -117,6 +141,21 @@ def _short_of_examples(findings: Findings) -> list[str]:
     return [
         f"with {examples:,} test examples no arm can be shown to be within {_margin(findings)} of "
         f"another, which takes {enough:,}; a larger margin takes fewer (margin=...)"
+    ]
+
+
+def _few_errors(findings: Findings) -> list[str]:
+    """Say where a score without bounds hangs on a few large errors."""
+    family, known = findings.family, known_metric(findings.compared_on)
+    if family is None or known is None or known.bounded:
+        return []
+    least = min(carried_by(arm.values) for arm in family.arms)
+    if least >= _ENOUGH:
+        return []
+    return [
+        f"{findings.compared_on} hangs on few test examples, as if {least:.0f} carried all of its "
+        f"spread: below {_ENOUGH} or so the interval of an arm promises more than it holds "
+        "(differences of arms keep their level); a larger test split helps"
     ]
 
 

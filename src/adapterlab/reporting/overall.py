@@ -8,6 +8,7 @@ import numpy as np
 from adapterlab.evidence.variance import Luck
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
+from adapterlab.reporting.formatting import listed
 from adapterlab.reporting.luck import alike, luck_of
 from adapterlab.reporting.task_tables import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
@@ -49,6 +50,29 @@ def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
             for task in tasks
         }
     )
+
+
+def on_questions(metrics: Sequence[str], data_sets: int, level: float) -> list[str]:
+    """Say where a study was asked more than once: by several metrics, on several data sets.
+
+    Args:
+        metrics: that its arms were compared on, in this report and before.
+        data_sets: on which they are, in this one.
+        level: of each.
+    """
+    said = []
+    each = f"{100 * level:.2g}%"
+    for count, what in (
+        (len(metrics), f"on {listed(list(metrics))}, in this report or before"),
+        (data_sets, f"on {data_sets} data sets"),
+    ):
+        if count > 1:
+            said.append(
+                f"arms were compared {what}: each by itself at {each}, so that a false difference "
+                f"in any has a chance of up to {100 * min(count * level, 1):.2g}%; say beforehand "
+                "which decides"
+            )
+    return said
 
 
 def only_luck(task: Findings) -> bool:

@@ -174,7 +174,7 @@ def _draw_map(
     edges = np.arange(len(ranks) + 1) - 0.5, np.arange(len(alphas) + 1) - 0.5
     mapped = axes.pcolormesh(*edges, np.ma.masked_invalid(shades), cmap=_SHADES, norm=norm)
     # Of equals the first by name, as the reference is.
-    best = min(grid.cells.values(), key=lambda cell: (-cell.selection.mean, cell.name))
+    best = min(grid.cells.values(), key=lambda cell: (-cell.selected, cell.name))
     others = [cell for cell in grid.cells.values() if cell is not best]
     # The comparisons of the table: a second family here could contradict it.
     verdicts = {cell.name: findings.verdict(cell, best) for cell in others}

@@ -19,7 +19,7 @@ from adapterlab.evidence.intervals import Interval, median_interval
 from adapterlab.evidence.shared_rate import BestRate, BestRates, best_rates
 from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.reporting.findings import ArmFindings, Findings
-from adapterlab.reporting.formatting import gap, listed, measured, signed
+from adapterlab.reporting.formatting import confident, gap, listed, measured, signed
 from adapterlab.reporting.study import NO_NAMES, Replicate
 from adapterlab.reporting.tables import Table
 
@@ -208,7 +208,7 @@ def _all(found: Rates) -> str:
         parts.append(f"gains {_costs(found, ways, sign=-1)}")
     if ways := groups.get(SAME):
         parts.append(f"is that of {listed([found.ways[way] for way in ways])}")
-    sure = f"{found.confidence:.3g}% confidence for all at once"
+    sure = f"{confident(1 - found.confidence / 100)} confidence for all at once"
     return (
         f"One rate for all arms, {rate}, in place of the best of each {'; it '.join(parts)} "
         f"({sure})."

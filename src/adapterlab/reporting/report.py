@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
+from filelock import FileLock
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.folds import PARTS, pooled
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.luck import variance_table
-from adapterlab.reporting.overall import Overall, luck_in, only_luck, ranks_of
+from adapterlab.reporting.overall import Overall, luck_in, on_questions, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
 from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.study import Arm, arms_of, read_runs
@@ -34,7 +35,7 @@ from adapterlab.reporting.tuning_notes import on_failures, on_pruned, on_superse
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.looks import look_at
+from adapterlab.tracking.looks import look_at, metrics_at
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.study_run import log_report
 
@@ -130,7 +131,10 @@ def make_report(request: Request) -> Report:
     report, arms, client = _read(request)
     folder = _mlruns(request) / "reports" / request.study
     try:
-        page = _write(report, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Another process that reports on the study would take the pictures away.
+        with FileLock(folder.parent / f".{request.study}.lock"):
+            page = _write(report, folder)
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise
@@ -188,9 +192,12 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     tasks, gaps = find_all(request.study, arms, question)
     lucks = {task.task: found for task in tasks if (found := luck_in(task)) is not None}
     trials = read_trials(client, request.study, request.experiment)
+    tested = [task.compared_on for task in tasks if task.family and task.family.pairs]
+    metrics = metrics_at(client, request.study, request.experiment, tested) if tested else ()
     overall = Overall(
         notes=(
             *([said] if said else []),
+            *on_questions(metrics, len(tested), look.level),
             *on_folds,
             *on_superseded(runs),
             *on_failures(trials),
@@ -246,7 +253,7 @@ def _draw(report: Report, folder: Path) -> list[Picture]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
-        old.unlink()
+        old.unlink(missing_ok=True)
     pictures = []
     for one in drawings(report.tasks, report.overall):
         svg = svg_of(one.figure)

@@ -7,12 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.optimizers import USUAL
+from adapterlab.config.tasks import TASKS, main_metric
 from adapterlab.reporting.attempts import NAMING, counted
 from adapterlab.runs.abandoned import DIED, whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
@@ -190,8 +193,17 @@ def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = No
 
 
 def _run(raw: Any, store: str, whereabouts: str) -> Run:
-    tags = dict(raw.data.tags)
+    tags, metrics = dict(raw.data.tags), dict(raw.data.metrics)
     status, reason = _outcome(raw.info.status, tags)
+    # SQL has no infinity: MLflow writes the largest number in its place.
+    strange = [name for name, value in metrics.items() if not abs(value) < float_info.max]
+    for name in strange:
+        tags.setdefault(
+            f"missing.{name}", f"it was {'nan' if isnan(metrics.pop(name)) else 'infinite'}"
+        )
+    lost = [name for name in strange if name in _deciding(raw.data.params)]
+    if status is Status.FINISHED and lost:
+        status, reason = Status.DIVERGED, f"it finished, but its {lost[0]} is no number"
     if status is Status.RUNNING:
         status = Status.KILLED if whereabouts == DIED else status
         reason = whereabouts
@@ -200,7 +212,7 @@ def _run(raw: Any, store: str, whereabouts: str) -> Run:
         arm=tags["arm"],
         tags=tags,
         params=_as_of_before(raw.data.params),
-        metrics=dict(raw.data.metrics),
+        metrics=metrics,
         artifacts=raw.info.artifact_uri,
         store=store,
         status=status,
@@ -208,6 +220,13 @@ def _run(raw: Any, store: str, whereabouts: str) -> Run:
         replicate=_replicate(raw.data.params, tags),
         started=raw.info.start_time or 0,
     )
+
+
+def _deciding(params: Mapping[str, str]) -> tuple[str, str]:
+    """Return the metrics without which a run is compared and selected by nothing."""
+    task = next((one for one in TASKS if one == params.get("task")), "single_label")
+    main = main_metric(task)
+    return f"test/{main}", f"best/val_{params.get('select_on', main)}"
 
 
 def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.formatting import (
     NOT_MEASURED,
+    ends,
     gap,
     p_value,
     percent,
@@ -72,8 +73,8 @@ def evidence(findings: Findings) -> dict[str, Cell]:
         "letters": lambda arm: arm.letters,
         "runs": lambda arm: runs_of(arm.arm),
         f"test {metric}": lambda arm: with_interval(arm.score, metric),
-        "difference": lambda arm: _difference(arm, metric),
-        "p": lambda arm: "" if not _tested(arm) else p_value(arm.comparison.p_adjusted),  # type: ignore[union-attr]
+        "difference": lambda arm: _difference(arm, findings),
+        "p": lambda arm: _p(arm, findings),
         "would have found": lambda arm: _detectable(arm, metric),
         f"validation {findings.selected_on}": lambda arm: with_interval(
             arm.figure(f"best/val_{findings.selected_on}"), findings.selected_on
@@ -224,18 +225,19 @@ def _may_be_best(arm: ArmFindings) -> str:
     return "yes" if arm.may_be_best else "no"
 
 
-def _tested(arm: ArmFindings) -> bool:
-    return arm.comparison is not None and arm.comparison.interval is not None
-
-
-def _difference(arm: ArmFindings, metric: str) -> str:
-    one = arm.comparison
+def _difference(arm: ArmFindings, findings: Findings) -> str:
+    one, metric = arm.comparison, findings.compared_on
     if one is None or one.verdict is Verdict.NOT_COMPARABLE:
         return ""
     if one.interval is None:
         return signed(one.difference, metric)
-    ends = f"{signed(one.interval.low, metric)} to {signed(one.interval.high, metric)}"
-    return f"{signed(one.difference, metric)} ({ends})"
+    return f"{signed(one.difference, metric)} ({ends(one.interval, metric, findings.margin)})"
+
+
+def _p(arm: ArmFindings, findings: Findings) -> str:
+    if arm.comparison is None or arm.comparison.interval is None or findings.family is None:
+        return ""
+    return p_value(arm.comparison.p_adjusted, findings.family.level)
 
 
 def _detectable(arm: ArmFindings, metric: str) -> str:

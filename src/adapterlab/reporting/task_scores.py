@@ -24,10 +24,12 @@ class TaskScores:
     Attributes:
         labels: of the examples.
         values: of each metric that was read, ``[S, N]``.
+        classes: names of labels.
     """
 
     labels: npt.NDArray[Any]
     values: Mapping[str, npt.NDArray[np.float64]]
+    classes: tuple[str, ...]
 
 
 def read_task_scores(
@@ -77,7 +79,7 @@ def read_task_scores(
         reasons |= {SOURCE: why} if why else {}
         values |= {} if source is None else {SOURCE: source.values}
     assert labels is not None
-    return TaskScores(labels, values), reasons.get(metrics[-1], "")
+    return TaskScores(labels, values, classes), reasons.get(metrics[-1], "")
 
 
 def _read(

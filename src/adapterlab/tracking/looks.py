@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.evidence.sequential import Look, Spending, next_look, obrien_fleming, pocock
-from adapterlab.evidence.verdicts import MIN_SEEDS
+from adapterlab.evidence.looks import Look, next_look
+from adapterlab.evidence.sequential import Spending, obrien_fleming, pocock
 from adapterlab.tracking.servers.errors import unless_read_only
 from adapterlab.tracking.servers.patience import calm
 from adapterlab.tracking.study_run import find_study_run
 
 SPENDING: dict[str, Spending] = {"pocock": pocock, "obrien_fleming": obrien_fleming}
+
+METRICS = "study.metrics"
+"""The tag with the metrics that arms were compared on, in the order in which they were asked."""
 
 LOOKS, LEVEL, MOST, RULE = "study.looks", "study.level", "study.most", "study.spending"
 
@@ -109,12 +112,33 @@ def look_at(
     return look, said
 
 
+def metrics_at(client: Any, study: str, experiment: str, now: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that arms of a study were compared on so far, and keep those of now.
+
+    Args:
+        client: an MLflow client.
+        study: its name.
+        experiment: name of the MLflow experiment.
+        now: on which they are compared now.
+    """
+    found = client.get_experiment_by_name(experiment)
+    run = None if found is None else find_study_run(client, found.experiment_id, study)
+    if run is None:
+        return tuple(now)
+    before = json.loads(run.data.tags.get(METRICS, "[]"))
+    every = tuple(dict.fromkeys([*before, *now]))
+    if len(every) > len(before):
+        with unless_read_only("which metric was compared is not kept"), calm(client):
+            client.set_tag(run.info.run_id, METRICS, json.dumps(every))
+    return every
+
+
 def keep_look(client: Any, looked: Looked, look: Look) -> Looked:
     """Keep a look with the study's run; return what is then kept.
 
     One that has been kept is not kept again, nor one at which nothing could be tested.
     """
-    known = look.most < MIN_SEEDS or look.seeds in {other.seeds for other in looked.looks}
+    known = not look.tests or look.seeds in {other.seeds for other in looked.looks}
     looks = looked.looks if known else (*looked.looks, look)
     if looked.run_id is not None and not known:
         written = [{"seeds": list(each.seeds), "level": each.level} for each in looks]

@@ -17,6 +17,7 @@ from adapterlab.reporting.logged import PREDICTIONS, read_answers
 from adapterlab.reporting.stored import NAMING, Replicate, Run, Status
 from adapterlab.reporting.study import TEST_EXAMPLES, arms_of
 from adapterlab.runs.pack import run_pack
+from adapterlab.tracking.note_tags import notes_in
 from lab import TINY, Outcome, compose
 
 CLASSES = ("no", "yes")
@@ -62,7 +63,7 @@ def test_the_folds_of_a_seed_are_one_run_over_all_rows(tmp_path: Path) -> None:
     assert len({run.test_hash for run in together}) == 1
     first = together[0]
     assert (first.replicate, first.started, first.tags[PARTS]) == (Replicate(0, 0), 10, "0,1,2")
-    assert first.tags["data_notes"] == "cut by class"
+    assert notes_in(first.tags) == ["cut by class"]
     table = pq.read_table(f"{first.artifacts}/{PREDICTIONS}")
     assert table["row"].to_pylist() == list(range(12))
     by_fold = [pq.read_table(f"{run.artifacts}/{PREDICTIONS}") for run in runs[:3]]

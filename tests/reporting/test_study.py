@@ -63,7 +63,10 @@ def read(client: MlflowClient, study: str) -> dict[str, Run]:
 OUTCOMES = {
     ("FINISHED", None): (Status.FINISHED, ""),
     ("KILLED", None): (Status.KILLED, "interrupted"),
-    ("RUNNING", None): (Status.RUNNING, "running, or its process died"),
+    ("RUNNING", None): (
+        Status.RUNNING,
+        "unless its process has died: it has not said which that is",
+    ),
     ("FAILED", None): (Status.FAILED, "it failed and left no reason"),
     ("FAILED", "RuntimeError: no memory: 3 GiB"): (Status.FAILED, "RuntimeError: no memory: 3 GiB"),
     ("FAILED", "DataError: digits is gone"): (Status.FAILED, "digits is gone"),

@@ -21,6 +21,7 @@ from adapterlab.runs.folder import RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash
 from adapterlab.tracking import mlflow_run
 from adapterlab.tracking.client import connect
+from adapterlab.tracking.note_tags import notes_tag
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.trackers import flattened
 from adapterlab.training.hardware import fingerprint
@@ -72,7 +73,7 @@ def test_tags_say_what_runs_are_found_by(logged: tuple[Config, RunResult, Any]) 
         "pack_size": "1",
         "precision": "32-true",
         "memory_kind": "rss",
-        "data_notes": "; ".join(result.notes),
+        "data_notes": notes_tag(result.notes),
         "mlflow.runName": result.name,
         "hardware.id": fingerprint("cpu")["id"],
     }

@@ -16,9 +16,10 @@ from adapterlab.base.interrupts import TERMINATED
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, begin_multirun
 from adapterlab.runs.folder import RunFolder
 from adapterlab.tracking.client import connect
+from adapterlab.tracking.commands_at_work import MULTIRUN_TAG
 from adapterlab.tracking.mlflow_run import tracked
 from adapterlab.tracking.stores.uris import default_uri
-from adapterlab.tracking.study_run import MULTIRUN_TAG, end_multirun, find_study_run, log_report
+from adapterlab.tracking.study_run import end_multirun, find_study_run, log_report
 from faults import warm
 from lab import TINY, Outcome, alone_in_a_fork, tiny
 

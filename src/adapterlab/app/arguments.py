@@ -15,7 +15,8 @@ def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = Fa
     """Return an argument as Hydra takes it.
 
     A path may begin with a tilde, and words have letters of any alphabet. The names of arms that
-    the report and the self-check are given are text, whatever is in them, and their `experiment` is that of MLflow.
+    the report and the self-check are given are text, whatever is in them, and their
+    `experiment` is that of MLflow.
 
     Args:
         argument: as the shell left it.

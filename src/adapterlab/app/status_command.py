@@ -72,6 +72,8 @@ def print_study(study: "StudyStands") -> None:
         counts = [number(study.count(name)) for name in shown]  # type: ignore[arg-type]
         table.add_row("all", *counts, _left(study.left))
     console.print(table, markup=False)
+    if study.why_untold:
+        print(printable(f"time left is not known of all: {study.why_untold}"))
     why = reasons(study.runs)
     for reason, names in list(why.items())[:_REASONS]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

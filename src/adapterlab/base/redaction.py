@@ -70,6 +70,8 @@ def public_uri(uri: str) -> str:
 def without_password(uri: str) -> str:
     """Return a URI as it may lie on disk: without user and password, and tokens in its query."""
     parts = urlsplit(uri)
+    if not parts.netloc:  # of a file, whose slashes would not all be put back
+        return public_uri(uri)
     return public_uri(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 

@@ -25,11 +25,9 @@ from adapterlab.reporting.naming import NO_NAMES
 from adapterlab.reporting.stored import NAMING, Replicate, Run, Status
 from adapterlab.reporting.study import TEST_EXAMPLES
 from adapterlab.reporting.versions import TAGS
+from adapterlab.tracking.note_tags import NOTES, notes_in, notes_tag
 
 FOLD, FOLDS = "dataset.loader.fold", "dataset.loader.folds"
-
-NOTES = "data_notes"
-"""The tag of what a reader of a run's figures must know of its data, a sentence each."""
 
 PARTS = "folds"
 """The tag of runs that are made of others: which folds they are over."""
@@ -102,8 +100,8 @@ def _together(key: str, own: Mapping[int, Run], wanted: Sequence[int], cache: Pa
     if NAMING in tags:
         tags[NAMING] = _without_fold(tags[NAMING])
     if NOTES in tags:  # what is said of one fold is not so of all
-        said = [part.tags.get(NOTES, "").split("; ") for part in parts]
-        tags[NOTES] = "; ".join(one for one in said[0] if all(one in other for other in said))
+        said = [notes_in(part.tags) for part in parts]
+        tags[NOTES] = notes_tag([one for one in said[0] if all(one in other for other in said)])
     status, reason = _outcome(own, wanted)
     made = replace(
         first,

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapterlab.base.amounts import counted
-from adapterlab.config.selection import F1
-from adapterlab.evidence.contributions import least_answers
+from adapterlab.reporting.few_answers import on_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.study import Replicate, Run
 from adapterlab.reporting.tuning_notes import on_tuning
 from adapterlab.reporting.version_notes import on_versions
 from adapterlab.tracking.mlflow_run import SPLIT
+from adapterlab.tracking.note_tags import notes_in
 
 _REASONS = 8
 """Reasons of runs that did not finish that are written at most; runs.csv has all."""
@@ -22,12 +22,6 @@ _ARMS = 3
 
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
-
-_SPREAD_BY_EXAMPLES = ("mcc", "macro_f1", "balanced_accuracy", "auroc")
-"""Scores whose luck is seen in the spread of examples alone."""
-
-_ENOUGH_ANSWERS = 20
-"""From about here on their 95% intervals hold 94% to 95% of the time: `least_answers`."""
 
 
 def about(findings: Findings) -> str:
@@ -62,7 +56,7 @@ def notes(findings: Findings) -> list[str]:
     said += _fixed(findings)
     said += _reasons(findings)
     said += _short_of_examples(findings)
-    said += _few_answers(findings)
+    said += on_answers(findings)
     said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
     before = {value for arm in arms for value in arm.arm.values("source/accuracy_before")}
     if before:
@@ -91,7 +85,7 @@ def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
     runs = [run for own in arms.values() for run in own]
     saying: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
-        for note in dict.fromkeys(filter(None, run.tags.get("data_notes", "").split("; "))):
+        for note in dict.fromkeys(notes_in(run.tags)):
             saying.setdefault(note, []).append(place)
     alike: dict[tuple[int, ...], list[str]] = {}
     for note, places in saying.items():
@@ -123,27 +117,6 @@ def _short_of_examples(findings: Findings) -> list[str]:
     return [
         f"with {examples:,} test examples no arm can be shown to be within {_margin(findings)} of "
         f"another, which takes {enough:,}; a larger margin takes fewer (margin=...)"
-    ]
-
-
-def _few_answers(findings: Findings) -> list[str]:
-    """Say where a score hangs on so few answers that its spread is seen badly."""
-    metric = findings.compared_on
-    if metric not in _SPREAD_BY_EXAMPLES and not metric.startswith(F1):
-        return []
-    few = {}
-    for arm in findings.arms:
-        if (told := arm.answers) is not None:
-            least = least_answers(metric, told.correct, told.labels, told.classes)
-            if least is not None and least < _ENOUGH_ANSWERS:
-                few[arm.name] = least
-    if not few:
-        return []
-    of = "examples of a class" if metric == "auroc" else "right or wrong answers a run"
-    return [
-        f"{metric} hangs on {min(few.values()):.0f} {of} at the least "
-        f"({listed(sorted(few))}): below {_ENOUGH_ANSWERS} or so its intervals and verdicts "
-        "promise more than they hold; a larger test split helps, or compare_on=accuracy"
     ]
 
 

@@ -1,5 +1,9 @@
 """The report of a study: what it says for sure, written as pages, tables and pictures."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
@@ -11,7 +15,8 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.base.files import write_bytes, write_text
+from adapterlab.base.files import NOT_WRITABLE, write_bytes, write_text
+from adapterlab.base.redaction import without_password
 from adapterlab.config.asked import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.reporting.content import page_of, study_metrics
@@ -30,6 +35,7 @@ from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.runs.abandoned import bury_of_study
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import look_at
+from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.study_run import log_report
 
 
@@ -115,23 +121,39 @@ def parse_request(values: Any) -> Request:
 def make_report(request: Request) -> Report:
     """Read a study from MLflow, write its report, and keep that with the study's run.
 
+    Where the root may only be read nothing is written, and a note says so.
+
     Raises:
         AdapterLabError: it has no finished runs.
         ConfigError: the reference is none of its arms, or the metric is none.
     """
     report, arms, client = _read(request)
-    tasks = report.tasks
     folder = _mlruns(request) / "reports" / request.study
+    try:
+        page = _write(report, folder)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        said = (
+            f"nothing was written: {folder} may only be read ({error.strerror}); with root=FOLDER "
+            f"tracking_uri={_uri(request)} the report goes to a place of yours"
+        )
+        return replace(report, page=replace(report.page, notes=(*report.page.notes, said)))
+    names, metrics = _new_names(arms), study_metrics(report.tasks)
+    log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
+    return replace(report, page=page, folder=folder)
+
+
+def _write(report: Report, folder: Path) -> Page:
+    """Write the pages, tables and pictures of a report; return the page with these."""
     page = replace(report.page, pictures=_draw(report, folder / "figures"))
     write_text(folder / "report.html", as_html(page))
     write_text(folder / "report.md", as_markdown(page))
     for name, table in (("runs", runs_csv), ("arms", arms_csv)):
-        for task in tasks:
-            suffix = "" if len(tasks) == 1 else f"-{as_file_name(task.task)}"
+        for task in report.tasks:
+            suffix = "" if len(report.tasks) == 1 else f"-{as_file_name(task.task)}"
             write_csv(table(task), folder / f"{name}{suffix}.csv")
-    names, metrics = _new_names(arms), study_metrics(tasks)
-    log_report(client, request.study, request.experiment, folder, page.verdict, names, metrics)
-    return replace(report, page=page, folder=folder)
+    return page
 
 
 def read_report(request: Request) -> Report:
@@ -149,10 +171,10 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
     client = connect(request.tracking_uri, _mlruns(request))
     bury_of_study(client, _mlruns(request), request.study, request.experiment)
-    runs = read_runs(client, request.study, request.experiment)
+    runs = read_runs(client, request.study, request.experiment, _mlruns(request))
     replaced = superseded(runs)
     counting = [run for run in runs if run.run_id not in replaced]
-    together, on_folds = pooled(counting, _mlruns(request) / "cache")
+    together, on_folds = pooled(counting, _cache(_mlruns(request)))
     arms = arms_of(together)
     sizes = [len(arm.runs) for arm in arms] or [0]
     look, said = look_at(client, request.study, request.experiment, sizes)
@@ -195,6 +217,22 @@ def _new_names(arms: Sequence[Arm]) -> dict[str, tuple[str, str]]:
             if (run.tags.get("arm_name"), run.tags.get("mlflow.runName")) != (arm.name, name):
                 names[run.run_id] = (arm.name, name)
     return names
+
+
+def _uri(request: Request) -> str:
+    """Return where the runs are read from, without a password."""
+    return without_password(request.tracking_uri or default_uri(_mlruns(request)))
+
+
+def _cache(mlruns: Path) -> Path:
+    """Return where predictions of folds are kept together: where nobody may write, for now only."""
+    cache = mlruns / "cache"
+    nearest = next(path for path in (cache, *cache.parents) if path.exists())
+    if os.access(nearest, os.W_OK):
+        return cache
+    kept = Path(tempfile.mkdtemp(prefix="adapterlab-"))
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    return kept
 
 
 def _mlruns(request: Request) -> Path:

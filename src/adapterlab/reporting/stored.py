@@ -2,15 +2,19 @@
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.optimizers import USUAL
 from adapterlab.reporting.attempts import NAMING, counted
+from adapterlab.runs.abandoned import DIED, whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_runs import near_studies, study_names
@@ -143,7 +147,7 @@ class Run:
         return int(self.tags.get("seed", self.replicate.init))
 
 
-def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
+def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = None) -> list[Run]:
     """Return the runs of a study, the latest first, whether they have finished or not.
 
     A configuration that was run more than once counts once: with its latest run that has
@@ -154,19 +158,27 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
         client: an MLflow client.
         study: the value of the tag `study`.
         experiment: name of the MLflow experiment.
+        mlruns: the folder that runs of this machine lie under, whose locks tell which are at work;
+            None to ask processes alone.
 
     Raises:
         AdapterLabError: there are none.
     """
     found = client.get_experiment_by_name(experiment)
     stored = [] if found is None else _search(client, found.experiment_id, study)
+    running = {
+        raw.info.run_id: raw.data.tags.get(PROCESS_TAG)
+        for raw in stored
+        if raw.info.status == "RUNNING"
+    }
+    known = whereabouts(mlruns or Path(os.devnull), study, running)
     attempts: dict[str, list[Run]] = {}
     strange = 0
     for raw in stored:
         if "arm" not in raw.data.tags:
             strange += 1
             continue
-        run = _run(raw, client.tracking_uri)
+        run = _run(raw, client.tracking_uri, known.get(raw.info.run_id, ""))
         attempts.setdefault(run.tags.get("config_hash", run.run_id), []).append(run)
     if strange:
         log.warning("study=%s: %d of its MLflow runs were not logged by adapterlab: left out",
@@ -177,9 +189,12 @@ def read_runs(client: Any, study: str, experiment: str) -> list[Run]:
     return [run for same in attempts.values() for run in counted(same)]
 
 
-def _run(raw: Any, store: str) -> Run:
+def _run(raw: Any, store: str, whereabouts: str) -> Run:
     tags = dict(raw.data.tags)
     status, reason = _outcome(raw.info.status, tags)
+    if status is Status.RUNNING:
+        status = Status.KILLED if whereabouts == DIED else status
+        reason = whereabouts
     return Run(
         run_id=raw.info.run_id,
         arm=tags["arm"],
@@ -215,7 +230,7 @@ def _outcome(status: str, tags: Mapping[str, str]) -> tuple[Status, str]:
     if status == "KILLED":
         return Status.KILLED, "interrupted"
     if status != "FAILED":
-        return Status.RUNNING, "running, or its process died"
+        return Status.RUNNING, ""
     error = tags.get("error", "")
     kind, _, text = error.partition(": ")
     own = kind in OWN_ERRORS and text

@@ -7,14 +7,22 @@ may be there: on another host, or in another container of this one.
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.base.process_identity import PROCESS_TAG, is_elsewhere, is_gone, may_be_at_work
+from adapterlab.base.process_identity import (
+    PROCESS_TAG,
+    is_elsewhere,
+    is_gone,
+    may_be_at_work,
+    number_here,
+)
 from adapterlab.runs.folder import RunFolder
+from adapterlab.tracking.commands_at_work import settle_left
 from adapterlab.tracking.servers import journal
-from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.errors import Trouble, trouble, unless_read_only
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +87,61 @@ def bury_of_study(client: Any, mlruns: Path, study: str, experiment: str) -> Non
             "study=%s: of %d of its runs MLflow has not got all: `python scripts/sync.py study=%s`",
             study, waiting, study,
         )  # fmt: skip
-    here = {id: path for path in (mlruns / "runs" / study).glob("*/") if (id := _id_in(path))}
+    here = _folders(mlruns, study)
     for run in _running(client, experiment, {"study": study}):
         process = run.data.tags.get(PROCESS_TAG)
         folder = here.get(run.info.run_id)
         if folder is not None and journal.is_there(folder):
             continue
+        if run.data.tags.get("kind") == "study" and settle_left(client, run):
+            continue
         # After a restart of the host, process ids say nothing; the lock of a folder still does.
-        if is_gone(process) or (folder and not is_elsewhere(process) and _is_free(folder)):
-            bury(client, run.info.run_id)
+        if is_gone(process) or (folder and not is_elsewhere(process) and _held(folder) is False):
+            with unless_read_only("that the process of a run has died is not kept"):
+                bury(client, run.info.run_id)
+
+
+DIED = "its process has died"
+
+
+def whereabouts(mlruns: Path, study: str, runs: Mapping[str, str | None]) -> dict[str, str]:
+    """Say of runs that MLflow shows as RUNNING whether they are, as far as that is known here.
+
+    A process of this machine tells by its number, and by the lock of the run's folder; what is on
+    another host is known there.
+
+    Args:
+        mlruns: the folder that runs of this machine lie under.
+        study: of the runs.
+        runs: the tag `process` of each, by its id.
+
+    Returns:
+        What follows the word ``running``; `DIED` where nobody carries it out.
+    """
+    here = _folders(mlruns, study) if runs else {}
+    return {run_id: _whereabouts(process, here.get(run_id)) for run_id, process in runs.items()}
+
+
+def _whereabouts(process: str | None, folder: Path | None) -> str:
+    if (number := number_here(process)) is not None:
+        return f"by process {number} of this machine"
+    if is_gone(process):
+        return DIED
+    held = None if folder is None else _held(folder)
+    if held:
+        return "by a process that holds its folder"
+    if is_elsewhere(process):
+        return "on another host, unless its process has died there"
+    if held is False:
+        return DIED
+    if process is None:
+        return "unless its process has died: it has not said which that is"
+    return "unless its process has died: it is of another container, or of before a restart"
+
+
+def _folders(mlruns: Path, study: str) -> dict[str, Path]:
+    """Return the folders of a study's runs on this machine, by the ids of their MLflow runs."""
+    return {id: path for path in (mlruns / "runs" / study).glob("*/") if (id := _id_in(path))}
 
 
 def _running(client: Any, experiment: str, tags: dict[str, str]) -> list[Any]:
@@ -113,10 +167,12 @@ def _id_in(folder: Path) -> str | None:
     return RunFolder(folder).link.run_id()
 
 
-def _is_free(folder: Path) -> bool:
-    """Say whether no process holds a run's folder."""
+def _held(folder: Path) -> bool | None:
+    """Say whether a process holds a run's folder; None where that cannot be tried."""
     try:
         with RunFolder(folder).lock(wait=False):
-            return True
-    except (AdapterLabError, OSError):
-        return False
+            return False
+    except AdapterLabError:
+        return True
+    except OSError:
+        return None

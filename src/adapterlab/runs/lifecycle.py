@@ -24,6 +24,7 @@ from adapterlab.runs.provenance import of_assembly, write_provenance
 from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
 from adapterlab.tracking.logged import is_logged
 from adapterlab.tracking.mlflow_run import pruned_as, tracked
+from adapterlab.tracking.note_tags import NOTES, notes_tag
 from adapterlab.tracking.trackers import Tracker
 from adapterlab.tracking.tuning_tags import GRID, KEY, STUDY, TRIALS, tuned
 from adapterlab.training.hardware import Device, PeakMemory, fingerprint
@@ -70,6 +71,10 @@ class OpenRun:
         if epoch not in self.known.epochs:
             self.tracker.log(metrics=metrics, step=epoch, last=epoch == self.config.epochs)
 
+    def catch_up(self) -> None:
+        """Have MLflow take the epochs that waited for more: none comes while others train on."""
+        self.tracker.flush()
+
     def prune(self, error: TrialPrunedError) -> None:
         """Log that the run is stopped, and with what it had reached."""
         said = pruned_as(error)
@@ -113,7 +118,7 @@ class OpenRun:
         notes = assembly.notes
         if prefix.found:
             notes += ("an earlier run had computed the frozen prefix: seconds are without it",)
-        late = {"frozen_prefix": prefix.described(), "data_notes": "; ".join(notes)}
+        late = {"frozen_prefix": prefix.described(), NOTES: notes_tag(notes)}
         if (outcome := assembly.adapted.strategy.outcome(assembly.adapted)) is not None:
             late[OUTCOME] = outcome
         late["baseline"] = self.floor.how
@@ -200,23 +205,28 @@ def open_run(
     run_id = folder.link.run_id() if keep else None
     if not keep:
         give_up(config, folder, tags)
-    known = known_of(config, folder, run_id)
     if config.tracking.enabled:
         keep_room(config.mlruns)
     store = config.mlruns / "mlflow.db"
     with (
         said_where_full(otherwise=store),
         tracked(
-            config, folder.link, run_id, name=run_name(config), tags=tags, resume=config.resume
-        ) as tracker,
+            config,
+            folder.link,
+            run_id,
+            name=run_name(config),
+            tags=tags,
+            resume=config.resume,
+            data=(tags["dataset"], tags["data_hash"]),
+        ) as tracker,  # fmt: skip
         said_where_full(otherwise=store),  # once more, for the run's tag
     ):
-        if tracker.run_id != run_id:  # it was deleted, or one was found whose id had been lost
-            known = known_of(config, folder, tracker.run_id) if config.resume else Known()
+        # The run of this folder; or another, if it was deleted or one was found whose id was lost.
+        goes_on = keep or config.resume
+        known = known_of(config, folder, tracker.run_id) if goes_on else Known()
         sweep(folder.path)
         resumed = folder.start(config, assembly.read.hash, keep=keep)
         write_provenance(folder, provenance)
-        tracker.data(tags["dataset"], tags["data_hash"])
         drawn = pictures or Pictures() if config.figures == "always" else NoPictures()
         if config.baseline == "features":
             floor = begin_feature_floor(config, assembly, device, tags["test_hash"])
@@ -266,7 +276,7 @@ def _tags(config: Config, assembly: Assembly, device: Device) -> dict[str, str]:
         "base_head": "kept" if assembly.head_kept else "new",
         "precision": device.precision,
         "memory_kind": PeakMemory(device.accelerator).kind,
-        "data_notes": "; ".join(assembly.notes),
+        NOTES: notes_tag(assembly.notes),
         "test_hash": assembly.read.test_hash(assembly.examples),
     }
     if config.told is not None and config.study != BASES:

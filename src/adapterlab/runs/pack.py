@@ -11,7 +11,7 @@ from adapterlab.packing import PackedModel
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.lanes import Lane, Lanes, OnStep, Outcome, equally_far
-from adapterlab.runs.lifecycle import Costs, open_run
+from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
 from adapterlab.runs.measurements import OfTheBase
 from adapterlab.runs.single import frozen_prefix, run
 from adapterlab.training.hardware import PeakMemory
@@ -128,7 +128,8 @@ def _train_and_test(lanes: Lanes, *, beside: bool) -> None:
 def _train(lanes: Lanes) -> tuple[float, float | None, str]:
     """Train what is not trained yet; return the seconds, the samples a second, what was kept."""
     seconds, rate, known = 0.0, None, ""
-    for group in equally_far(lanes.open):
+    groups = list(equally_far(lanes.open))
+    for group in groups:
         share = 1 / (group[0].config.epochs * group[0].assembly.data.steps)
         training = fit_pack(
             [_task(lane) for lane in group],
@@ -145,6 +146,9 @@ def _train(lanes: Lanes) -> tuple[float, float | None, str]:
                 lanes.close(lane, outcome)
             else:
                 lane.training = outcome
+                if group is not groups[-1]:
+                    with lanes.each_for_itself(lane):
+                        _opened(lane).catch_up()
     return seconds, rate, known
 
 
@@ -184,5 +188,10 @@ def _finish(
 
 
 def _task(lane: Lane) -> LaneTask:
+    opened, model = _opened(lane), lane.assembly.adapted
+    return LaneTask(lane.config, model, lane.folder.checkpoints, opened.report, opened.catch_up)
+
+
+def _opened(lane: Lane) -> OpenRun:
     assert lane.opened is not None
-    return LaneTask(lane.config, lane.assembly.adapted, lane.folder.checkpoints, lane.opened.report)
+    return lane.opened

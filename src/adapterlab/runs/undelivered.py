@@ -222,6 +222,8 @@ def known_of(config: Config, folder: RunFolder, run_id: str | None) -> Known:
     if run_id is None or not config.tracking.enabled:
         return Known()
     client = connect(config.tracking.uri, config.mlruns)
+    # Before the server is asked: what is sent in between is there twice, and missed by neither.
+    waiting = journal.read(folder.path)
     try:
         metrics = client.get_run(run_id).data.metrics
         points = client.get_metric_history(run_id, REPORTED) if REPORTED in metrics else ()
@@ -229,7 +231,6 @@ def known_of(config: Config, folder: RunFolder, run_id: str | None) -> Known:
         if trouble(error) is Trouble.GONE:
             return Known()
         raise
-    waiting = journal.read(folder.path)
     lines = waiting[1] if waiting is not None and waiting[0].run_id == run_id else []
     kept = [line for line in lines if REPORTED in line.get("metrics", ())]
     epochs = {point.step for point in points} | {line["step"] for line in kept}

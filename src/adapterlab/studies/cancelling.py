@@ -131,8 +131,7 @@ def _end_commands(study: StudyStands, done: Cancelled) -> None:
     found = []
     if study.asked is not None and study.asked.goes_on and study.is_open:
         found.append(study.asked.process)
-    if study.logged.multirun is not None:
-        found.append(study.logged.multirun[1])
+    found += [process for _, process in study.logged.multiruns]
     commands = [process for process in dict.fromkeys(found) if not is_gone(process)]
     _end_all(commands, "the command", done)
 

@@ -23,6 +23,7 @@ from adapterlab.studies.records import (
     state_of,
     tasks_of,
 )
+from adapterlab.studies.time_left import TimeLeft, time_left, typical_seconds, why_untold
 from adapterlab.tracking.study_runs import FINISHED, RUNNING, LoggedRun, StudyRuns, study_runs
 
 Standing = Literal["done", "pruned", "going", "waiting", "failed", "killed", "not begun"]
@@ -36,10 +37,10 @@ _OVER: tuple[Standing, ...] = ("done", "pruned")
 NOWHERE = "-"
 """The node of a run that has none yet, or of which it is not known."""
 
-_DIED = "its process has died"
+_NOTHING, _LOADING = TimeLeft(), TimeLeft(why="training has not begun")
+"""Of a run that is not going, and of one of which MLflow has nothing yet."""
 
-_MILLISECONDS = 0.01
-"""MLflow counts in whole ones."""
+_DIED = "its process has died"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class RunStands:
         why: it has failed or was killed, in a line; empty otherwise.
         logged: what MLflow has of it; None if it has nothing.
         task: that it is in; None of a run of a command's own machine.
-        left: seconds until it has ended, as far as its epochs tell; None if they do not.
+        time: that it will take, as far as is known, if it is going.
     """
 
     name: str
@@ -77,7 +78,12 @@ class RunStands:
     why: str = ""
     logged: LoggedRun | None = None
     task: TaskOf | None = None
-    left: float | None = None
+    time: TimeLeft = _NOTHING
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it has ended; None if nothing tells."""
+        return self.time.seconds
 
     @property
     def share(self) -> float:
@@ -128,6 +134,12 @@ class StudyStands:
     def is_done(self) -> bool:
         """Whether all of its runs have finished, or were stopped by a pruner."""
         return all(run.stands in _OVER for run in self.runs)
+
+    @property
+    def why_untold(self) -> str:
+        """Why the time left is not known of all that is under way; empty where it is."""
+        going = [run.time for run in self.runs if run.stands == "going"]
+        return why_untold(going, waiting=self.left is None and self.count("waiting") > 0)
 
     def left_on(self, node: str) -> float | None:
         """Return the seconds until what goes on a node has ended, as far as that is known."""
@@ -189,6 +201,7 @@ class _Known:
         now: float,
     ) -> None:
         self._logged, self._asked, self._since, self._now = logged.runs, asked, since, now
+        self._typical = typical_seconds(logged.runs, since)
         self._goes_on = asked is not None and asked.goes_on
         self._hosts = {host_of(this_process()): socket.gethostname()}
         self._hosts |= {
@@ -212,7 +225,9 @@ class _Known:
         task = self._by_task.get(end)
         stands, why = self._standing(_Named(task, end in self._asked_for), run)
         node = self._node(run, task) if stands != "waiting" else NOWHERE
-        left = self._left_of(run, task) if stands == "going" and run is not None else None
+        left = _NOTHING
+        if stands == "going":
+            left = _LOADING if run is None else self._left_of(run, task)
         return RunStands(name, stands, node, why, run, task, left)
 
     def _standing(self, named: _Named, run: LoggedRun | None) -> tuple[Standing, str]:
@@ -245,18 +260,11 @@ class _Known:
             return self._hosts.get(host, f"host {host}")
         return task.there.host if task is not None and task.there is not None else NOWHERE
 
-    def _left_of(self, run: LoggedRun, task: TaskOf | None) -> float | None:
-        """Return the seconds that a run will take, at the pace of its epochs so far.
-
-        None for one that goes on from an earlier attempt: which epochs are of this one is not said.
-        """
+    def _left_of(self, run: LoggedRun, task: TaskOf | None) -> TimeLeft:
+        """Return what is known of the time that a run will take."""
         there = task.there if task is not None else None
         began = there.began if there is not None else self._since
-        again = began is not None and run.began < began - _MILLISECONDS
-        if not run.epoch or not run.epochs or run.heard is None or again:
-            return None
-        paced = (run.heard - run.began) / run.epoch
-        return max(paced * (run.epochs - run.epoch) - (self._now - run.heard), 0.0)
+        return time_left(run, began, self._typical, self._now)
 
 
 def _of_task(task: TaskOf | None) -> tuple[Standing, str]:
@@ -311,7 +319,7 @@ def _left(runs: Sequence[RunStands], since: float | None, now: float) -> float |
         return None
     ended = [run.logged.ended for run in runs if run.stands in _OVER and run.logged]
     # What goes on from an earlier attempt has no seconds of its own, and tells nothing of the pace.
-    paced = sum(run.share for run in going if run.left is not None)
+    paced = sum(run.share for run in going if run.time.paced)
     moved = paced + sum(one >= since for one in ended if one)
     if not moved:
         return None

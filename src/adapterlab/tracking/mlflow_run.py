@@ -23,6 +23,7 @@ from adapterlab.tracking.link import RunLink
 from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.servers.patience import PATIENCE, PatientClient, calm
+from adapterlab.tracking.stores.at_once import at_once
 from adapterlab.tracking.stores.moved import beside_store
 from adapterlab.tracking.stores.uris import artifact_location, default_uri
 from adapterlab.tracking.study_run import PARENT, open_study_run, status_after
@@ -48,6 +49,7 @@ def tracked(
     name: str,
     tags: Mapping[str, str] | None = None,
     resume: bool = False,
+    data: tuple[str, str] | None = None,
 ) -> Iterator[Tracker]:
     """Open a run's tracker and see that the run does not outlive its process as RUNNING.
 
@@ -64,6 +66,7 @@ def tracked(
         tags: of the run.
         resume: go on with the run of this identity, if `run_id` is not known: a process may have
             been killed between creating the run and writing down its id.
+        data: name of the data set that the run reads, and the hash of what is in it.
     """
     if not config.tracking.enabled:
         yield Tracker()
@@ -73,18 +76,26 @@ def tracked(
     multirun = _multirun(config)
     try:
         with calm(client):
-            opened, parent = _opened(
-                client, config, link, run_id, name=name, tags=tags or {}, resume=resume
-            )
-            last = parent.get(PARENT) if multirun is None else None
-            tracker = _tracker(client, config, link, opened.info.run_id, name, last)
-        known, params = opened.data, flattened(public(to_container(config)))
-        own = {**(tags or {}), **parent, PROCESS_TAG: this_process()}
-        tracker.log(
-            # MLflow refuses to change a parameter that is there.
-            params={key: value for key, value in params.items() if key not in known.params},
-            tags={k: value for k, value in own.items() if known.tags.get(k) != value},
-        )
+            run_id, where, parent = _to_open(client, config, run_id, tags=tags or {}, resume=resume)
+            own = {**(tags or {}), **parent, PROCESS_TAG: this_process()}
+            if run_id is None:
+                link.expect()
+
+            def begin() -> Tracker:
+                opened = _opened(client, run_id, where, name, own)
+                last = parent.get(PARENT) if multirun is None else None
+                tracker = _tracker(client, config, link, opened.info.run_id, name, last)
+                known, params = opened.data, flattened(public(to_container(config)))
+                tracker.log(
+                    # MLflow refuses to change a parameter that is there.
+                    params={key: value for key, value in params.items() if key not in known.params},
+                    tags={k: value for k, value in own.items() if known.tags.get(k) != value},
+                )
+                if data is not None:
+                    tracker.data(*data)
+                return tracker
+
+            tracker = at_once(client, begin)
         with at_sudden_end(partial(tracker.end, "KILLED")):
             yield tracker
     except BaseException as error:
@@ -185,33 +196,37 @@ def _told(error: BaseException) -> str | None:
     return redacted(with_type(error))[:500]
 
 
-def _opened(
+def _to_open(
     client: Any,
     config: Config,
-    link: RunLink,
     run_id: str | None,
     *,
-    name: str,
     tags: Mapping[str, str],
     resume: bool,
-) -> tuple[Any, dict[str, str]]:
-    """Return the run to go on with, running again, or a new one, and the tag of its parent."""
-    if run_id is None or not _is_there(client, run_id):
-        experiment = experiment_id_of(client, config)
-        identity = {each: tags[each] for each in IDENTITY if each in tags}
-        run_id = _found(client, experiment, identity, tags) if resume and identity else None
+) -> tuple[str | None, str, dict[str, str]]:
+    """Return the id of the run to go on with, if any; its experiment, and the tag of its parent."""
+    known = None if run_id is None else info_of(client, run_id)
+    if known is not None and known.lifecycle_stage == "active":
+        return run_id, known.experiment_id, _parent(client, config, known.experiment_id)
+    experiment = experiment_id_of(client, config)
+    identity = {each: tags[each] for each in IDENTITY if each in tags}
+    run_id = _found(client, experiment, identity, tags) if resume and identity else None
+    return run_id, experiment, _parent(client, config, experiment)
+
+
+def _opened(
+    client: Any, run_id: str | None, experiment: str, name: str, own: Mapping[str, str]
+) -> Any:
+    """Return the run to go on with, running again, or a new one with these tags."""
     if run_id is None:
-        parent = _parent(client, config, experiment)
-        own = {**tags, **parent, PROCESS_TAG: this_process()}
-        link.expect()
-        return client.create_run(experiment, run_name=name, tags=own), parent
+        return client.create_run(experiment, run_name=name, tags=dict(own))
     client.set_tag(run_id, PROCESS_TAG, this_process())
     client.update_run(run_id, status="RUNNING")
     run = client.get_run(run_id)
     for gone in ("error", trial(PRUNED)):
         if gone in run.data.tags:
             client.delete_tag(run_id, gone)
-    return run, _parent(client, config, run.info.experiment_id)
+    return run
 
 
 def _parent(client: Any, config: Config, experiment_id: str) -> dict[str, str]:

@@ -9,8 +9,7 @@ no run of a pack has a call more.
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,21 @@ from adapterlab.base.errors import TrialPrunedError
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
+from adapterlab.tracking.commands_at_work import (
+    MULTIRUN_TAG,
+    PREFIX,
+    alone,
+    commands,
+    end_command,
+    own_tag,
+    unless_gone,
+)
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.servers.errors import Trouble, trouble, unless_read_only
 from adapterlab.tracking.servers.patience import calm
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows a run below that of its study."""
-
-MULTIRUN_TAG = "multirun"
-"""Of a study's run: the multirun that carries it out, or did so last."""
 
 
 def status_after(error: BaseException | None) -> str:
@@ -62,7 +67,8 @@ def open_study_run(
 def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str | None) -> str:
     from mlflow.entities import RunTag
 
-    tags = {PROCESS_TAG: this_process(), **source_tags()}
+    command = multirun or alone(_now())
+    tags = {PROCESS_TAG: this_process(), own_tag(command): command, **source_tags()}
     if multirun is not None:
         # It is the process of the multirun that must be there, and not this one.
         tags |= {MULTIRUN_TAG: multirun, PROCESS_TAG: multirun.split("-", 2)[-1]}
@@ -79,6 +85,7 @@ def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str
         new = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]
         if new:  # another process of the multirun may have been here
             client.log_batch(run_id, tags=new)
+            found = client.get_run(run_id)  # who ended it meanwhile may not have seen that
         if found.info.status != "RUNNING":
             client.update_run(run_id, status="RUNNING")
     return run_id
@@ -113,25 +120,16 @@ def the_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
     for other in [*others, *_study_runs(client, experiment_id, study, deleted=True)]:
         query = f"tags.`{PARENT}` = '{other.info.run_id}'"
         for child in list(searched(client, experiment_id, query)):
-            with _unless_gone():
+            with unless_gone():
                 client.set_tag(child.info.run_id, PARENT, run_id)
     for other in others:
-        told = {key: value for key, value in other.data.tags.items() if key.startswith("study.")}
+        kept = ("study.", PREFIX)
+        told = {key: value for key, value in other.data.tags.items() if key.startswith(kept)}
         if said := [RunTag(key, value) for key, value in told.items() if key not in own]:
             client.log_batch(run_id, tags=said)
-        with _unless_gone():  # another machine may have seen it as well
+        with unless_gone():  # another machine may have seen it as well
             client.delete_run(other.info.run_id)
     return first
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    """Pass over a run that somebody has deleted since it was found."""
-    try:
-        yield
-    except Exception as error:
-        if trouble(error) is not Trouble.GONE:
-            raise
 
 
 def _study_runs(client: Any, experiment_id: str, study: str, *, deleted: bool = False) -> list[Any]:
@@ -144,7 +142,7 @@ def _study_runs(client: Any, experiment_id: str, study: str, *, deleted: bool = 
 
 
 def end_multirun(client: Any, experiment: str, study: str, multirun: str, status: str) -> None:
-    """End the run of every study that a multirun has carried out.
+    """End the run of every study that a multirun has carried out, unless others are at it.
 
     One that is called like its study and still RUNNING is ended too: an earlier process may have
     been killed, and this one may have found nothing left to do.
@@ -160,23 +158,29 @@ def end_multirun(client: Any, experiment: str, study: str, multirun: str, status
         found = client.get_experiment_by_name(experiment)
         if found is None:  # no run has begun
             return
-        where = [found.experiment_id]
         the_study_run(client, found.experiment_id, study)
         running = "tags.kind = 'study' and attributes.status = 'RUNNING'"
-        for run in client.search_runs(where, running):
-            name, tags = run.data.tags["study"], run.data.tags
-            if tags.get(MULTIRUN_TAG) != multirun and name != study:
-                continue
-            failed = status == "FINISHED" and client.search_runs(
-                where,
-                # Not the study's own run, which is RUNNING, and has the end of an earlier multirun
-                # or of one that was at the same study meanwhile.
-                f"tags.study = {json.dumps(name)} and tags.kind != 'study' "
-                f"and attributes.status != 'FINISHED' "
-                f"and attributes.end_time >= {multirun.partition('-')[0]}",
-                max_results=1,
-            )
-            client.set_terminated(run.info.run_id, "FAILED" if failed else status)
+        for run in list(searched(client, found.experiment_id, running)):
+            tags = run.data.tags
+            if own_tag(multirun) in tags or tags["study"] == study:
+                end_command(client, run.info.run_id, multirun, status)
+
+
+def end_alone(client: Any, run_id: str, study_run: str, status: str, at: int) -> None:
+    """End the run of a study to which a run belonged that was started by itself.
+
+    Args:
+        client: an MLflow client.
+        run_id: of that run, which has ended.
+        study_run: the id of its study's run; it may have been deleted.
+        status: that the run has ended with.
+        at: when, in milliseconds.
+    """
+    with unless_gone():
+        run, known = client.get_run(run_id), client.get_run(study_run).data.tags
+        name = alone(run.info.start_time or at, run.data.tags.get(PROCESS_TAG))
+        before = commands(known).get(own_tag(name))
+        end_command(client, study_run, before.name if before else name, status, at)
 
 
 def log_report(

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from adapterlab.base.process_identity import PROCESS_TAG
+from adapterlab.tracking.commands_at_work import MULTIRUN_TAG, Command, at_work, commands
 from adapterlab.tracking.searching import searched
-from adapterlab.tracking.study_run import MULTIRUN_TAG
 from adapterlab.tracking.tuning_tags import PRUNED, trial
 
 REPORTED = "train/loss"
@@ -73,14 +73,22 @@ class StudyRuns:
     attempts: tuple[LoggedRun, ...] = ()
 
     @property
-    def multirun(self) -> tuple[float, str] | None:
-        """When the multirun began that is at the study, and its process; None if none is."""
+    def multiruns(self) -> list[tuple[float, str]]:
+        """When those began that are at the study, in that order, and their processes."""
+        found = set()
         for run in self.own:
-            name = run.data.tags.get(MULTIRUN_TAG)
-            if run.info.status == RUNNING and name is not None:
-                began, _, process = name.split("-", 2)
-                return int(began) / 1000, process
-        return None
+            tags = run.data.tags
+            if run.info.status == RUNNING:
+                going = at_work(tags)
+                if not commands(tags) and MULTIRUN_TAG in tags:  # an older version said no more
+                    going = [Command(tags[MULTIRUN_TAG])]
+                found |= {(one.began / 1000, one.process) for one in going if one.is_multirun}
+        return sorted(found)
+
+    @property
+    def multirun(self) -> tuple[float, str] | None:
+        """When the first multirun began that is at the study, and its process; None if none is."""
+        return next(iter(self.multiruns), None)
 
 
 def study_runs(client: Any, study: str, experiment: str) -> StudyRuns:

@@ -1,8 +1,9 @@
 """What a run reports to: an MLflow run, by itself or by way of a journal; or nothing."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -13,6 +14,7 @@ from adapterlab.tracking.servers import delivery
 from adapterlab.tracking.servers.courier import Courier
 from adapterlab.tracking.servers.errors import Trouble, refused, trouble
 from adapterlab.tracking.servers.journal import Entry, Journal, left
+from adapterlab.tracking.stores.at_once import at_once
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -53,6 +55,9 @@ class Tracker:
         """Name the data set that the run reads, and the hash of what is in it."""
         self._take(delivery.data(name, digest))
 
+    def flush(self) -> None:
+        """Let nothing that was reported wait for more."""
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, or all that is in a folder."""
 
@@ -89,6 +94,11 @@ class MLflowTracker(Tracker):
         self._waiting: list[Entry] = []
         self._reported = self._wrote = time.monotonic()
 
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._calling():
+            self._send()
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all that is in a folder, to the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
@@ -104,7 +114,8 @@ class MLflowTracker(Tracker):
             except Exception:  # it may be what the run has failed by
                 if status == "FINISHED":
                     raise
-            delivery.end_run(self.client, self.run_id, self.parent, status, error, _now())
+            ended = (self.client, self.run_id, self.parent, status, error, _now())
+            at_once(self.client, partial(delivery.end_run, *ended))
 
     def _take(self, entry: Entry, held: float = 0.0) -> None:
         self._waiting.append(entry)
@@ -118,11 +129,15 @@ class MLflowTracker(Tracker):
 
     def _send(self) -> None:
         """Write what waits; what the store does not take now waits on, until the run's end."""
-        for _, group in groupby(list(self._waiting), key=itemgetter("what")):
-            entries = list(group)
-            delivery.send(self.client, self.run_id, entries)
+        entries = list(self._waiting)
+        if entries:
+            at_once(self.client, partial(self._send_all, entries))
             del self._waiting[: len(entries)]
         self._wrote = time.monotonic()
+
+    def _send_all(self, entries: Sequence[Entry]) -> None:
+        for _, group in groupby(entries, key=itemgetter("what")):
+            delivery.send(self.client, self.run_id, list(group))
 
     @contextmanager
     def _calling(self) -> Iterator[None]:

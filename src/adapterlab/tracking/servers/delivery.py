@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from adapterlab.tracking.servers.errors import Trouble, trouble
 from adapterlab.tracking.servers.journal import Entry
+from adapterlab.tracking.study_run import end_alone
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ def _file(client: Any, run_id: str, path: Path, where: str | None) -> None:
 def end_run(
     client: Any, run_id: str, parent: str | None, status: str, error: str | None, at: int
 ) -> None:
-    """End an MLflow run, and the run of its study with it.
+    """End an MLflow run, and the run of its study with it, unless others are at that.
 
     Args:
         client: an MLflow client.
@@ -180,10 +180,5 @@ def end_run(
     if error is not None:
         client.set_tag(run_id, "error", error)
     client.set_terminated(run_id, status, at)
-    if parent is None:
-        return
-    try:
-        client.set_terminated(parent, status, at)
-    except Exception as lost:
-        if trouble(lost) is not Trouble.GONE:  # people delete the run of a study, too
-            raise
+    if parent is not None:
+        end_alone(client, run_id, parent, status, at)

@@ -92,7 +92,7 @@ def fit_pack(
     """Train lanes together and leave each model with the parameters of its best epoch.
 
     A lane that has ended, whose loss is no longer a number, or whose own files or reports fail,
-    leaves the others alone.
+    leaves the others alone, and is told so by its task.
 
     Args:
         tasks: the lanes; see `adapterlab.packing.PackedModel` for their order, and
@@ -108,6 +108,13 @@ def fit_pack(
 
     def relieve(left: Sequence[Left]) -> Sequence[Joining]:
         outcomes.update((id(one.task), one.outcome) for one in left)
+        if len(outcomes) < len(tasks):
+            for one in left:
+                try:
+                    one.task.ended()
+                except Exception as error:  # the other lanes go on
+                    if not isinstance(one.outcome, Exception):
+                        outcomes[id(one.task)] = error
         return ()
 
     fitting = Fitting(data, num_classes=num_classes, device=device, on_step=on_step, judge=judge)

@@ -1,7 +1,7 @@
 """What becomes of a lane while its pack trains: its history, its best epoch, its end."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +26,14 @@ class LaneTask:
         model: what is trained; it has the best epoch's parameters in the end.
         folder: for its checkpoint.
         report: called after every epoch, and first with those that are taken up from a checkpoint.
+        ended: called when the lane has ended and others of its pack go on.
     """
 
     config: Config
     model: AdaptedModel
     folder: Path
     report: Report
+    ended: Callable[[], None] = lambda: None
 
 
 @dataclass

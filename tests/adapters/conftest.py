@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,3 +40,15 @@ def peft_in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
     with default_type(torch.float64):
         yield
+
+
+@pytest.fixture
+def butterflies_in_peft(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PEFT's BOFT has one factor only where its CUDA extension is not built: stand in for that."""
+    layer = pytest.importorskip("peft.tuners.boft.layer")
+
+    def block_diagonals(blocks: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.block_diag(*own) for own in blocks])
+
+    monkeypatch.setattr(layer, "get_fbd_cuda", lambda: True)
+    monkeypatch.setattr(layer, "FastBlockDiag", SimpleNamespace(apply=block_diagonals))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.adapters import (
+    BOFT,
     HRA,
     IA3,
     OFT,
@@ -58,6 +59,18 @@ METHODS = {
             {"target_modules": ["query", "key"], "oft_block_size": 7, "use_cayley_neumann": False},
         ),
         OFT(block_size=7, targets=["query", "key"]),
+    ),
+    "boft": Method(
+        {},  # PEFT has whole matrices: test_boft.py
+        (
+            "BOFTConfig",
+            {
+                "target_modules": ["query", "key"],
+                "boft_block_size": 8,
+                "boft_n_butterfly_factor": 2,
+            },
+        ),
+        BOFT(targets=["query", "key"]),
     ),
     "hira": Method(
         {"all": HiRA(rank=2), "adapted head": HiRA(rank=3, head="adapt")},

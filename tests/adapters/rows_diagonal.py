@@ -5,7 +5,7 @@ from dataclasses import replace
 from rows import NOTHING, Row, of_linear
 from torch import nn
 
-from adapterlab.adapters import IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
+from adapterlab.adapters import BOFT, GPS, IA3, OFT, SSF, FrozenLoRA, LNTuning, SHiRA
 from adapterlab.adapters.weights import is_linear, sizes, weight_layers
 from adapterlab.base.dotted_names import within
 from adapterlab.models.protocol import adaptable
@@ -58,6 +58,14 @@ def _oft(strategy: OFT, *, anywhere: bool = False) -> Row:
     )
 
 
+def _boft(name: str, d_in: int, d_out: int) -> int:
+    """Count two factors in blocks of 4, or one where 4 · 2 does not divide the inputs."""
+    if d_in % 8 == 0:
+        return d_in * 3 + d_out
+    block = min((n for n in range(2, d_in + 1) if d_in % n == 0), key=lambda n: (abs(n - 4), n))
+    return (d_in * (block - 1) // 2 if d_in % 4 else d_in) + d_out
+
+
 ROWS: dict[str, Row] = {
     "ia3": Row(IA3(), _ia3, anywhere=True),
     "ia3-inputs": Row(
@@ -78,6 +86,15 @@ ROWS: dict[str, Row] = {
     "ssf-adapted-head": Row(SSF(head="adapt", norms=False), _ssf_of_linear),
     "oft": _oft(OFT(block_size=4), anywhere=True),
     "oft-adapted-head": _oft(OFT(block_size=3, head="adapt")),
+    "boft": Row(
+        BOFT(block_size=4),
+        of_linear(_boft),
+        exact=False,  # a layer's inputs are laid out anew
+        lane=lambda strategy, i: replace(
+            strategy, block_size=(4, 4, 2)[i % 3], factors=(2, 1, 3, 2)[i % 4]
+        ),
+        anywhere=True,
+    ),
     "shira": Row(
         SHiRA(rank=2),
         of_linear(lambda name, d_in, d_out: 2 * (d_in + d_out)),
@@ -89,6 +106,13 @@ ROWS: dict[str, Row] = {
         SHiRA(rank=1, mask="magnitude", head="adapt"),
         of_linear(lambda name, d_in, d_out: d_in + d_out),
         exact=False,
+    ),
+    "gps": Row(  # of which weights, is made from data: test_gps.py
+        GPS(connections=2),
+        of_linear(lambda name, d_in, d_out: 2 * d_out),
+        exact=False,
+        lane=lambda strategy, i: replace(strategy, connections=1 + i % 3),
+        anywhere=True,
     ),
     "frozen_lora": Row(
         FrozenLoRA(rank=2, size=1e-4),

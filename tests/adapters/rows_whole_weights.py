@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rows import Row, of_linear
 
-from adapterlab.adapters import HRA, DeLoRA, FourierFT, HiRA, LoHa, LoKr, MiSS
+from adapterlab.adapters import HRA, DeLoRA, DiffPruning, FourierFT, HiRA, LoHa, LoKr, MiSS
 from adapterlab.adapters.methods.lokr import factorized
 
 
@@ -71,6 +71,13 @@ ROWS: dict[str, Row] = {
             location_seed=(777, 777, 3)[i % 3],
             start=("zero", "normal")[i % 2],
         ),
+    ),
+    "diff_pruning": Row(  # its gates at 5 are open, so that most get no gradient: test_diff_pruning
+        DiffPruning(first_gate=1, grouped=False),
+        of_linear(lambda name, d_in, d_out: 2 * d_in * d_out),
+        exact=False,
+        lane=lambda strategy, i: replace(strategy, first_gate=(1, 0.5)[i % 2], share=0.1 + 0.1 * i),
+        anywhere=True,
     ),
     "hra": Row(
         HRA(rank=4),

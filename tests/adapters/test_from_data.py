@@ -141,20 +141,44 @@ def test_principal_components_of_several_batches_are_those_of_all() -> None:
 def test_the_start_is_the_base(init: Init, kind: type[LoRA], model: str) -> None:
     base = build(MODELS[model], dtype=torch.float64)
     strategy = kind(rank=2, alpha=3, init=init, dropout=0.3)
-    if model == "convolutional" and init != "lora_ga":
+    if model == "convolutional" and init not in ("lora_ga", "gora"):
         with pytest.raises(ConfigError, match=f"adapter.init={init} is of linear layers, and a"):
             kind(rank=2, init=init, targets="all-conv").apply(copy.deepcopy(base))
     adapted = begun(strategy.apply(copy.deepcopy(base)), [batch(0), batch(1)])
     assert not any(p.requires_grad for n, p in adapted.model.named_parameters() if ".base." in n)
     x = inputs(dtype=torch.float64)
+    if init == "gora":  # which starts with a step down
+        assert _loss(adapted, [batch(0), batch(1)]) < _loss(base.eval(), [batch(0), batch(1)])
+        return
     torch.testing.assert_close(adapted.train()(x), base.eval()(x), rtol=1e-12, atol=1e-12)
     moved = [p for name, p in adapted.trainable().items() if name.endswith("lora_B")]
     assert any(p.any() for p in moved) == (init != "eva")
 
 
+def _loss(model: nn.Module, batches: list[Any]) -> float:
+    return sum(F.cross_entropy(model.eval()(one.inputs), one.labels).item() for one in batches)
+
+
+def test_goras_first_update_is_the_gradient_on_the_rows_of_a() -> None:
+    """Whatever the scale; of all rows it is the whole gradient, √(d_in / r) = 1 times γ."""
+    batches, base = [batch(0), batch(1)], build(MODELS["mlp"], dtype=torch.float64)
+    torch.stack(
+        [F.cross_entropy(base(one.inputs), one.labels) for one in batches]
+    ).mean().backward()
+    for rank, alpha in ((2, 3), (2, 1), (5, 7)):
+        model = ours(LoRA(rank=rank, alpha=alpha, init="gora", gora_gamma=0.2), batches)
+        plain = ours(LoRA(rank=rank, alpha=alpha), [])
+        layer, drawn = (m.model.get_submodule("layers.0") for m in (model, plain))
+        A, B = layer.factors()
+        assert torch.equal(A, drawn.lora_A)
+        G, far = base.layers[0].weight.grad, 0.2 * (5 / rank) ** 0.5
+        onto_A = torch.linalg.lstsq(A, A).solution if rank == 5 else A.T @ (A @ A.T).inverse() @ A
+        torch.testing.assert_close(B @ A, -far * G @ onto_A, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:rank 7 on")
 def test_a_rank_above_what_there_is_leaves_loras_values() -> None:
-    for init in FROM_DATA:
+    for init in set(FROM_DATA) - {"gora"}:
         strategy = LoRA(rank=7, alpha=3, init=init)
         model, plain = ours(strategy, [batch(0)]), ours(LoRA(rank=7, alpha=3), [])
         for name in ("layers.1", "layers.2"):
@@ -189,6 +213,7 @@ def test_padding_has_no_part(init: Init) -> None:
     [
         ({"init_batches": 0}, r"adapter\.init_batches=0 must be 1 or more"),
         ({"corda_method": "kpn"}, r"adapter\.corda_method=kpn; allowed: ipm, kpm \(did you mean k"),
+        ({"gora_gamma": 0}, r"adapter\.gora_gamma=0 must be above 0 and finite"),
         ({"init": "evah"}, r"adapter\.init=evah; allowed: kaiming, .*did you mean eva"),
     ],
 )

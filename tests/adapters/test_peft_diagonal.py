@@ -27,7 +27,7 @@ from adapterlab.base.errors import CheckpointError, ConfigError
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 DOUBLE = torch.float64
 
-pytestmark = pytest.mark.usefixtures("peft_in_float64")
+pytestmark = pytest.mark.usefixtures("peft_in_float64", "butterflies_in_peft")
 
 
 CASES = [

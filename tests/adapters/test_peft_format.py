@@ -64,7 +64,7 @@ def load_in_peft(peft: ModuleType, base: nn.Module, folder: Path) -> nn.Module:
 
 
 class TestToPeft:
-    @pytest.mark.usefixtures("peft_in_float64")
+    @pytest.mark.usefixtures("peft_in_float64", "butterflies_in_peft")
     @pytest.mark.parametrize("architecture", ARCHITECTURES)
     def test_the_logits_are_the_same(
         self, peft: ModuleType, tmp_path: Path, architecture: str, strategy: LoRA

@@ -62,6 +62,7 @@ IN_PEFT: dict[str, tuple[str, ...]] = {
     "IA3": ("IA3",),
     "LN_TUNING": ("LNTuning",),
     "OFT": ("OFT",),
+    "BOFT": ("BOFT",),
     "SHIRA": ("SHiRA",),
     "HIRA": ("HiRA",),
     "HRA": ("HRA",),

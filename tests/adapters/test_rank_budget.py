@@ -1,17 +1,18 @@
 """Ranks by explained variance: the shares are those of the inputs, the budget is kept."""
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from adapter_cases import MODELS, build
-from torch import Tensor
+from adapter_cases import MODELS, build, inputs
+from torch import Tensor, nn
 
 from adapterlab.adapters import DoRA, LoRA
 from adapterlab.adapters.inputs_of_layers import Scatter, watched
 from adapterlab.adapters.methods.lora import LoRALinear
-from adapterlab.adapters.rank_budget import Room, costs_of, give_out
+from adapterlab.adapters.rank_budget import Room, by_importance, costs_of, give_out, importance
 from adapterlab.base.errors import ConfigError
 
 ROOMS = {
@@ -89,3 +90,35 @@ def test_costs_are_those_that_are_counted(kind: type[LoRA], head: Any) -> None:
     rooms = {name: Room([], *cost) for name, cost in costs.items()}
     counted = beside + sum(rooms[name].cost(rank) for name, rank in pattern.items())
     assert adapted.count().trainable == counted
+
+
+def test_goras_ranks_are_its_shares_rounded() -> None:
+    """Round of t · I / √(d_in + d_out), for the t that the budget has room for."""
+    importances = {"a": 6.0, "b": 2.0, "c": 1.0, "d": 0.0}
+    sides = {"a": (50, 50), "b": (20, 5), "c": (9, 7), "d": (8, 8)}
+    worth = by_importance({n: torch.tensor(v) for n, v in importances.items()}, sides)
+    assert {name: len(shares) for name, shares in worth.items()} == {
+        "a": 50,
+        "b": 5,
+        "c": 7,
+        "d": 8,
+    }
+    weights = {"a": 0.6, "b": 0.4, "c": 0.25, "d": 0.0}
+    for t in (1, 5, 9.9):
+        expected = {name: round(t * weight) for name, weight in weights.items()}
+        rooms = {name: Room(shares, 1, 1) for name, shares in worth.items()}
+        assert give_out(rooms, sum(expected.values()), 50) == expected
+
+
+def test_the_importance_of_a_layer_by_hand() -> None:
+    base = build(MODELS["mlp"], dtype=torch.float64)
+    x, labels = inputs(dtype=torch.float64), torch.arange(16) % 3
+    adapted = LoRA(rank=1).apply(copy.deepcopy(base)).eval()
+    layers = {f"layers.{i}": adapted.model.get_submodule(f"layers.{i}") for i in range(3)}
+    batches = [Batch(x[rows], labels[rows]) for rows in ([0, 1, 2], [4, 5, 8])]
+    found = importance(adapted, layers, batches)  # type: ignore[arg-type]
+    for one in batches:
+        (nn.functional.cross_entropy(base(one.inputs), one.labels) / 2).backward()
+    for i, layer in enumerate(base.layers):
+        expected = (layer.weight * layer.weight.grad).abs().mean()
+        torch.testing.assert_close(found[f"layers.{i}"], expected)

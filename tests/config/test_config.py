@@ -46,7 +46,7 @@ MISTAKES = {
     "unknown strategy": (
         "adapter=lorra",
         "adapter=lorra",
-        "bitfit, bottleneck, combined, ",
+        "bitfit, boft, bottleneck, combined, ",
         "mean lora?",
     ),
     "unknown model": ("model=mpl", "model=mpl", "mlp"),

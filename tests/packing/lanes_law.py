@@ -1,6 +1,7 @@
 """The law of packs, as it is tried out: lanes trained together, and each of them alone."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +25,9 @@ def lane_models(model: str, strategies: Sequence[str]) -> list[AdaptedModel]:
     ]
 
 
+@cache
 def batches(stream: int, step: int) -> tuple[Tensor, Tensor]:
-    """Return a stream's batch: another one each step."""
+    """Return a stream's batch: another one each step, made once for all that read it."""
     x = inputs(12, dtype=torch.float64, seed=1000 * stream + step)
     return x, (x.sum(1) * 3).long() % CLASSES
 
@@ -36,7 +38,7 @@ def rates(count: int) -> list[float]:
 
 def alone(model: AdaptedModel, stream: int, lr: float, seed: int, steps: int) -> list[Tensor]:
     """Train a model as it is trained alone; return its losses."""
-    optimizer = torch.optim.AdamW(model.trainable().values(), lr=lr, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.trainable().values(), lr=lr, weight_decay=0.1, fused=True)
     model.train()
     torch.manual_seed(seed)
     model.reseed(seed + 1)
@@ -70,6 +72,7 @@ def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int
             for of_lane, lr in zip(pieces, rates(pack.count), strict=True)
         ],
         weight_decay=0.1,
+        fused=True,  # a fifth of the time, here and alone
     )
     pack.train()
     pack.reseed(seeds, [seed + 1 for seed in seeds])

@@ -89,8 +89,8 @@ def test_lanes_that_leave_do_not_change_the_others(left: list[int]) -> None:
 
 EVERY = (
     "full", "bitfit", "lora", "lora_plus", "lora_fa", "lora-pissa", "dora-corda", "dora-per-input",
-    "vera", "lora_xs", "svft", "adalora", "ia3", "ssf", "oft", "shira", "frozen_lora", "reft",
-    "hira", "loha", "lokr", "miss", "delora", "fourierft", "hra",
+    "vera", "lora_xs", "svft", "adalora", "ia3", "ssf", "oft", "boft", "shira", "gps",
+    "frozen_lora", "reft", "hira", "loha", "lokr", "miss", "delora", "fourierft", "hra",
 )  # fmt: skip
 
 

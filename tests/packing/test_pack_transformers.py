@@ -11,6 +11,8 @@ from adapterlab.packing import CannotPackError, PackedModel, share_frozen, signa
 
 BOUND = 1e-11
 
+STEPS = 8
+
 
 def lane_models(architecture: str, strategy: str, frozen_dropout: bool) -> list[AdaptedModel]:
     models = []
@@ -56,7 +58,7 @@ def test_a_lane_trains_as_its_model_does_alone(
     labels = torch.arange(6) % CLASSES
     optimizer = torch.optim.SGD([p for p in pack.parameters() if p.requires_grad], lr=0.005)
     losses = []
-    for _ in range(8):
+    for _ in range(STEPS):
         logits = pack(inputs, rows=6)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(2), reduction="none")
         loss = loss.view(2, -1).mean(1)
@@ -68,7 +70,7 @@ def test_a_lane_trains_as_its_model_does_alone(
         torch.manual_seed(seeds[k])
         own.reseed(seeds[k])
         optimizer = torch.optim.SGD(own.trainable().values(), lr=0.005)
-        for step in range(8):
+        for step in range(STEPS):
             loss = F.cross_entropy(own(inputs), labels)
             optimizer.zero_grad()
             loss.backward()

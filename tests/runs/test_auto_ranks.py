@@ -14,7 +14,7 @@ from adapterlab.config.ranks import Ranks
 from adapterlab.config.schema import Config
 from adapterlab.runs import auto_ranks
 from adapterlab.runs.folder import read_config
-from adapterlab.runs.identity import arm_hash, config_hash
+from adapterlab.runs.identity import arm_hash, config_hash, what_it_computes
 from lab import ONE_PROCESS, TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -111,6 +111,28 @@ def test_a_plan_looks_at_a_base_that_is_there(
     assert "adapter.rank=auto by lora-" in after.err
 
 
+def test_ranks_by_gradients(lab_root: Path, run_cli: Callable[..., Outcome]) -> None:
+    """GoRA: none below half of the mean rank, none above four times; an arm of its own."""
+    outcome = run_cli(
+        *TINY, *AUTO, "ranks.by=gradients", "adapter.init=gora", "seed=9", root=lab_root
+    )
+    assert outcome.code == 0, outcome
+    (folder,) = (lab_root / "mlruns" / "runs" / "single").glob("*-auto-seed9-*")
+    config = read_config(folder / "config.yaml")
+    rows = list(csv.DictReader((folder / "choice" / "gradient_importance.csv").open()))
+    ranks = {row["layer"]: int(row["rank"]) for row in rows}
+    mean = config.adapter["rank"]
+    assert {n: r for n, r in ranks.items() if r != mean} == config.adapter["rank_pattern"]
+    assert all(mean // 2 <= rank <= 4 * mean for rank in ranks.values())
+    assert all(float(row["importance"]) > 0 for row in rows)
+    inputs = replace(config, ranks=replace(config.ranks, by="inputs"))
+    assert arm_hash(inputs) != arm_hash(config)
+    as_before = {"budget": 1500, "batches": 8, "rho": 2.0}
+    assert what_it_computes(inputs)["ranks"] == as_before
+    explicit = replace(inputs, ranks=replace(inputs.ranks, rho=2.0, floor=0.0))
+    assert config_hash(explicit) == config_hash(inputs)
+
+
 def test_an_adapted_head_keeps_a_rank(lab_root: Path, run_cli: Callable[..., Outcome]) -> None:
     outcome = run_cli(*TINY, *AUTO, "adapter.head=adapt", "budget=45", "seed=8", root=lab_root)
     assert outcome.code == 0, outcome
@@ -127,6 +149,7 @@ def test_an_adapted_head_keeps_a_rank(lab_root: Path, run_cli: Callable[..., Out
         ((*AUTO, "adapter.targets=[nowhere]"), "'nowhere' matches no layer"),
         ((*AUTO, "budget=100"), "the budget leaves 10 parameters for ranks, and the least is 24"),
         (("+ranks.asked={name: x}",), "ranks.asked is what adapter.rank=auto fills in"),
+        (("ranks.by=grads",), "ranks.by='grads' should be 'inputs' or 'gradients'"),
         (("ranks.rho=0.5",), "ranks.rho=0.5 should be greater than or equal to 1"),
         (("adapter.rank=automatic",), "adapter.rank='automatic'"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_roles import OPTIONS
 
 from adapterlab.training.outcome import TrainingDivergedError
-from adapterlab.training.standing import Standing, metrics_of
+from adapterlab.training.standing import UNSETTLED, Standing, metrics_of
 
 
 def epochs(values: list[float], select_on: str) -> list[dict[str, float]]:
@@ -47,6 +47,19 @@ def test_a_history_tells_all_of_it(values: list[float], select_on: str) -> None:
     assert Standing.after(standing.history, select_on) == standing
     assert bests == ([] if not values else sorted(set(bests)))
     assert (bests or [0])[-1] == standing.best_epoch
+
+
+def test_an_epoch_that_is_settled_comes_before_all_that_are_not() -> None:
+    """Of each kind the best; without any that is settled, the best of the others."""
+    standing, best = Standing(), []
+    of_all = epochs([0.5, 0.9, 0.1, 0.3, 0.2], "accuracy")
+    for metrics, unsettled in zip(of_all, [1.0, 1.0, 0.0, 0.0, 0.0], strict=True):
+        standing.take({**metrics, UNSETTLED: unsettled}, "accuracy", OPTIONS)
+        best.append(standing.best_epoch)
+    assert best == [1, 2, 3, 4, 4]
+    assert Standing.after(standing.history, "accuracy") == standing
+    first = Standing.after({k: standing.history[k] for k in (1, 2)}, "accuracy")
+    assert first.best_epoch == 2
 
 
 def test_the_end() -> None:

@@ -5,15 +5,18 @@ from adapterlab.adapters.combined import Combined
 from adapterlab.adapters.merge import merge
 from adapterlab.adapters.methods.adalora import AdaLoRA, AdaLoRALinear
 from adapterlab.adapters.methods.bitfit import BitFit
+from adapterlab.adapters.methods.boft import BOFT
 from adapterlab.adapters.methods.bottleneck import Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.continued import Continued
 from adapterlab.adapters.methods.delora import DeLoRA
+from adapterlab.adapters.methods.diff_pruning import DiffPruning
 from adapterlab.adapters.methods.dora import DoRA, DoRALinear
 from adapterlab.adapters.methods.dvora import DVoRA, DVoRALinear
 from adapterlab.adapters.methods.fourierft import FourierFT
 from adapterlab.adapters.methods.frozen_lora import FrozenLoRA
 from adapterlab.adapters.methods.full import Full
 from adapterlab.adapters.methods.gated import GatedBottleneck, GatedLoRA, GatedPrefix
+from adapterlab.adapters.methods.gps import GPS
 from adapterlab.adapters.methods.head import Head
 from adapterlab.adapters.methods.hira import HiRA
 from adapterlab.adapters.methods.hra import HRA
@@ -39,6 +42,8 @@ from adapterlab.adapters.plan import Plan, PlannedLayer, plan
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, ParameterCount, Strategy
 
 __all__ = [
+    "BOFT",
+    "GPS",
     "HRA",
     "IA3",
     "OFT",
@@ -56,6 +61,7 @@ __all__ = [
     "DVoRA",
     "DVoRALinear",
     "DeLoRA",
+    "DiffPruning",
     "DoRA",
     "DoRALinear",
     "FourierFT",

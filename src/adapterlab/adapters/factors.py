@@ -13,7 +13,16 @@ Scaling = Literal["alpha_over_rank", "alpha_over_sqrt_rank", "alpha"]
 """The factor s of the update: LoRA's, rsLoRA's (Kalajdzievski 2023), or alpha as it is."""
 
 Init = Literal[
-    "kaiming", "gaussian", "both_normal", "pissa", "milora", "olora", "lora_ga", "eva", "corda"
+    "kaiming",
+    "gaussian",
+    "both_normal",
+    "pissa",
+    "milora",
+    "olora",
+    "lora_ga",
+    "eva",
+    "corda",
+    "gora",
 ]
 """First values.
 
@@ -75,13 +84,13 @@ def initial_factors(
     """
     A, B = torch.empty(rank, d_in), torch.zeros(d_out, rank)
     match init:
-        case "kaiming" | "pissa" | "milora" | "olora" | "lora_ga" | "eva" | "corda":
-            nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
         case "gaussian":
             nn.init.normal_(A, std=1 / rank, generator=generator)
         case "both_normal":
             nn.init.normal_(A, std=std, generator=generator)
             nn.init.normal_(B, std=std, generator=generator)
+        case _ if init in get_args(Init):
+            nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
         case _:
             raise ConfigError(f"adapter.init={init}; {allowed(init, get_args(Init))}")
     return A, B

@@ -9,12 +9,16 @@
 | `corda` | inputs of the layers | Yang et al. 2024, 2406.05223: C = E[x xᵀ], W C = U S Vᵀ; |
 | | | A = √(S/s) Vᵀ C⁻¹, B = U √(S/s), of the largest r triples ("ipm") or the |
 | | | smallest ("kpm"), subtracted |
+| `gora` | gradients of the weights | He et al. 2025, 2502.12171: A as it is drawn, |
+| | | s B = -γ √(d_in / r) G Aᵀ (A Aᵀ)⁻¹, so that the first update is G on the rows of A, |
+| | | as far as a step of gradient descent goes; it is not subtracted |
 
 Where a matrix has fewer triples than are wanted, the rows of A that are left keep LoRA's first
 values, and the columns of B are zero. Padding of texts is left out.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -30,9 +34,9 @@ from adapterlab.adapters.weights import is_convolution, is_transposed, matrix
 from adapterlab.base.errors import ConfigError, allowed
 
 if TYPE_CHECKING:
-    from adapterlab.adapters.strategy import AdaptedModel
+    from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 
-FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda")
+FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda", "gora")
 
 CordaMethod = Literal["ipm", "kpm"]
 """Which triples: the largest, to learn the task at hand, or the smallest, to keep the others."""
@@ -49,11 +53,13 @@ class FromData(Hooks):
     Args:
         init_batches: how many batches they are made from.
         corda_method: `ipm` or `kpm`, for `init="corda"`.
+        gora_gamma: γ, how far the first update goes, for `init="gora"`.
     """
 
     init: Init = "kaiming"
     init_batches: int = 8
     corda_method: CordaMethod = "ipm"
+    gora_gamma: float = 0.05
 
     def check_data(self) -> None:
         """Refuse options outside their domain.
@@ -68,6 +74,8 @@ class FromData(Hooks):
                 f"adapter.corda_method={self.corda_method}; "
                 f"{allowed(self.corda_method, get_args(CordaMethod))}"
             )
+        if not 0 < self.gora_gamma < math.inf:
+            raise ConfigError(f"adapter.gora_gamma={self.gora_gamma:g} must be above 0 and finite")
 
     @property
     def first_batches(self) -> int:
@@ -86,6 +94,8 @@ class FromData(Hooks):
         made = {"lora_ga": _lora_ga, "eva": _eva}.get(self.init)
         if made is not None:
             found = made(model, layers, batches)
+        elif self.init == "gora":
+            found = _gora(model, layers, batches, self.gora_gamma)
         else:
             found = _corda(model, layers, batches, self.corda_method)
         values = {}
@@ -147,16 +157,58 @@ def _corda(
     return found
 
 
+def _gora(model: "AdaptedModel", layers: Layers, batches: Sequence[Any], gamma: float) -> Factors:
+    found: Factors = {}
+    for name, G in gradients(model, layers, batches).items():
+        A, _ = _plain(layers[name])
+        far = gamma * math.sqrt(A.shape[1] / len(A)) / layers[name].scale
+        found[name] = A, -far * (G @ torch.linalg.pinv(A))
+    return found
+
+
 def _plain(layer: LoRALinear) -> tuple[Tensor, Tensor]:
     """Return LoRA's first values, A as it was drawn and B zero, as matrices in float64."""
     A, B = (p.detach().flatten(1).to("cpu", torch.float64) for p in (layer.lora_A, layer.lora_B))
     return A.clone(), torch.zeros_like(B)
 
 
-def gradients(model: "AdaptedModel", layers: Layers, batches: Sequence[Any]) -> dict[str, Tensor]:
-    """Return the mean gradient of each weight as a matrix, [d_out, d_in], of the mean loss.
+def cross_entropy(model: "AdaptedModel", batch: Any) -> Tensor:
+    """Return the mean loss of a batch that gradients are of, whatever the run's, as in papers.
 
-    The loss is cross-entropy, whatever the run's, as in the paper.
+    Raises:
+        ConfigError: labels are no classes.
+    """
+    require_classes(model.strategy, batch.labels)
+    return F.cross_entropy(model(batch.inputs), batch.labels)
+
+
+def require_classes(strategy: Any, labels: Tensor) -> None:
+    """Refuse labels that are no classes, of which a method has no gradient.
+
+    Raises:
+        ConfigError: they are such.
+    """
+    if labels.ndim != 1 or labels.is_floating_point():
+        raise ConfigError(
+            f"{type(strategy).__name__} takes gradients of a loss of classes before the training, "
+            f"and this task has {'several labels' if labels.ndim > 1 else 'numbers'}; allowed: "
+            "task=single_label"
+        )
+
+
+def gradients(
+    model: "AdaptedModel",
+    layers: "Mapping[str, AdapterLayer]",
+    batches: Sequence[Any],
+    loss_of: Callable[["AdaptedModel", Any], Tensor] = cross_entropy,
+) -> dict[str, Tensor]:
+    """Return the mean gradient of each base weight as a matrix, [d_out, d_in].
+
+    Args:
+        model: in evaluation mode.
+        layers: adapters by name.
+        batches: of the training.
+        loss_of: the loss of a batch, a scalar.
     """
     weights = {name: cast(Tensor, layer.base.weight) for name, layer in layers.items()}
     found = {
@@ -166,7 +218,7 @@ def gradients(model: "AdaptedModel", layers: Layers, batches: Sequence[Any]) -> 
         weight.requires_grad_(True)
     try:
         for batch in batches:
-            loss = F.cross_entropy(model(batch.inputs), batch.labels)
+            loss = loss_of(model, batch)
             names, own = zip(*weights.items(), strict=True)
             of_batch = torch.autograd.grad(loss, own, allow_unused=True, materialize_grads=True)
             for name, gradient in zip(names, of_batch, strict=True):
@@ -202,5 +254,5 @@ def check_layer(init: Init, layer: torch.nn.Module) -> None:
     if init in ("eva", "corda") and is_convolution(layer):
         raise ConfigError(
             f"adapter.init={init} is of linear layers, and a target is a convolution; allowed "
-            "there: kaiming, gaussian, pissa, milora, olora, lora_ga"
+            "there: kaiming, gaussian, pissa, milora, olora, lora_ga, gora"
         )

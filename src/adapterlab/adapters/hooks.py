@@ -101,6 +101,13 @@ class Hooks:
         that it used, clipped where they are. Nothing is recorded for gradients meanwhile.
         """
 
+    def settled(self, step: int, total: int) -> bool:
+        """Say whether what a training is after so many steps is of the kind that the method gives.
+
+        An epoch before that is chosen only where none comes after, whatever validation says of it.
+        """
+        return True
+
     def outcome(self, adapted: "AdaptedModel") -> str | None:
         """Say in a few words what a training chose, for the run's summary; None if nothing."""
         return None

@@ -4,18 +4,26 @@ EVA (Paischer et al. 2024, https://arxiv.org/abs/2410.07170): a layer whose inpu
 directions gets a high rank, one whose inputs vary in few a low one. All principal components of
 all layers are put in one order by the share of their layer's variance that they explain, and taken
 from the first on while the budget lasts.
+
+GoRA (He et al. 2025, https://arxiv.org/abs/2502.12171): a layer whose weights the loss asks most to
+change, beside their size, gets a high rank: in proportion to I / √(d_in + d_out), I the mean of
+|W ∘ G|, rounded. Its code's budget holds on average only; here the rank that is next by
+Sainte-Laguë's method is given out while the budget lasts, which rounds likewise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from adapterlab.adapters.factors import scale_factor
+from adapterlab.adapters.from_data import gradients
 from adapterlab.adapters.methods.lora import LoRA
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.adapters.weights import matrix
 from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.models.protocol import adaptable
@@ -26,10 +34,11 @@ _NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Room:
-    """What a layer's ranks explain, and what they cost.
+    """What a layer's ranks are worth, and what they cost.
 
     Attributes:
-        explained: share of the variance of its inputs by component, the largest first.
+        explained: what each of its ranks is worth, from the first on, never rising: the share of
+            the variance of its inputs by component, say.
         first: parameters of the first rank, with what comes beside: DoRA's magnitude.
         more: parameters of every other rank.
         least: ranks that it gets in any case.
@@ -77,6 +86,41 @@ def give_out(rooms: Mapping[str, Room], parameters: int, most: int) -> dict[str,
             f"and the least is {least:,}; a budget of {least - parameters:,} more allows it"
         )
     return ranks
+
+
+def importance(
+    model: AdaptedModel, layers: Mapping[str, AdapterLayer], batches: Sequence[Any]
+) -> dict[str, Tensor]:
+    """Return the mean of |W ∘ G| of each layer, G the gradient of cross-entropy, as a number.
+
+    Args:
+        model: in evaluation mode, as it starts.
+        layers: its adapters by name.
+        batches: of the training, of classes.
+    """
+    found = gradients(model, layers, batches)
+    weights = {name: matrix(layers[name].base).detach().cpu() for name in found}
+    return {name: (weights[name] * G).abs().mean() for name, G in found.items()}
+
+
+def by_importance(
+    importances: Mapping[str, Tensor], sides: Mapping[str, tuple[int, int]]
+) -> dict[str, list[float]]:
+    """Return what each rank of a layer is worth by GoRA, as many as its smaller side.
+
+    The first layer by importance over size is worth 1 at its first rank.
+
+    Args:
+        importances: by layer.
+        sides: inputs and outputs of each.
+    """
+    sizes = {name: math.sqrt(sum(sides[name])) for name in importances}
+    shares = {name: float(value) / sizes[name] for name, value in importances.items()}
+    most = max(shares.values()) or 1.0
+    return {
+        name: [share / most / (2 * rank - 1) for rank in range(1, min(sides[name]) + 1)]
+        for name, share in shares.items()
+    }
 
 
 def costs_of(strategy: LoRA, model: nn.Module) -> tuple[dict[str, tuple[int, int]], int]:

@@ -27,12 +27,20 @@ class SeededDropout(nn.Module):
         """Zero each element with probability p and rescale the rest by 1/(1-p); shape kept."""
         if not self.training or self.p == 0.0:
             return x
-        if self._generator is None or self._generator.device != x.device:
-            self._generator = torch.Generator(x.device).manual_seed(self._seed)
         # Draws fill memory in order, and the layout of x may be another one in a pack.
         keep = torch.empty_like(x, memory_format=torch.contiguous_format)
-        keep.bernoulli_(1.0 - self.p, generator=self._generator)
+        keep.bernoulli_(1.0 - self.p, generator=self._stream(x.device))
         return x * keep / (1.0 - self.p)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Draw numbers from 0 to 1, of a tensor's shape, type and device, from the same stream."""
+        drawn = torch.empty_like(like, memory_format=torch.contiguous_format)
+        return drawn.uniform_(generator=self._stream(like.device))
+
+    def _stream(self, device: torch.device) -> torch.Generator:
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        return self._generator
 
     def place(self) -> Tensor | None:
         """Return where the stream is, for `go_to`; None at its start."""

@@ -87,4 +87,30 @@ def explained_figure(
     return figure
 
 
+def importance_figure(
+    importances: Mapping[str, float], ranks: Mapping[str, int], title: str
+) -> Figure:
+    """Draw how much the loss asks the weights of each layer to change, and the rank it was given.
+
+    Args:
+        importances: mean of |W ∘ G| of each layer in forward order.
+        ranks: that each was given; 0 where it has no adapter.
+        title: the figure's title.
+    """
+    figure, axes = framed(title, (2.6, 4.6, 0.8), (0.6, max(1.2, 0.26 * len(importances))))
+    plain(axes, grid="x")
+    places = range(len(importances))
+    bars = axes.barh(places, list(importances.values()), color=BLUE, height=0.7)
+    labels = [f"rank {ranks[name]}" if ranks[name] else "none" for name in importances]
+    axes.bar_label(bars, labels, padding=3, fontsize=9, color=INK)
+    axes.set_yticks(places, list(importances))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.2 * max(importances.values()) or 1)
+    axes.set_xlabel("mean of |weight x gradient|", color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    draw_scale(axes.xaxis)
+    return figure
+
+
 _NAMED = 12

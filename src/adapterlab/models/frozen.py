@@ -32,13 +32,14 @@ def staying_in_evaluation(
     beside_head = {"", *(above for name in said.head_modules for above in _above(name))}
     trained: dict[str, bool] = {}
     around, theirs = set[str](), set[str]()  # what was added, and what it has beside its base
+    of_weights = dict[int, bool | None]()
     for name, module in model.named_modules():
         parent = name.rpartition(".")[0]
-        own = [p.requires_grad for p in module.parameters()]
+        own = _all_trained(module, of_weights)
         if name in beside_head:
             trained[name] = head_is_trained
         else:
-            trained[name] = all(own) if own else trained[parent]
+            trained[name] = trained[parent] if own is None else own
         if isinstance(module, added):
             around.add(name)
         elif parent in theirs or (parent in around and name != f"{parent}.base"):
@@ -50,6 +51,23 @@ def staying_in_evaluation(
 def keeps_statistics(module: nn.Module) -> bool:
     """Say whether a module keeps running statistics of the batches that it has seen."""
     return bool(getattr(module, "track_running_stats", False))
+
+
+def _all_trained(module: nn.Module, known: dict[int, bool | None]) -> bool | None:
+    """Say whether all weights in a module are trained; None if it has none.
+
+    Args:
+        module: each in it is looked at once, however deep it lies.
+        known: what was found so far, by the module's id.
+    """
+    if id(module) not in known:
+        inside = [
+            _all_trained(child, known) for child in module._modules.values() if child is not None
+        ]
+        found = [p.requires_grad for p in module._parameters.values() if p is not None]
+        found += [one for one in inside if one is not None]
+        known[id(module)] = all(found) if found else None
+    return known[id(module)]
 
 
 def _above(name: str) -> Iterator[str]:

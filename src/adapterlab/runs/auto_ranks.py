@@ -1,9 +1,10 @@
 """`adapter.rank=auto`: a rank for every layer, from one look at what reaches the layers of a base.
 
 The first batches of the training, in one order whatever the run's seed, pass through the base; how
-much of the variance of each layer's inputs its principal components explain says who gets the
-ranks that the budget has room for. What comes out is written into the run's options, as if a person
-had. The look is made once for a base, its data and the layers, and kept in the cache.
+much of the variance of each layer's inputs its principal components explain, or how large its
+gradient is, says who gets the ranks that the budget has room for. What comes out is written into
+the run's options, as if a person had. The look is made once for a base, its data and the layers,
+and kept in the cache.
 """
 
 import json
@@ -20,12 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters import inputs_of_layers
+from adapterlab.adapters import from_data, inputs_of_layers, rank_budget
 from adapterlab.adapters.budget import Fitted, fit, in_parameters
 from adapterlab.adapters.factors import scale_factor
 from adapterlab.adapters.inputs_of_layers import Scatter, watched
 from adapterlab.adapters.methods.lora import LoRA
-from adapterlab.adapters.rank_budget import Room, costs_of, give_out, options_of_ranks
+from adapterlab.adapters.rank_budget import (
+    Room,
+    by_importance,
+    costs_of,
+    give_out,
+    importance,
+    options_of_ranks,
+)
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.weights import is_convolution, sizes
 from adapterlab.base.cache import Entry, stored
@@ -35,7 +43,7 @@ from adapterlab.base.files import file_hash
 from adapterlab.base.seeding import stream
 from adapterlab.config.schema import Config, ScratchBase, TrainedBase
 from adapterlab.drawing.pictures import Pictures
-from adapterlab.drawing.rank_curves import explained_figure
+from adapterlab.drawing.rank_curves import explained_figure, importance_figure
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
 from adapterlab.runs.check import bare, check, check_with, make_strategy, model_shape
@@ -112,18 +120,21 @@ def solve_ranks(config: Config, read: RunData, train: Train) -> Solved:
     if config.plan and not _has_base(config, read):
         options = options_of_ranks(adapted, dict.fromkeys(layers, mean), scales, mean)
         return Solved(options, dict.fromkeys(layers, mean), fitted, looked=False)
-    explained = explained_variance(config, read, train)
+    seen = what_was_seen(config, read, train)
+    sides = {name: sizes(layer.base) for name, layer in layers.items()}
+    worth = (
+        by_importance(seen, sides)
+        if config.ranks.by == "gradients"
+        else {name: seen[name][: min(sides[name])].tolist() for name in layers}
+    )
     costs, beside = costs_of(strategy, model)
-    rooms = {
-        name: Room(
-            explained[name][: min(sizes(layers[name].base))].tolist(),
-            *costs[name],
-            least=1 if adapted.in_head(name) else 0,
-        )
+    least = {
+        name: min(max(config.ranks.least(mean), int(adapted.in_head(name))), *sides[name])
         for name in layers
     }
+    rooms = {name: Room(worth[name], *costs[name], least=least[name]) for name in layers}
     asked = in_parameters(config.budget, model)
-    ranks = give_out(rooms, asked - beside, max(int(config.ranks.rho * mean), 1))
+    ranks = give_out(rooms, asked - beside, config.ranks.most(mean))
     options = options_of_ranks(adapted, ranks, scales, mean)
     trained = beside + sum(rooms[name].cost(rank) for name, rank in ranks.items())
     solved = replace(strategy, **options)
@@ -212,10 +223,12 @@ _known: dict[str, dict[str, Tensor]] = {}
 """What this process has looked at: the runs of a study share it."""
 
 
-def explained_variance(
+def what_was_seen(
     config: Config, read: RunData, train: Train, like: Assembly | None = None
 ) -> dict[str, Tensor]:
     """Return the share of the variance of each layer's inputs by component, the largest first.
+
+    With `ranks.by=gradients`, its mean |W ∘ G|.
 
     Args:
         config: of a run, whatever its ranks.
@@ -235,7 +248,7 @@ def _key(asked: Config, read: RunData) -> str:
     computes = what_it_computes(replace(asked, adapter={**asked.adapter, "rank": 1}))
     kept = {name: value for name, value in computes.items() if name in _LOOKED_AT}
     adapter = {k: v for k, v in computes["adapter"].items() if k in _PLACES}
-    values = [kept, adapter, asked.ranks.batches, read.hash]
+    values = [kept, adapter, asked.ranks.batches, asked.ranks.by, read.hash]
     return json.dumps(values, sort_keys=True, default=str)
 
 
@@ -262,12 +275,16 @@ def _looked(
         batches = list(islice(drawn, config.ranks.batches))
 
     def build() -> Entry:
+        if config.ranks.by == "gradients":
+            return Entry(importance(model, _layers(model), batches), {})
         seen = watched(model, _layers(model), batches, Scatter)
         return Entry({name: one.explained() for name, one in seen.items()}, {})
 
-    files = [file_hash(Path(path)) for path in (inputs_of_layers.__file__, __file__)]
+    modules = (inputs_of_layers, rank_budget, from_data)
+    files = [file_hash(Path(path)) for path in (*(str(m.__file__) for m in modules), __file__)]
     whole = [key, model.base_hash, device.torch.type, files]
-    tensors = stored(config.mlruns / "cache", "explained-variance", whole, build).tensors
+    kind = {"inputs": "explained-variance", "gradients": "gradient-importance"}[config.ranks.by]
+    tensors = stored(config.mlruns / "cache", kind, whole, build).tensors
     return {name: tensors[name] for name in _layers(model)}
 
 
@@ -280,12 +297,19 @@ def write_choice(config: Config, assembly: Assembly, folder: Path, pictures: Pic
         folder: of the two files.
         pictures: draws those of the run.
     """
-    explained = explained_variance(config, assembly.read, _never, like=assembly)
+    explained = what_was_seen(config, assembly.read, _never, like=assembly)
     layers = _layers(assembly.adapted)
     ranks = {name: getattr(layers.get(name), "rank", 0) for name in explained}
     mean = config.adapter["rank"]
-    most = max(int(config.ranks.rho * mean), 1)
+    most = config.ranks.most(mean)
     folder.mkdir(exist_ok=True)
+    if config.ranks.by == "gradients":
+        found = {name: float(value) for name, value in explained.items()}
+        lines = [(name, ranks[name], value) for name, value in found.items()]
+        write_rows([("layer", "rank", "importance"), *lines], folder / "gradient_importance.csv")
+        bars = partial(importance_figure, found, ranks, run_name(config))
+        pictures.draw(bars, folder / "gradient_importance.png")
+        return
     rows: list[tuple[object, ...]] = [("layer", "rank", "component", "explained", "cumulative")]
     for name, shares in explained.items():
         sums = shares.cumsum(0)

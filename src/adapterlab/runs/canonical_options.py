@@ -19,7 +19,11 @@ USUAL_PATIENCE = 2
 USUAL_STD = 0.01
 """`init_std` of the strategies in conf/, for first values that have no use for it."""
 
-OF_INITS = {"init_batches": ("lora_ga", "eva", "corda"), "corda_method": ("corda",)}
+OF_INITS = {
+    "init_batches": ("lora_ga", "eva", "corda", "gora"),
+    "corda_method": ("corda",),
+    "gora_gamma": ("gora",),
+}
 """First values that have a use for an option; where it says the usual, it is left out anyway."""
 
 USUAL_BAND = 1

@@ -27,7 +27,9 @@ MODEL_FILES = (".json", ".txt", ".model", ".safetensors", ".bin")
 PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What an adapter in PEFT's format consists of."""
 
-OFF: dict[str, Any] = {"also_train": [], "init_batches": 8, "corda_method": "ipm"}
+OFF: dict[str, Any] = {
+    **{"also_train": [], "init_batches": 8, "corda_method": "ipm", "gora_gamma": 0.05}
+}
 """Options of strategies that came later, and the value without which older runs keep their hash."""
 
 OFF_OF: dict[str, dict[str, Any]] = {
@@ -124,8 +126,7 @@ def what_it_computes(config: Config) -> dict[str, Any]:
     values = _as_written(config)
     one_way(values, config)
     if config.ranks.asked is not None:  # a run of its own, for it has another arm
-        how = config.ranks
-        values["ranks"] = {"budget": config.budget, "batches": how.batches, "rho": how.rho}
+        values["ranks"] = {"budget": config.budget, **config.ranks.told_apart()}
     return values
 
 

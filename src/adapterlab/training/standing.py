@@ -7,9 +7,13 @@ from typing import Self
 
 import numpy as np
 
+from adapterlab.adapters.hooks import Hooks
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.training.outcome import require_finite
+
+UNSETTLED = "train/unsettled"
+"""Of an epoch: 1 where the method says that it has not come to what it gives, see `Hooks`."""
 
 
 @dataclass
@@ -76,8 +80,21 @@ class Standing:
             with np.errstate(over="ignore"):
                 return np.float32(self.history[number][f"val/{select_on}"] if number else worst)
 
+        if self.best_epoch:
+            before, now = (
+                self.history[number].get(UNSETTLED, 0.0) for number in (self.best_epoch, epoch)
+            )
+            if before != now:
+                return now < before
         new, best = score(epoch), score(self.best_epoch)
         return bool(new < best if select_on in LOWER_IS_BETTER else new > best)
+
+
+def settling(strategy: Hooks, step: int, total: int) -> dict[str, float]:
+    """Return what is kept of an epoch for a method that has to settle first; else nothing."""
+    if not strategy.uses("settled"):
+        return {}
+    return {UNSETTLED: float(not strategy.settled(step, total))}
 
 
 def metrics_of(

@@ -22,7 +22,7 @@ from adapterlab.training.optimizers import (
     settings_of,
 )
 from adapterlab.training.outcome import LabelledBatch, Report
-from adapterlab.training.standing import Standing, metrics_of
+from adapterlab.training.standing import Standing, metrics_of, settling
 from adapterlab.training.tally import Tally
 
 AfterEpoch = Callable[[Standing], None]
@@ -198,6 +198,7 @@ class Steps(nn.Module):
         Lightning would step a plateau schedule after, and a resumed run would miss that step.
         """
         metrics = self.epoch_metrics()
+        metrics |= settling(self.model.strategy, self.driver.global_step, self._total)
         self.is_best = self.standing.take(metrics, self.select_on, self.options)
         if self.plateau is not None:
             self.plateau.step(metrics["val/loss"])

@@ -31,7 +31,9 @@ from adapterlab.base.errors import ConfigError, allowed
 
 __all__ = ["LoRA", "LoRAConv", "LoRALinear"]
 
-LATER: dict[str, Any] = {"also_train": (), "init_batches": 8, "corda_method": "ipm"}
+LATER: dict[str, Any] = {
+    **{"also_train": (), "init_batches": 8, "corda_method": "ipm", "gora_gamma": 0.05}
+}
 """Options that came later, and the values without which checkpoints are as from before."""
 
 
@@ -54,10 +56,10 @@ class LoRA(FromData, Strategy):
         scaling: `alpha_over_rank`, `alpha_over_sqrt_rank` (rsLoRA) or `alpha`.
         init: `kaiming`, `gaussian` or `both_normal`; the last is not the identity at the start.
             `pissa`, `milora` and `olora` come from the weight, and are subtracted, so that the
-            start is the base; see `first_updates`. `lora_ga`, `eva` and `corda` come from data,
-            see `from_data`.
+            start is the base; see `first_updates`. `lora_ga`, `eva`, `corda` and `gora` come from
+            data, see `from_data`; the last starts with an update.
         init_std: standard deviation for `both_normal`.
-        init_batches, corda_method: of first values from data, see `FromData`.
+        init_batches, corda_method, gora_gamma: of first values from data, see `FromData`.
         also_train: patterns of parameters or modules of the body that are trained themselves,
             beside the updates; see `select_parameters`. No part of LoRA: what it names is full
             fine-tuning of these, kept for reproducing results.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
+from adapterlab.adapters.from_data import cross_entropy
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, WholeWeight, Wrapping, require_linear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes
@@ -136,8 +136,7 @@ class SHiRA(OnLayers):
             for weight in weights:
                 weight.requires_grad_(True)
             for batch in batches:
-                loss = F.cross_entropy(model(batch.inputs), batch.labels)
-                found = torch.autograd.grad(loss, weights)
+                found = torch.autograd.grad(cross_entropy(model, batch), weights)
                 for total, gradient in zip(sums, found, strict=True):
                     total += gradient
         finally:

@@ -4,13 +4,16 @@ Each file enters its own into `COUNTERPARTS`, and is imported here.
 """
 
 import adapterlab.packing.methods.adalora
+import adapterlab.packing.methods.boft
 import adapterlab.packing.methods.bottleneck
 import adapterlab.packing.methods.delora
+import adapterlab.packing.methods.diff_pruning
 import adapterlab.packing.methods.dora
 import adapterlab.packing.methods.dvora
 import adapterlab.packing.methods.fourierft
 import adapterlab.packing.methods.frozen_lora
 import adapterlab.packing.methods.gated
+import adapterlab.packing.methods.gps
 import adapterlab.packing.methods.hira
 import adapterlab.packing.methods.hra
 import adapterlab.packing.methods.ia3

@@ -21,7 +21,7 @@ from adapterlab.training.packed.first_products import FirstProducts, Given
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
 from adapterlab.training.selection import watched
-from adapterlab.training.standing import metrics_of
+from adapterlab.training.standing import metrics_of, settling
 from adapterlab.training.tally import LaneTally, ScoreTally, lane_tally
 from adapterlab.training.throughput import Throughput
 
@@ -236,6 +236,8 @@ class PackTrainer:
         lanes = range(self.pack.count)
         for lane, task, progress in zip(lanes, self.tasks, self.progress, strict=True):
             metrics = metrics_of(train[lane], validation[lane], self._optimizer.rate(lane))
+            step, total = self._optimizer.steps[lane], self._optimizer.total
+            metrics |= settling(task.model.strategy, step, total)
             progress.seconds += seconds * self._shares[lane] / sum(self._shares)
             with progress.alone():
                 progress.end_epoch(task, metrics, self.pack.lane_state(lane))

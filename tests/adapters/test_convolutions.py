@@ -182,6 +182,12 @@ def test_what_takes_an_update() -> None:
         LoRA(targets="all-conv").apply(net)
 
 
+def test_the_kind_that_a_network_has_is_named_beside_the_one_that_it_lacks() -> None:
+    net = wrapped(lambda: Net(nn.Conv2d(4, 6, 3)), head="classifier", blocks=[], generator=None)
+    with pytest.raises(ConfigError, match="'all-linear' matches no layer; all-conv would; "):
+        LoRA(targets="all-linear").apply(net)
+
+
 def test_timms_own_convolution_is_one() -> None:
     same = pytest.importorskip("timm.layers").Conv2dSame(4, 6, 3, stride=2)
     assert is_convolution(same)

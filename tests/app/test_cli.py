@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adapterlab.app import cli
-from adapterlab.app.arguments import expand_home
+from adapterlab.app.arguments import expand_home, for_hydra
 from adapterlab.config import conf_folder
 from adapterlab.tracking.stores.uris import default_uri
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, process, tiny
@@ -241,6 +242,39 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expand_home("dataset.loader.path=~/birds") == f"dataset.loader.path={tmp_path}/birds"
     assert expand_home("adapter=lora") == "adapter=lora"
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("a.b=gefühl", "gefühl"),
+        ("a.b=/home/Jörg Müller/a b.csv", "/home/Jörg Müller/a b.csv"),
+        ("a.b=[straße,ort,名前]", ["straße", "ort", "名前"]),
+        ("a.b='für dich'", "für dich"),
+        ("a.b=['für dich']", ["für dich"]),
+        ("+a.b=größe", "größe"),
+        ("a.b=plain", "plain"),
+    ],
+)
+def test_words_have_letters_of_any_alphabet(written: str, taken: object) -> None:
+    """Hydra's grammar knows a to z, and columns and folders are called otherwise."""
+    assert OverridesParser.create().parse_override(for_hydra(written)).value() == taken
+
+
+def test_values_of_a_sweep_have_letters_of_any_alphabet() -> None:
+    override = OverridesParser.create().parse_override(for_hydra("a.b=größe,mittel"))
+    assert override.is_sweep_override()
+    assert list(override.sweep_string_iterator()) == ["'größe'", "mittel"]
+
+
+def test_the_name_of_a_study_is_refused_as_it_was_written(run_cli: Callable[..., Outcome]) -> None:
+    assert run_cli("study=größe").error.startswith("study=größe names files")
+
+
+def test_a_home_folder_has_letters_of_any_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/müller")
+    override = OverridesParser.create().parse_override(for_hydra("a.b=~/birds"))
+    assert override.value() == "/home/müller/birds"
 
 
 def test_an_override_that_cannot_be_read_is_one_line(run_cli: Callable[..., Outcome]) -> None:

@@ -73,6 +73,18 @@ def test_the_line_of_a_run(
     assert capsys.readouterr().out == f"{name}: accuracy 50.00% on the test split, {line}\n"
 
 
+def test_a_prefix_that_is_off_takes_no_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What finding that out took, under a millisecond, stood there as its time."""
+    off = replace(
+        result(train_seconds=1.0, prefix_seconds=0.001, samples_per_second=83.0),
+        tags={"frozen_prefix": "off: the strategy trains or adapts the first layer"},
+    )
+    print_line(off, tiny(tmp_path))
+    assert capsys.readouterr().out.endswith("on the test split, 1.0 s, 83 samples/s\n")
+
+
 def test_the_line_of_a_run_of_many_names_what_is_varied(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

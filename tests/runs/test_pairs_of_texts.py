@@ -1,6 +1,7 @@
 """Runs on pairs of texts: alone, in packs, over a frozen prefix, read back by transformers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from transformers import (
     BertTokenizerFast,
 )
 
+from adapterlab.app import cli
 from adapterlab.runs.folder import RunResult
 from adapterlab.runs.pack import run_pack
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.single import run
 from adapterlab.training.predictions import predict
-from lab import ONE_THREAD, compose
+from lab import ONE_THREAD, Outcome, compose
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
 
@@ -112,3 +114,18 @@ def test_logits_are_those_of_transformers_on_the_two_texts(
         without = model(**{**encoded, "token_type_ids": 0 * encoded["token_type_ids"]}).logits
     torch.testing.assert_close(torch.from_numpy(own), expected)
     assert float((expected - without).abs().max()) > 0.01
+
+
+def test_who_evaluates_a_run_is_not_told_how_it_would_train(
+    tmp_path: Path, options: list[str], run_cli: Callable[..., Outcome]
+) -> None:
+    """A classifier that is drawn and then read from the run looked as if it were random."""
+    options = [*options, "adapter=last_layers", "adapter.n=1", "epochs=1"]
+    trained = run_cli(*options, root=tmp_path)
+    assert "not in its weights, drawn" in trained.err + trained.out
+    assert "optimizer.lr=0.01 is high" in trained.err + trained.out
+    (folder,) = (tmp_path / "mlruns" / "runs" / "single").iterdir()
+    evaluated = run_cli(f"run={folder}", program=cli.evaluate, root=tmp_path)
+    assert "equal to the logged metrics" in evaluated.out
+    assert "drawn" not in evaluated.err + evaluated.out
+    assert "is high" not in evaluated.err + evaluated.out

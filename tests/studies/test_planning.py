@@ -67,7 +67,17 @@ def test_lanes_may_not_differ_in(option: str, image: Compose) -> None:
     assert jobs(packs) == [(0,), (1,)]
     for pack in packs:
         assert not pack.packed
-        assert pack.why == "no other run trains the same parameters of the same base"
+        assert (
+            pack.why == "no other run trains the same parameters of the same base, in the same way"
+        )
+
+
+def test_texts_in_two_orders_say_what_keeps_them_apart(text: Compose) -> None:
+    """Two seeds of `head` train the same parameters of the same base: it was said that none did."""
+    runs = (text("adapter=head", f"order_seed={seed}", "pack=auto") for seed in (0, 1))
+    for pack in planned(*runs):
+        assert not pack.packed
+        assert pack.why.endswith("in the same way, which of texts takes one order_seed")
 
 
 METHODS = ("adapter=lora", "adapter=dora", "adapter=bitfit", "adapter=lora", "adapter=dora")

@@ -92,8 +92,11 @@ def select_layers(
         if not found:
             found_in_head = _reached(pattern, head, aliases) if pattern not in KINDS else set()
             if not found_in_head:
+                others = (kind for kind in KINDS if _reached(kind, body, aliases))
+                kinds = f"{', '.join(others)} would; " if pattern in KINDS else ""
                 raise ConfigError(
-                    f"adapter.targets: {pattern!r} matches no layer; {_existing(body, aliases)}"
+                    f"adapter.targets: {pattern!r} matches no layer; {kinds}"
+                    f"{_existing(body, aliases)}"
                 )
             if not with_head:
                 raise ConfigError(

@@ -1,5 +1,6 @@
 """What people write on a command line, as Hydra's grammar takes it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ conf/."""
 def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = False) -> str:
     """Return an argument as Hydra takes it.
 
-    A path may begin with a tilde. The names of arms that the report and the self-check are given
-    are text, whatever is in them, and their `experiment` is that of MLflow.
+    A path may begin with a tilde, and words have letters of any alphabet. The names of arms that
+    the report and the self-check are given are text, whatever is in them, and their
+    `experiment` is that of MLflow.
 
     Args:
         argument: as the shell left it.
@@ -29,7 +31,7 @@ def for_hydra(argument: str, *, of_report: bool = False, of_selfcheck: bool = Fa
         return f"reference={quoted(value)}"
     if equals and of_selfcheck and option == "arm":
         return f"{DEALT_ARM}={quoted(value)}"
-    return expand_home(argument)
+    return quote_letters(expand_home(argument))
 
 
 def values_of(composed: DictConfig, *, whole: bool = True) -> dict[str, Any]:
@@ -53,6 +55,24 @@ def expand_home(argument: str) -> str:
     """Write ``path=~/images`` in full; a shell leaves a tilde inside a word alone."""
     option, equals, value = argument.partition("=")
     return f"{option}{equals}{Path(value).expanduser()}" if value.startswith("~/") else argument
+
+
+def quote_letters(argument: str) -> str:
+    """Put quotes around words with letters beyond a to z, which Hydra's grammar has no place for.
+
+    ``column=gefühl``, ``path=/home/Müller/a.csv`` and ``columns=[straße,ort]`` are plain words to
+    those who write them. Where there are quotes or signs of the grammar already, nothing is done.
+    A study names files, and is refused as it was written.
+    """
+    option, equals, value = argument.partition("=")
+    if option == "study" or value.isascii() or re.search(r"['\"{}()$\\]", value):
+        return argument
+    words = re.sub(r"[^,\[\]]+", lambda word: _quoted_if_foreign(word[0]), value)
+    return f"{option}{equals}{words}"
+
+
+def _quoted_if_foreign(word: str) -> str:
+    return word if word.isascii() else quoted(word.strip())
 
 
 def quoted(value: str) -> str:

@@ -343,7 +343,7 @@ def _cost(result: RunResult) -> str:
     rate = result.metrics.get("cost/samples_per_second")
     prefix = result.metrics.get("cost/prefix_seconds", 0.0)
     parts = [duration(seconds)]
-    if prefix > 0:
+    if prefix > 0 and not str(result.tags.get("frozen_prefix", "")).startswith("off"):
         parts.append(f"{duration(prefix)} of them for the frozen prefix")
     if rate is not None:
         parts.append(f"{number(rate)} samples/s" + (" after it" if len(parts) > 1 else ""))

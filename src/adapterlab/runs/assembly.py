@@ -70,7 +70,12 @@ class Assembly:
 
 
 def assemble(
-    config: Config, train: Train, read: RunData | None = None, like: Assembly | None = None
+    config: Config,
+    train: Train,
+    read: RunData | None = None,
+    like: Assembly | None = None,
+    *,
+    trained: bool = False,
 ) -> Assembly:
     """Load the data and the base, and put the strategy on the model.
 
@@ -80,6 +85,8 @@ def assemble(
         read: the run's data, if it has been read before.
         like: of a run that differs in its strategy, its optimizer and its seeds only; data and
             base are taken from there.
+        trained: what the run has trained is put on the model afterwards: weights that are drawn
+            are seen by nobody, and what may go wrong in a training is no longer said.
 
     Raises:
         AdapterLabError: data or weights are missing, damaged or do not fit.
@@ -100,7 +107,7 @@ def assemble(
     else:
         data = like.data.in_order(config.order_seed)
     take_padding(model, inputs)
-    if like is None and (drawn := getattr(model, "drawn", ())):
+    if like is None and not trained and (drawn := getattr(model, "drawn", ())):
         log.info("model=%s: not in its weights, drawn: %s", config.model["name"], ", ".join(drawn))
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
@@ -122,7 +129,7 @@ def assemble(
     if (padding := _padding(config, adapted, data, like)) is not None:
         notes = (*notes, padding)
     planned = plan(adapted)
-    for said in (high_rate(config, planned), small_reach(config, planned)):
+    for said in () if trained else (high_rate(config, planned), small_reach(config, planned)):
         if said is not None:
             warnings.warn(said, stacklevel=2)
             notes = (*notes, said)

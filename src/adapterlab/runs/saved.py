@@ -83,7 +83,7 @@ def rebuild(saved: SavedRun, require: Callable[[Config], None] = lambda config: 
         require(config)
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
-            assembly = assemble(config, train=train)
+            assembly = assemble(config, train=train, trained=True)
             if offered is not None and offered.taken:
                 offered.require(read_metadata(folder.adapter)["base_sha256"], assembly)
             load_adapter(assembly.adapted, folder.adapter)

@@ -271,7 +271,12 @@ def _split(
     """Turn runs that could share a pack into packs that fit the memory, as even as can be."""
     first = group[0]
     if first.alone is not None or (len(group) == 1 and first.config.pack != "always"):
-        why = first.alone or "no other run trains the same parameters of the same base"
+        why = (
+            first.alone
+            or "no other run trains the same parameters of the same base, in the same way"
+        )
+        if first.alone is None and first.config.dataset.kind == "text":
+            why += ", which of texts takes one order_seed"
         gib, depth = first.memory.gib(1, 1), first.built.depth
         return [PlannedPack((first.job,), why, gib, packed=False, depth=depth)]
     if first.config.trial_pruner is not None:

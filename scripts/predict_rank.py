@@ -14,7 +14,7 @@ from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.predicted_ranks import Predicted, predicted_figure, predicted_ranks
-from adapterlab.reporting.study import arms_of, read_runs
+from adapterlab.reporting.reading.study import arms_of, read_runs
 from adapterlab.tracking.client import connect
 
 

@@ -22,7 +22,7 @@ from typing import NoReturn
 from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError, allowed
 from adapterlab.reporting.report import Report, Request, make_report
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.tables.arms import Table
 from results_studies import STUDIES, Study
 
 CHECKOUT = Path(__file__).resolve().parents[1]

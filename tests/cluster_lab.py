@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from adapterlab.studies.records import Record, read_there, records, tasks_of
+from adapterlab.studies.tasks.records import Record, read_there, records, tasks_of
 from adapterlab.tracking.stores.uris import default_uri
 from lab import CHECKOUT, environment
 

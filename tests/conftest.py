@@ -207,8 +207,8 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of the time of a tiny run, and of a report."""
     monkeypatch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
     # Another process would draw them after all.
-    monkeypatch.setattr("adapterlab.runs.pack.PicturesBeside", Pictures)
-    monkeypatch.setattr("adapterlab.runs.pack.get_ready", lambda: None)
+    monkeypatch.setattr("adapterlab.runs.packs.pack.PicturesBeside", Pictures)
+    monkeypatch.setattr("adapterlab.runs.packs.pack.get_ready", lambda: None)
     monkeypatch.setattr("adapterlab.reporting.report._draw", _draw_nothing)
 
 

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from adapterlab.base.errors import RunLostError
 from adapterlab.config.schema import Config
-from adapterlab.studies.engine import Engine, Task
-from adapterlab.studies.records import There, read_there, records, tasks_of
+from adapterlab.studies.tasks.engine import Engine, Task
+from adapterlab.studies.tasks.records import There, read_there, records, tasks_of
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome, tiny
 

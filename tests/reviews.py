@@ -8,7 +8,7 @@ import torch
 
 from adapterlab.config.schema import Config
 from adapterlab.runs.evaluation import Request, evaluate_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from lab import ONE_THREAD, tiny
 
 GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapterlab.runs.folder import RunFolder
-from adapterlab.studies.records import Record, There, run_names, tasks_of, write, write_there
-from adapterlab.studies.standing import StudyStands, study_stands
+from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.studies.status.standing import StudyStands, study_stands
+from adapterlab.studies.tasks.records import Record, There, run_names, tasks_of, write, write_there
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked
 from lab import tiny

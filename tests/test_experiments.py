@@ -28,8 +28,8 @@ from adapterlab.models.hub import MINILM_PACKAGE
 from adapterlab.models.timm_images import LITE0_PACKAGE
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import arm_hash, run_name
-from adapterlab.studies.tuning import Design
-from adapterlab.studies.union import jobs_of
+from adapterlab.studies.sweeps.union import jobs_of
+from adapterlab.studies.tuning.study import Design
 from lab import compose as compose_anew
 
 EXPERIMENT = conf_folder.CONF / "experiment"

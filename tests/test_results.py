@@ -14,7 +14,7 @@ import pytest
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config import conf_folder
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.tables.arms import Table
 from lab import TINY, Outcome
 
 CHECKOUT = conf_folder.CONF.parent

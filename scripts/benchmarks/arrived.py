@@ -11,8 +11,8 @@ import numpy as np
 from adapterlab.base.redaction import public
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.integrity import artifacts
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.integrity import artifacts
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_run import PARENT
 from adapterlab.tracking.trackers import flattened

@@ -16,7 +16,7 @@ from rivals import Took
 
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.tracking.client import connect
 
 

@@ -34,9 +34,9 @@ from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
-from adapterlab.runs import pack as packed_runs
 from adapterlab.runs.data import load_data
-from adapterlab.studies.planning import plan_packs
+from adapterlab.runs.packs import pack as packed_runs
+from adapterlab.studies.planning.packing import plan_packs
 from adapterlab.training.hardware import PeakMemory
 
 STRATEGIES = ("head", "last_layers", "bitfit", "lora", "dora", "full")

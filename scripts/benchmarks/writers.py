@@ -44,11 +44,11 @@ from adapterlab.config.hydra_versions import composing
 from adapterlab.config.multirun import begin_multirun
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.undelivered import sync
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import log_end
 from adapterlab.runs.single import run
-from adapterlab.runs.undelivered import sync
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked
 from adapterlab.tracking.servers.journal import take_left

@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.stores.uris import default_uri
 from faults.hostile import Lab, composed, evaluated, must_refuse, refused
 

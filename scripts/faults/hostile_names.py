@@ -15,7 +15,7 @@ from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.redaction import public, redacted, remember
 from adapterlab.reporting.formatting import as_file_name
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.tables.arms import Table
 from faults.hostile import Lab, composed, evaluated, exported, must_refuse, refused
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "=HYPERLINK(\"http://x\",\"y\")",

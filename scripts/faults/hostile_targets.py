@@ -134,7 +134,7 @@ def interpolated(lab: Lab, folder: Path) -> str:
     )
     run = lab.changed(folder, lambda values: values["base"].update({"source": text}))
     evaluated(lab, run)
-    from adapterlab.runs.folder import read_config
+    from adapterlab.runs.folders.folder import read_config
 
     assert read_config(run / "config.yaml").base.source == text, "a resolver was called"  # type: ignore[union-attr]
     return "a text stays a text"

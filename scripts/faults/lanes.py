@@ -29,10 +29,10 @@ from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
 from adapterlab.drawing import pictures
 from adapterlab.runs import lifecycle, single
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.lanes import Outcome
-from adapterlab.runs.pack import outcome_of, run_pack
-from adapterlab.studies.planning import plan_packs
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.packs.lanes import Outcome
+from adapterlab.runs.packs.pack import outcome_of, run_pack
+from adapterlab.studies.planning.packing import plan_packs
 from adapterlab.training.packed import trainer
 from adapterlab.training.plain import loop
 from faults.trying import TINY, Setting, Trial

@@ -103,13 +103,13 @@ def _load() -> None:
     import mlflow  # noqa: F401
     import torch
 
+    import adapterlab.reporting.figures.study
     import adapterlab.reporting.report
     import adapterlab.reporting.selfcheck
-    import adapterlab.reporting.study_figures
     import adapterlab.runs.export.merged
-    import adapterlab.runs.pack
+    import adapterlab.runs.packs.pack
     import adapterlab.runs.single
-    import adapterlab.studies.launch
+    import adapterlab.studies.launching.launch
     import adapterlab.training.plain.loop
     from adapterlab.tracking import client
 

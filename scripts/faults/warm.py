@@ -17,10 +17,10 @@ from pathlib import Path
 from faults.trying import CHECKOUT, Ended, environment
 
 _LOADED = (
-    "adapterlab.runs.pack",
+    "adapterlab.runs.packs.pack",
     "adapterlab.training.plain.loop",
     "adapterlab.reporting.report",
-    "adapterlab.studies.launch",
+    "adapterlab.studies.launching.launch",
     "hydra_plugins.adapterlab_packed_launcher.packed_launcher",
     "mlflow",
     "matplotlib.pyplot",

@@ -29,7 +29,7 @@ from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
-from adapterlab.studies.planning import PlannedPack, plan_packs
+from adapterlab.studies.planning.packing import PlannedPack, plan_packs
 
 ALONE, GROWTH = 60.0, 0.75
 """Seconds of training of a run, and the power of its number by which lanes of a pack add to that:

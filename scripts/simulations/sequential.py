@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.sequential import levels, obrien_fleming, pocock, spent_at
-from adapterlab.studies.stopping import compared, decide
+from adapterlab.studies.sequential.stopping import compared, decide
 
 Array = npt.NDArray[np.float64]
 

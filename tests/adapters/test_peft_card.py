@@ -12,7 +12,7 @@ from transformer_cases import encoder, tokens
 
 from adapterlab.adapters import LoRA
 from adapterlab.adapters.formats.peft import save_peft
-from adapterlab.runs.artifacts import known_elsewhere
+from adapterlab.runs.results.artifacts import known_elsewhere
 
 CLASSES = ("joy", 'so-so "ok"', "```\nimport os")
 

@@ -86,7 +86,7 @@ def study(root: Path) -> adapterlab.Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADAPTERLAB_ROOT", str(root))
         patch.setattr("adapterlab.drawing.pictures.paint", lambda make, path: path.touch())
-        patch.setattr("adapterlab.runs.pack.PicturesBeside", Pictures)
+        patch.setattr("adapterlab.runs.packs.pack.PicturesBeside", Pictures)
         return adapterlab.sweep(
             [*OPTIONS, "adapter=full,head", "seed=0,1,2", "optimizer=adamw", "study=swept"]
         )

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from adapterlab.base import files, full_disk
 from adapterlab.base.files import PART, sweep, write_bytes, write_tensors, write_text, write_torch
 from adapterlab.base.full_disk import FullDiskError, is_full, keep_room, last_words, said_where_full
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome, tiny
 

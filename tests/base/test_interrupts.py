@@ -18,7 +18,7 @@ from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.interrupts import TERMINATED
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.training.steps import Steps
 from lab import CHECKOUT, TINY, Outcome, as_program, environment, tiny

@@ -13,7 +13,7 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.base.output import Lines
 from adapterlab.base.redaction import public, redacted, remember, shown
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import RunFolder, read_config
+from adapterlab.runs.folders.folder import RunFolder, read_config
 from adapterlab.runs.identity import config_hash
 from adapterlab.tracking.stores.uris import artifact_location
 from lab import tiny

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adapterlab.studies.engines import KINDS
-from adapterlab.studies.records import read_there, records
+from adapterlab.studies.tasks.records import read_there, records
 from cluster_lab import Cluster
 from engine_lab import metrics_of
 

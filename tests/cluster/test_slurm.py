@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterlab.studies.records import read_there, records
+from adapterlab.studies.tasks.records import read_there, records
 from cluster_lab import SWEEP, Cluster
 from engine_lab import metrics_of
 

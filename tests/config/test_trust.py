@@ -10,7 +10,7 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.trust import target
-from adapterlab.runs.folder import read_config
+from adapterlab.runs.folders.folder import read_config
 from adapterlab.runs.single import run
 from lab import Outcome, compose, tiny
 

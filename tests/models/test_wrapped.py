@@ -16,9 +16,9 @@ from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.models import ClassifierModel, protocol, wrapped
 from adapterlab.models.protocol import Adaptable, adaptable
 from adapterlab.packing.memory import Load, PackMemory, pack_memory
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
-from adapterlab.studies.planning import plan_packs
+from adapterlab.studies.planning.packing import plan_packs
 from lab import Outcome, tiny
 
 VISION = """

@@ -7,7 +7,7 @@ import numpy as np
 
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.shares import share_interval
-from adapterlab.reporting.compare import Candidate, judge
+from adapterlab.reporting.comparing.compare import Candidate, judge
 from adapterlab.reporting.findings import (
     ACCURACY,
     ArmFindings,
@@ -16,8 +16,8 @@ from adapterlab.reporting.findings import (
     Question,
     estimate,
 )
-from adapterlab.reporting.logged import Answers
-from adapterlab.reporting.study import Arm, Replicate, Run
+from adapterlab.reporting.reading.logged import Answers
+from adapterlab.reporting.reading.study import Arm, Replicate, Run
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,21 @@ from synthetic import Made, study
 
 from adapterlab.app import console
 from adapterlab.evidence.verdicts import Verdict, compare_all
-from adapterlab.reporting.advice import advice, winner
-from adapterlab.reporting.compare import replicates
+from adapterlab.reporting.comparing.compare import replicates
+from adapterlab.reporting.comparing.data_sets import _shortened
+from adapterlab.reporting.comparing.over_seeds import figure_of
 from adapterlab.reporting.content import _merged, page_of, study_metrics
-from adapterlab.reporting.data_sets import _shortened
+from adapterlab.reporting.figures.ranks import rank_alpha_figure
 from adapterlab.reporting.findings import Findings, estimate, headline
 from adapterlab.reporting.formatting import listed, percents, points, signed, titled, with_interval
-from adapterlab.reporting.logged import read_answers
-from adapterlab.reporting.notes import notes
-from adapterlab.reporting.over_seeds import figure_of
 from adapterlab.reporting.overall import Overall, luck_in, only_luck
-from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.reading.logged import read_answers
+from adapterlab.reporting.reading.stored import DIVERGED
+from adapterlab.reporting.reading.study import Arm, Replicate, Run, Status
 from adapterlab.reporting.report import Report
-from adapterlab.reporting.stored import DIVERGED
-from adapterlab.reporting.study import Arm, Replicate, Run, Status
-from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.sentences.advice import advice, winner
+from adapterlab.reporting.sentences.notes import notes
+from adapterlab.reporting.sentences.verdict import verdict
 from adapterlab.training.outcome import TrainingDivergedError
 from adapterlab.training.predictions import Predictions
 

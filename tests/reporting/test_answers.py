@@ -7,8 +7,8 @@ import pytest
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.contributions import METRICS
-from adapterlab.reporting.logged import read_answers
-from adapterlab.reporting.study import Replicate, Run
+from adapterlab.reporting.reading.logged import read_answers
+from adapterlab.reporting.reading.study import Replicate, Run
 from adapterlab.training.predictions import Predictions
 
 ANIMALS = ("cat", "dog", "frog")

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
-from adapterlab.reporting.arm_figures import accuracy_figure, forgetting_figure
-from adapterlab.reporting.study import Replicate, Status
-from adapterlab.reporting.study_figures import FIGURES
+from adapterlab.reporting.figures.arms import accuracy_figure, forgetting_figure
+from adapterlab.reporting.figures.study import FIGURES
+from adapterlab.reporting.reading.study import Replicate, Status
 
 # Accuracy
 

@@ -7,7 +7,7 @@ from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
 from adapterlab.evidence.calibration import reliability
-from adapterlab.reporting.class_figures import (
+from adapterlab.reporting.figures.classes import (
     _title,
     calibration_figure,
     classes_figure,

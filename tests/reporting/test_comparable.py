@@ -6,7 +6,7 @@ import pytest
 from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict
-from adapterlab.reporting.compare import Candidate, judge
+from adapterlab.reporting.comparing.compare import Candidate, judge
 from adapterlab.reporting.findings import Findings, Question
 
 

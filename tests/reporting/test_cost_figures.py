@@ -5,7 +5,7 @@ from figure_cases import REFERENCE, costs, drawn, marks, texts
 from matplotlib.axes import Axes
 from synthetic import Made, study
 
-from adapterlab.reporting.cost_figures import pareto_figure
+from adapterlab.reporting.figures.costs import pareto_figure
 
 
 def numbered(axes: Axes) -> dict[str, tuple[float, float]]:

@@ -7,7 +7,7 @@ import pytest
 from synthetic import Made, study
 
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.notes import notes
+from adapterlab.reporting.sentences.notes import notes
 
 CLASSES = ("cat", "dog", "frog")
 

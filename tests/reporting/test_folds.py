@@ -12,11 +12,11 @@ import pytest
 
 from adapterlab.app import cli
 from adapterlab.evidence.metrics import classification_metrics
-from adapterlab.reporting.folds import PARTS, pooled
-from adapterlab.reporting.logged import PREDICTIONS, read_answers
-from adapterlab.reporting.stored import NAMING, Replicate, Run, Status
-from adapterlab.reporting.study import TEST_EXAMPLES, arms_of
-from adapterlab.runs.pack import run_pack
+from adapterlab.reporting.reading.folds import PARTS, pooled
+from adapterlab.reporting.reading.logged import PREDICTIONS, read_answers
+from adapterlab.reporting.reading.stored import NAMING, Replicate, Run, Status
+from adapterlab.reporting.reading.study import TEST_EXAMPLES, arms_of
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking.note_tags import notes_in
 from lab import TINY, Outcome, compose
 

@@ -8,8 +8,8 @@ import pytest
 from synthetic import Made, study
 
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.frames import arms_frame, runs_frame
-from adapterlab.reporting.spreadsheets import COMPARED
+from adapterlab.reporting.tables.frames import arms_frame, runs_frame
+from adapterlab.reporting.tables.spreadsheets import COMPARED
 
 
 def on(dataset: str, seeds: int, *, rank: str = "4") -> Findings:

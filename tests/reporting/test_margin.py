@@ -3,9 +3,9 @@
 import pytest
 
 from adapterlab.evidence.verdicts import MARGIN
-from adapterlab.reporting.compare import find
+from adapterlab.reporting.comparing.compare import find
 from adapterlab.reporting.findings import Question
-from adapterlab.reporting.study import Run, arms_of
+from adapterlab.reporting.reading.study import Run, arms_of
 
 
 def margin(question: Question, **params: str) -> float:

@@ -6,9 +6,9 @@ from hashlib import sha256
 import pytest
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.reporting.naming import tidy
-from adapterlab.reporting.reference import find_arm
-from adapterlab.reporting.study import Arm, Replicate, Run, arms_of
+from adapterlab.reporting.reading.naming import tidy
+from adapterlab.reporting.reading.reference import find_arm
+from adapterlab.reporting.reading.study import Arm, Replicate, Run, arms_of
 
 COUNTER = itertools.count(1)
 

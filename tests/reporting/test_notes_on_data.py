@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adapterlab.reporting.notes import _on_data
+from adapterlab.reporting.sentences.notes import _on_data
 
 
 @dataclass

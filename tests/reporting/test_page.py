@@ -13,9 +13,9 @@ from adapterlab.base.amounts import counted
 from adapterlab.evidence.intervals import Interval
 from adapterlab.reporting import formatting
 from adapterlab.reporting.findings import estimate
-from adapterlab.reporting.notes import facts, notes
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
-from adapterlab.reporting.tables import (
+from adapterlab.reporting.sentences.notes import facts, notes
+from adapterlab.reporting.tables.arms import (
     Table,
     arms_table,
     costs_table,

@@ -14,16 +14,16 @@ from playwright.sync_api import Browser, ViewportSize, sync_playwright
 from playwright.sync_api import Page as Window
 from synthetic import Made, study
 
+from adapterlab.reporting.figures.study import FIGURES, narrow_figure
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.page import Page, Picture, as_html, svg_of
-from adapterlab.reporting.spreadsheets import runs_table
-from adapterlab.reporting.study_figures import FIGURES, narrow_figure
-from adapterlab.reporting.tables import (
+from adapterlab.reporting.sentences.verdict import verdict
+from adapterlab.reporting.tables.arms import (
     Table,
     costs_table,
     matched_tables,
 )
-from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.tables.spreadsheets import runs_table
 
 CHROMIUM = os.environ.get("ADAPTERLAB_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -7,7 +7,7 @@ import pytest
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.evidence.intervals import t_interval
 from adapterlab.reporting.predicted_ranks import Predicted, predicted_figure, predicted_ranks
-from adapterlab.reporting.study import Arm, Replicate, Run
+from adapterlab.reporting.reading.study import Arm, Replicate, Run
 
 CURVES = {"wide": [0.4, 0.7, 0.85, 0.94], "narrow": [0.9, 1.0]}
 

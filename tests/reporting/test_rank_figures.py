@@ -7,7 +7,7 @@ from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
 from adapterlab.drawing.figures import VERMILION
-from adapterlab.reporting.rank_figures import rank_alpha_figure
+from adapterlab.reporting.figures.ranks import rank_alpha_figure
 
 
 def ranked(strategy: str, rank: float, alpha: float, accuracy: float, **more: object) -> Made:

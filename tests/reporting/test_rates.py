@@ -9,11 +9,11 @@ from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
 from adapterlab.reporting.content import page_of
+from adapterlab.reporting.figures.rates import rates_figure
+from adapterlab.reporting.figures.study import narrow_figure
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.rates import Rates, about_rates, rates_of, rates_tables
-from adapterlab.reporting.rates_figure import rates_figure
-from adapterlab.reporting.study_figures import narrow_figure
 
 Grid = Mapping[str, Mapping[float, tuple[float, Sequence[float]]]]
 """By way and rate: the test accuracy, and the validation of each seed."""

@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 
 from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError, ConfigError
+from adapterlab.reporting.reading.study import Replicate, Run, arms_of, read_runs
 from adapterlab.reporting.report import Report, make_report, parse_request
-from adapterlab.reporting.study import Replicate, Run, arms_of, read_runs
 from adapterlab.tracking.client import connect
 from lab import TINY, Outcome
 

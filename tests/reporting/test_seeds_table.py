@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from adapterlab.reporting.logged import Answers, read_answers
-from adapterlab.reporting.seeds_table import flips_table, seeds_table
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.reading.logged import Answers, read_answers
+from adapterlab.reporting.reading.study import Run
+from adapterlab.reporting.tables.seeds import flips_table, seeds_table
 from adapterlab.training.predictions import Predictions
 
 CLASSES = ("cat", "dog", "frog")

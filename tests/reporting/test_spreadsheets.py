@@ -7,8 +7,8 @@ import pytest
 from synthetic import Made, study
 
 from adapterlab.base.csv_cells import as_cell
-from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, runs_table, write_csv
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.tables.arms import Table
+from adapterlab.reporting.tables.spreadsheets import arms_csv, runs_csv, runs_table, write_csv
 
 
 def written(table: Table, path: Path) -> list[dict[str, str]]:

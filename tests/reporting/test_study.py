@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 import adapterlab
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.reporting.stored import OWN_ERRORS
-from adapterlab.reporting.study import (
+from adapterlab.reporting.reading.stored import OWN_ERRORS
+from adapterlab.reporting.reading.study import (
     Arm,
     Replicate,
     Run,

@@ -12,10 +12,10 @@ from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
 from adapterlab.drawing.canvas import save
-from adapterlab.reporting.arm_figures import accuracy_figure, curves_figure
-from adapterlab.reporting.figure_layout import fitted, short_names
+from adapterlab.reporting.figures.arms import accuracy_figure, curves_figure
+from adapterlab.reporting.figures.layout import fitted, short_names
+from adapterlab.reporting.figures.study import FIGURES, narrow_figure
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.study_figures import FIGURES, narrow_figure
 
 
 @pytest.fixture(scope="module")

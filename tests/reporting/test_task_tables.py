@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from adapterlab.drawing.canvas import save
-from adapterlab.reporting.task_figures import ranks_figure
-from adapterlab.reporting.task_tables import TaskFindings, about_tasks, over_tasks, tasks_table
+from adapterlab.reporting.figures.tasks import ranks_figure
+from adapterlab.reporting.tables.tasks import TaskFindings, about_tasks, over_tasks, tasks_table
 
 LEVELS = {"lora": 0.90, "full": 0.89, "head": 0.70}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tuning_runs import Logged, compared, tuning_run
 
-from adapterlab.reporting.tuning_notes import on_failures, on_superseded, on_tuning, superseded
+from adapterlab.reporting.sentences.tuning import on_failures, on_superseded, on_tuning, superseded
 
 
 def test_what_was_tuned_is_said_as_what_it_was() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tuning_runs import Logged, tuning_run
 
 from adapterlab.drawing.canvas import save
-from adapterlab.reporting.tuning_figure import tuning_figure
+from adapterlab.reporting.figures.tuning import tuning_figure
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 
 RATES = (0.001, 0.01, 0.1)

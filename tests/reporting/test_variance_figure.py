@@ -6,9 +6,9 @@ import pytest
 from adapterlab.drawing.canvas import save
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.variance import EXAMPLES, INTERACTIONS, Component, Luck, put_together
-from adapterlab.reporting.luck import about_luck, alike, luck_of, variance_table
-from adapterlab.reporting.study import Run
-from adapterlab.reporting.variance_figure import variance_figure
+from adapterlab.reporting.figures.variance import variance_figure
+from adapterlab.reporting.reading.study import Run
+from adapterlab.reporting.sentences.luck import about_luck, alike, luck_of, variance_table
 
 
 def run(accuracy: float, **seeds: int) -> Run:

@@ -8,9 +8,9 @@ from synthetic import Made, study
 
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import Findings
-from adapterlab.reporting.study import Arm, Replicate, Run, Status
-from adapterlab.reporting.tables import arms_table, runs_of, verdict_of
-from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.reading.study import Arm, Replicate, Run, Status
+from adapterlab.reporting.sentences.verdict import verdict
+from adapterlab.reporting.tables.arms import arms_table, runs_of, verdict_of
 
 MAJORITY, BASELINE = "data/majority_accuracy", "data/baseline_accuracy"
 COST = {"params/total": 101_770.0}

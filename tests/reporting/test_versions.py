@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from adapterlab.reporting.attempts import counted
-from adapterlab.reporting.luck import alike
-from adapterlab.reporting.reference import find_arm
+from adapterlab.reporting.reading.attempts import counted
+from adapterlab.reporting.reading.reference import find_arm
+from adapterlab.reporting.reading.study import Replicate, Run, Status, arms_of
+from adapterlab.reporting.reading.versions import versions_of
 from adapterlab.reporting.report import Request, read_report
-from adapterlab.reporting.study import Replicate, Run, Status, arms_of
-from adapterlab.reporting.version_notes import on_versions
-from adapterlab.reporting.versions import versions_of
+from adapterlab.reporting.sentences.luck import alike
+from adapterlab.reporting.sentences.versions import on_versions
 from adapterlab.runs.single import run as carry_out
 from lab import Outcome, tiny, write_idx
 

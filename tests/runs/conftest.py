@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from exported import text_run
 
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
 from lab import tiny
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from adapterlab.config.schema import Config
 from adapterlab.runs.export.merged import Export, Request, export_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from lab import ONE_THREAD, TINY, compose
 
 NAMES = ("fröhlich 😀", "sad|bad", "غاضب")

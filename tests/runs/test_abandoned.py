@@ -20,8 +20,8 @@ from adapterlab.base.process_identity import (
     this_process,
 )
 from adapterlab.runs import single
-from adapterlab.runs.abandoned import bury_of_study
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.abandoned import bury_of_study
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.link import RunLink

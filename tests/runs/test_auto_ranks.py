@@ -13,7 +13,7 @@ import pytest
 from adapterlab.config.ranks import Ranks
 from adapterlab.config.schema import Config
 from adapterlab.runs import auto_ranks
-from adapterlab.runs.folder import read_config
+from adapterlab.runs.folders.folder import read_config
 from adapterlab.runs.identity import arm_hash, config_hash, what_it_computes
 from lab import ONE_PROCESS, TINY, Outcome
 

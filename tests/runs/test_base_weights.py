@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
 from adapterlab.runs.assembly import assemble, source_model
 from adapterlab.runs.base_weights import base_run
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.single import run
 from lab import tiny
 

@@ -6,8 +6,8 @@ import pytest
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import OUTCOME, RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import OUTCOME, RunResult
+from adapterlab.runs.packs.pack import run_pack
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -37,7 +37,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.export.folder import model_folder
 from adapterlab.runs.export.merged import compare
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.preprocessing import TextInputs
 from adapterlab.runs.saved import rebuild
 from adapterlab.runs.single import run

@@ -22,7 +22,7 @@ from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.runs.export import merged
 from adapterlab.runs.export.folder import ExportError, TextModelFolder, model_folder
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.saved import rebuild
 from lab import Outcome
 

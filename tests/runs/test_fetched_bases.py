@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from adapterlab.config.schema import Config
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.data import RunData, load_data
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.homes import homes
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.homes import homes
 from adapterlab.runs.single import run
 from lab import tiny
 

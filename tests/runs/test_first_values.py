@@ -11,9 +11,9 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.evaluation import Request, evaluate_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import arm_hash, config_hash
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from lab import ONE_THREAD, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

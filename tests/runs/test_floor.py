@@ -8,11 +8,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from adapterlab.runs import floor
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.data import load_data
-from adapterlab.runs.feature_floor import _of_rows, begin_feature_floor
-from adapterlab.runs.measurements import Measurements
+from adapterlab.runs.results import floor
+from adapterlab.runs.results.feature_floor import _of_rows, begin_feature_floor
+from adapterlab.runs.results.measurements import Measurements
 from adapterlab.runs.single import run
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.outcome import Training

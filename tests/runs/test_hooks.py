@@ -15,8 +15,8 @@ from adapterlab.adapters.hooks import Moment
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.parsing import from_container, to_container
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import RunFolder, RunResult, read_config, write_config
-from adapterlab.runs.homes import home_of, latest_home
+from adapterlab.runs.folders.folder import RunFolder, RunResult, read_config, write_config
+from adapterlab.runs.folders.homes import home_of, latest_home
 from adapterlab.runs.identity import arm_hash, config_hash, former_hash, run_name
 from lab import compose
 

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from adapterlab.base.errors import CheckpointError
 from adapterlab.runs import single
 from adapterlab.runs.data import load_data
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.integrity import damage, require_adapter
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.integrity import damage, require_adapter
 from adapterlab.runs.state import finished_run
 from adapterlab.tracking.stores.uris import default_uri
 from lab import tiny

@@ -8,9 +8,10 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.config.schema import Config
-from adapterlab.runs import lifecycle, single, undelivered
-from adapterlab.runs.abandoned import REPORTED
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs import lifecycle, single
+from adapterlab.runs.folders import undelivered
+from adapterlab.runs.folders.abandoned import REPORTED
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.training.alone import fit

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.lifecycle import OpenRun
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking import trackers
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.trackers import MLflowTracker

@@ -18,7 +18,7 @@ from adapterlab.evidence.mistakes import (
     hardest_first,
     misclassification_shares,
 )
-from adapterlab.runs.mistakes import write_mistakes
+from adapterlab.runs.results.mistakes import write_mistakes
 from adapterlab.training.predictions import Predictions
 
 # Bars

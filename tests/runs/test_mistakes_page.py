@@ -25,7 +25,7 @@ from mistake_cases import (
 from adapterlab.base.csv_cells import as_cell
 from adapterlab.data.splits import ImageSplit
 from adapterlab.evidence.mistakes import ClassMistakes
-from adapterlab.runs.mistakes import _opening, write_mistakes
+from adapterlab.runs.results.mistakes import _opening, write_mistakes
 from adapterlab.training.predictions import Predictions
 
 

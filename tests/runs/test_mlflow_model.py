@@ -24,10 +24,10 @@ from adapterlab.app import cli
 from adapterlab.runs.data import load_data
 from adapterlab.runs.export import mlflow_model
 from adapterlab.runs.export.folder import ExportError
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.integrity import damage
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.integrity import damage
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome, mlflow_process, tiny

@@ -15,7 +15,7 @@ from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.looking import look_at
 from adapterlab.runs.single import run

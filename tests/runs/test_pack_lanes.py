@@ -12,9 +12,10 @@ from adapterlab.adapters import AdaptedModel
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.full_disk import FullDiskError
 from adapterlab.config.schema import Config
-from adapterlab.runs import lifecycle, pack, single
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs import lifecycle, single
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.packs import pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, lane_checkpoint
 from lab import tiny

@@ -7,9 +7,9 @@ import pytest
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.lifecycle import OpenRun
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from lab import tiny
 from reviews import small, write_reviews
 

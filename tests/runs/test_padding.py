@@ -34,7 +34,7 @@ from adapterlab.runs.check import check
 from adapterlab.runs.export.merged import Request, export_saved
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.looking import look_at
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.training.few_texts import why_by_length
 from lab import ONE_THREAD, TINY, compose

@@ -33,8 +33,8 @@ from adapterlab.app import cli
 from adapterlab.app.predict_command import predict
 from adapterlab.data.pairs import joins
 from adapterlab.data.tokenizer import train_wordpiece
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.predicting import file
 from lab import Outcome, compose
 

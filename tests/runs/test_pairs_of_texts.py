@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from adapterlab.app import cli
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.single import run
 from adapterlab.training.predictions import predict

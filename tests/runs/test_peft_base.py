@@ -14,10 +14,10 @@ from adapterlab.runs.check import check
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.looking import look_at
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 

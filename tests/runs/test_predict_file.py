@@ -17,8 +17,8 @@ from scipy.special import softmax
 from adapterlab.app.predict_command import predict
 from adapterlab.base.errors import DataError
 from adapterlab.data.sources.streamed import open_table
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.predicting import file
 from adapterlab.runs.single import run
 from lab import TINY, Outcome, tiny

@@ -23,9 +23,9 @@ from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.runs import single
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.data import load_data
-from adapterlab.runs.folder import RunFolder
-from adapterlab.runs.homes import home_of, homes, latest_home
-from adapterlab.runs.integrity import seal
+from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.runs.folders.homes import home_of, homes, latest_home
+from adapterlab.runs.folders.integrity import seal
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
 from adapterlab.training.alone import fit

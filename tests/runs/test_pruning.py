@@ -14,15 +14,15 @@ from adapterlab.app import cli
 from adapterlab.app.prune_command import prune
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.schema import Config
-from adapterlab.runs import pruning
 from adapterlab.runs.evaluation import evaluate_saved
 from adapterlab.runs.evaluation import parse_request as evaluation_of
 from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
-from adapterlab.runs.folder import RunResult, read_config
+from adapterlab.runs.folders.folder import RunResult, read_config
 from adapterlab.runs.identity import arm_hash, config_hash
-from adapterlab.runs.pruning import Request, prune_saved
-from adapterlab.runs.pruning_curve import Curve, Point
+from adapterlab.runs.pruning import cutting
+from adapterlab.runs.pruning.curve import Curve, Point
+from adapterlab.runs.pruning.cutting import Request, prune_saved
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_THREAD, TINY, Outcome, tiny
@@ -93,13 +93,13 @@ def test_the_choice_never_sees_the_test_split(
 ) -> None:
     _, result = trained(lab_root)
     seen: list[str] = []
-    predict = pruning.predict
+    predict = cutting.predict
 
     def watched(model: Any, data: Any, split: str, device: Any) -> Any:
         seen.append(split)
         return predict(model, data, split, device)
 
-    monkeypatch.setattr(pruning, "predict", watched)
+    monkeypatch.setattr(cutting, "predict", watched)
     found = prune_saved(asked(result, lab_root, keep=[0.3, 0.6, 1.0]))
     assert seen == [*["validation"] * 5, "test"]
     assert not found.found

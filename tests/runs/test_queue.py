@@ -12,10 +12,11 @@ from mlflow import MlflowClient
 from adapterlab.base.errors import TrialPrunedError
 from adapterlab.config.asked import TrialPruner
 from adapterlab.config.schema import Config
-from adapterlab.runs import queue, single
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.lanes import Outcome
-from adapterlab.runs.queue import run_queue
+from adapterlab.runs import single
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs import queue
+from adapterlab.runs.packs.lanes import Outcome
+from adapterlab.runs.packs.queue import run_queue
 from adapterlab.runs.trial_pruner import journals
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.tuning_tags import PRUNED_BEST, PRUNED_EPOCH

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adapterlab.base.cache import Entry, filled, stored
 from adapterlab.base.files import NOT_WRITABLE
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from lab import alone_in_a_fork, tiny
 
 HERE = torch.tensor([1.0, 2.0])
@@ -88,7 +88,7 @@ def test_a_base_that_has_finished_is_read_there_and_no_run_begins(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("adapterlab.runs.folder.FileLock.acquire", refuse)
+    monkeypatch.setattr("adapterlab.runs.folders.folder.FileLock.acquire", refuse)
     folder = RunFolder.of(tiny(tmp_path))
     for wait in (True, False):
         with pytest.raises(OSError, match=os.strerror(number)), folder.lock(wait=wait):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from adapterlab.base.errors import CheckpointError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.training.alone import fit
 from adapterlab.training.outcome import Training
 from adapterlab.training.steps import Steps

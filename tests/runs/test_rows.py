@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterlab.runs.data import load_data
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
 from adapterlab.runs.state import finished_run
 from lab import tiny

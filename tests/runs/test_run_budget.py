@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from adapterlab.runs.budget import parse_solved
-from adapterlab.runs.folder import read_config
+from adapterlab.runs.folders.folder import read_config
 from adapterlab.runs.identity import config_hash
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_PROCESS, TINY, Outcome, tiny

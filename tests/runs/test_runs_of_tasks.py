@@ -28,9 +28,9 @@ from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, compose, tiny
 

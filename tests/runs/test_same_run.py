@@ -12,7 +12,7 @@ from PIL import Image
 
 from adapterlab.config.schema import Config, TrainedBase
 from adapterlab.runs.base_weights import base_run
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri

@@ -8,8 +8,8 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.base.errors import ConfigError
 from adapterlab.runs.check import check
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from lab import TINY, Outcome, tiny
 

@@ -15,10 +15,10 @@ from adapterlab.base import cache
 from adapterlab.base.others import others_there
 from adapterlab.config.schema import Config
 from adapterlab.data import tokens
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.studies.engine import Task
-from adapterlab.studies.execution import outcomes_of
-from adapterlab.studies.read_once import ReadOnce
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.studies.sweeps.shared_data import ReadOnce
+from adapterlab.studies.tasks.engine import Task
+from adapterlab.studies.tasks.execution import outcomes_of
 from adapterlab.tracking.shared_entries import sharing
 from adapterlab.training.prefix.frozen_layers import FrozenLayers
 from lab import tiny

@@ -17,7 +17,7 @@ from adapterlab.config.schema import Config
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
 from adapterlab.training.alone import fit
 from adapterlab.training.outcome import Training

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from lab import compose
 

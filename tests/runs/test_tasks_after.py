@@ -16,8 +16,8 @@ from scipy.special import expit
 
 from adapterlab.app import cli
 from adapterlab.app.predict_command import predict
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.predicting import file
 from lab import Outcome, tiny
 

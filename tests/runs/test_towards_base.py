@@ -12,9 +12,9 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.models import MLP
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from lab import tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -14,7 +14,7 @@ from adapterlab.runs.assembly import assemble, source_model
 from adapterlab.runs.check import check
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.export import merged
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 

@@ -21,8 +21,8 @@ from adapterlab.data.pixels import Pixels
 from adapterlab.runs.check import check
 from adapterlab.runs.data import load_data
 from adapterlab.runs.export.merged import Request, export_saved
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.preprocessing import ImageInputs, make_inputs
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny

@@ -11,9 +11,9 @@ import pytest
 
 from adapterlab.app import cli
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
-from adapterlab.reporting.stored import Status, read_runs
-from adapterlab.runs.abandoned import DIED, whereabouts
-from adapterlab.runs.folder import RunFolder
+from adapterlab.reporting.reading.stored import Status, read_runs
+from adapterlab.runs.folders.abandoned import DIED, whereabouts
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.client import connect
 from lab import Outcome
 
@@ -90,7 +90,7 @@ def test_a_report_says_it_of_each_and_reads_a_store_that_cannot_be_written(
         raise RuntimeError("attempt to write a readonly database")
 
     with monkeypatch.context() as patch:
-        patch.setattr("adapterlab.runs.abandoned.bury", refuse)
+        patch.setattr("adapterlab.runs.folders.abandoned.bury", refuse)
         outcome = run_cli("study=s", program=cli.report)
     assert outcome.code == 0, outcome
     assert "the store is read-only: that the process of a run has died is not kept" in outcome.err

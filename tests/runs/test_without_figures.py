@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import arm_hash, config_hash
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri
 from lab import tiny
@@ -44,7 +44,9 @@ def test_a_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapterlab.drawing.pictures.paint", lambda *_: pytest.fail("it is drawn"))
-    monkeypatch.setattr("adapterlab.runs.pack.get_ready", lambda: pytest.fail("a helper is there"))
+    monkeypatch.setattr(
+        "adapterlab.runs.packs.pack.get_ready", lambda: pytest.fail("a helper is there")
+    )
     lanes = [tiny(tmp_path, *OWN, "figures=never", f"seed={seed}") for seed in range(4)]
     for lane in run_pack(lanes, core_is_free=True):
         assert isinstance(lane, RunResult), lane

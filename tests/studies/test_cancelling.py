@@ -17,12 +17,12 @@ from adapterlab.app.cancel_command import cancel
 from adapterlab.base import process_identity
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.process_identity import this_process
-from adapterlab.studies import cancelling
-from adapterlab.studies.asked import NAME, write_asked
 from adapterlab.studies.engines import Recalls, module_of
-from adapterlab.studies.recalled import end_if_told
-from adapterlab.studies.records import Record, read, write
-from adapterlab.studies.submitit_jobs import _turn
+from adapterlab.studies.engines.clusters.submitit_jobs import _turn
+from adapterlab.studies.status import cancelling
+from adapterlab.studies.tasks.cancel_file import end_if_told
+from adapterlab.studies.tasks.commands import NAME, write_asked
+from adapterlab.studies.tasks.records import Record, read, write
 from lab import Outcome
 from study_lab import ELSEWHERE, Lab
 

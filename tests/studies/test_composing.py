@@ -17,8 +17,8 @@ from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.overrides import given_now
 from adapterlab.config.parsing import parse, parse_values
-from adapterlab.studies.alike import resolved
-from adapterlab.studies.composing import SweepComposer, own_part
+from adapterlab.studies.sweeps.composing import SweepComposer, own_part
+from adapterlab.studies.sweeps.plain_values import resolved
 
 SCRATCH = "mnist_to_fashion/scratch"
 COMMON = ("dataset=fashion_mnist", "hydra/launcher=packed", "study=s")
@@ -155,7 +155,7 @@ def test_what_is_not_as_composed_is_not_believed(
 ) -> None:
     composer = SweepComposer(loader)
     composer.load_sweep_config(master, ["limit=1"])
-    other = "adapterlab.studies.composing.resolved"
+    other = "adapterlab.studies.sweeps.composing.resolved"
     monkeypatch.setattr(other, lambda own: {**resolved(own), "limit": 2.0})
     assert composer.values(["limit=2"]) is None
     monkeypatch.undo()

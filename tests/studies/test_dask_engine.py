@@ -10,7 +10,7 @@ import pytest
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.studies.engines import Work
-from adapterlab.studies.launching import launching
+from adapterlab.studies.launching.options import launching
 from engine_lab import a_cancelled_task_marks_its_runs, a_study_survives_a_worker
 from lab import Outcome
 

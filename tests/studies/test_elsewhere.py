@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from adapterlab.base.errors import ConfigError, RunLostError
-from adapterlab.studies.elsewhere import carry_out_elsewhere
-from adapterlab.studies.engine import Task
-from adapterlab.studies.records import records
+from adapterlab.studies.launching.dispatch import carry_out_elsewhere
+from adapterlab.studies.tasks.engine import Task
+from adapterlab.studies.tasks.records import records
 from lab import tiny
 
 

@@ -8,10 +8,10 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import ConfigError, RunLostError
-from adapterlab.runs.folder import RunFolder
-from adapterlab.studies import execution
-from adapterlab.studies.engine import Engine, Task
-from adapterlab.studies.execution import carry_out, sendable
+from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.studies.tasks import execution
+from adapterlab.studies.tasks.engine import Engine, Task
+from adapterlab.studies.tasks.execution import carry_out, sendable
 from adapterlab.tracking.mlflow_run import tracked
 from adapterlab.tracking.stores.uris import default_uri
 from lab import tiny

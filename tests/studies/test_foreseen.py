@@ -10,8 +10,8 @@ import pytest
 from mlflow.entities import Metric, Param
 
 from adapterlab.evidence.design import StudyDesign, smallest_difference
-from adapterlab.studies import foreseen
-from adapterlab.studies.foreseen import stored
+from adapterlab.studies.planning import power
+from adapterlab.studies.planning.power import stored
 from adapterlab.tracking.client import connect
 from lab import Outcome, compose, tiny
 
@@ -133,9 +133,9 @@ def test_other_tasks_have_no_forecast_and_it_is_said(
     task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ("dataset=text_files", "dataset.loader.path=there", f"task={task}", "model=bert_tiny")
-    foreseen.planned += [tiny(tmp_path, *texts, "base=scratch", f"seed={seed}") for seed in (0, 1)]
-    foreseen.announced.append((2, 3))
-    foreseen.foresee()
+    power.planned += [tiny(tmp_path, *texts, "base=scratch", f"seed={seed}") for seed in (0, 1)]
+    power.announced.append((2, 3))
+    power.foresee()
     assert capsys.readouterr().out == (
         f"task={task}: which difference would be found is foreseen of accuracy only\n"
     )

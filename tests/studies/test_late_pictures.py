@@ -7,9 +7,9 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.app import cli
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.integrity import damage, finished_whole
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.integrity import damage, finished_whole
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
 from adapterlab.studies.late_pictures import draw_late
 from adapterlab.tracking.stores.uris import default_uri

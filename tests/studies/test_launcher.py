@@ -18,10 +18,10 @@ from adapterlab.app.callback import started, study_name
 from adapterlab.base.errors import RunLostError
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.multirun import STUDY_VARIABLE
-from adapterlab.runs.folder import RunFolder
-from adapterlab.studies import execution
-from adapterlab.studies.engine import Task
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.studies.engines.local import LocalEngine
+from adapterlab.studies.tasks import execution
+from adapterlab.studies.tasks.engine import Task
 from adapterlab.tracking.mlflow_run import mark_lost, tracked
 from adapterlab.tracking.stores.uris import default_uri
 from faults import warm

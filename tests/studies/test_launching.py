@@ -11,11 +11,12 @@ import torch
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.place import Place, planned_for
 from adapterlab.runs.identity import config_hash
-from adapterlab.studies import engines, slurm
+from adapterlab.studies import engines
 from adapterlab.studies.engines import KINDS, Asked
-from adapterlab.studies.for_place import for_place
-from adapterlab.studies.launching import Launching, launching
-from adapterlab.studies.watched import place_here
+from adapterlab.studies.engines.clusters import slurm
+from adapterlab.studies.engines.clusters.futures import place_here
+from adapterlab.studies.launching.options import Launching, launching
+from adapterlab.studies.planning.for_place import for_place
 from adapterlab.training.hardware import resolve_accelerator
 from lab import Outcome, tiny
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from adapterlab.base.errors import ConfigError, RunLostError
-from adapterlab.studies.engine import Engine, Task
 from adapterlab.studies.engines import local as local_engine
 from adapterlab.studies.engines.local import LocalEngine
+from adapterlab.studies.tasks.engine import Engine, Task
 
 SHORT, FAILS, UNSENDABLE = 0.0, -1.0, -2.0
 

@@ -11,16 +11,16 @@ import pytest
 from adapterlab.base.errors import AdapterLabError, RunLostError
 from adapterlab.data import tokens
 from adapterlab.runs.base_weights import base_run
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.state import finished_run
-from adapterlab.studies.elsewhere import carry_out_elsewhere, submit_elsewhere
-from adapterlab.studies.engine import Task
-from adapterlab.studies.execution import outcomes_of
-from adapterlab.studies.kept import kept
-from adapterlab.studies.needed import Need, needs
-from adapterlab.studies.planning import plan_packs
-from adapterlab.studies.read_once import ReadOnce
-from adapterlab.studies.records import records
+from adapterlab.studies.launching.dispatch import carry_out_elsewhere, submit_elsewhere
+from adapterlab.studies.planning.packing import plan_packs
+from adapterlab.studies.sweeps.shared_data import ReadOnce
+from adapterlab.studies.tasks.engine import Task
+from adapterlab.studies.tasks.execution import outcomes_of
+from adapterlab.studies.tasks.headway import kept
+from adapterlab.studies.tasks.records import records
+from adapterlab.studies.tasks.shared_inputs import Need, needs
 from lab import tiny
 from reviews import small, write_reviews
 
@@ -107,7 +107,7 @@ def test_tokens_of_long_texts_are_made_before_their_runs(
     tasks += [of("adapter=full", "seed=1"), of("adapter=head")]
     depths = [0, 0, 0, 0, 2]
     assert needs(tasks, depths, ReadOnce()) == []  # they are tokenised before a task has begun
-    monkeypatch.setattr("adapterlab.studies.needed.LONG_TEXTS", 2_000)
+    monkeypatch.setattr("adapterlab.studies.tasks.shared_inputs.LONG_TEXTS", 2_000)
     (need,) = needs(tasks, depths, ReadOnce())
     assert (need.of, len(need.task.configs), need.prefixes) == ((0, 1, 3, 4), 1, 0)
     assert need.words == f"made once for 4 tasks: the tokens of {need.texts[0]}"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from adapterlab.config.schema import Config
-from adapterlab.studies import planning
-from adapterlab.studies.planning import PlannedPack, plan_packs
+from adapterlab.studies.planning import packing
+from adapterlab.studies.planning.packing import PlannedPack, plan_packs
 from lab import tiny
 
 Compose = Callable[..., Config]
@@ -223,6 +223,6 @@ def test_a_pack_that_would_not_fit_is_split_evenly(image: Compose) -> None:
 def test_a_pack_has_no_more_than_the_most_lanes(
     image: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "MOST_LANES", 4)
+    monkeypatch.setattr(packing, "MOST_LANES", 4)
     packs = planned(*(image(f"seed={seed}") for seed in range(9)))
     assert [len(pack.jobs) for pack in packs] == [3, 3, 3]

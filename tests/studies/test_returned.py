@@ -9,7 +9,7 @@ import pytest
 from hydra.core.utils import JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from adapterlab.studies.returned import Returned
+from adapterlab.studies.sweeps.job_returns import Returned
 from lab import TINY, Outcome
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

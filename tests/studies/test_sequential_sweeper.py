@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.evidence.sequential import levels, obrien_fleming
-from adapterlab.studies.sequential import Design, SequentialStudy
+from adapterlab.studies.sequential.study import Design, SequentialStudy
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import look_at, read_looks
 from adapterlab.tracking.stores.uris import default_uri

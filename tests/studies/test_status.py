@@ -11,10 +11,10 @@ import pytest
 from adapterlab.app.cli import USER_ERROR
 from adapterlab.app.status_command import FAILED, UNDER_WAY, status
 from adapterlab.base.process_identity import this_process
-from adapterlab.runs.folder import RunFolder
-from adapterlab.studies.asked import NAME, read_asked, write_asked
-from adapterlab.studies.records import run_names
-from adapterlab.studies.standing import study_stands
+from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.studies.status.standing import study_stands
+from adapterlab.studies.tasks.commands import NAME, read_asked, write_asked
+from adapterlab.studies.tasks.records import run_names
 from adapterlab.tracking import trackers
 from lab import Outcome, tiny
 from study_lab import ELSEWHERE, Lab

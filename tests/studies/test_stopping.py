@@ -5,7 +5,7 @@ import pytest
 
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import Verdict, compare_all
-from adapterlab.studies.stopping import Pair, compared, decide, other_examples
+from adapterlab.studies.sequential.stopping import Pair, compared, decide, other_examples
 
 
 def pair(a: str, b: str, low: float, high: float, p: float) -> Pair:

@@ -9,7 +9,14 @@ import pytest
 from adapterlab.app import cli
 from adapterlab.config import conf_folder
 from adapterlab.config.schema import TrainedBase
-from adapterlab.reporting.study import Replicate, Run, Status, arms_of, read_runs, same_examples
+from adapterlab.reporting.reading.study import (
+    Replicate,
+    Run,
+    Status,
+    arms_of,
+    read_runs,
+    same_examples,
+)
 from adapterlab.runs import single
 from adapterlab.runs.identity import arm_hash, config_hash
 from adapterlab.tracking.client import connect

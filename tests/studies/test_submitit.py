@@ -13,11 +13,15 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import AdapterLabError, MemoryLackError, RunLostError
-from adapterlab.studies import execution, submitit_jobs
-from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Work, submitit
+from adapterlab.studies.engines.clusters import submitit_jobs
+from adapterlab.studies.engines.clusters.on_node import Errand, Stopped
+from adapterlab.studies.engines.clusters.submitit_jobs import Job
 from adapterlab.studies.engines.submitit import Options, SubmititEngine
-from adapterlab.studies.records import (
+from adapterlab.studies.tasks import execution
+from adapterlab.studies.tasks.adopted import alone_with_tasks, taken_up
+from adapterlab.studies.tasks.engine import Task
+from adapterlab.studies.tasks.records import (
     Record,
     read_there,
     records,
@@ -26,9 +30,6 @@ from adapterlab.studies.records import (
     tasks_of,
     write,
 )
-from adapterlab.studies.submitit_jobs import Job
-from adapterlab.studies.taken_up import alone_with_tasks, taken_up
-from adapterlab.studies.there import Errand, Stopped
 from adapterlab.tracking.stores.uris import default_uri
 from engine_lab import metrics_of
 from lab import TINY, Outcome, tiny

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from adapterlab.app.status_command import UNDER_WAY, status
-from adapterlab.studies.asked import Asked
-from adapterlab.studies.standing import stands
-from adapterlab.studies.time_left import TimeLeft, time_left, typical_seconds, why_untold
+from adapterlab.studies.status.standing import stands
+from adapterlab.studies.status.time_left import TimeLeft, time_left, typical_seconds, why_untold
+from adapterlab.studies.tasks.commands import Asked
 from adapterlab.tracking.study_runs import LoggedRun, StudyRuns
 from lab import Outcome
 from study_lab import Lab

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from mlflow import MlflowClient
 
 from adapterlab.app.console import print_tuning
-from adapterlab.studies.tuning import Tried
+from adapterlab.studies.tuning.study import Tried
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.studies.tuning_design import Design, Setting
+from adapterlab.studies.tuning.design import Design, Setting
 
 
 def always(_: Setting) -> bool:

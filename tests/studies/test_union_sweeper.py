@@ -5,7 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.studies.union import jobs_of
+from adapterlab.studies.sweeps.union import jobs_of
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 

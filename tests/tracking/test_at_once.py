@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking import mlflow_run
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.link import RunLink

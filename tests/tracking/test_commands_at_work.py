@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from adapterlab.base import process_identity
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
-from adapterlab.runs.abandoned import bury_of_study
+from adapterlab.runs.folders.abandoned import bury_of_study
 from adapterlab.tracking import commands_at_work
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.commands_at_work import PREFIX, at_work

@@ -17,7 +17,7 @@ from adapterlab.reporting.findings import headline
 from adapterlab.reporting.report import Request, make_report
 from adapterlab.runs import single
 from adapterlab.runs.evaluation import evaluate_saved, parse_request
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.identity import arm_hash, config_hash
 from adapterlab.tracking import mlflow_run
 from adapterlab.tracking.client import connect

@@ -2,8 +2,8 @@
 
 import pytest
 
-from adapterlab.reporting.notes import _on_data
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.reading.study import Run
+from adapterlab.reporting.sentences.notes import _on_data
 from adapterlab.tracking.note_tags import LONGEST, NOTES, notes_in, notes_tag
 
 CUT = "1 of 20 repeat another one; 2 stand there with more than one label (“a”)"

@@ -17,10 +17,11 @@ from adapterlab.app.sync_command import sync
 from adapterlab.base.cache import Entry, stored
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.schema import Config
-from adapterlab.runs import single, undelivered
-from adapterlab.runs.folder import RunFolder, RunResult
+from adapterlab.runs import single
+from adapterlab.runs.folders import undelivered
+from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.lifecycle import OpenRun
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.patience import PatientClient
 from adapterlab.tracking.shared_entries import sharing
@@ -36,8 +37,7 @@ OPTIONS = ("base=scratch", "adapter=head", "limit=32", "tracking=mlflow", f"epoc
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, new_store: Path) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
-    # As it is after the server's own migrations, which take two seconds.
+    folder = tmp_path_factory.mktemp("server")  # as after the server's own migrations
     shutil.copyfile(new_store, folder / "mlflow.db")
     store = ("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}")
     kept = ("--artifacts-destination", str(folder / "artifacts"))

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.schema import Config
-from adapterlab.reporting.logged import read_answers
-from adapterlab.reporting.stored import read_runs
+from adapterlab.reporting.reading.logged import read_answers
+from adapterlab.reporting.reading.stored import read_runs
 from adapterlab.runs import single
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.interrupts import TERMINATED
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, begin_multirun
-from adapterlab.runs.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.commands_at_work import MULTIRUN_TAG
 from adapterlab.tracking.mlflow_run import tracked

@@ -12,8 +12,8 @@ from mlflow.entities import Metric
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.data import load_data
-from adapterlab.runs.homes import home_of
-from adapterlab.runs.pack import run_pack
+from adapterlab.runs.folders.homes import home_of
+from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking import trackers
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.trackers import MLflowTracker

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.single import run
 from lab import tiny

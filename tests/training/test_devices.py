@@ -18,7 +18,7 @@ from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models.mlp import MLP
 from adapterlab.runs.identity import config_hash
-from adapterlab.studies.planning import plan_packs
+from adapterlab.studies.planning.packing import plan_packs
 from adapterlab.training.alone import fit
 from adapterlab.training.devices.drive import DeviceLostError
 from adapterlab.training.devices.shares import SharedDraws, share_of

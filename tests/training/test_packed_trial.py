@@ -9,7 +9,7 @@ from test_roles import OPTIONS
 from torch import Tensor
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.studies.planning import plan_packs
+from adapterlab.studies.planning.packing import plan_packs
 from adapterlab.training.optimizers import moments
 from adapterlab.training.packed.trial import why_not_packed
 from lab import tiny

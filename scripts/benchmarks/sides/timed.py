@@ -23,7 +23,7 @@ import taken
 TRAINING = {
     "adapterlab.training.alone": ("fit",),
     "adapterlab.runs.single": ("frozen_prefix", "fit_pack"),
-    "adapterlab.runs.pack": ("frozen_prefix", "fit_pack"),
+    "adapterlab.runs.packs.pack": ("frozen_prefix", "fit_pack"),
 }
 """Functions that are training, with its validation, by the module that they are called from."""
 

@@ -79,7 +79,7 @@ class StudyCallback(Callback):
         """
         from adapterlab.app.cli import mistakes_in_one_line
         from adapterlab.config.conf_folder import CONF
-        from adapterlab.studies.options import require_options
+        from adapterlab.studies.launching.checked_options import require_options
 
         with mistakes_in_one_line():
             _require_all(config)

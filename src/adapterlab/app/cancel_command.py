@@ -14,7 +14,7 @@ from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
 
 if TYPE_CHECKING:
-    from adapterlab.studies.cancelling import Cancelled
+    from adapterlab.studies.status.cancelling import Cancelled
 
 
 @listening()
@@ -28,8 +28,8 @@ def cancel() -> None:
 def _cancel(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
-        from adapterlab.studies.cancelling import cancel as carry_out
-        from adapterlab.studies.cancelling import parse_request
+        from adapterlab.studies.status.cancelling import cancel as carry_out
+        from adapterlab.studies.status.cancelling import parse_request
 
         done = carry_out(parse_request(values))
     for one in done.told:

@@ -40,12 +40,12 @@ from adapterlab.base.signals import (
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
-from adapterlab.studies.told_failures import tell_failed
+from adapterlab.studies.launching.failures import tell_failed
 from adapterlab.tracking.stores.uris import default_uri
 
 if TYPE_CHECKING:
     from adapterlab.config.schema import Config
-    from adapterlab.runs.folder import RunResult
+    from adapterlab.runs.folders.folder import RunResult
 
 
 @listening()

@@ -13,9 +13,9 @@ from adapterlab.base.interrupts import INTERRUPTED
 from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.config.overrides import VARIED_VARIABLE
-from adapterlab.studies.foreseen import foresee
-from adapterlab.studies.submitted import submitted
-from adapterlab.studies.told_failures import tell_rest
+from adapterlab.studies.launching.failures import tell_rest
+from adapterlab.studies.launching.submitted import submitted
+from adapterlab.studies.planning.power import foresee
 from adapterlab.tracking.servers.journal import take_left
 from adapterlab.tracking.servers.patience import ANSWERED
 
@@ -50,7 +50,7 @@ def end_command(ended_by: BaseException | None) -> None:
     kept = take_left()
     os.environ.pop(ANSWERED, None)
     if kept and why is None:
-        from adapterlab.runs.undelivered import explained
+        from adapterlab.runs.folders.undelivered import explained
 
         why = explained(kept, "its server does not answer")
     if why is None:
@@ -68,7 +68,7 @@ def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
         studies: those that this process has started.
     """
     from adapterlab.app.ending import end_run
-    from adapterlab.runs.abandoned import bury_of_study
+    from adapterlab.runs.folders.abandoned import bury_of_study
     from adapterlab.tracking.client import connect
 
     for study in studies:

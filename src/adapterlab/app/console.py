@@ -19,7 +19,7 @@ from adapterlab.base.redaction import printable
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
 from adapterlab.evidence.metrics import answers_one_class
-from adapterlab.runs.folder import OUTCOME, RunResult
+from adapterlab.runs.folders.folder import OUTCOME, RunResult
 from adapterlab.runs.identity import run_name
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
@@ -150,8 +150,8 @@ def print_pruned(error: TrialPrunedError, config: Config) -> None:
 
 def _among_many(config: Config) -> str:
     """Return the name of a run's arm, and its seed: what is varied is in it, and no more."""
-    from adapterlab.reporting.naming import told_name
-    from adapterlab.reporting.stored import Replicate
+    from adapterlab.reporting.reading.naming import told_name
+    from adapterlab.reporting.reading.stored import Replicate
 
     if config.told is None:
         return run_name(config)

@@ -115,7 +115,7 @@ def _deliver(study: StartedStudy) -> str | None:
     studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
     if not any(folders(mlruns, studies)):
         return None
-    from adapterlab.runs.undelivered import sync
+    from adapterlab.runs.folders.undelivered import sync
 
     return sync(mlruns, studies, study.tracking_uri).complaint
 

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from adapterlab.app.console import console, print_line, print_pruned
 from adapterlab.base.amounts import memory
-from adapterlab.studies.planning import PlannedPack
-from adapterlab.studies.records import Record, State
+from adapterlab.studies.planning.packing import PlannedPack
+from adapterlab.studies.tasks.records import Record, State
 
 __all__ = ["print_line", "print_packs", "print_pruned", "print_tasks"]
 

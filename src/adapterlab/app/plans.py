@@ -7,7 +7,7 @@ from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.plan_warnings import high_rate, quicker_precision, small_reach
-from adapterlab.studies.foreseen import planned
+from adapterlab.studies.planning.power import planned
 
 
 def show_plan(config: Config) -> None:

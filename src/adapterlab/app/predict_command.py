@@ -24,7 +24,7 @@ def predict() -> None:
 def _predict(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
-        from adapterlab.reporting.members import runs_of
+        from adapterlab.reporting.reading.members import runs_of
         from adapterlab.runs.predicting.file import parse_request, predict_file
 
         request = parse_request(values)

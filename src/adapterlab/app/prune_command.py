@@ -15,7 +15,7 @@ from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
 
 if TYPE_CHECKING:
-    from adapterlab.runs.pruning import Pruning
+    from adapterlab.runs.pruning.cutting import Pruning
 
 
 @listening()
@@ -29,7 +29,7 @@ def prune() -> None:
 def _prune(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
-        from adapterlab.runs.pruning import parse_request, prune_saved
+        from adapterlab.runs.pruning.cutting import parse_request, prune_saved
 
         request = parse_request(values)
         os.environ.setdefault(

@@ -121,7 +121,7 @@ def no_main_program() -> Iterator[None]:
 def warn_of_undelivered() -> None:
     """Warn of what a server that is away has not got."""
     if kept := take_left():
-        from adapterlab.runs.undelivered import explained
+        from adapterlab.runs.folders.undelivered import explained
 
         warnings.warn(explained(kept, "its server does not answer"), stacklevel=4)
 

@@ -13,7 +13,7 @@ from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
 
 if TYPE_CHECKING:
-    from adapterlab.studies.standing import StudyStands
+    from adapterlab.studies.status.standing import StudyStands
 
 FAILED, UNDER_WAY = 1, 3
 """Exit codes: nothing is on its way, and not all is done; some of it is on its way."""
@@ -32,7 +32,7 @@ def status() -> None:
 def _status(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
-        from adapterlab.studies.named import client_of, find_study, parse_request
+        from adapterlab.studies.status.lookup import client_of, find_study, parse_request
         from adapterlab.tracking.servers.journal import folders
 
         request = parse_request(values)
@@ -56,7 +56,7 @@ def print_study(study: "StudyStands") -> None:
 
     from adapterlab.app.console import console, number
     from adapterlab.base.redaction import printable
-    from adapterlab.studies.standing import NOWHERE, reasons
+    from adapterlab.studies.status.standing import NOWHERE, reasons
 
     shown = ["done", "going", "waiting", "failed"]
     shown += [name for name in ("pruned", "killed", "not begun") if study.count(name)]

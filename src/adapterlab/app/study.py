@@ -19,7 +19,7 @@ from adapterlab.reporting.report import Report, Request, make_report, parse_requ
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adapterlab.reporting.study_figures import Drawing
+    from adapterlab.reporting.figures.study import Drawing
 
 
 def study(
@@ -101,28 +101,28 @@ class Study:
     @cached_property
     def arms(self) -> "pd.DataFrame":
         """One row an arm, the best mean first: figures, spread, comparison, options."""
-        from adapterlab.reporting.frames import arms_frame
+        from adapterlab.reporting.tables.frames import arms_frame
 
         return arms_frame(self._found.tasks)
 
     @cached_property
     def runs(self) -> "pd.DataFrame":
         """One row a run, finished or not: what came of it, options, final metrics."""
-        from adapterlab.reporting.frames import runs_frame
+        from adapterlab.reporting.tables.frames import runs_frame
 
         return runs_frame(self._found.tasks)
 
     @cached_property
     def missing(self) -> "pd.DataFrame":
         """One row for each figure that a run did not measure, with the reason."""
-        from adapterlab.reporting.frames import missing_frame
+        from adapterlab.reporting.tables.frames import missing_frame
 
         return missing_frame(self._found.tasks)
 
     @cached_property
     def figures(self) -> "Figures":
         """The figures of the report by name; each shows itself in a notebook."""
-        from adapterlab.reporting.study_figures import drawings
+        from adapterlab.reporting.figures.study import drawings
 
         return Figures((one.stem, one) for one in drawings(self._found.tasks, self._found.overall))
 
@@ -145,7 +145,7 @@ class Study:
             ConfigError: there is no such arm, or no such data set.
             AdapterLabError: the two were not compared; it says why.
         """
-        from adapterlab.reporting.pair import compare
+        from adapterlab.reporting.comparing.pair import compare
 
         return compare(self.findings(dataset), a, b)
 

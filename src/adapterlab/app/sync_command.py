@@ -23,7 +23,7 @@ def sync() -> None:
 def _sync(cfg: DictConfig) -> None:
     with mistakes_in_one_line():
         values = values_of(cfg)
-        from adapterlab.runs.undelivered import parse_request, run_sync
+        from adapterlab.runs.folders.undelivered import parse_request, run_sync
 
         synced = run_sync(parse_request(values))
     for line in synced.lines:

@@ -28,8 +28,8 @@ from adapterlab.base.errors import USER_ERROR, AdapterLabError, ConfigError
 from adapterlab.base.signals import in_launched_process
 from adapterlab.config.conf_folder import CONF
 from adapterlab.runs.budget import parse_solved
-from adapterlab.runs.folder import RunResult
-from adapterlab.studies.composing import own_part
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.studies.sweeps.composing import own_part
 
 LAUNCHER = "hydra/launcher"
 
@@ -118,7 +118,7 @@ class _NoCallbacks:
 def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | None]:
     """Carry out a multirun; return its study, and the first failure that is no mistake."""
     from adapterlab.app.ending import close_study
-    from adapterlab.studies.options import require_options
+    from adapterlab.studies.launching.checked_options import require_options
 
     ended_by: BaseException | None = None
     done: StartedStudy | None = None

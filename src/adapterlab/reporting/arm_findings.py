@@ -8,10 +8,10 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.score_intervals import heaviest_weight, score_interval
+from adapterlab.reporting.comparing.over_seeds import curves_of, figure_of
 from adapterlab.reporting.findings import ArmFindings, Estimate, estimate, main_of
-from adapterlab.reporting.logged import read_history
-from adapterlab.reporting.over_seeds import curves_of, figure_of
-from adapterlab.reporting.study import Arm
+from adapterlab.reporting.reading.logged import read_history
+from adapterlab.reporting.reading.study import Arm
 
 
 def findings_of(

@@ -7,17 +7,17 @@ from adapterlab.base.amounts import counted
 from adapterlab.evidence.variance import Luck
 from adapterlab.reporting.findings import Findings, headline
 from adapterlab.reporting.formatting import percent, title_of
-from adapterlab.reporting.luck import about_luck, variance_table
-from adapterlab.reporting.notes import about, facts, notes
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
 from adapterlab.reporting.rates import about_rates, rates_of, rates_tables
-from adapterlab.reporting.seeds_table import flips_table, seeds_table
-from adapterlab.reporting.spreadsheets import runs_table
-from adapterlab.reporting.stored import Status
-from adapterlab.reporting.tables import Table, arms_table, costs_table, matched_tables
-from adapterlab.reporting.task_tables import about_tasks, tasks_table
-from adapterlab.reporting.verdict import verdict
+from adapterlab.reporting.reading.stored import Status
+from adapterlab.reporting.sentences.luck import about_luck, variance_table
+from adapterlab.reporting.sentences.notes import about, facts, notes
+from adapterlab.reporting.sentences.verdict import verdict
+from adapterlab.reporting.tables.arms import Table, arms_table, costs_table, matched_tables
+from adapterlab.reporting.tables.seeds import flips_table, seeds_table
+from adapterlab.reporting.tables.spreadsheets import runs_table
+from adapterlab.reporting.tables.tasks import about_tasks, tasks_table
 
 
 def page_of(tasks: Sequence[Findings], overall: Overall) -> Page:

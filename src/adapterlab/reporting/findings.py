@@ -10,8 +10,8 @@ from adapterlab.evidence.intervals import Interval, mean_and_deviation, t_interv
 from adapterlab.evidence.metrics import answers_one_class
 from adapterlab.evidence.score_intervals import score_interval
 from adapterlab.evidence.verdicts import Comparison, Family, Verdict
-from adapterlab.reporting.logged import Answers
-from adapterlab.reporting.study import Arm, Run, Status
+from adapterlab.reporting.reading.logged import Answers
+from adapterlab.reporting.reading.study import Arm, Run, Status
 
 ACCURACY = "test/accuracy"
 

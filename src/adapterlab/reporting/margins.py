@@ -7,7 +7,7 @@ from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.verdicts import MARGIN
 from adapterlab.reporting.findings import Findings, Question
 from adapterlab.reporting.formatting import gap, listed, unit
-from adapterlab.reporting.study import Run
+from adapterlab.reporting.reading.study import Run
 
 
 def margin_of(question: Question, runs: Sequence[Run]) -> float:

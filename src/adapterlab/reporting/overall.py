@@ -9,8 +9,8 @@ from adapterlab.evidence.variance import Luck
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
 from adapterlab.reporting.formatting import listed
-from adapterlab.reporting.luck import alike, luck_of
-from adapterlab.reporting.task_tables import TaskFindings, over_tasks
+from adapterlab.reporting.sentences.luck import alike, luck_of
+from adapterlab.reporting.tables.tasks import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from adapterlab.reporting.formatting import NOT_MEASURED
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.tables.arms import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

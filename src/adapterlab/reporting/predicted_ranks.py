@@ -20,8 +20,8 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import DPI, INK, PAPER, draw_scale, panel
 from adapterlab.drawing.figures import BLACK, BLUE, MUTED, VERMILION, percent, plain
 from adapterlab.evidence.intervals import Interval, t_interval
-from adapterlab.reporting.logged import artifact
-from adapterlab.reporting.study import Arm
+from adapterlab.reporting.reading.logged import artifact
+from adapterlab.reporting.reading.study import Arm
 
 SHARES = (0.8, 0.9, 0.95)
 """Of the variance, at which a rank is predicted; the middle one is the rule, the others show how

@@ -20,8 +20,8 @@ from adapterlab.evidence.shared_rate import BestRate, BestRates, best_rates
 from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.formatting import confident, gap, listed, measured, signed
-from adapterlab.reporting.study import NO_NAMES, Replicate
-from adapterlab.reporting.tables import Table
+from adapterlab.reporting.reading.study import NO_NAMES, Replicate
+from adapterlab.reporting.tables.arms import Table
 
 RATE = "optimizer.lr"
 

@@ -20,20 +20,20 @@ from adapterlab.base.files import NOT_WRITABLE, write_bytes, write_text
 from adapterlab.base.redaction import without_password
 from adapterlab.config.asked import FileName
 from adapterlab.config.validation import STRICT, checked
+from adapterlab.reporting.comparing.data_sets import find_all
 from adapterlab.reporting.content import page_of, study_metrics
-from adapterlab.reporting.data_sets import find_all
 from adapterlab.reporting.findings import Findings, Question
-from adapterlab.reporting.folds import PARTS, pooled
 from adapterlab.reporting.formatting import as_file_name
-from adapterlab.reporting.luck import variance_table
 from adapterlab.reporting.overall import Overall, luck_in, on_questions, only_luck, ranks_of
 from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_of
-from adapterlab.reporting.spreadsheets import arms_csv, runs_csv, write_csv
-from adapterlab.reporting.study import Arm, arms_of, read_runs
-from adapterlab.reporting.tables import Table, short_table
-from adapterlab.reporting.tuning_notes import on_failures, on_pruned, on_superseded, superseded
+from adapterlab.reporting.reading.folds import PARTS, pooled
+from adapterlab.reporting.reading.study import Arm, arms_of, read_runs
+from adapterlab.reporting.sentences.luck import variance_table
+from adapterlab.reporting.sentences.tuning import on_failures, on_pruned, on_superseded, superseded
+from adapterlab.reporting.tables.arms import Table, short_table
+from adapterlab.reporting.tables.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
-from adapterlab.runs.abandoned import bury_of_study
+from adapterlab.runs.folders.abandoned import bury_of_study
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import look_at, metrics_at
 from adapterlab.tracking.stores.uris import default_uri
@@ -249,7 +249,7 @@ def _mlruns(request: Request) -> Path:
 def _draw(report: Report, folder: Path) -> list[Picture]:
     """Draw what the study has, as SVG for the page and as PNG beside it."""
     from adapterlab.drawing.canvas import save  # which a printed table does without
-    from adapterlab.reporting.study_figures import drawings
+    from adapterlab.reporting.figures.study import drawings
 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():

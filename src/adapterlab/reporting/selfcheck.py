@@ -17,11 +17,11 @@ from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.null_studies import NullStudy, exact_share, null_studies
 from adapterlab.evidence.verdicts import MIN_SEEDS
 from adapterlab.reporting.findings import main_of, task_of_run
-from adapterlab.reporting.logged import read_answers
-from adapterlab.reporting.reference import find_arm
-from adapterlab.reporting.study import Arm, arms_of, read_runs
-from adapterlab.reporting.task_scores import read_task_scores
-from adapterlab.reporting.tuning_notes import superseded
+from adapterlab.reporting.reading.logged import read_answers
+from adapterlab.reporting.reading.reference import find_arm
+from adapterlab.reporting.reading.study import Arm, arms_of, read_runs
+from adapterlab.reporting.reading.task_scores import read_task_scores
+from adapterlab.reporting.sentences.tuning import superseded
 from adapterlab.tracking.client import connect
 
 PROMISED = 0.05

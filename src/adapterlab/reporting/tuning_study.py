@@ -18,8 +18,8 @@ from adapterlab.evidence.tuning import (
     neighbours,
     shared_regret,
 )
-from adapterlab.reporting.study import Run, read_runs
-from adapterlab.reporting.tuning_notes import Trial, latest_trials, status
+from adapterlab.reporting.reading.study import Run, read_runs
+from adapterlab.reporting.sentences.tuning import Trial, latest_trials, status
 from adapterlab.tracking.tuning_tags import ARM, CHOSEN, PRUNED_BEST, trial, values
 
 Value = float | str

@@ -48,9 +48,9 @@ from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
 from adapterlab.runs.check import bare, check, check_with, make_strategy, model_shape
 from adapterlab.runs.data import RunData
-from adapterlab.runs.homes import known_home
+from adapterlab.runs.folders.homes import known_home
+from adapterlab.runs.folders.integrity import finished_whole
 from adapterlab.runs.identity import run_name, what_it_computes
-from adapterlab.runs.integrity import finished_whole
 from adapterlab.training.hardware import choose_device
 
 AUTO = "auto"

@@ -43,7 +43,7 @@ from adapterlab.runs.check import (
     require_own_head,
 )
 from adapterlab.runs.data import RunData, Shape, as_shape
-from adapterlab.runs.folder import RunResult
+from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.peft_base import require_file, weights_under
 

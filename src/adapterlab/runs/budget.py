@@ -16,7 +16,7 @@ from adapterlab.config.schema import Config
 if TYPE_CHECKING:  # what has no budget is parsed without torch
     from adapterlab.adapters.budget import Fitted
     from adapterlab.runs.data import RunData
-    from adapterlab.runs.folder import RunResult
+    from adapterlab.runs.folders.folder import RunResult
 
 log = logging.getLogger(__name__)
 

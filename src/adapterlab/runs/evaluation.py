@@ -10,7 +10,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.assembly import source_data, source_model
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.measurements import why_no_source
+from adapterlab.runs.results.measurements import why_no_source
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.predictions import predict

@@ -12,16 +12,16 @@ from adapterlab.base.full_disk import keep_room, said_where_full
 from adapterlab.base.revision import source_tags, version_tags
 from adapterlab.config.schema import BASES, Config
 from adapterlab.drawing.pictures import NoPictures, Pictures
-from adapterlab.runs.artifacts import write_files
 from adapterlab.runs.assembly import Assembly
-from adapterlab.runs.feature_floor import begin_feature_floor
-from adapterlab.runs.floor import Floor, begin_floor
-from adapterlab.runs.folder import ADAPTER_HASH, OUTCOME, RunFolder, RunResult
+from adapterlab.runs.folders.folder import ADAPTER_HASH, OUTCOME, RunFolder, RunResult
+from adapterlab.runs.folders.integrity import artifacts, seal
+from adapterlab.runs.folders.undelivered import Known, deliver_left, give_up, known_of
 from adapterlab.runs.identity import arm_hash, config_hash, run_name
-from adapterlab.runs.integrity import artifacts, seal
-from adapterlab.runs.measurements import Measurements, OfTheBase
 from adapterlab.runs.provenance import of_assembly, write_provenance
-from adapterlab.runs.undelivered import Known, deliver_left, give_up, known_of
+from adapterlab.runs.results.artifacts import write_files
+from adapterlab.runs.results.feature_floor import begin_feature_floor
+from adapterlab.runs.results.floor import Floor, begin_floor
+from adapterlab.runs.results.measurements import Measurements, OfTheBase
 from adapterlab.tracking.logged import is_logged
 from adapterlab.tracking.mlflow_run import pruned_as, tracked
 from adapterlab.tracking.note_tags import NOTES, notes_tag

@@ -18,11 +18,11 @@ from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
 from adapterlab.runs.check import check
 from adapterlab.runs.data import RunData
-from adapterlab.runs.fetched import download, move
-from adapterlab.runs.folder import RunFolder, RunResult, read_config
-from adapterlab.runs.homes import home_of, homes
+from adapterlab.runs.folders.fetched import download, move
+from adapterlab.runs.folders.folder import RunFolder, RunResult, read_config
+from adapterlab.runs.folders.homes import home_of, homes
+from adapterlab.runs.folders.integrity import require_adapter
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.integrity import require_adapter
 from adapterlab.runs.single import run
 from adapterlab.tracking.client import connect
 

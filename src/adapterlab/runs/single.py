@@ -14,8 +14,8 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.check import check
 from adapterlab.runs.data import RunData, load_data
-from adapterlab.runs.folder import RunResult
-from adapterlab.runs.homes import home_of
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.folders.homes import home_of
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.lifecycle import Costs, OpenRun, open_run
 from adapterlab.runs.plan_warnings import quicker_precision

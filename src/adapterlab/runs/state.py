@@ -9,11 +9,11 @@ from collections.abc import Callable
 from adapterlab.config.schema import BASES, Config
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.data import RunData
-from adapterlab.runs.fetched import bring_base
-from adapterlab.runs.folder import RunFolder, RunResult
-from adapterlab.runs.homes import home_of, homes
+from adapterlab.runs.folders.fetched import bring_base
+from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.homes import home_of, homes
+from adapterlab.runs.folders.integrity import finished_whole, made_whole
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.integrity import finished_whole, made_whole
 from adapterlab.runs.provenance import Provenance, foreseen, of_assembly, read_provenance
 from adapterlab.tracking.logged import is_logged
 from adapterlab.tracking.servers import journal

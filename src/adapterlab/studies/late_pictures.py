@@ -12,7 +12,7 @@ from adapterlab.base.amounts import counted
 from adapterlab.base.errors import AdapterLabError, first_line
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config
-from adapterlab.runs.folder import LAST_PICTURE, RunFolder, read_config
+from adapterlab.runs.folders.folder import LAST_PICTURE, RunFolder, read_config
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def draw_late(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
     drawn, todo = Drawn(), list(_left_to_the_report(Path(root), study))
     if not todo:
         return drawn
-    from adapterlab.runs import late_pictures  # loads torch, which a report does without
-    from adapterlab.studies.read_once import ReadOnce
+    from adapterlab.runs.results import late_pictures  # loads torch, which a report does without
+    from adapterlab.studies.sweeps.shared_data import ReadOnce
 
     data = ReadOnce()
     for folder, saved in tqdm(todo, desc="pictures", unit="run", disable=None):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:  # loads pydantic and more
     from adapterlab.base.place import Place
-    from adapterlab.studies.launching import Launching
+    from adapterlab.studies.launching.options import Launching
 
 
 @dataclass
@@ -41,7 +41,7 @@ class PackedLauncherConf:
 
     _target_: str = "hydra_plugins.adapterlab_packed_launcher.packed_launcher.PackedLauncher"
     # Without types, of which Hydra would only say that an override cannot be merged:
-    # `studies.launching` says what is wrong with a value.
+    # `studies.launching.options` says what is wrong with a value.
     engine: Any = "local"
     wait: Any = True
     memory_gib: Any = None
@@ -65,7 +65,7 @@ ConfigStore.instance().store(
 
 
 class PackedLauncher(Launcher):
-    """Trains the jobs of a sweep in packs; see `adapterlab.studies.launch`."""
+    """Trains the jobs of a sweep in packs; see `adapterlab.studies.launching.launch`."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -74,7 +74,7 @@ class PackedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives a launcher; its sweeper composes by the same loader."""
-        from adapterlab.studies.composing import SweepComposer
+        from adapterlab.studies.sweeps.composing import SweepComposer
 
         self.loader = SweepComposer.around(hydra_context.config_loader)
         hydra_context.config_loader = cast(Any, self.loader)
@@ -90,7 +90,7 @@ class PackedLauncher(Launcher):
 
             set_up_beside(Path(own.root) / "mlruns")  # takes a second, as what comes next does
         from adapterlab.app import packs
-        from adapterlab.studies.launch import launch
+        from adapterlab.studies.launching.launch import launch
 
         return launch(
             self.context,
@@ -108,7 +108,7 @@ class PackedLauncher(Launcher):
         return self._chosen().place()
 
     def _chosen(self) -> "Launching":
-        from adapterlab.studies.launching import launching
+        from adapterlab.studies.launching.options import launching
 
         values: Any = OmegaConf.to_container(OmegaConf.create(self.options), resolve=True)
         return launching(values)

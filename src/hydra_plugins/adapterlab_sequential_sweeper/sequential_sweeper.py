@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from adapterlab.studies.sweeper import LaunchingSweeper
+from adapterlab.studies.sweeps.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -29,7 +29,7 @@ class SequentialSweeperConf:
         "hydra_plugins.adapterlab_sequential_sweeper.sequential_sweeper.SequentialSweeper"
     )
     # Without types, of which Hydra would only say that an override cannot be merged:
-    # `studies.options` says what is wrong with a value.
+    # `studies.launching.checked_options` says what is wrong with a value.
     arms: Any = field(default_factory=list)
     looks: Any = field(default_factory=lambda: [3, 5, 8, 10, 15, 20])
     max_seeds: Any = None
@@ -45,7 +45,7 @@ ConfigStore.instance().store(
 
 
 class SequentialSweeper(LaunchingSweeper):
-    """Adds seeds to the arms that are left, look by look; see `studies.sequential`."""
+    """Adds seeds to the arms that are left, look by look; see `studies.sequential.study`."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class SequentialSweeper(LaunchingSweeper):
 
     def carry_out(self, arguments: list[str]) -> Any:
         """Add seeds until the study is certain, or its budget is spent."""
-        from adapterlab.studies.arms import Arms
-        from adapterlab.studies.sequential import TAKEN, Design, SequentialStudy
+        from adapterlab.studies.sequential.study import TAKEN, Design, SequentialStudy
+        from adapterlab.studies.sweeps.arms import Arms
 
         assert self.hydra_context is not None
         assert self.config is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from adapterlab.studies.sweeper import LaunchingSweeper
+from adapterlab.studies.sweeps.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -40,7 +40,7 @@ ConfigStore.instance().store(
 
 
 class TunedSweeper(LaunchingSweeper):
-    """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning`."""
+    """Tunes the arms of a comparison on validation, then runs them; see `studies.tuning.study`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TunedSweeper(LaunchingSweeper):
 
     def carry_out(self, arguments: list[str]) -> Any:
         """Tune, choose, and run what was chosen."""
-        from adapterlab.studies.tuning_design import Design
+        from adapterlab.studies.tuning.design import Design
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -66,7 +66,7 @@ class TunedSweeper(LaunchingSweeper):
             self.arms, self.tune, self.tuning_seeds, self.seeds, self.pruner, self.lanes
         )
         from adapterlab.app.console import print_tuning  # what is wrong above is said at once
-        from adapterlab.studies.tuning import TunedStudy
+        from adapterlab.studies.tuning.study import TunedStudy
 
         study = TunedStudy(
             design,

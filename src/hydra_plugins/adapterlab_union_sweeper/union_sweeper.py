@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from adapterlab.studies.sweeper import LaunchingSweeper
+from adapterlab.studies.sweeps.sweeper import LaunchingSweeper
 
 
 @dataclass
@@ -18,7 +18,9 @@ class UnionSweeperConf:
     """
 
     _target_: str = "hydra_plugins.adapterlab_union_sweeper.union_sweeper.UnionSweeper"
-    sweeps: Any = field(default_factory=list)  # `studies.options` says what is wrong with it
+    sweeps: Any = field(
+        default_factory=list
+    )  # `studies.launching.checked_options` says what is wrong with it
 
 
 ConfigStore.instance().store(
@@ -34,7 +36,7 @@ class UnionSweeper(LaunchingSweeper):
 
     def carry_out(self, arguments: list[str]) -> Any:
         """Run the jobs of all sweeps as one batch."""
-        from adapterlab.studies.union import jobs_of
+        from adapterlab.studies.sweeps.union import jobs_of
 
         assert self.hydra_context is not None
         assert self.launcher is not None

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.place import Place
-from adapterlab.studies.engine import Engine
+from adapterlab.studies.tasks.engine import Engine
 
 if TYPE_CHECKING:
-    from adapterlab.studies.records import Record
+    from adapterlab.studies.tasks.records import Record
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from adapterlab.base.errors import AdapterLabError, ConfigError, RunLostError, f
 from adapterlab.base.place import Place
 from adapterlab.base.workers import cores
 from adapterlab.config.validation import STRICT
-from adapterlab.studies.dask_worker import carried_out
 from adapterlab.studies.engines import Asked, Work
-from adapterlab.studies.submitit_jobs import end_of
-from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
-from adapterlab.studies.watched import WatchedEngine, place_here
+from adapterlab.studies.engines.clusters.dask_worker import carried_out
+from adapterlab.studies.engines.clusters.futures import WatchedEngine, place_here
+from adapterlab.studies.engines.clusters.on_node import Errand, Stopped, TaskStoppedError
+from adapterlab.studies.engines.clusters.submitit_jobs import end_of
 
 ANSWER_SECONDS = 10.0
 """In which a running cluster answers."""

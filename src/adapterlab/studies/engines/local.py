@@ -23,12 +23,12 @@ from adapterlab.base.signals import in_training_process
 from adapterlab.base.workers import Worker, queue_to_worker
 from adapterlab.config.conf_folder import register_resolvers
 from adapterlab.config.validation import STRICT
-from adapterlab.studies.engine import POLL_SECONDS, Task
 from adapterlab.studies.engines import Asked, Work
+from adapterlab.studies.tasks.engine import POLL_SECONDS, Task
 
 if TYPE_CHECKING:
-    from adapterlab.runs.lanes import Outcome
-    from adapterlab.studies.read_once import ReadOnce
+    from adapterlab.runs.packs.lanes import Outcome
+    from adapterlab.studies.sweeps.shared_data import ReadOnce
 
     Outcomes = Future[list[Outcome]]
 
@@ -260,22 +260,22 @@ def _begin(moves: Any, parent: int) -> None:
 
 def _load() -> int:
     """Load what tasks need, which takes seconds; return the number of this process."""
-    import adapterlab.runs.pack
-    import adapterlab.studies.execution  # noqa: F401
+    import adapterlab.runs.packs.pack
+    import adapterlab.studies.tasks.execution  # noqa: F401
 
     return os.getpid()
 
 
 @cache
 def _data() -> "ReadOnce":
-    from adapterlab.studies.read_once import ReadOnce
+    from adapterlab.studies.sweeps.shared_data import ReadOnce
 
     return ReadOnce()
 
 
 def _carried_out(task: Task, number: int) -> list[Any]:
     """Carry out a task in this process, and send how it moves on."""
-    from adapterlab.studies.execution import outcomes_of, sendable
+    from adapterlab.studies.tasks.execution import outcomes_of, sendable
 
     pending, last = 0.0, time.monotonic()
 

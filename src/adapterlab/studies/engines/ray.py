@@ -25,9 +25,9 @@ from adapterlab.base.place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.config.validation import STRICT
 from adapterlab.studies.engines import Asked, Work
-from adapterlab.studies.submitit_processes import import_paths, search_path
-from adapterlab.studies.there import Errand, Stopped, TaskStoppedError
-from adapterlab.studies.watched import WatchedEngine, place_here
+from adapterlab.studies.engines.clusters.futures import WatchedEngine, place_here
+from adapterlab.studies.engines.clusters.on_node import Errand, Stopped, TaskStoppedError
+from adapterlab.studies.engines.clusters.submitit_processes import import_paths, search_path
 
 STORE_BYTES = 2 * 10**8
 """Of shared memory for what Ray's tasks hand each other, which are results of a few kilobytes."""

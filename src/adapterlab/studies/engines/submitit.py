@@ -17,24 +17,24 @@ from adapterlab.base.errors import AdapterLabError, ConfigError, MemoryLackError
 from adapterlab.base.place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.base.workers import cores
-from adapterlab.studies import slurm
-from adapterlab.studies.engine import Task
 from adapterlab.studies.engines import Asked, Work
-from adapterlab.studies.records import Record, read_there
-from adapterlab.studies.sent import Sent
-from adapterlab.studies.submitit_jobs import Job, log_of, settle
-from adapterlab.studies.submitit_options import Options as Options
-from adapterlab.studies.submitit_options import at_once, parameters
-from adapterlab.studies.submitit_processes import (
+from adapterlab.studies.engines.clusters import slurm
+from adapterlab.studies.engines.clusters.on_node import Errand, inherited
+from adapterlab.studies.engines.clusters.submitit_jobs import Job, log_of, settle
+from adapterlab.studies.engines.clusters.submitit_options import Options as Options
+from adapterlab.studies.engines.clusters.submitit_options import at_once, parameters
+from adapterlab.studies.engines.clusters.submitit_processes import (
     is_controller,
     refusals,
     search_path,
     send_signal,
 )
-from adapterlab.studies.submitit_recorded import end_recorded as end_recorded
-from adapterlab.studies.submitit_recorded import open_recorded as open_recorded
-from adapterlab.studies.submitit_recorded import require_reach as require_reach
-from adapterlab.studies.there import Errand, inherited
+from adapterlab.studies.engines.clusters.submitit_recorded import end_recorded as end_recorded
+from adapterlab.studies.engines.clusters.submitit_recorded import open_recorded as open_recorded
+from adapterlab.studies.engines.clusters.submitit_recorded import require_reach as require_reach
+from adapterlab.studies.tasks.engine import Task
+from adapterlab.studies.tasks.records import Record, read_there
+from adapterlab.studies.tasks.sent import Sent
 
 POLL_SECONDS = 0.5
 """Between two looks for results of few tasks; of many, files are read less often."""

@@ -1,0 +1,1 @@
+"""From runs to findings: which arms are compared, on what, and how."""

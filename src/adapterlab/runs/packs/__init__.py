@@ -1,0 +1,1 @@
+"""Several runs as the lanes of one pack."""

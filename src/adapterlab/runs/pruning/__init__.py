@@ -1,0 +1,1 @@
+"""Cutting ranks out of a finished run's adapter."""

@@ -1,0 +1,1 @@
+"""What a run leaves: figures, files, mistakes, and the floor beside them."""

@@ -1,0 +1,1 @@
+"""What engines of clusters share, and what each says to its cluster."""

@@ -1,0 +1,1 @@
+"""Studies that add seeds until they are certain (``hydra/sweeper=sequential``)."""

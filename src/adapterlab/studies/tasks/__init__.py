@@ -1,0 +1,1 @@
+"""Tasks: packs on their way, what is written down of them, and what carries one out."""

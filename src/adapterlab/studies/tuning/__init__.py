@@ -1,0 +1,1 @@
+"""Comparisons of arms that are tuned alike (``hydra/sweeper=tuned``)."""

@@ -38,6 +38,7 @@ BEFORE = "unless its process has died: it is of another container, or of before 
         (REBOOTED, BEFORE, DIED, HELD, BEFORE),
         (None, UNSAID, DIED, HELD, UNSAID),
     ],
+    ids=["here", "gone", "elsewhere", "rebooted", "unsaid"],  # the same in every process of tests
 )
 def test_what_process_and_lock_tell(
     process: str | None,

@@ -115,9 +115,9 @@ def _load() -> None:
 
     torch.set_num_threads(1)
     modules: Any = adapterlab
-    for module in (modules.runs.single, modules.runs.pack):
+    for module in (modules.runs.single, modules.runs.packs.pack):
         module.open_run = _accept
-    launch: Any = modules.studies.launch
+    launch: Any = modules.studies.launching.launch
     launch._Study._helpers = lambda *_: 0  # a helper would know nothing of this
     # Figures take seconds, and are no part of what is asked here.
     modules.reporting.report._draw = _draw_nothing

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from adapterlab.adapters.cayley import rotations
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.methods.oft import turns_weight
+from adapterlab.adapters.methods.oft import InBlocks, turns_weight
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
-from adapterlab.adapters.targeted import MatrixAdapter, OnLayers, Wrapping, require_linear
+from adapterlab.adapters.targeted import MatrixAdapter, Wrapping, require_linear
 from adapterlab.adapters.weights import matrix, sizes, with_matrix
 from adapterlab.base.errors import ConfigError
 
@@ -99,7 +99,7 @@ def turned(rows: Tensor, R: Tensor, *, back: bool = False) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BOFT(OnLayers):
+class BOFT(InBlocks):
     """Rotate the inputs of frozen layers by a butterfly (Liu et al. 2024, arXiv:2311.06243).
 
     Args:
@@ -111,25 +111,13 @@ class BOFT(OnLayers):
         **targeted: `head`, `targets` and `layers`, as for LoRA.
     """
 
-    dial: ClassVar[str | None] = "block_size"
-
     block_size: int = 8
     factors: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.block_size < 2:
-            raise ConfigError(
-                f"adapter.block_size={self.block_size} must be 2 or more: a block of 1 rotates "
-                "nothing"
-            )
         if self.factors < 1:
             raise ConfigError(f"adapter.factors={self.factors} must be 1 or more")
-
-    @property
-    def least(self) -> int:
-        """The smallest block that rotates."""
-        return 2
 
     def most(self, model: nn.Module) -> int:
         """Return the largest block that some layer has at this number of factors."""

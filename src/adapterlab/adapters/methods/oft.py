@@ -66,14 +66,8 @@ class OFTLinear(MatrixAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OFT(OnLayers):
-    """Rotate the inputs of frozen layers, block by block (Qiu et al. 2023, arXiv:2306.07280).
-
-    Args:
-        block_size: of a block; each layer's is the divisor of its inputs that is nearest to it, the
-            smaller of two that are as near, and not 1, which rotates nothing.
-        **targeted: `head`, `targets` and `layers`, as for LoRA.
-    """
+class InBlocks(OnLayers):
+    """Rotates inputs in blocks of `block_size`, above 1."""
 
     dial: ClassVar[str | None] = "block_size"
 
@@ -91,6 +85,17 @@ class OFT(OnLayers):
     def least(self) -> int:
         """The smallest block that rotates."""
         return 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OFT(InBlocks):
+    """Rotate the inputs of frozen layers, block by block (Qiu et al. 2023, arXiv:2306.07280).
+
+    Args:
+        block_size: of a block; each layer's is the divisor of its inputs that is nearest to it, the
+            smaller of two that are as near, and not 1, which rotates nothing.
+        **targeted: `head`, `targets` and `layers`, as for LoRA.
+    """
 
     def most(self, model: nn.Module) -> int:
         """Return the inputs of the widest layer, as one block."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from adapterlab.evidence.intervals import check_level
-from adapterlab.evidence.sequential import Spending, bounds_spending, pocock, spent_of
+from adapterlab.evidence.sequential import Spending, levels_spending, pocock, spent_of
 from adapterlab.evidence.verdicts import MIN_SEEDS
 
 
@@ -143,8 +143,7 @@ def next_look(
     shares = spent_of(path.most, path.beyond, planned, level, spending=spending)
     if is_new:
         arms = max(len(look.seeds) for look in (*tested, now))
-        pairs = arms * (arms - 1) // 2
-        used = bounds_spending(path.times, [share / pairs for share in shares])[-1].level * pairs
+        used = levels_spending(path.times, shares, arms)[-1]
     else:
         used = next((look.level for look in tested if look.seeds == now.seeds), tested[-1].level)
     look = Look(now.seeds, used)

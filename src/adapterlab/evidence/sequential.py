@@ -79,7 +79,7 @@ def boundaries(
     check_level(level)
     if any(fraction > 1 for fraction in fractions):
         raise ValueError(f"fractions are {list(fractions)}; expected at most 1")
-    return bounds_spending(fractions, [spending(fraction, level) for fraction in fractions])
+    return _bounds(fractions, [spending(fraction, level) for fraction in fractions])
 
 
 def crossing(fractions: Sequence[float], z: Sequence[float]) -> list[float]:
@@ -144,9 +144,20 @@ def levels(
         raise ValueError(
             f"looks {list(looks)}, most {most}, arms {arms}; expected at least 2 of each"
         )
-    pairs = arms * (arms - 1) // 2
     spent = spent_at(looks, most, level, spending=spending)
-    bounds = bounds_spending([look - 1 for look in looks], [share / pairs for share in spent])
+    return levels_spending([look - 1 for look in looks], spent, arms)
+
+
+def levels_spending(times: Sequence[float], spent: Sequence[float], arms: int) -> list[float]:
+    """Return the level of all pairs of arms together at each look, of which each has as much.
+
+    Args:
+        times: information at each look, growing, in any unit.
+        spent: how likely any false difference may be up to each look.
+        arms: in the family, at least 2.
+    """
+    pairs = arms * (arms - 1) // 2
+    bounds = _bounds(times, [share / pairs for share in spent])
     return [bound.level * pairs for bound in bounds]
 
 
@@ -177,7 +188,7 @@ def _check_growing(fractions: Sequence[float]) -> None:
         raise ValueError(f"looks at {list(fractions)}; expected growing numbers above 0")
 
 
-def bounds_spending(fractions: Sequence[float], spent: Sequence[float]) -> list[Boundary]:
+def _bounds(fractions: Sequence[float], spent: Sequence[float]) -> list[Boundary]:
     """Return the bounds by which the cumulative probabilities ``spent`` are reached."""
     _check_growing(fractions)
     walk, before = _Walk(fractions), 0.0

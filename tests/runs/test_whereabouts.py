@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from adapterlab.app import cli
-from adapterlab.base.process_identity import PROCESS_TAG, this_process
+from adapterlab.base.process_identity import DIED, PROCESS_TAG, this_process
 from adapterlab.reporting.reading.stored import Status, read_runs
-from adapterlab.runs.folders.abandoned import DIED, whereabouts
+from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.client import connect
 from lab import Outcome

@@ -64,7 +64,7 @@ def test_two_roots_on_one_store(slow_began: int, lab_root: Path, tmp_path: Path)
     assert own[0].data.tags["study.looks"] == "[]"
     parents = {client.get_run(run_id).data.tags[PARENT] for run_id in children}
     assert parents == {opened[1]}
-    found = find_study_run(client, experiment, study)
+    found = find_study_run(client, study, study)
     assert found is not None
     assert found.info.run_id == opened[1]
 
@@ -74,6 +74,6 @@ def test_of_two_that_began_together_all_name_the_same(lab_root: Path) -> None:
     experiment = client.create_experiment("together")
     tags = {"study": "together", "kind": "study"}
     made = [client.create_run(experiment, start_time=5, tags=tags).info.run_id for _ in range(3)]
-    found = find_study_run(client, experiment, "together")
+    found = find_study_run(client, "together", "together")
     assert found is not None
     assert found.info.run_id == min(made)

@@ -37,8 +37,7 @@ def multirun(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def study_run(root: Path, study: str) -> Any:
     client = MlflowClient(default_uri(root / "mlruns"))
-    experiment = client.get_experiment_by_name("adapterlab").experiment_id
-    return find_study_run(client, experiment, study)
+    return find_study_run(client, "adapterlab", study)
 
 
 def carry_out(root: Path, study: str, seed: int = 0, error: Exception | None = None) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 PROCESS_TAG = "process"
 """Of an MLflow run: the process that carries it out, or did so last."""
 
+DIED = "its process has died"
+"""What is said of a run that nobody carries out any more."""
+
 _FORM = re.compile(r"([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-(\d+)")
 
 

@@ -297,27 +297,27 @@ def write_choice(config: Config, assembly: Assembly, folder: Path, pictures: Pic
         folder: of the two files.
         pictures: draws those of the run.
     """
-    explained = what_was_seen(config, assembly.read, _never, like=assembly)
+    seen = what_was_seen(config, assembly.read, _never, like=assembly)
     layers = _layers(assembly.adapted)
-    ranks = {name: getattr(layers.get(name), "rank", 0) for name in explained}
+    ranks = {name: getattr(layers.get(name), "rank", 0) for name in seen}
     mean = config.adapter["rank"]
     most = config.ranks.most(mean)
     folder.mkdir(exist_ok=True)
     if config.ranks.by == "gradients":
-        found = {name: float(value) for name, value in explained.items()}
+        found = {name: float(value) for name, value in seen.items()}
         lines = [(name, ranks[name], value) for name, value in found.items()]
         write_rows([("layer", "rank", "importance"), *lines], folder / "gradient_importance.csv")
         bars = partial(importance_figure, found, ranks, run_name(config))
         pictures.draw(bars, folder / "gradient_importance.png")
         return
     rows: list[tuple[object, ...]] = [("layer", "rank", "component", "explained", "cumulative")]
-    for name, shares in explained.items():
+    for name, shares in seen.items():
         sums = shares.cumsum(0)
         for number in range(min(most, len(shares))):
             one, together = float(shares[number]), float(sums[number])
             rows.append((name, ranks[name], number + 1, one, together))
     write_rows(rows, folder / "explained_variance.csv")
-    curves = {name: shares.cumsum(0)[:most].tolist() for name, shares in explained.items()}
+    curves = {name: shares.cumsum(0)[:most].tolist() for name, shares in seen.items()}
     draw = partial(explained_figure, curves, ranks, mean, run_name(config))
     pictures.draw(draw, folder / "explained_variance.png")
 

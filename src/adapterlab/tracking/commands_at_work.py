@@ -8,7 +8,6 @@ the run the worst of what they came to.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from adapterlab.base.process_identity import (
     this_process,
 )
 from adapterlab.tracking.searching import searched
-from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.errors import unless_gone
 
 MULTIRUN_TAG = "multirun"
 """Of a study's run: the multirun that carries it out, or did so last."""
@@ -164,13 +163,3 @@ def _children(client: Any, run: Any, what: str) -> Iterator[Any]:
     study = json.dumps(run.data.tags["study"])
     query = f"tags.study = {study} and tags.kind != 'study' and {what}"
     return searched(client, run.info.experiment_id, query)
-
-
-@contextmanager
-def unless_gone() -> Iterator[None]:
-    """Pass over what somebody has deleted since it was found."""
-    try:
-        yield
-    except Exception as error:
-        if trouble(error) is not Trouble.GONE:
-            raise

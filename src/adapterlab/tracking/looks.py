@@ -74,10 +74,7 @@ def read_looks(client: Any, study: str, experiment: str) -> Looked:
         study: its name.
         experiment: name of the MLflow experiment.
     """
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return Looked()
-    run = find_study_run(client, found.experiment_id, study)
+    run = find_study_run(client, experiment, study)
     if run is None:
         return Looked()
     tags = run.data.tags
@@ -121,8 +118,7 @@ def metrics_at(client: Any, study: str, experiment: str, now: Sequence[str]) -> 
         experiment: name of the MLflow experiment.
         now: on which they are compared now.
     """
-    found = client.get_experiment_by_name(experiment)
-    run = None if found is None else find_study_run(client, found.experiment_id, study)
+    run = find_study_run(client, experiment, study)
     if run is None:
         return tuple(now)
     before = json.loads(run.data.tags.get(METRICS, "[]"))

@@ -27,10 +27,9 @@ from adapterlab.tracking.commands_at_work import (
     commands,
     end_command,
     own_tag,
-    unless_gone,
 )
 from adapterlab.tracking.searching import searched
-from adapterlab.tracking.servers.errors import Trouble, trouble, unless_read_only
+from adapterlab.tracking.servers.errors import unless_gone, unless_read_only
 from adapterlab.tracking.servers.patience import calm
 
 PARENT = "mlflow.parentRunId"
@@ -94,13 +93,14 @@ def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str
 _open_once = lru_cache(maxsize=8)(_open)
 
 
-def find_study_run(client: Any, experiment_id: str, study: str) -> Any | None:
-    """Return the run that stands for a study, None if there is none.
+def find_study_run(client: Any, experiment: str, study: str) -> Any | None:
+    """Return the run that stands for a study, None if there is none, or no experiment of that name.
 
     Of several, which machines without a shared root may make at the same moment, it is the one that
     began first; of two that did, the one whose id comes first. All machines say the same.
     """
-    found = _study_runs(client, experiment_id, study)
+    known = client.get_experiment_by_name(experiment)
+    found = [] if known is None else _study_runs(client, known.experiment_id, study)
     return found[0] if found else None
 
 
@@ -209,16 +209,12 @@ def log_report(
     """
     from mlflow.entities import Metric, RunTag
 
-    found = client.get_experiment_by_name(experiment)
-    run = find_study_run(client, found.experiment_id, study)
+    run = find_study_run(client, experiment, study)
     with unless_read_only("MLflow has neither this report nor its names of runs"), calm(client):
         for run_id, (arm, name) in names.items():
             tags = [RunTag("arm_name", arm), RunTag("mlflow.runName", name)]
-            try:
+            with unless_gone():
                 client.log_batch(run_id, tags=tags)
-            except Exception as error:  # it has been deleted since it was read
-                if trouble(error) is not Trouble.GONE:
-                    raise
         if run is None:
             return
         run_id = run.info.run_id
@@ -230,7 +226,7 @@ def log_report(
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, now, 0) for name, value in values.items()],
-            tags=[RunTag("mlflow.note.content", _note(found.experiment_id, run_id, verdict))],
+            tags=[RunTag("mlflow.note.content", _note(run.info.experiment_id, run_id, verdict))],
         )
 
 

@@ -17,7 +17,7 @@ from adapterlab.evidence.verdicts import (
     Verdict,
     compare_all,
 )
-from adapterlab.reporting.arm_findings import findings_of
+from adapterlab.reporting.comparing.arm_findings import findings_of
 from adapterlab.reporting.findings import (
     ArmFindings,
     Findings,

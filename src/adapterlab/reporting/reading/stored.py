@@ -13,11 +13,11 @@ from sys import float_info
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.base.process_identity import PROCESS_TAG
+from adapterlab.base.process_identity import DIED, PROCESS_TAG
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.tasks import TASKS, main_metric
 from adapterlab.reporting.reading.attempts import NAMING, counted
-from adapterlab.runs.folders.abandoned import DIED, whereabouts
+from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_runs import near_studies, study_names

@@ -13,6 +13,7 @@ from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.process_identity import (
+    DIED,
     PROCESS_TAG,
     is_elsewhere,
     is_gone,
@@ -99,9 +100,6 @@ def bury_of_study(client: Any, mlruns: Path, study: str, experiment: str) -> Non
         if is_gone(process) or (folder and not is_elsewhere(process) and _held(folder) is False):
             with unless_read_only("that the process of a run has died is not kept"):
                 bury(client, run.info.run_id)
-
-
-DIED = "its process has died"
 
 
 def whereabouts(mlruns: Path, study: str, runs: Mapping[str, str | None]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from adapterlab.base.process_identity import host_of, is_gone, this_process
+from adapterlab.base.process_identity import DIED, host_of, is_gone, this_process
 from adapterlab.studies.status.time_left import TimeLeft, time_left, typical_seconds, why_untold
 from adapterlab.studies.tasks.commands import Asked, read_asked
 from adapterlab.studies.tasks.records import (
@@ -39,8 +39,6 @@ NOWHERE = "-"
 
 _NOTHING, _LOADING = TimeLeft(), TimeLeft(why="training has not begun")
 """Of a run that is not going, and of one of which MLflow has nothing yet."""
-
-_DIED = "its process has died"
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ class _Known:
         if run is not None and run.status == FINISHED:
             return "done", ""
         if run is not None and run.status == RUNNING:
-            return ("killed", _DIED) if _is_lost(run, task) else ("going", "")
+            return ("killed", DIED) if _is_lost(run, task) else ("going", "")
         if task is not None and task.state in ("waiting", "stopped"):
             return "waiting", ""
         if task is not None and task.state == "going":

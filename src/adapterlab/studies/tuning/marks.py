@@ -18,7 +18,7 @@ from adapterlab.runs.folders.homes import latest_home
 from adapterlab.studies.sweeps.shared_data import ReadOnce
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.searching import searched
-from adapterlab.tracking.servers.errors import Trouble, trouble
+from adapterlab.tracking.servers.errors import unless_gone
 from adapterlab.tracking.servers.patience import calm
 from adapterlab.tracking.tuning_tags import AT, EDGE, KEY, SUPERSEDED, trial, tuned, values
 
@@ -84,16 +84,12 @@ class Marks:
         from mlflow.entities import RunTag
 
         client = self._client()
-        try:
-            with calm(client):
-                client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
-                known = client.get_run(run_id).data.tags if gone else {}
-                for name in gone:
-                    if name in known:
-                        client.delete_tag(run_id, name)
-        except Exception as error:  # a run that was deleted has failed, and the others go on
-            if trouble(error) is not Trouble.GONE:
-                raise
+        with unless_gone(), calm(client):  # one that was deleted has failed, and the others go on
+            client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            known = client.get_run(run_id).data.tags if gone else {}
+            for name in gone:
+                if name in known:
+                    client.delete_tag(run_id, name)
 
     def _client(self) -> Any:
         return connect(self.config.tracking.uri, Path(self.config.root) / "mlruns")

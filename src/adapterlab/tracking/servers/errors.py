@@ -95,6 +95,16 @@ def unless_read_only(lost: str) -> Iterator[None]:
         _LOG.warning("the store is read-only: %s", lost)
 
 
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Pass over what somebody has deleted since it was found."""
+    try:
+        yield
+    except Exception as error:
+        if trouble(error) is not Trouble.GONE:
+            raise
+
+
 def briefly(error: BaseException, longest: int = 300) -> str:
     """Return in a line what an error says; MLflow puts whole pages and passwords into some."""
     text = str(error)

@@ -32,11 +32,11 @@ def findings_of(
         values: likewise of `metric`.
         told: labels of the test examples, and names of classes; None if they are not known.
     """
+    main = main_of(arm.first)
     weight = {
         name: 1.0 if told is None or name == SOURCE else heaviest_weight(name, *told)
-        for name in (metric, main_of(arm.first))
+        for name in (metric, main)
     }
-    main = main_of(arm.first)
     if unscored := [run for run in arm.runs if f"test/{main}" not in run.metrics]:
         raise AdapterLabError(
             f"{arm.name}: the run of {unscored[0].replicate} finished and has no test {main}; "

@@ -1,6 +1,5 @@
 """What MLflow has of a run that goes on is asked once, and what is sent meanwhile is not missed."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,10 @@ from adapterlab.runs.folders.abandoned import REPORTED
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.servers.journal import Address, Journal
 from adapterlab.tracking.stores.uris import default_uri
-from adapterlab.training.alone import fit
 from lab import tiny
+from power_cuts import cut_in
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
-class PowerCutError(Exception):
-    """Stands for a power cut."""
 
 
 def configured(root: Path, *more: str) -> Config:
@@ -47,19 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 @pytest.mark.parametrize("left", ["its run", "a deleted run", "nothing"])
 def test_it_is_asked_once(left: str, tmp_path: Path, asked: list[str | None]) -> None:
     if left != "nothing":
-
-        def cut(*args: Any, report: Callable[[int, Mapping[str, float]], None], **how: Any) -> Any:
-            def stopping(epoch: int, metrics: Mapping[str, float]) -> None:
-                report(epoch, metrics)
-                if epoch == 2:
-                    raise PowerCutError
-
-            return fit(*args, report=stopping, **how)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("adapterlab.training.alone.fit", cut)
-            with pytest.raises(PowerCutError):
-                single.run(configured(tmp_path, "epochs=3"))
+        cut_in(configured(tmp_path, "epochs=3"), 2, reported=True)
         assert not asked  # a run that starts anew has nothing
     client = MlflowClient(default_uri(tmp_path / "mlruns"))
     before = RunFolder.of(configured(tmp_path, "epochs=3")).link.run_id()

@@ -3,21 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from adapterlab.config.schema import Config
-from adapterlab.runs import single
 from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.lifecycle import OpenRun
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking import trackers
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.trackers import MLflowTracker
-from adapterlab.training.alone import fit
 from lab import tiny
+from power_cuts import cut_in
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -114,24 +112,9 @@ def test_one_that_ends_before_others_take_up_what_they_had(
 ) -> None:
     """Lanes that have come equally far train together: those that have come less far before."""
 
-    class PowerCutError(Exception):
-        """Stands for a power cut."""
-
     begun = configured(tmp_path, "groups", "order_seed=2")
     fresh = configured(tmp_path, "groups", "order_seed=1")
-
-    def cut(*args: Any, report: Callable[[int, Mapping[str, float]], None], **how: Any) -> Any:
-        def stopping(epoch: int, metrics: Mapping[str, float]) -> None:
-            report(epoch, metrics)
-            if epoch == 3:
-                raise PowerCutError
-
-        return fit(*args, report=stopping, **how)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.alone.fit", cut)
-        with pytest.raises(PowerCutError):
-            single.run(begun)
+    cut_in(begun, 3, reported=True)
     begun, fresh = (replace(one, resume=True) for one in (begun, fresh))
     found = seen(begun, fresh)
     outcomes = run_pack([begun, fresh])

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,10 @@ from adapterlab.training.alone import fit
 from adapterlab.training.standing import Standing
 from adapterlab.training.steps import AfterEpoch
 from lab import ONE_PROCESS, TINY, Outcome, compose, tiny, write_idx
+from power_cuts import cut_in
 from reviews import write_reviews
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
-class PowerCutError(Exception):
-    """Stands for a power cut."""
 
 
 @pytest.fixture
@@ -56,23 +53,6 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("adapterlab.training.alone.fit", noted)
     return done
-
-
-def cut_after(config: Config, epoch: int) -> None:
-    """Run until an epoch has been saved."""
-
-    def cut(*args: Any, report: Callable[[int, Mapping[str, float]], None], **more: Any) -> Any:
-        def stopping(number: int, metrics: Mapping[str, float]) -> None:
-            if number > epoch:
-                raise PowerCutError
-            report(number, metrics)
-
-        return fit(*args, report=stopping, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.alone.fit", cut)
-        with pytest.raises(PowerCutError):
-            single.run(config)
 
 
 def write_model(folder: Path, seed: int = 0) -> None:
@@ -187,7 +167,7 @@ def test_an_interrupted_run_does_not_go_on_over_something_else(
 ) -> None:
     change, said = CHANGES[case]
     config = of_texts(tmp_path)
-    cut_after(config, 2)
+    cut_in(config, 3)
     change(tmp_path)
     result = single.run(config)
     assert epochs == [1, 2, 3]
@@ -200,7 +180,7 @@ def test_files_that_say_the_same_are_the_same(
 ) -> None:
     """Written anew, or of another version of transformers, or with another task's labels."""
     config = of_texts(tmp_path)
-    cut_after(config, 2)
+    cut_in(config, 3)
     path = package / "config.json"
     values = dict(reversed(json.loads(path.read_text()).items()))
     path.write_text(json.dumps(values | {"transformers_version": "4.0.0", "_name_or_path": "x"}))
@@ -215,7 +195,7 @@ def test_what_an_older_version_left_is_taken_as_it_is_and_said(
     tmp_path: Path, package: Path, epochs: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = of_texts(tmp_path)
-    cut_after(config, 2)
+    cut_in(config, 3)
     (RunFolder.of(config).path / "provenance.json").unlink()
     result = single.run(config)
     assert epochs == [3]
@@ -232,7 +212,7 @@ def test_a_base_that_was_trained_to_other_weights_is_another(
     tmp_path: Path, epochs: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny(tmp_path, "resume=true", "epochs=3")
-    cut_after(config, 2)
+    cut_in(config, 3)
     base = base_run(config)
     assert base is not None
     tensors = load_file(RunFolder.of(base).adapter)

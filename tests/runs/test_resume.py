@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,9 @@ from adapterlab.training.alone import fit
 from adapterlab.training.outcome import Training
 from adapterlab.training.steps import Steps
 from lab import tiny
+from power_cuts import PowerCutError, cut_in
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
-class PowerCutError(Exception):
-    """Stands for a power cut."""
 
 
 CASES = {
@@ -70,23 +66,6 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
 
     monkeypatch.setattr("adapterlab.training.alone.fit", watched)
     return trainings
-
-
-def interrupted(config: Config, *, epoch: int) -> None:
-    """Run until just before the checkpoint of an epoch is written."""
-
-    def cut(*args: Any, report: Callable[[int, Mapping[str, float]], None], **options: Any) -> Any:
-        def stopping(number: int, metrics: Mapping[str, float]) -> None:
-            if number == epoch:
-                raise PowerCutError
-            report(number, metrics)
-
-        return fit(*args, report=stopping, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.alone.fit", cut)
-        with pytest.raises(PowerCutError):
-            single.run(config)
 
 
 def configured(root: Path, *overrides: str, resume: bool) -> Config:
@@ -131,7 +110,7 @@ def test_a_resumed_run_ends_where_one_that_never_stopped_ends(
     whole = single.run(configured(lab_root, *CASES[case], resume=False))
     kept = set_aside(whole, tmp_path)
     config = configured(lab_root, *CASES[case], resume=True)
-    interrupted(config, epoch=3)
+    cut_in(config, 3)
     torch.manual_seed(4321)  # another process has another global state
     resumed = single.run(config)
     assert_equal(whole, resumed)
@@ -149,7 +128,7 @@ def test_interrupted_in_the_first_and_in_the_last_epoch(
     whole = single.run(configured(lab_root, "seed=1", resume=False))
     kept = set_aside(whole, tmp_path)
     config = configured(lab_root, "seed=1", resume=True)
-    interrupted(config, epoch=epoch)
+    cut_in(config, epoch)
     resumed = single.run(config)
     assert_equal(whole, resumed)
     assert_same_files(kept, resumed.folder)
@@ -160,7 +139,7 @@ def test_it_goes_on_from_the_last_epoch_and_not_from_the_best(
     lab_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(lab_root, "seed=8", *EARLY[1:], resume=True)  # the first stays the best
-    interrupted(config, epoch=4)
+    cut_in(config, 4)
     epochs: list[int] = []
     start = Steps.on_train_epoch_start
     monkeypatch.setattr(
@@ -178,7 +157,7 @@ def test_interrupted_again_and_again(lab_root: Path, tmp_path: Path) -> None:
     kept = set_aside(whole, tmp_path)
     config = configured(lab_root, "seed=2", resume=True)
     for epoch in (2, 2, 4, 5):
-        interrupted(config, epoch=epoch)
+        cut_in(config, epoch)
     resumed = single.run(config)
     assert_equal(whole, resumed)
     assert_same_files(kept, resumed.folder)
@@ -214,7 +193,7 @@ def test_a_run_whose_root_was_moved(lab_root: Path, tmp_path: Path) -> None:
     shutil.copytree(lab_root / "mlruns" / "runs" / "bases", tmp_path / "a/mlruns/runs/bases")
     config = configured(tmp_path / "a", *options, resume=True)
     assert whole.metrics["best/epoch"] < 4
-    interrupted(config, epoch=5)
+    cut_in(config, 5)
     shutil.move(tmp_path / "a", tmp_path / "b")
     resumed = single.run(configured(tmp_path / "b", *options, resume=True))
     assert_equal(whole, resumed)
@@ -222,7 +201,7 @@ def test_a_run_whose_root_was_moved(lab_root: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_is_named_and_can_be_deleted(lab_root: Path) -> None:
     config = configured(lab_root, "seed=10", resume=True)
-    interrupted(config, epoch=3)
+    cut_in(config, 3)
     last = RunFolder.of(config).checkpoints / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged; delete .*checkpoints to"):
@@ -243,7 +222,7 @@ def test_a_finished_run_is_not_repeated(
 
 def test_without_resume_it_starts_anew(lab_root: Path, histories: list[Training]) -> None:
     config = configured(lab_root, "seed=6", resume=False)
-    interrupted(config, epoch=3)
+    cut_in(config, 3)
     result = single.run(config)
     assert "cost/train_seconds" in result.metrics
     single.run(config)

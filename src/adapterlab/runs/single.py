@@ -59,6 +59,8 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
     with folder.lock(wait=wait) as waited:
         keep, finished = taken_up(config, folder, read, waited=waited)
         if finished is not None:
+            if not config.resume:
+                log.info("%s: another command has carried it out meanwhile", finished.name)
             return finished
         if (pruned := judge.before(config)) is not None:
             mark_pruned(config, folder.link.run_id(), pruned)

@@ -104,11 +104,9 @@ def _is_shared(folder: RunFolder, *, waited: bool) -> bool:
         return False
     if result is None:
         return waited
-    shared = folder.result.stat().st_mtime >= began
-    shared = shared and result.tags.get("code_hash") == version_tags()["code_hash"]
-    if shared:
-        log.info("%s: another command has carried it out meanwhile", folder.path.name)
-    return shared
+    if folder.result.stat().st_mtime < began:
+        return False
+    return result.tags.get("code_hash") == version_tags()["code_hash"]
 
 
 def goes_on(config: Config, folder: RunFolder, assembly: Assembly) -> bool:

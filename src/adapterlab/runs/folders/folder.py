@@ -188,6 +188,11 @@ class RunFolder:
         finally:
             lock.release()
 
+    def wait(self) -> None:
+        """Wait until no other process holds the folder."""
+        with FileLock(self.path / ".lock"):
+            pass
+
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""
         path = self.path / DATA_HASH

@@ -95,6 +95,10 @@ class Lanes:
         """Lock the runs' folders, and assemble those that are not done over one base."""
         for number in sorted(range(len(self.configs)), key=self._order_seed):
             self.open_one(number)
+        done = [n for n, one in self.outcomes.items() if isinstance(one, RunResult)]
+        if not self.waited and (shared := sum(not self.configs[n].resume for n in done)):
+            what = f"another command has carried out {counted(shared, 'run')} meanwhile"
+            log.info("%s: %s", self.configs[0].study, what)
         self.try_out()
 
     def open_one(self, number: int) -> Lane | None:
@@ -153,8 +157,7 @@ class Lanes:
             what = counted(len(held), "run")
             log.info("%s: another command is at %s, which is waited for", held[0].study, what)
         for config in held:
-            with home_of(config, self.read.hash).lock(wait=True):
-                pass
+            home_of(config, self.read.hash).wait()
         return held
 
     def try_out(self) -> None:

@@ -96,6 +96,11 @@ class GPS(OnLayers):
         """How many batches the mask is made of."""
         return self.batches
 
+    @property
+    def of_classes(self) -> str | None:
+        """All of it, by either score."""
+        return "adapter=gps"
+
     def first_values(
         self, model: AdaptedModel, batches: Sequence[Any], generator: torch.Generator
     ) -> Mapping[str, Tensor]:

@@ -210,7 +210,8 @@ def predicted_figure(found: Predicted, title: str) -> Figure:
         found: what there is to draw.
         title: the figure's title.
     """
-    figure = Figure(figsize=(11.5, 4.3), dpi=DPI, facecolor=PAPER)
+    width = 11.5 if found.explained else 6.5
+    figure = Figure(figsize=(width, 4.3), dpi=DPI, facecolor=PAPER)
     figure.suptitle(title, color=INK)
     left = panel(figure, 0.8, 0.6, 5.2, 3.1)
     plain(left, grid="both")

@@ -155,10 +155,8 @@ def study_stands(client: Any | None, mlruns: Path, study: str, experiment: str) 
     """
     logged = StudyRuns() if client is None else study_runs(client, study, experiment)
     folder = tasks_of(mlruns, study)
-    tasks = []
-    for record in records(folder):
-        there = read_there(folder, record.id)
-        tasks.append(TaskOf(record, there, state_of(record, there)))
+    known = [(record, read_there(folder, record.id)) for record in records(folder)]
+    tasks = [TaskOf(record, there, state_of(record, there)) for record, there in known]
     hosts = {host_of(run.process) for run in logged.runs if run.status == RUNNING}
     return stands(study, logged, tasks, read_asked(mlruns, study, hosts), time.time())
 

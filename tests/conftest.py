@@ -2,6 +2,7 @@
 
 import gc
 import io
+import logging
 import os
 import pickle
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import omegaconf
 import pytest
+from _pytest.logging import catching_logs
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf, grammar_parser
@@ -27,7 +29,7 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 # isort: split
 
 from adapterlab.app import cli
-from adapterlab.base import files
+from adapterlab.base import files, workers
 from adapterlab.base.garbage_collection import collect_seldom
 from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.drawing.pictures import Pictures
@@ -176,6 +178,27 @@ def commands_are_composed_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def choices_are_listed_where_asked_for() -> Iterator[None]:
+    """Make what interpolations in lists of defaults are resolved by where a list has any.
+
+    Hydra 1.3 makes it, an OmegaConf of all choices, for each file that it composes: a quarter of
+    the time of composing. Processes that tests start do.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if BEFORE_1_4:
+            from hydra._internal import defaults_list
+
+            made = defaults_list._create_interpolation_map
+
+            def if_asked(overrides: Any, defaults: list[Any], self_added: bool) -> Any:
+                asked = any(default.is_interpolation() for default in defaults)
+                return made(overrides, defaults, self_added) if asked else None
+
+            patch.setattr(defaults_list, "_create_interpolation_map", if_asked)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_power_cut() -> Iterator[None]:
     """Do not wait for the disk: what tests kill are processes, whose files the system still writes.
 
@@ -187,6 +210,38 @@ def no_power_cut() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "flush_one", flush)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs_are_heard_at_the_root() -> Iterator[None]:
+    """Have pytest hear what reaches the root logger, as before 9.2: a millisecond less a test.
+
+    It looks through some six hundred loggers six times a test for those that pass nothing on to the
+    root, and hangs its handlers on them as well: sixty, all of libraries.
+    """
+    everywhere = catching_logs.__enter__
+
+    def at_the_root(catching: catching_logs[Any]) -> Any:
+        if catching.level is not None:
+            return everywhere(catching)
+        logging.getLogger().addHandler(catching.handler)
+        catching.attached_loggers.append(logging.getLogger())
+        return catching.handler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catching_logs, "__enter__", at_the_root)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_things_wait() -> Iterator[None]:
+    """Keep the process for small things, which else ends when it has had nothing to do for long.
+
+    It loads for seconds, and tests ask for it every other minute.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "IDLE_SECONDS", 3600)
         yield
 
 

@@ -25,7 +25,7 @@ from adapterlab.base.garbage_collection import collect_seldom
 from adapterlab.drawing.pictures import Pictures
 from adapterlab.tracking.stores import sqlite
 from lab import Outcome, as_program
-from temporary import IN_MEMORY, in_memory
+from temporary import in_memory, new_folder
 
 LONG = ("test_notebooks.py", "test_mlflow_ui.py", "test_launcher.py", "test_your_own.py")
 """Files with the longest tests."""
@@ -46,8 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     processes of the same tests are given the same folder.
     """
     if "TMPDIR" not in os.environ and in_memory():
-        folder = Path(tempfile.mkdtemp(prefix="adapterlab-", dir=IN_MEMORY))
-        folder.chmod(0o711)  # databases are another user's, who must reach theirs
+        folder = new_folder()
         config.stash[TEMPORARY] = os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # asked again
 

@@ -76,6 +76,7 @@ def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int
     )
     pack.train()
     pack.reseed(seeds, [seed + 1 for seed in seeds])
+    parameters = [*pack.parameters()]
     losses = []
     for step in range(steps):
         drawn = [batches(stream, step) for stream in dict.fromkeys(streams)]
@@ -84,7 +85,7 @@ def together(pack: PackedModel, streams: list[int], seeds: list[int], steps: int
         read = labels.view(-1, 12)[pack.lanes.streams]
         loss = F.cross_entropy(logits.flatten(0, 1), read.flatten(), reduction="none")
         loss = loss.view(pack.count, -1).mean(1)
-        for parameter in pack.parameters():
+        for parameter in parameters:
             parameter.grad = None
         loss.sum().backward()
         for own, parameter, rows in (piece for of_lane in pieces for piece in of_lane):

@@ -85,6 +85,21 @@ def test_an_arm_of_far_fewer_runs_has_its_own_variance_alone() -> None:
     assert steadied(np.array([3.0, 4.0])).tolist() == [3.0 + PRIOR, 4.0 + PRIOR]
 
 
+@pytest.mark.parametrize("level", [1.4e-8, 1e-5, 3e-4, 0.01])
+def test_a_level_that_is_rarer_than_all_draws_is_kept(level: float) -> None:
+    """The first looks of O'Brien & Fleming: 1 in 5,000 was called a finding at 1 in 70,000,000."""
+    for lead in np.linspace(3, 9, 25):
+        found = all_pairs(sure([lead, 0.0, 0.0]), level=level, draws=4000)
+        apart = (found.low > 0) | (found.high < 0)
+        assert (apart == (found.p_adjusted <= level)).all()
+        assert (found.p[apart] < level).all()
+        one_sided = 1 - special.ndtr(lead / math.sqrt(2))
+        if one_sided > level:
+            assert found.may_be_best.all()
+        turned = all_pairs(sure([0.0, 0.0, lead]), level=level, draws=4000)
+        assert turned.p[1] == pytest.approx(found.p[1], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("seeds", "deviations"), [((3, 20), (1, 1)), ((3, 20), (3, 1)), ((3, 20, 20), (3, 1, 1))]
 )

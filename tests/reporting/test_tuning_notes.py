@@ -7,6 +7,12 @@ from tuning_runs import Logged, compared, tuning_run
 
 from adapterlab.reporting.sentences.tuning import on_failures, on_superseded, on_tuning, superseded
 
+LUCK = (
+    "values were chosen by one tuning seed: the luck of that is in no interval, so verdicts are on "
+    "arms with these very values, and equal ways that were given unlike ones may well differ "
+    "(more hydra.sweeper.tuning_seeds help)"
+)
+
 
 def test_what_was_tuned_is_said_as_what_it_was() -> None:
     """Only the rank was tuned: learning rates were not, and are shared."""
@@ -17,6 +23,7 @@ def test_what_was_tuned_is_said_as_what_it_was() -> None:
     assert on_tuning(runs) == [
         "adapter.rank was tuned on validation in study x-tuning, 3 trials an arm: "
         "adapter=lora 8, adapter=dora 2",
+        LUCK,
         "all strategies share one learning rate, 0.01: tuned for each, they might rank otherwise "
         "(experiment=compare tunes)",
     ]
@@ -29,7 +36,8 @@ def test_rates_and_several_options() -> None:
     ]
     assert on_tuning(rates, {"adapter=head": "the head"}) == [
         "learning rates were tuned on validation in study x-tuning, 6 trials an arm: "
-        "the head 0.01, adapter=full 0.001"
+        "the head 0.01, adapter=full 0.001",
+        LUCK,
     ]
     both = compared("adapter=lora", "lora", {"optimizer.lr": "0.01", "adapter.rank": "8"}, trials=1)
     assert on_tuning([both]) == [
@@ -49,11 +57,26 @@ def test_arms_that_were_not_tuned_or_on_another_grid() -> None:
     assert said == [
         "learning rates of 2 of 3 arms were tuned on validation in study x-tuning, 4/3 trials an "
         "arm: adapter=head 0.01, adapter=full 0.001",
+        LUCK,
         "arms were not tuned alike, on different grids: adapter=head (4 trials); adapter=full (3 "
         "trials). Tune all of them on one (resume=true skips what has finished)",
     ]
     assert on_tuning([given]) == []
     assert on_tuning([]) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seeds", "said"),
+    [("0.01", "1", None), ("0.001", "3", "by 3 tuning seeds"), ("0.001", "10", None)],
+)
+def test_the_luck_of_a_choice_is_said(chosen: str, seeds: str, said: str | None) -> None:
+    """Equal ways that were given unlike values were told apart in 27% of simulated studies."""
+    runs = [
+        compared("adapter=head", "head", {"optimizer.lr": "0.01"}, **{"tuned.seeds": seeds}),
+        compared("adapter=full", "full", {"optimizer.lr": chosen}, **{"tuned.seeds": seeds}),
+    ]
+    found = [one for one in on_tuning(runs) if one.startswith("values were chosen")]
+    assert found == ([] if said is None else [LUCK.replace("by one tuning seed", said)])
 
 
 def test_the_best_at_an_edge_is_in_the_report() -> None:
@@ -69,7 +92,7 @@ def test_the_best_at_an_edge_is_in_the_report() -> None:
     ]
     lower = {"tuned.edge": "optimizer.lr=0.001 is the smallest that was tried"}
     full = compared("adapter=full", "full", {"optimizer.lr": "0.001"}, **lower)
-    assert on_tuning([run, full, *others])[1:] == [
+    assert on_tuning([run, full, *others])[2:] == [
         "adapter=head, adapter=lora, adapter=dora: the best optimizer.lr=0.1 is the largest that "
         "was tried; beyond it may be better ones",
         "adapter=full: the best optimizer.lr=0.001 is the smallest that was tried; beyond it may "

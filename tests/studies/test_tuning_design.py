@@ -23,7 +23,7 @@ def test_every_arm_tries_every_setting_from_the_smallest_on() -> None:
 
 
 def test_numbers_that_were_written_as_texts_are_numbers_and_come_first() -> None:
-    design = Design.of(["a=b"], {"x": ["1e-1", None, "0.01", "2", "auto", True]}, [0], [0])
+    design = Design.of(["a=b"], {"x": ["1e-1", None, "0.01", "2", "auto", True]}, [1], [0])
     assert design.tune["x"] == (0.01, 0.1, 2, None, "auto", True)
 
 
@@ -32,10 +32,10 @@ def test_numbers_that_were_written_as_texts_are_numbers_and_come_first() -> None
 )
 def test_the_best_at_an_edge_is_said(value: Any, said: str) -> None:
     tune = {"optimizer.lr": ["auto", 0.1, 0.001, 0.01], "optimizer.schedule": ["linear", "cosine"]}
-    design = Design.of(["adapter=head"], tune, [0], [0])
+    design = Design.of(["adapter=head"], tune, [1], [0])
     lines = list(design.edges({"optimizer.lr": value, "optimizer.schedule": "linear"}, always))
     assert lines == ([f"optimizer.lr={value} is the {said} that was tried"] if said else [])
-    alone = Design.of(["adapter=head"], {"optimizer.lr": [value]}, [0], [0])
+    alone = Design.of(["adapter=head"], {"optimizer.lr": [value]}, [1], [0])
     assert list(alone.edges({"optimizer.lr": value}, always)) == []
 
 
@@ -46,7 +46,7 @@ def test_the_best_at_an_edge_is_said(value: Any, said: str) -> None:
 def test_an_edge_is_one_only_where_there_is_something_beyond(value: float, beyond: float) -> None:
     up = beyond > value
     values = [value, value - 7 if up else value + 7]
-    design = Design.of(["a=b"], {"x": values, "y": [3]}, [0], [0])
+    design = Design.of(["a=b"], {"x": values, "y": [3]}, [1], [0])
     asked: list[Setting] = []
 
     def never(setting: Setting) -> bool:
@@ -60,7 +60,7 @@ def test_an_edge_is_one_only_where_there_is_something_beyond(value: float, beyon
 
 def test_a_grid_is_known_by_what_is_tried_and_how_it_is_chosen() -> None:
     def grid(values: list[float], seeds: list[int], metric: str = "accuracy") -> str:
-        return Design.of(["a=b"], {"x": values}, seeds, [0]).grid(metric)
+        return Design.of(["a=b"], {"x": values}, seeds, [9]).grid(metric)
 
     assert grid([1, 2], [0]) == grid([2, 1], [0])
     others = [grid([1, 3], [0]), grid([1, 2], [1]), grid([1, 2], [0], "loss")]
@@ -102,3 +102,13 @@ def test_what_is_no_comparison(arms: Any, tune: Any, seeds: Any, message: str) -
         Design.of(arms, tune, [1000], seeds)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_seed_that_chose_is_not_compared() -> None:
+    """Its run was picked for its luck, on validation, which a test split has a part of."""
+    with pytest.raises(ConfigError) as caught:
+        Design.of(["a=b"], {"x": [1, 2]}, [1000, 2, 1], [0, 1, 2])
+    assert str(caught.value) == (
+        "hydra.sweeper.seeds=[0, 1, 2] and tuning_seeds=[1000, 2, 1] should have no seed in "
+        "common: a run that a value was chosen for is a lucky one, and that of seed 1 would count"
+    )

@@ -86,7 +86,8 @@ def all_pairs(
     *Resampling-Based Multiple Testing*; for means of unequal variances Krishnamoorthy, Lu &
     Mathew, 2007, "A parametric bootstrap approach for ANOVA with unequal variances"). With the
     studentized range in place of the draws this would be Games & Howell's procedure (1976), which
-    has false differences in up to a quarter of studies of 20 arms with 3 runs each.
+    has false differences in up to a quarter of studies of 20 arms with 3 runs each. A level that is
+    rarer than one in all draws, as of an early look, leaves each pair its part of it (Bonferroni).
 
     The arms that *may be best* are those of Hsu's multiple comparisons with the best (1981;
     1996, *Multiple Comparisons*, chapter 4): an arm is out if it is worse than some other,
@@ -116,7 +117,7 @@ def all_pairs(
     difference = spread.means[first] - spread.means[second]
     error, freedom = pairs.error(spread.runs)
     one_sided = special.stdtr(freedom, difference / error)
-    p = 2 * np.minimum(one_sided, 1 - one_sided)
+    p = 2 * special.stdtr(freedom, -np.abs(difference) / error)
     if not len(first):
         nothing, best = np.empty(0), np.ones(k, dtype=np.bool_)
         return AllPairs(
@@ -128,12 +129,18 @@ def all_pairs(
     as_extreme = (1 + np.searchsorted(smallest, p, side="right")) / (count + 1)
     # Arms that answer alike leave nothing to draw from: their p are all 1, and prove nothing.
     p_adjusted = np.clip(as_extreme / RESERVE, p / _MOST, 1.0)
-    critical = float(smallest[max(int(RESERVE * level * (count + 1)), 1) - 1])
+    # What is rarer than one in all draws, they do not show.
+    beyond = p < smallest[0]
+    p_adjusted[beyond] = np.minimum(p_adjusted[beyond], len(first) * p[beyond])
+    place = int(RESERVE * level * (count + 1))
+    critical = float(smallest[place - 1]) if place else min(smallest[0], level / len(first))
     critical = min(critical, _MOST * level)
-    reach = special.stdtrit(freedom, 1 - critical / 2) * error
+    reach = -special.stdtrit(freedom, critical / 2) * error
     worse = one_sided if higher_is_better else 1 - one_sided
     found = _smallest_by_arm(worse[None], first, second, k)[0]
     limits = np.minimum(np.quantile(smallest_by_arm, RESERVE * level, axis=0), _MOST * level)
+    if not place:
+        limits = np.minimum(limits, level / max(k - 1, 1))
     return AllPairs(
         first=first,
         second=second,

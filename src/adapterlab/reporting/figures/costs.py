@@ -28,6 +28,7 @@ from adapterlab.reporting.figures.layout import (
 )
 from adapterlab.reporting.findings import ArmFindings, Estimate, Findings
 from adapterlab.reporting.formatting import title_of, within
+from adapterlab.reporting.sentences.pack_sizes import unlike_packs
 
 _MOST_TICKS = 5
 _LOG_FROM = 8
@@ -244,9 +245,15 @@ def _time_note(costs: Sequence[_Cost], arms: Sequence[ArmFindings]) -> list[str]
     """Say how times are told apart, where some were taken alone and some in packs."""
     kinds = {found[1] for cost in costs for arm in arms
              if cost.packed and (found := cost.of(arm)) is not None}  # fmt: skip
+    unlike = (
+        ["Packs were not of one size, and a larger one has less for each run: the notes say whose."]
+        if unlike_packs(arms)
+        else []
+    )
     if kinds == {False, True}:
         return [
             "Training time: filled marks and solid line, runs that were trained by themselves; "
-            "hollow marks and dashed line, runs that shared a pack."
+            "hollow marks and dashed line, runs that shared a pack.",
+            *unlike,
         ]
-    return ["Training time: that of runs that shared a pack."] if kinds == {True} else []
+    return ["Training time: that of runs that shared a pack.", *unlike] if True in kinds else []

@@ -12,7 +12,9 @@ from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.margins import on_margin
 from adapterlab.reporting.reading.study import Replicate, Run
 from adapterlab.reporting.sentences.few_answers import on_answers
+from adapterlab.reporting.sentences.pack_sizes import on_pack_sizes
 from adapterlab.reporting.sentences.tuning import on_tuning
+from adapterlab.reporting.sentences.unlike_runs import on_unlike_runs
 from adapterlab.reporting.sentences.versions import on_versions
 from adapterlab.tracking.mlflow_run import SPLIT
 from adapterlab.tracking.note_tags import notes_in
@@ -61,6 +63,7 @@ def notes(findings: Findings) -> list[str]:
     said += on_versions(findings.all_arms)
     said += _over_budget(findings)
     said += _uneven(findings)
+    said += on_unlike_runs(findings)
     said += _fixed(findings)
     said += _reasons(findings)
     said += _short_of_examples(findings)
@@ -75,6 +78,7 @@ def notes(findings: Findings) -> list[str]:
             "seconds in a pack are a run's share of the time of runs that were trained together, "
             "by what a step of its method takes; they do not compare with those of runs alone"
         )
+    said += on_pack_sizes(findings)
     if lanes := sorted({int(run.tags[SPLIT]) for run in runs if SPLIT in run.tags}):
         split = counted(sum(SPLIT in run.tags for run in runs), "run")
         said.append(

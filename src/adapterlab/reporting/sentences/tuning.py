@@ -11,6 +11,7 @@ from adapterlab.tracking.tuning_tags import (
     KEY,
     PRUNED,
     PRUNED_EPOCH,
+    SEEDS,
     STUDY,
     SUPERSEDED,
     TRIALS,
@@ -20,6 +21,9 @@ from adapterlab.tracking.tuning_tags import (
 )
 
 RATE = "optimizer.lr"
+
+_MANY = 10
+"""Tuning seeds from which on what is chosen by luck changes few verdicts."""
 
 
 class Logged(Protocol):
@@ -94,6 +98,7 @@ def on_tuning(runs: Sequence[Logged], names: Mapping[str, str] | None = None) ->
     said = []
     if chosen:
         said += _what_was_tuned(arms, chosen, called)
+        said += _chosen_by_luck(arms, chosen)
         said += _unlike(arms, chosen, called)
         at_edges: dict[str, list[str]] = {}
         for key in chosen:
@@ -201,6 +206,23 @@ def _what_was_tuned(
             f"{picked}"
         )
     return said
+
+
+def _chosen_by_luck(
+    arms: Mapping[str, Logged], chosen: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Say that arms are compared at what was chosen for each, where these are not the same."""
+    if len({tuple(own.items()) for own in chosen.values()}) < 2:
+        return []
+    counts = {int(n) for key in chosen if (n := arms[key].tags.get(tuned(SEEDS), "")).isdigit()}
+    if not counts or min(counts) >= _MANY:
+        return []
+    seeds = "one tuning seed" if min(counts) == 1 else f"{min(counts)} tuning seeds"
+    return [
+        f"values were chosen by {seeds}: the luck of that is in no interval, so verdicts are on "
+        "arms with these very values, and equal ways that were given unlike ones may well differ "
+        "(more hydra.sweeper.tuning_seeds help)"
+    ]
 
 
 def _unlike(

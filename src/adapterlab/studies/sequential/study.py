@@ -37,6 +37,9 @@ from adapterlab.tracking.looks import read_looks as read
 
 log = logging.getLogger(__name__)
 
+_MOST = 0.5
+"""Share of studies with a false difference: with more, none is a finding."""
+
 Launch = Callable[..., Sequence[JobReturn]]
 """A launcher's `launch(job_overrides, initial_job_idx)`."""
 
@@ -88,8 +91,11 @@ class Design:
         most = planned[-1] if max_seeds is None else max_seeds
         if most < MIN_SEEDS:
             raise ConfigError(f"hydra.sweeper.max_seeds={most} should be {MIN_SEEDS} or more")
-        if not 0 < level < 1:
-            raise ConfigError(f"hydra.sweeper.level={level} should be above 0 and below 1")
+        if not 0 < level <= _MOST:
+            raise ConfigError(
+                f"hydra.sweeper.level={level} should be above 0 and at most {_MOST}: the share of "
+                "studies with a false difference, such as 0.05"
+            )
         if not 0 < margin < 100:
             raise ConfigError(f"hydra.sweeper.margin={margin} should be points, above 0")
         if spending not in SPENDING:

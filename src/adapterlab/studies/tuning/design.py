@@ -102,15 +102,23 @@ class Design:
 
         Raises:
             ConfigError: one has the wrong type, there is nothing to compare or to tune, an arm, a
-                value or a seed is given twice, a seed is below 0, or there is no such pruner.
+                value or a seed is given twice, a seed is below 0 or chooses and is compared, or
+                there is no such pruner.
         """
-        return cls(
+        design = cls(
             _arms(_plain(arms)),
             _tune(_plain(tune)),
             _seeds("tuning_seeds", _plain(tuning_seeds)),
             _seeds("seeds", _plain(seeds)),
             Pruning.of(_plain(pruner), _plain(lanes)),
         )
+        if both := sorted({*design.tuning_seeds} & {*design.seeds}):
+            raise ConfigError(
+                f"hydra.sweeper.seeds={[*design.seeds]} and "
+                f"tuning_seeds={[*design.tuning_seeds]} should have no seed in common: a run that "
+                f"a value was chosen for is a lucky one, and that of seed {both[0]} would count"
+            )
+        return design
 
     @property
     def settings(self) -> list[Setting]:

@@ -161,6 +161,11 @@ def test_where_there_is_no_store(tmp_path: Path, run_cli: Callable[..., Outcome]
     config = tiny(tmp_path, "study=s")
     RunFolder.of(config).path.mkdir(parents=True)
     assert "tracking=none" in run_cli("study=s", program=status).error
+    write_asked([tiny(tmp_path, "study=t-tuning")])
+    assert (
+        run_cli("study=t", program=status).error
+        == "study=t has no runs yet; those that tune it: study=t-tuning"
+    )
     write_asked([config])  # before it has begun a run
     shown = run_cli("study=s", program=status)
     assert shown.code == UNDER_WAY

@@ -1,4 +1,4 @@
-"""What a new strategy is easily left out of: the table of laws, and the page that lists strategies."""
+"""What a new strategy is easily left out of: the table of laws, and the page of strategies."""
 
 import re
 from pathlib import Path

@@ -109,3 +109,14 @@ def assert_lanes_train_as_alone(
         assert state.keys() == own.state().keys()
         for name, parameter in own.trainable().items():
             torch.testing.assert_close(state[name], parameter.data, rtol=1e-9, atol=1e-9)
+    assert_lanes_stay_what_they_are(pack, fresh)
+
+
+def assert_lanes_stay_what_they_are(pack: PackedModel, trained: Sequence[AdaptedModel]) -> None:
+    """Let lanes go, as early stopping does, and compare those that stay, drop by drop."""
+    left = [lane for lane in range(pack.count) if lane != (0 if pack.count == 2 else 1)]
+    pack.keep(left)
+    x, _ = batches(9, 0)
+    logits = pack.train()(x, rows=12, together=True)
+    for lane, old in enumerate(left):
+        torch.testing.assert_close(logits[lane], trained[old].train()(x), rtol=1e-9, atol=1e-9)

@@ -21,11 +21,12 @@ def packs(findings: Findings) -> list[str]:
     ("seeds", "spreads", "worse", "said"),
     [
         ((5, 5), (0.01, 0.01), 0.6, False),
-        ((5, 5), (0.04, 0.01), 0.6, True),
-        ((4, 12), (0.02, 0.02), 0.6, True),
-        ((20, 40), (0.04, 0.01), 0.6, False),  # enough runs
+        ((5, 5), (0.04, 0.01), 0.83, True),
+        ((4, 12), (0.02, 0.02), 0.86, True),
+        ((5, 5), (0.04, 0.01), 0.6, False),  # far too large for that
+        ((20, 40), (0.04, 0.01), 0.875, False),  # enough runs
         ((5, 5), (0.04, 0.01), 0.9, False),  # not told apart
-        ((5, 12), (0.0004, 0.0001), 0.6, False),  # decided by test examples
+        ((5, 12), (0.0004, 0.0001), 0.8968, False),  # decided by test examples
     ],
 )
 def test_differences_of_few_unlike_runs_are_said(

@@ -17,6 +17,10 @@ _UNLIKE = 2.0
 _RULES = 0.5
 """Part of the variance of a difference that is the runs', from which on it hangs on them."""
 
+_SURE = 0.01
+"""Adjusted p below which a difference holds all the same: fewer than 5 in 100 such studies are
+false, by the same simulations."""
+
 _DECIDED = (Verdict.BETTER, Verdict.WORSE)
 
 _PAIRS = 3
@@ -27,7 +31,8 @@ def on_unlike_runs(findings: Findings) -> list[str]:
 
     Simulated with scores whose worst runs are rare, 7 to 15 in 100 studies have a false difference
     where the arms are unlike, and 1 to 4 where they are alike. That spreads look alike is no proof:
-    a few runs without a bad one show neither it nor the spread.
+    a few runs without a bad one show neither it nor the spread. Those of an adjusted p below 0.01
+    are left out: they hold all the same.
     """
     family = findings.family
     if family is None or family.pairs is None:
@@ -36,7 +41,7 @@ def on_unlike_runs(findings: Findings) -> list[str]:
     found = [
         f"{a} and {b}"
         for a, b in combinations(named, 2)
-        if family.verdict(a, b) in _DECIDED and _unlike(family, a, b)
+        if family.verdict(a, b) in _DECIDED and not _sure(family, a, b) and _unlike(family, a, b)
     ]
     if not found:
         return []
@@ -45,6 +50,11 @@ def on_unlike_runs(findings: Findings) -> list[str]:
         "if bad runs are rare and far below the others, up to 15 in 100 such differences are "
         f"false, not 5; as many runs for each, {_FEW} or more, tell"
     ]
+
+
+def _sure(family: Family, a: str, b: str) -> bool:
+    p = family.compare(a, b).p_adjusted
+    return p is not None and p < _SURE
 
 
 def _unlike(family: Family, a: str, b: str) -> bool:

@@ -40,10 +40,12 @@ def main(arguments: Sequence[str]) -> int:
     print("under a budget, ranks by layer against one rank for all (points of test accuracy):")
     for one in found.budgets:
         print(f"  {one}")
-    print("one rank for all, predicted from the variance, against the best on validation:")
+    if found.ranks:
+        print("one rank for all, predicted from the variance, against the best on validation:")
     for one in found.ranks:
         print(f"  {one}")
-    print(f"95% intervals over {found.ranks[0].seeds} seeds; table and picture: {folder}")
+    seeds = sorted({one.seeds for one in (*found.budgets, *found.ranks)})
+    print(f"95% intervals over {' or '.join(map(str, seeds))} seeds; table and picture: {folder}")
     return 0
 
 

@@ -1,22 +1,15 @@
 """Fixtures of the tests of whole runs; the helpers behind them are in lab.py."""
 
 import gc
-import io
 import os
-import pickle
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import omegaconf
 import pytest
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf, grammar_parser
 
 # Under --import-mode=importlib a test folder is not importable by itself.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,17 +19,13 @@ import adapterlab.base.torchvision_compat  # noqa: F401
 
 # isort: split
 
+import cheaper
 from adapterlab.app import cli
-from adapterlab.base import files
 from adapterlab.base.garbage_collection import collect_seldom
-from adapterlab.config.hydra_versions import BEFORE_1_4
 from adapterlab.drawing.pictures import Pictures
-from adapterlab.tracking import client
 from adapterlab.tracking.stores import sqlite
 from lab import Outcome, as_program
-from temporary import IN_MEMORY, in_memory
-
-MIGRATE = sqlite._migrate
+from temporary import in_memory, new_folder
 
 LONG = ("test_notebooks.py", "test_mlflow_ui.py", "test_launcher.py", "test_your_own.py")
 """Files with the longest tests."""
@@ -57,8 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     processes of the same tests are given the same folder.
     """
     if "TMPDIR" not in os.environ and in_memory():
-        folder = Path(tempfile.mkdtemp(prefix="adapterlab-", dir=IN_MEMORY))
-        folder.chmod(0o711)  # databases are another user's, who must reach theirs
+        folder = new_folder()
         config.stash[TEMPORARY] = os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # asked again
 
@@ -94,106 +82,29 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store as MLflow's migrations make it, to be copied."""
     db = tmp_path_factory.mktemp("store") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite, "_migrate", MIGRATE)
+        patch.setattr(sqlite, "_migrate", cheaper.MIGRATE)
         with sqlite.whole(db):
             pass
     return db
 
 
 @pytest.fixture(scope="session", autouse=True)
-def stores_are_copied(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Copy one store where this process would have another made, which takes a second.
+def everything_is_cheaper(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Do once in this process what runs and commands would do each time, see `cheaper`.
 
-    Processes that tests start make theirs.
+    It is one fixture, since pytest looks each of them up for each test.
     """
-
-    def migrate(path: Path) -> None:
-        if path.stat().st_size > 0:
-            MIGRATE(path)
-        else:
-            shutil.copyfile(request.getfixturevalue("new_store"), path)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite, "_migrate", migrate)
-        patch.setattr(client, "set_up_beside", client.set_up)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def conf_is_read_once() -> Iterator[None]:
-    """Parse each file of conf/, and of Hydra's, once: a third of the time of composing.
-
-    So are their interpolations: the trees that come of them are read, and not changed. Processes
-    that tests start read them for themselves.
-    """
-    read: dict[str, bytes] = {}
-    original = OmegaConf.load
-
-    def load(file_: Any) -> Any:
-        if isinstance(file_, Path):
-            text = file_.read_text()
-        elif isinstance(file_, io.TextIOBase):
-            text = file_.read()
-            file_.seek(0)
-        else:
-            return original(file_)
-        if text not in read:
-            read[text] = pickle.dumps(original(file_))
-        return pickle.loads(read[text])  # a quarter of the time of a deep copy
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(load))
-        parse = lru_cache(maxsize=10_000)(grammar_parser.parse)
-        for module in (omegaconf.base, omegaconf._utils):
-            patch.setattr(module, "parse", parse)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def commands_are_composed_once() -> Iterator[None]:
-    """Have each command composed for its run alone: half of the time of composing.
-
-    Hydra 1.3 composes it before only to look for `hydra.mode`, which nothing in conf/ sets, and
-    copies its store each time. Processes that tests start do both.
-    """
-    initialize = GlobalHydra.initialize
-
-    def initialized(instance: GlobalHydra, hydra: Any) -> None:
-        get_mode = hydra.get_mode
-
-        def mode(config_name: str | None, overrides: list[str]) -> Any:
-            named = any("hydra.mode" in override for override in overrides)
-            return get_mode(config_name, overrides) if named else None
-
-        if BEFORE_1_4:
-            hydra.get_mode = mode
-        initialize(instance, hydra)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GlobalHydra, "initialize", initialized)
-        patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_power_cut() -> Iterator[None]:
-    """Do not wait for the disk: what tests kill are processes, whose files the system still writes.
-
-    Processes that tests start wait for it.
-    """
-
-    def flush(path: Path) -> None:
-        path.stat()  # it has to be there
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "flush_one", flush)
+        cheaper.stores_are_copied(patch, lambda: request.getfixturevalue("new_store"))
+        for way in cheaper.WAYS:
+            way(patch)
         yield
 
 
 @pytest.fixture
 def stores_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have them made by MLflow's migrations after all, as outside of tests."""
-    monkeypatch.setattr(sqlite, "_migrate", MIGRATE)
+    monkeypatch.setattr(sqlite, "_migrate", cheaper.MIGRATE)
 
 
 @pytest.fixture(scope="session")

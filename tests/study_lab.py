@@ -7,6 +7,7 @@ from typing import Any
 
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.studies.status.standing import StudyStands, study_stands
+from adapterlab.studies.tasks.commands import FILES
 from adapterlab.studies.tasks.records import Record, There, run_names, tasks_of, write, write_there
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.mlflow_run import tracked
@@ -68,6 +69,12 @@ class Lab:
     @property
     def tasks(self) -> Path:
         return tasks_of(self.root / "mlruns", self.study)
+
+    @property
+    def asked(self) -> Path:
+        """The file of the one command that is at the study."""
+        (path,) = self.tasks.parent.glob(FILES)
+        return path
 
     def stands(self) -> StudyStands:
         return study_stands(self.client, self.root / "mlruns", self.study, "adapterlab")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,9 @@ from adapterlab.base.memory_limits import machine_bytes
 
 IN_MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
+
+NAMED = "adapterlab-tests-"
+"""What folders of tests are called, and then by the process that made them."""
 
 GIB = 2**30
 
@@ -28,3 +32,17 @@ def in_memory(folder: Path = IN_MEMORY) -> bool:
         return False
     memory = min(psutil.virtual_memory().available, machine_bytes() // 2)
     return min(shutil.disk_usage(folder).free, memory) > NEEDED
+
+
+def new_folder(within: Path = IN_MEMORY) -> Path:
+    """Make a folder that others may pass through, and remove those of tests that are over.
+
+    What failed tests left is there to be looked at until the next ones begin.
+    """
+    for folder in within.glob(f"{NAMED}*"):
+        owner = folder.name.removeprefix(NAMED).split("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{NAMED}{os.getpid()}-", dir=within))
+    made.chmod(0o711)  # databases are another user's, who must reach theirs
+    return made

@@ -42,3 +42,16 @@ def test_where_files_do_not_belong(
 
 def test_a_system_without_such_a_folder(tmp_path: Path) -> None:
     assert not in_memory(tmp_path / "shm")
+
+
+def test_what_tests_that_are_over_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, over = (tmp_path / f"{temporary.NAMED}{pid}-abc" for pid in (1, 2))
+    others = tmp_path / "adapterlab-run"
+    for folder in (going, over, others):
+        folder.mkdir()
+    monkeypatch.setattr(temporary.psutil, "pid_exists", lambda pid: pid != 2)
+    made = temporary.new_folder(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([going, others, made])
+    assert made.name.startswith(f"{temporary.NAMED}{os.getpid()}-")

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,17 @@ from one_layer import CLOSE, as_peft_has_it, perturb
 from torch import Tensor, nn
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before PEFT and timm, which import torchvision
-from adapterlab.adapters import AdaptedModel, DoRA, LoRA, merge
+from adapterlab.adapters import (
+    BOFT,
+    GPS,
+    IA3,
+    AdaptedModel,
+    DiffPruning,
+    DoRA,
+    LoRA,
+    VeRA,
+    merge,
+)
 from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.methods.lora import LoRAConv
 from adapterlab.adapters.weights import is_convolution
@@ -186,6 +197,16 @@ def test_the_kind_that_a_network_has_is_named_beside_the_one_that_it_lacks() -> 
     net = wrapped(lambda: Net(nn.Conv2d(4, 6, 3)), head="classifier", blocks=[], generator=None)
     with pytest.raises(ConfigError, match="'all-linear' matches no layer; all-conv would; "):
         LoRA(targets="all-linear").apply(net)
+
+
+@pytest.mark.parametrize("method", [GPS, BOFT, DiffPruning, VeRA, IA3])
+def test_a_method_of_linear_layers_does_not_send_to_those_it_cannot_adapt(method: Any) -> None:
+    net = wrapped(lambda: Net(nn.Conv2d(4, 6, 3)), head="classifier", blocks=[], generator=None)
+    said = "those of this model are convolutions; for convolutions there are lora, dora and ssf"
+    with pytest.raises(ConfigError, match=f"'all-linear' matches no layer: {said}"):
+        method(targets="all-linear").apply(net)
+    with pytest.raises(ConfigError, match=r"is a convolution, .* there are lora, dora and ssf"):
+        method(targets="all-conv").apply(net)
 
 
 def test_timms_own_convolution_is_one() -> None:

@@ -122,3 +122,10 @@ def test_the_importance_of_a_layer_by_hand() -> None:
     for i, layer in enumerate(base.layers):
         expected = (layer.weight * layer.weight.grad).abs().mean()
         torch.testing.assert_close(found[f"layers.{i}"], expected)
+
+
+def test_where_nothing_is_worth_a_rank_it_is_said() -> None:
+    """Not that the budget is too small."""
+    rooms = {name: Room([0.0, 0.0], first=10, more=10) for name in ("one", "two")}
+    with pytest.raises(ConfigError, match="no layer is worth a rank"):
+        give_out(rooms, 100, 4)

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from adapterlab.base.files import write_tensors
+from adapterlab.base.files import write_tensors, write_torch
 
 TENSORS = {
     "layers.1.weight": torch.arange(6, dtype=torch.float64).view(2, 3),
@@ -50,3 +50,15 @@ def test_the_library_alone_would_not_do(tmp_path: Path) -> None:
         save_file(TENSORS, path, METADATA["usual"])
         seen.add(path.read_bytes())
     assert len(seen) > 1
+
+
+def test_the_same_is_written_to_several_files_the_first_one_first(tmp_path: Path) -> None:
+    best, last = tmp_path / "best.ckpt", tmp_path / "missing" / "last.ckpt"
+    with pytest.raises(FileNotFoundError):
+        write_torch(best, TENSORS, last)
+    assert torch.load(best, weights_only=True).keys() == TENSORS.keys()
+    last.parent.mkdir()
+    write_torch(best, {}, last)
+    write_torch(best, TENSORS, last)
+    assert best.read_bytes() == last.read_bytes()
+    assert torch.load(last, weights_only=True).keys() == TENSORS.keys()

@@ -88,7 +88,9 @@ def test_the_caller_supplies_what_the_config_may_not() -> None:
     options: Any = {"supplied": ("context",), "allow": [HERE]}
     make = prepared({"_target_": target, "path": "x"}, "dataset.loader", **options)
     assert make("here") == ("here", "x", 0)
-    with pytest.raises(ConfigError, match=r"dataset\.loader\.context is not an option"):
+    with pytest.raises(
+        ConfigError, match=r"dataset\.loader\.context is not an option: the run gives it"
+    ):
         prepared({"_target_": target, "path": "x", "context": 1}, "dataset.loader", **options)
 
 

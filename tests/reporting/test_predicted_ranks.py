@@ -21,6 +21,7 @@ def arm(
     budget: int | None = None,
     artifacts: Path = Path("nowhere"),
     dataset: str = "digits",
+    by: str | None = None,
 ) -> Arm:
     runs = []
     for seed, accuracy in enumerate(test):
@@ -30,6 +31,8 @@ def arm(
         if budget is not None:
             metrics |= {"budget/asked": float(budget)}
             params = {"adapter.rank": "3", "ranks.asked.rank": "auto"}
+        if by is not None:
+            params["ranks.by"] = by
         tags = {"dataset": dataset, "model": "mlp", "strategy": "lora"}
         where = str(artifacts)
         replicate = Replicate(seed, seed)
@@ -90,6 +93,33 @@ def test_its_picture(study: list[Arm]) -> None:
         "best on validation: 2",
         "90% of the variance: 4",
     ]
+
+
+def test_ranks_from_gradients_have_a_regret_and_predict_no_single_rank(study: list[Arm]) -> None:
+    """Beside those from inputs, under the same budget, and by themselves."""
+    own = arm("g", 390, [0.70, 0.75], budget=400, by="gradients")
+    both = found([*study, own])
+    assert [one.predicted for one in both.budgets] == [
+        "by layer",
+        "by layer",
+        "by layer, from gradients,",
+    ]
+    assert both.budgets[:2] == found(study).budgets
+    assert both.budgets[2].points == pytest.approx(100 * (0.00 - 0.02) / 2)
+    assert str(both.budgets[2]).startswith("budget 400: by layer, from gradients, against rank 4:")
+    assert len(predicted_figure(both, "study").axes[0].containers) == 3
+    alone = found([*study[:3], own])
+    assert (alone.ranks, alone.explained) == ((), ())
+    assert alone.budgets == both.budgets[2:]
+    assert len(predicted_figure(alone, "study").axes) == 1
+
+
+def test_arms_that_would_hide_each_other_are_refused(study: list[Arm]) -> None:
+    with pytest.raises(AdapterLabError, match=r"several arms with adapter\.rank=4"):
+        predicted_ranks([*study, arm("4", 400, [0.7])])
+    again = arm("c", 390, [0.7], budget=400)
+    with pytest.raises(AdapterLabError, match=r"adapter\.rank=auto and budget=400"):
+        predicted_ranks([*study, again])
 
 
 def test_other_studies_are_refused(study: list[Arm]) -> None:

@@ -68,3 +68,14 @@ def test_an_interrupted_pack_goes_on(lab_root: Path) -> None:
     for expected, lane in zip(whole, run_pack(going_on), strict=True):
         assert isinstance(expected, RunResult)
         assert_same(expected, lane)
+
+
+def test_no_epoch_is_kept_that_has_more_ranks_than_were_asked_for(lab_root: Path) -> None:
+    """The rate does harm, so that validation likes the first epoch best."""
+    late = ("adapter.tfinal=0.1", "optimizer.lr=1", "early_stopping=1")
+    first = configs(lab_root, "adalora-harmed", *late)[0]
+    run = single.run(first)
+    losses = {epoch: metrics["val/loss"] for epoch, metrics in run.history.items()}
+    assert min(losses, key=losses.__getitem__) < max(losses) == run.metrics["best/epoch"]
+    kept = run.tags[OUTCOME].partition(": ")[2].split(", ")
+    assert sum(int(part.rsplit(" ", 1)[1]) for part in kept) == 4

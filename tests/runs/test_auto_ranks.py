@@ -159,6 +159,23 @@ def test_mistakes_get_one_line(
 ) -> None:
     scratch = "base=scratch" in options
     kept = [option for option in TINY if not (scratch and option.startswith("base."))]
-    if "budget=100" in options:  # what a look at the base shows: whichever test is first trains it
-        run_cli(*kept, *options, root=lab_root)
     assert said in run_cli(*kept, *options, root=lab_root).error
+
+
+def test_a_plan_without_a_base_refuses_what_no_look_would_allow(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    least = run_cli(*TINY, *AUTO, "budget=114", "plan=true", root=tmp_path)
+    assert least.code == 0, least
+    said = run_cli(*TINY, *AUTO, "budget=113", "plan=true", root=tmp_path).error
+    assert "the least is 24; a budget of 1 more allows it" in said
+    assert not (tmp_path / "mlruns" / "runs").exists()
+
+
+def test_ranks_that_are_not_given_out_are_said(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    plan = (*TINY, "plan=true", "adapter.rank=3")
+    assert "ranks." not in run_cli(*plan, root=tmp_path).err
+    said = run_cli(*plan, "ranks.by=gradients", "ranks.rho=3", root=tmp_path).err
+    assert "ranks.by=gradients, ranks.rho=3.0 has no effect: adapter.rank=auto gives out" in said

@@ -56,3 +56,15 @@ def test_a_lane_is_its_run_alone_and_one_that_was_stopped(lab_root: Path) -> Non
     assert said == [f"{round(s * WEIGHTS)} of 1,216 weights kept" for s in (0.1, 0.3, 0.005)]
     unsettled = [metrics["train/unsettled"] for metrics in alone[0].history.values()]
     assert unsettled == [1, 0, 0]
+
+
+def test_patience_does_not_end_it_before_it_is_cut(lab_root: Path) -> None:
+    """Nothing is better than the first epoch, at a rate at which nothing moves."""
+    rate = ("optimizer.lr=1e-12", "early_stopping=1", "epochs=6")
+    lanes = [
+        *configs(lab_root, "patient", *rate)[:2],
+        tiny(lab_root, "adapter=lora", "study=patient", "model.widths=[16,12]", *rate),
+    ]
+    cut, also_cut, other = (single.run(config) for config in lanes)
+    assert (len(cut.history), len(also_cut.history), len(other.history)) == (4, 4, 2)
+    assert cut.tags[OUTCOME] == f"{round(0.1 * WEIGHTS)} of 1,216 weights kept"

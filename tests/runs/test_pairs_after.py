@@ -147,7 +147,9 @@ def test_the_test_file_gets_the_runs_own_predictions(
     renamed = tmp_path / "in.tsv"
     renamed.write_text(trained.test.read_text().replace("premise\thypothesis", "b\ta", 1))
     options = (f"input={renamed}", f"output={tmp_path / 'named.csv'}")
-    assert "has no column premise" in asked(trained, run_cli, *options).err
+    refused = asked(trained, run_cli, *options).err
+    assert "has no column premise; it has: " in refused
+    assert "was trained on it; set column=[...,...] where it is called otherwise" in refused
     runs = f"run=[{','.join(str(one.folder) for one in trained.runs)}]"
     done = asked(trained, run_cli, *options, "column=[b,a]", runs, "probabilities=true")
     assert done.code == 0, done

@@ -23,6 +23,7 @@ from transformers import (
 
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.evidence.regression import regression_metrics
+from adapterlab.runs.auto_ranks import require_auto
 from adapterlab.runs.check import check
 from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
@@ -198,10 +199,27 @@ def test_what_is_of_one_label_only_is_refused(
         ("regression", "select_on=accuracy", "allowed: r2, pearson, spearman, mae, rmse, loss"),
         ("single_label", "select_on=r2", "select_on=r2 is no metric of task=single_label"),
         ("regression", "dataset.classes=[a,b]", "are of no use for task=regression"),
+        ("regression", "adapter=gps", "adapter=gps takes gradients of a loss of one class"),
+        (
+            "multi_label",
+            "adapter=lora adapter.init=gora",
+            "task=single_label, or another adapter.init",
+        ),
+        ("regression", "adapter=lora adapter.init=lora_ga", "adapter.init=lora_ga takes gradients"),
+        ("regression", "adapter=shira adapter.mask=snip", "adapter.mask=snip takes gradients"),
     ):
         given = options.get(task, options["regression"])
         with pytest.raises(ConfigError, match=re.escape(said)):
-            check(compose(tmp_path, *given, f"task={task}", extra))
+            check(compose(tmp_path, *given, f"task={task}", *extra.split()))
+    auto = (
+        "adapter=lora",
+        "adapter.rank=auto",
+        "ranks.by=gradients",
+        "budget=1%",
+        "base=pretrained",
+    )
+    with pytest.raises(ConfigError, match=r"ranks\.by=gradients takes .* or another ranks\.by"):
+        require_auto(compose(tmp_path, *options["regression"], *auto))
 
 
 def test_several_labels_are_not_one(options: dict[str, list[str]], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from adapterlab.base import cache
-from adapterlab.base.others import others_there
+from adapterlab.base.shared_cache import others_there
 from adapterlab.config.schema import Config
 from adapterlab.data import tokens
 from adapterlab.runs.folders.folder import RunFolder, RunResult

@@ -21,7 +21,7 @@ from adapterlab.studies.engines import Recalls, module_of
 from adapterlab.studies.engines.clusters.submitit_jobs import _turn
 from adapterlab.studies.status import cancelling
 from adapterlab.studies.tasks.cancel_file import end_if_told
-from adapterlab.studies.tasks.commands import NAME, write_asked
+from adapterlab.studies.tasks.commands import write_asked
 from adapterlab.studies.tasks.records import Record, read, write
 from lab import Outcome
 from study_lab import ELSEWHERE, Lab
@@ -63,7 +63,7 @@ def parent(lab: Lab) -> str:
 
 def test_a_command_of_this_machine(lab: Lab, another: str, cancelled: Cancel) -> None:
     write_asked([lab.config(seed) for seed in range(3)])
-    path = lab.root / "mlruns" / "studies" / lab.study / NAME
+    path = lab.asked
     path.write_text(path.read_text().replace(this_process(), another))
     finished, open_run = lab.ended(0, "FINISHED"), lab.open(1, process=another)
     lab.open_parent()

@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.app.callback import started, study_name
-from adapterlab.base.errors import RunLostError
+from adapterlab.base.errors import USER_ERROR, RunLostError
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.multirun import STUDY_VARIABLE
 from adapterlab.runs.folders.folder import RunFolder
@@ -107,6 +107,17 @@ def test_a_plan_trains_nothing(tmp_path: Path, run_cli: Callable[..., Outcome]) 
     assert "MiB" in outcome.out
     assert not (tmp_path / "mlruns" / "runs").exists()
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("task", ["task=single_label", "task=regression"])
+def test_a_plan_looks_for_the_users_own_data(
+    task: str, tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    """Also where it would need none: a number is one output, whatever the texts are."""
+    own = ("dataset=text_files", "dataset.loader.path=nowhere/texts", "model=bert_tiny")
+    outcome = run_cli(*PACKED, *own, task, "adapter=lora,head", "plan=true", root=tmp_path)
+    assert outcome.code == USER_ERROR
+    assert outcome.error.startswith("no file or folder nowhere/texts; looked at ")
 
 
 def test_packs_of_16_are_split_for_processes_that_were_asked_for(

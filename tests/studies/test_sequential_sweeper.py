@@ -10,11 +10,11 @@ import pytest
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from adapterlab.base.errors import ConfigError
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.evidence.sequential import levels, obrien_fleming
 from adapterlab.studies.sequential.study import Design, SequentialStudy
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.looks import look_at, read_looks
+from adapterlab.tracking.looks import LookPlan, keep_plan, look_at, read_looks
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome
 
@@ -206,3 +206,26 @@ def test_the_report_of_an_interrupted_first_look_knows_the_plan(tmp_path: Path) 
     look, _ = look_at(store, "cut", "interrupted", [3, 3])
     assert look.level == levels([3], 5, spending=obrien_fleming)[0]
     SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", ["a report", "another plan"])
+def test_what_another_command_has_planned_or_seen_meanwhile_holds(
+    tmp_path: Path, other: str
+) -> None:
+    tracking = {"enabled": True, "uri": None, "experiment": "both"}
+    values = {"study": "both", "plan": False, "root": str(tmp_path), "tracking": tracking}
+    store, at = connect(None, tmp_path / "mlruns"), ("both", "both")
+
+    def launch(jobs: list[list[str]], initial_job_idx: int) -> Any:
+        store.create_run(store.create_experiment("both"), tags={"study": "both", "kind": "study"})
+        if other == "a report":
+            look_at(store, *at, [3, 3])
+        else:
+            keep_plan(store, read_looks(store, *at), LookPlan(20, 0.05, "pocock"))
+        return []
+
+    design = Design.of([3, 5], None, 0.05, 0.5, "pocock")
+    study = SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]
+    words = {"a report": "was looked at before its looks", "another plan": "was planned with"}
+    with pytest.raises(AdapterLabError, match=words[other]):
+        study.carry_out()

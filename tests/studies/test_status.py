@@ -10,10 +10,12 @@ import pytest
 
 from adapterlab.app.cli import USER_ERROR
 from adapterlab.app.status_command import FAILED, UNDER_WAY, status
-from adapterlab.base.process_identity import this_process
+from adapterlab.base.process_identity import host_of, this_process
+from adapterlab.config.multirun import MULTIRUN_VARIABLE
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.studies.status.standing import study_stands
-from adapterlab.studies.tasks.commands import NAME, read_asked, write_asked
+from adapterlab.studies.tasks import commands
+from adapterlab.studies.tasks.commands import asked_for, read_asked, write_asked
 from adapterlab.studies.tasks.records import run_names
 from adapterlab.tracking import trackers
 from lab import Outcome, tiny
@@ -52,10 +54,9 @@ def test_runs_of_this_machine(lab: Lab, run_cli: Callable[..., Outcome]) -> None
     assert f"Study {lab.study}: 1 of 6 runs done" in shown.out
     assert "TrainingDivergedError: the loss is nan" in shown.out
     # The command was killed: what it had not begun never will be, and what it had is lost.
-    asked = read_asked(lab.root / "mlruns", lab.study)
-    assert asked is not None
+    (asked,) = read_asked(lab.root / "mlruns", lab.study)
     gone = asked.process.rpartition("-")[0] + "-1"
-    path = lab.root / "mlruns" / "studies" / lab.study / NAME
+    path = lab.asked
     path.write_text(path.read_text().replace(asked.process, gone))
     for run in lab.stands().logged.runs:
         lab.client.set_tag(run.run_id, "process", gone)
@@ -113,12 +114,11 @@ def test_the_time_that_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     # With three more that wait, at the pace so far: half a run since the command began.
     write_asked([lab.config(seed) for seed in range(4)])
     monkeypatch.setattr(time, "time", lambda: clock + 10)
-    asked = read_asked(lab.root / "mlruns", lab.study)
-    assert asked is not None
+    (asked,) = read_asked(lab.root / "mlruns", lab.study)
     assert run.logged.began < asked.began
     # The run goes on from before: its epochs say nothing about the pace of this command.
     assert lab.stands().left is None
-    path = lab.root / "mlruns" / "studies" / lab.study / NAME
+    path = lab.asked
     path.write_text(path.read_text().replace(str(asked.began), str(clock - 10)))
     assert lab.stands().left == pytest.approx(20 * 3.5 / 0.5, rel=0.01)
 
@@ -161,6 +161,11 @@ def test_where_there_is_no_store(tmp_path: Path, run_cli: Callable[..., Outcome]
     config = tiny(tmp_path, "study=s")
     RunFolder.of(config).path.mkdir(parents=True)
     assert "tracking=none" in run_cli("study=s", program=status).error
+    write_asked([tiny(tmp_path, "study=t-tuning")])
+    assert (
+        run_cli("study=t", program=status).error
+        == "study=t has no runs yet; those that tune it: study=t-tuning"
+    )
     write_asked([config])  # before it has begun a run
     shown = run_cli("study=s", program=status)
     assert shown.code == UNDER_WAY
@@ -170,14 +175,53 @@ def test_where_there_is_no_store(tmp_path: Path, run_cli: Callable[..., Outcome]
 def test_each_command_has_a_list_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (tiny(tmp_path, "study=s", f"seed={seed}") for seed in (0, 1))
+    first, second, third = (tiny(tmp_path, "study=s", f"seed={seed}") for seed in range(3))
+
+    def begin(name: str, process: str) -> None:
+        monkeypatch.setenv(MULTIRUN_VARIABLE, f"1-{name}-{process}")
+        monkeypatch.setattr(commands, "this_process", lambda: process)
+
+    def asked() -> list[tuple[tuple[str, ...], bool]]:
+        return [(one.runs, one.goes_on) for one in read_asked(tmp_path / "mlruns", "s")]
+
     write_asked([first])
     write_asked([second, first])  # a sweeper asks for more
-    asked = read_asked(tmp_path / "mlruns", "s")
-    assert asked is not None
-    assert asked.runs == run_names([first, second])
-    monkeypatch.setenv("ADAPTERLAB_MULTIRUN", f"1-a-{this_process()}")
+    assert asked() == [(run_names([first, second]), True)]
+    begin("b", own := this_process())
+    with asked_for([third]):  # of another command beside it
+        assert asked() == [(run_names([first, second]), True), (run_names([third]), True)]
+    # The one that ended says nothing of the other, which goes on.
+    assert asked() == [(run_names([first, second]), True), (run_names([third]), False)]
+    # Of one of another host it is not known whether it has ended.
+    begin("c", ELSEWHERE)
+    write_asked([third])
+    assert [goes_on for _, goes_on in asked()] == [True, False, True]
+    begin("d", own)
     write_asked([second])
-    asked = read_asked(tmp_path / "mlruns", "s")
-    assert asked is not None
+    assert [goes_on for _, goes_on in asked()] == [True, False, False, True]
+    there = {host_of(ELSEWHERE)}
+    known = read_asked(tmp_path / "mlruns", "s", there)  # a run is RUNNING there
+    assert [one.goes_on for one in known] == [True, False, True, True]
+
+
+def test_what_ended_commands_asked_for_is_forgotten_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (tiny(tmp_path, "study=s", f"seed={seed}") for seed in range(2))
+    with asked_for([first]):
+        pass
+    monkeypatch.setenv(MULTIRUN_VARIABLE, f"1-b-{this_process()}")
+    write_asked([second])
+    (asked,) = read_asked(tmp_path / "mlruns", "s")
     assert asked.runs == run_names([second])
+
+
+def test_runs_that_two_commands_wait_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_asked([lab.config(seed) for seed in (0, 1)])
+    monkeypatch.setenv(MULTIRUN_VARIABLE, f"1-b-{this_process()}")
+    with asked_for([lab.config(seed) for seed in (1, 2)]):
+        assert {seed: stands for seed, (stands, _) in lab.by_seed().items()} == dict.fromkeys(
+            range(3), "waiting"
+        )
+    waiting = {seed: stands for seed, (stands, _) in lab.by_seed().items()}
+    assert waiting == {0: "waiting", 1: "waiting", 2: "not begun"}

@@ -81,7 +81,7 @@ def test_of_a_run(going: LoggedRun, typical: float | None, expected: TimeLeft | 
 def test_of_a_study_the_pace_is_that_of_runs_whose_epochs_tell() -> None:
     going = run(980, epochs=4)
     logged = StudyRuns(runs=(*FINISHED, going), attempts=(*FINISHED, going))
-    asked = Asked("0badcafe-0badcafe-1-1", SINCE, (), None)
+    asked = [Asked("0badcafe-0badcafe-1-1", SINCE, (), None)]
     found = stands("s", logged, [], asked, NOW)
     assert found.left == pytest.approx(20)
     assert found.why_untold == ""

@@ -18,6 +18,7 @@ from adapterlab.tracking.commands_at_work import PREFIX, at_work
 from adapterlab.tracking.servers.delivery import end_run
 from adapterlab.tracking.study_run import PARENT, end_multirun, open_study_run
 from adapterlab.tracking.study_runs import study_runs
+from adapterlab.tracking.tuning_tags import PRUNED, trial
 
 NUMBER = count()
 
@@ -115,6 +116,16 @@ def test_what_failed_while_the_other_had_not_begun_counts(study: Study) -> None:
     assert study.end(one) == "RUNNING"
     assert study.end(other) == "FAILED"
     assert study.end(study.begin(13)) == "FINISHED"  # what failed before it is in the report
+
+
+def test_what_a_pruner_has_stopped_has_not_failed(study: Study) -> None:
+    one = study.begin(11)
+    pruned = study.run("KILLED")
+    study.client.set_tag(pruned, trial(PRUNED), "median after epoch 1 of 6")
+    assert study.end(one) == "FINISHED"
+    other = study.begin(12)
+    study.run("KILLED")
+    assert study.end(other) == "FAILED"
 
 
 def test_one_that_was_killed_holds_up_nobody(study: Study) -> None:

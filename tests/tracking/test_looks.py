@@ -9,7 +9,7 @@ import pytest
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.evidence.sequential import levels
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.looks import LookPlan, keep_plan, look_at, read_looks, require_plan
+from adapterlab.tracking.looks import RULE, LookPlan, keep_plan, look_at, read_looks, require_plan
 from adapterlab.tracking.servers.errors import unless_read_only
 from adapterlab.tracking.study_run import log_report
 
@@ -82,6 +82,34 @@ def test_a_plan_is_kept_and_holds(store: tuple[Any, str, str]) -> None:
         AdapterLabError, match="study=mine was planned with at most 20 seeds an arm"
     ):
         require_plan(read_looks(*store), "mine", LookPlan(40, 0.05, "pocock"))
+
+
+def test_a_plan_is_there_whole_or_not_at_all(store: tuple[Any, str, str]) -> None:
+    """Two commands begin a sequential study: one reads while the other writes."""
+    client, plan = store[0], LookPlan(20, 0.05, "pocock")
+    before = read_looks(*store)
+    seen: list[LookPlan | None] = []
+
+    class Writing:
+        """A client of which somebody reads the store at every write."""
+
+        def __getattr__(self, name: str) -> Any:
+            def call(*given: Any, **named: Any) -> Any:
+                returned = getattr(client, name)(*given, **named)
+                seen.append(read_looks(*store).plan)
+                return returned
+
+            return call
+
+    keep_plan(Writing(), before, plan)
+    assert plan in seen
+    assert set(seen) <= {None, plan}
+    # What an earlier version left of one when it was killed is none.
+    client.delete_tag(before.run_id, RULE)
+    assert read_looks(*store).plan is None
+    keep_plan(client, read_looks(*store), plan)
+    # The one that comes second has the plan of the first, whatever its own is.
+    assert keep_plan(client, read_looks(*store), LookPlan(40, 0.05, "pocock")).plan == plan
 
 
 def test_no_plan_comes_after_a_look(store: tuple[Any, str, str]) -> None:

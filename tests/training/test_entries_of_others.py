@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from adapterlab.adapters import LastLayers
 from adapterlab.base import cache
 from adapterlab.base.errors import DataError
-from adapterlab.base.others import shared_with
+from adapterlab.base.shared_cache import shared_with
 from adapterlab.data.splits import TextSplit
 from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.data.tokens import TokenizedSplit, tokenize

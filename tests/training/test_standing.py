@@ -62,6 +62,17 @@ def test_an_epoch_that_is_settled_comes_before_all_that_are_not() -> None:
     assert first.best_epoch == 2
 
 
+def test_patience_begins_with_the_first_epoch_that_is_settled() -> None:
+    """Or a training would end before it is what its method gives."""
+    standing, waited = Standing(), []
+    of_all = epochs([0.9, 0.5, 0.4, 0.3, 0.2], "accuracy")
+    for metrics, unsettled in zip(of_all, [1.0, 1.0, 1.0, 0.0, 0.0], strict=True):
+        standing.take({**metrics, UNSETTLED: unsettled}, "accuracy", OPTIONS)
+        waited.append(standing.waited)
+    assert waited == [0, 0, 0, 0, 1]
+    assert Standing.after(standing.history, "accuracy") == standing
+
+
 def test_the_end() -> None:
     standing = Standing(epochs=3, waited=2)
     assert [standing.is_over(epochs, None) for epochs in (4, 3)] == [False, True]

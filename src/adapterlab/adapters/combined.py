@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from adapterlab.adapters.from_data import FROM_DATA, FromData
 from adapterlab.adapters.hooks import ByRole
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.targets import options_at
 
-_OF_TRAINING = ("extra_loss", "after_backward", "after_step")
-"""Hooks that see the parameters of all parts."""
+_OF_TRAINING = ("extra_loss", "after_backward", "after_step", "settled")
+"""Hooks that see the parameters of all parts, or speak for the whole training."""
 
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
@@ -52,9 +53,11 @@ class Combined(Strategy):
                     "letter"
                 )
             if part.first_batches or any(map(part.uses, _OF_TRAINING)):
+                init = part.init if isinstance(part, FromData) else None
+                option = f".init={init}" if init in FROM_DATA else ""
                 raise ConfigError(
-                    f"adapter.parts.{name} has a way of training of its own, which would see the "
-                    "other parts as well; it can be an adapter by itself only"
+                    f"adapter.parts.{name}{option} has a way of training of its own, which would "
+                    "see the other parts as well; it can be an adapter by itself only"
                 )
             if isinstance(part, Combined):
                 raise ConfigError(

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FROM_DATA: tuple[Init, ...] = ("lora_ga", "eva", "corda", "gora")
 
+_FROM_GRADIENTS: tuple[Init, ...] = ("lora_ga", "gora")
+
 CordaMethod = Literal["ipm", "kpm"]
 """Which triples: the largest, to learn the task at hand, or the smallest, to keep the others."""
 
@@ -81,6 +83,11 @@ class FromData(Hooks):
     def first_batches(self) -> int:
         """How many batches first values are made from."""
         return self.init_batches if self.init in FROM_DATA else 0
+
+    @property
+    def of_classes(self) -> str | None:
+        """Those from gradients, which are of cross-entropy."""
+        return f"adapter.init={self.init}" if self.init in _FROM_GRADIENTS else None
 
     def first_values(
         self, model: "AdaptedModel", batches: Sequence[Any], generator: torch.Generator

@@ -81,6 +81,14 @@ class Hooks:
         """
         raise NotImplementedError(f"{type(self).__name__} asks for batches and makes nothing of it")
 
+    @property
+    def of_classes(self) -> str | None:
+        """The option, as it is written, by which first values hang on a loss of classes.
+
+        Runs of other tasks are refused with it before anything is read; None if any task will do.
+        """
+        return None
+
     def extra_loss(self, moment: Moment) -> Tensor | None:
         """Return what is added to the loss of a step, a scalar; None for nothing.
 
@@ -104,7 +112,8 @@ class Hooks:
     def settled(self, step: int, total: int) -> bool:
         """Say whether what a training is after so many steps is of the kind that the method gives.
 
-        An epoch before that is chosen only where none comes after, whatever validation says of it.
+        An epoch before that is chosen only where none comes after, whatever validation says of it,
+        and patience begins with the first that is.
         """
         return True
 

@@ -63,8 +63,10 @@ def give_out(rooms: Mapping[str, Room], parameters: int, most: int) -> dict[str,
         most: rank of a layer.
 
     Raises:
-        ConfigError: there is no room for a single rank, or for those that have to be.
+        ConfigError: there is no room for a single rank, or for those that have to be, or no rank
+            is worth anything.
     """
+    require_room(rooms, parameters)
     ranks = {name: room.least for name, room in rooms.items()}
     spent = sum(room.cost(room.least) for room in rooms.values())
     in_order = sorted(
@@ -79,13 +81,31 @@ def give_out(rooms: Mapping[str, Room], parameters: int, most: int) -> dict[str,
         # What came before it in its layer had no room: then neither has this.
         if number == ranks[name] and spent + price <= parameters:
             spent, ranks[name] = spent + price, number + 1
-    if spent > parameters or not any(ranks.values()):
-        least = max(spent, min(room.first for room in rooms.values()))
+    if not any(ranks.values()):
+        raise ConfigError(
+            "adapter.rank=auto: of what the look at the base saw, no layer is worth a rank; say "
+            "adapter.rank as a number"
+        )
+    return ranks
+
+
+def require_room(rooms: Mapping[str, Room], parameters: int) -> None:
+    """Refuse a budget without room for a single rank, or for those that have to be.
+
+    Args:
+        rooms: by layer, whatever their ranks are worth.
+        parameters: that the ranks may have.
+
+    Raises:
+        ConfigError: it is such.
+    """
+    have_to_be = sum(room.cost(room.least) for room in rooms.values())
+    least = max(have_to_be, min(room.first for room in rooms.values()))
+    if least > parameters:
         raise ConfigError(
             f"adapter.rank=auto: the budget leaves {max(parameters, 0):,} parameters for ranks, "
             f"and the least is {least:,}; a budget of {least - parameters:,} more allows it"
         )
-    return ranks
 
 
 def importance(

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from adapterlab.adapters.canonical_targets import places_of
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
-from adapterlab.adapters.targets import ALL_LINEAR, Layers, check_layers, select_layers
+from adapterlab.adapters.targets import (
+    ALL_LINEAR,
+    FOR_CONVOLUTIONS,
+    Layers,
+    check_layers,
+    select_layers,
+)
 from adapterlab.adapters.weights import is_linear, is_transposed, with_matrix
 from adapterlab.base.errors import ConfigError
 
@@ -105,6 +111,8 @@ class Targeted(Strategy):
     """
 
     allowed_heads: ClassVar[tuple[HeadMode, ...]] = ("train", "adapt", "freeze")
+    convolutions: ClassVar[bool] = False
+    """Whether it adapts them as well."""
 
     targets: str | Sequence[str] = ALL_LINEAR
     layers: Layers = "all"
@@ -124,7 +132,11 @@ class Targeted(Strategy):
             ConfigError: a target matches no layer.
         """
         return select_layers(
-            model, self.targets_on(model), with_head=self.head == "adapt", layers=self.layers
+            model,
+            self.targets_on(model),
+            with_head=self.head == "adapt",
+            layers=self.layers,
+            convolutions=self.convolutions,
         )
 
     def in_one_way(self, model: nn.Module) -> dict[str, Any]:
@@ -147,7 +159,8 @@ class OverLinear(Targeted):
             if not is_linear(layer):
                 raise ConfigError(
                     f"adapter.targets: {name} is a convolution, and {type(self).__name__} adapts "
-                    f"linear layers; allowed: {ALL_LINEAR}, or patterns of linear layers"
+                    f"linear layers; allowed: {ALL_LINEAR}, or patterns of linear layers; "
+                    f"{FOR_CONVOLUTIONS}"
                 )
         return layers
 
@@ -181,5 +194,5 @@ def require_linear(method: str, name: str, layer: nn.Module) -> None:
     if not is_linear(layer):
         raise ConfigError(
             f"adapter.targets: {name} is a convolution, and adapter={method} is of linear layers; "
-            "for convolutions there are lora, dora and ssf"
+            f"{FOR_CONVOLUTIONS}"
         )

@@ -26,6 +26,9 @@ ALL_CONV = "all-conv"
 AUTO = "auto"
 """The target that stands for what a method is usually put on."""
 
+FOR_CONVOLUTIONS = "for convolutions there are lora, dora and ssf"
+"""What methods of linear layers say to a user who has others."""
+
 KINDS: Mapping[str, Callable[[nn.Module], bool]] = {ALL_LINEAR: is_linear, ALL_CONV: is_convolution}
 
 Layers = str | Sequence[int]
@@ -63,6 +66,7 @@ def select_layers(
     *,
     with_head: bool,
     layers: Layers = "all",
+    convolutions: bool = True,
 ) -> dict[str, nn.Module]:
     """Return the layers that the targets name, linear ones and convolutions, in forward order.
 
@@ -75,6 +79,7 @@ def select_layers(
             ones if none is named.
         layers: the blocks to look in. Anything but `all` leaves out what is in no block; the
             head is not meant.
+        convolutions: whether who asks can adapt them, for what the error advises.
 
     Raises:
         ConfigError: a target matches no layer, or names the head without `with_head`; or there
@@ -92,7 +97,12 @@ def select_layers(
         if not found:
             found_in_head = _reached(pattern, head, aliases) if pattern not in KINDS else set()
             if not found_in_head:
-                others = (kind for kind in KINDS if _reached(kind, body, aliases))
+                others = [kind for kind in KINDS if _reached(kind, body, aliases)]
+                if others == [ALL_CONV] and pattern == ALL_LINEAR and not convolutions:
+                    raise ConfigError(
+                        f"adapter.targets: {pattern!r} matches no layer: those of this model are "
+                        f"convolutions; {FOR_CONVOLUTIONS}"
+                    )
                 kinds = f"{', '.join(others)} would; " if pattern in KINDS else ""
                 raise ConfigError(
                     f"adapter.targets: {pattern!r} matches no layer; {kinds}"

@@ -96,9 +96,11 @@ def _train(cfg: DictConfig) -> float | None:
     in_launched_process()
     multirun = HydraConfig.get().mode is RunMode.MULTIRUN
     with mistakes_in_one_line(sweep=multirun):
-        from adapterlab.runs.budget import parse_solved
+        from adapterlab.runs.budget import parse_solved, warn_of_unused_ranks
 
         config = parse_solved(cfg)
+        if not multirun:
+            warn_of_unused_ranks(config)
         if config.plan:
             from adapterlab.app.plans import show_plan
 

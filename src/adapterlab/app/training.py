@@ -27,7 +27,7 @@ from adapterlab.app.study import Study, study
 from adapterlab.base.errors import USER_ERROR, AdapterLabError, ConfigError
 from adapterlab.base.signals import in_launched_process
 from adapterlab.config.conf_folder import CONF
-from adapterlab.runs.budget import parse_solved
+from adapterlab.runs.budget import parse_solved, warn_of_unused_ranks
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.studies.sweeps.composing import own_part
 
@@ -57,6 +57,7 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
             composed = hydra.compose("train", options, return_hydra_config=True)
         HydraConfig.instance().set_config(composed)  # by which a run knows what it was told
         config = parse_solved(own_part(composed))
+        warn_of_unused_ranks(config)
         if config.plan:
             raise ConfigError("plan=true is the command line's: python src/train.py plan=true ...")
         with torch_as_it_was():

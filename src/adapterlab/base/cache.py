@@ -28,7 +28,7 @@ from torch import Tensor
 
 from adapterlab.base.errors import DataError, first_line
 from adapterlab.base.files import NOT_WRITABLE, PART, replacing, write_tensors
-from adapterlab.base.others import others_there
+from adapterlab.base.shared_cache import others_there
 
 _LOG = logging.getLogger(__name__)
 

@@ -30,6 +30,10 @@ class CheckpointError(AdapterLabError):
     """A checkpoint does not belong to the model that it is being loaded into."""
 
 
+class RunHeldError(AdapterLabError):
+    """Another process is at a run, and holds its folder."""
+
+
 class RunLostError(AdapterLabError):
     """The process that carried out a run has died; it was no mistake of the user's."""
 

@@ -79,14 +79,21 @@ def write_json(path: Path, values: Any, **options: Any) -> None:
     write_text(path, json.dumps(values, indent=2, **options) + "\n")
 
 
-def write_torch(path: Path, values: Any) -> None:
-    """Write values with `torch.save`, whole or not at all."""
+def write_torch(path: Path, values: Any, *then: Path) -> None:
+    """Write values with `torch.save`, whole or not at all.
+
+    Args:
+        path: of the file.
+        values: what torch saves.
+        *then: files that the same is written to afterwards, in their order.
+    """
     import torch  # which the command line does without for long
 
     buffer = io.BytesIO()  # torch's own writer does not say why it could not write
     torch.save(values, buffer)
-    with writing(path) as file:
-        file.write(buffer.getbuffer())
+    for each in (path, *then):
+        with writing(each) as file:
+            file.write(buffer.getbuffer())
 
 
 def write_tensors(

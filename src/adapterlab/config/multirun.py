@@ -29,6 +29,12 @@ def current_multirun() -> str | None:
     return os.environ.get(MULTIRUN_VARIABLE)
 
 
+def multirun_began() -> float | None:
+    """Return when the multirun of this process began, in seconds since 1970; None without one."""
+    began = (current_multirun() or "").partition("-")[0]
+    return int(began) / 1000 if began.isdigit() else None
+
+
 def derived_study() -> str | None:
     """Return the name that a multirun has given its study, None if it was given one."""
     return os.environ.get(STUDY_VARIABLE) if current_multirun() else None

@@ -64,7 +64,9 @@ def prepared(
     }
     for key in arguments:
         if key not in parameters:
-            raise ConfigError(f"{where}.{key} is not an option; {allowed(key, parameters)}")
+            given = key in supplied or key in perhaps
+            why = f": the run gives it{', by base=' if key == 'weights' else ''}" if given else ""
+            raise ConfigError(f"{where}.{key} is not an option{why}; {allowed(key, parameters)}")
     hints = {**known_hints, **narrower}
     parts = {
         name: _parts(arguments, f"{where}.{name}", name, allow, kind)

@@ -20,22 +20,30 @@ from adapterlab.evidence.regression import regression_contributions
 
 OF_LABELS: Mapping[str, Metric] = MappingProxyType(
     {
-        "micro_f1": Metric("micro-F1", "points", higher_is_better=True),
+        "micro_f1": Metric("micro-F1", "points", "alike", higher_is_better=True),
         "macro_f1": METRICS["macro_f1"],
-        "mean_average_precision": Metric("mean average precision", "points", higher_is_better=True),
-        "exact_match": Metric("share with all labels right", "points", higher_is_better=True),
-        "bce": Metric("binary cross-entropy", "nats", higher_is_better=False, most=inf),
+        "mean_average_precision": Metric(
+            "mean average precision", "points", "classes", higher_is_better=True
+        ),
+        "exact_match": Metric(
+            "share with all labels right", "points", "share", higher_is_better=True
+        ),
+        "bce": Metric("binary cross-entropy", "nats", "alike", higher_is_better=False, most=inf),
     }
 )
 
 OF_NUMBERS: Mapping[str, Metric] = MappingProxyType(
     {
-        "r2": Metric("R²", "points", higher_is_better=True, least=-inf),
-        "pearson": Metric("Pearson correlation", "points", higher_is_better=True, least=-1.0),
-        "spearman": Metric("Spearman correlation", "points", higher_is_better=True, least=-1.0),
-        "mse": Metric("mean squared error", "", higher_is_better=False, most=inf),
-        "rmse": Metric("root mean squared error", "", higher_is_better=False, most=inf),
-        "mae": Metric("mean absolute error", "", higher_is_better=False, most=inf),
+        "r2": Metric("R²", "points", "alike", higher_is_better=True, least=-inf),
+        "pearson": Metric(
+            "Pearson correlation", "points", "alike", higher_is_better=True, least=-1.0
+        ),
+        "spearman": Metric(
+            "Spearman correlation", "points", "alike", higher_is_better=True, least=-1.0
+        ),
+        "mse": Metric("mean squared error", "", "alike", higher_is_better=False, most=inf),
+        "rmse": Metric("root mean squared error", "", "alike", higher_is_better=False, most=inf),
+        "mae": Metric("mean absolute error", "", "alike", higher_is_better=False, most=inf),
     }
 )
 
@@ -49,7 +57,7 @@ _ALL = {**METRICS, **OF_LABELS, **OF_NUMBERS}
 def metric(name: str) -> Metric | None:
     """Return what a metric of any task is; None if there is none of that name."""
     if of_a_class(name):
-        return Metric(title_of(name), "points", higher_is_better=True)
+        return Metric(title_of(name), "points", "classes", higher_is_better=True)
     return _ALL.get(name)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,15 @@ SOURCE = "source_accuracy"
 ECE_BINS = 15
 
 Values = npt.NDArray[np.float64]
+
+Weighs = Literal["share", "alike", "answers", "classes", "ranks"]
+"""What a score hangs on, and how much an example may make up of it.
+
+`share`: it counts right answers, with the exact interval of such. `alike`: it is another mean over
+all examples. `answers`: right and wrong ones of all classes together, as a correlation does.
+`classes`: it gives a rare class as much weight as any other. `ranks`: likewise, and it counts no
+answers.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +84,7 @@ class Metric:
         title: what it is called in a sentence.
         unit: ``points`` for a share, printed in hundredths; ``nats``; or nothing, for a number
             without a unit.
+        weighs: see `Weighs`; the notes on few answers and the least width of intervals follow it.
         higher_is_better: whether more of it is.
         least: that it may be.
         most: likewise.
@@ -81,6 +92,7 @@ class Metric:
 
     title: str
     unit: str
+    weighs: Weighs
     higher_is_better: bool
     least: float = 0.0
     most: float = 1.0
@@ -93,15 +105,17 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "accuracy": Metric("accuracy", "points", higher_is_better=True),
-        "macro_f1": Metric("macro-F1", "points", higher_is_better=True),
-        "mcc": Metric("Matthews correlation", "", higher_is_better=True, least=-1.0),
-        "balanced_accuracy": Metric("balanced accuracy", "points", higher_is_better=True),
-        "auroc": Metric("area under the ROC curve", "points", higher_is_better=True),
-        "nll": Metric("negative log-likelihood", "nats", higher_is_better=False, most=inf),
-        "ece": Metric("expected calibration error", "points", higher_is_better=False),
-        "brier": Metric("Brier score", "", higher_is_better=False, most=2.0),
-        SOURCE: Metric("accuracy kept on the source", "points", higher_is_better=True),
+        "accuracy": Metric("accuracy", "points", "share", higher_is_better=True),
+        "macro_f1": Metric("macro-F1", "points", "classes", higher_is_better=True),
+        "mcc": Metric("Matthews correlation", "", "answers", higher_is_better=True, least=-1.0),
+        "balanced_accuracy": Metric(
+            "balanced accuracy", "points", "classes", higher_is_better=True
+        ),
+        "auroc": Metric("area under the ROC curve", "points", "ranks", higher_is_better=True),
+        "nll": Metric("negative log-likelihood", "nats", "alike", higher_is_better=False, most=inf),
+        "ece": Metric("expected calibration error", "points", "alike", higher_is_better=False),
+        "brier": Metric("Brier score", "", "alike", higher_is_better=False, most=2.0),
+        SOURCE: Metric("accuracy kept on the source", "points", "share", higher_is_better=True),
     }
 )
 """By name, as in `classification_metrics` but for the last; `known` has those of a class too."""
@@ -122,7 +136,7 @@ def known(name: str, classes: Sequence[str]) -> Metric:
     allowed = [*METRICS, *names_of_classes(classes)]
     if name not in allowed:
         raise ValueError(f"{name} is no metric; allowed: {', '.join(allowed)}")
-    return Metric(title_of(name, classes), "points", higher_is_better=True)
+    return Metric(title_of(name, classes), "points", "classes", higher_is_better=True)
 
 
 def higher_is_better(name: str) -> bool:
@@ -220,14 +234,14 @@ def least_answers(
     Raises:
         ValueError: there is no such metric.
     """
-    known(name, classes)
-    if name in ("nll", "brier", "ece"):
+    weighs = known(name, classes).weighs
+    if weighs == "alike":
         return None
-    if name == "auroc":
+    if weighs == "ranks":
         return float(np.unique(labels, return_counts=True)[1].min())
     if of_a_class(name):
         groups = [labels == class_of(name, classes)]
-    elif name in ("macro_f1", "balanced_accuracy"):
+    elif weighs == "classes":
         groups = [labels == label for label in np.unique(labels)]
     else:
         groups = [np.ones(len(labels), dtype=np.bool_)]

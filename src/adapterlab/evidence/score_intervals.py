@@ -9,15 +9,11 @@ from adapterlab.config.selection import F1
 from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.class_scores import class_of, of_a_class
-from adapterlab.evidence.contributions import SOURCE
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.metrics import metric_names
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
-
-SHARES = ("accuracy", "exact_match", SOURCE)
-"""Scores that count examples which are right, and have the exact interval of such."""
 
 UNSEEN = 2.0
 """Examples that count as unlike all that were seen, see `score_interval`."""
@@ -43,10 +39,10 @@ def score_interval(
         The interval, cut to what the metric may be; None where the contributions are all one
         number and nothing says how far another example would be from it, as of an error of 0.
     """
-    if metric in SHARES:
+    known = known_metric(metric)
+    if known is not None and known.weighs == "share":
         share = share_interval(values, level=level)
         return Interval(share.low, share.high)
-    known = known_metric(metric)
     one = Spread.of([Replicates("", tuple(range(len(values))), values)])
     bounded = known is not None and known.bounded
     if bounded:
@@ -82,10 +78,11 @@ def heaviest_weight(metric: str, labels: npt.NDArray[Any], classes: tuple[str, .
         )
         return float(len(labels) / max(counts[place], 1))
     present = counts[counts > 0]
-    if metric == "mcc":
+    known = known_metric(metric)
+    if known is not None and known.weighs == "answers":
         return float(len(labels) / max(len(labels) - present.max(), 1))
-    if metric in ("macro_f1", "balanced_accuracy", "auroc", "mean_average_precision"):
-        shared = 1 if metric == "auroc" and len(classes) == 2 else max(len(present), 1)
+    if known is not None and known.weighs in ("classes", "ranks"):
+        shared = 1 if known.weighs == "ranks" and len(classes) == 2 else max(len(present), 1)
         return float(len(labels) / (shared * present.min(initial=len(labels))))
     return 1.0
 

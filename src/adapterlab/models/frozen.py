@@ -30,21 +30,26 @@ def staying_in_evaluation(
     heads = [p for name in said.head_modules for p in model.get_submodule(name).parameters()]
     head_is_trained = all(p.requires_grad for p in heads)
     beside_head = {"", *(above for name in said.head_modules for above in _above(name))}
-    trained: dict[str, bool] = {}
-    around, theirs = set[str](), set[str]()  # what was added, and what it has beside its base
-    of_weights = dict[int, bool | None]()
-    for name, module in model.named_modules():
-        parent = name.rpartition(".")[0]
-        own = _all_trained(module, of_weights)
+    seen, of_weights = set[int](), dict[int, bool | None]()
+    # With each module, whether what it is part of is trained, and whether a strategy brought it.
+    left = [("", model, head_is_trained, False)]
+    while left:  # in the order of `named_modules`, which takes twice as long
+        name, module, trained, theirs = left.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
         if name in beside_head:
-            trained[name] = head_is_trained
-        else:
-            trained[name] = trained[parent] if own is None else own
-        if isinstance(module, added):
-            around.add(name)
-        elif parent in theirs or (parent in around and name != f"{parent}.base"):
-            theirs.add(name)
-        elif not trained[name] and (keeps_statistics(module) or not said.frozen_dropout):
+            trained = head_is_trained
+        elif (own := _all_trained(module, of_weights)) is not None:
+            trained = own
+        around = isinstance(module, added)
+        for child, inside in reversed(module._modules.items()):
+            if inside is not None:
+                brought = child != "base" if around else theirs
+                left.append((f"{name}.{child}" if name else child, inside, trained, brought))
+        if not (around or theirs or trained) and (
+            keeps_statistics(module) or not said.frozen_dropout
+        ):
             yield name, module
 
 
@@ -61,12 +66,20 @@ def _all_trained(module: nn.Module, known: dict[int, bool | None]) -> bool | Non
         known: what was found so far, by the module's id.
     """
     if id(module) not in known:
-        inside = [
-            _all_trained(child, known) for child in module._modules.values() if child is not None
-        ]
-        found = [p.requires_grad for p in module._parameters.values() if p is not None]
-        found += [one for one in inside if one is not None]
-        known[id(module)] = all(found) if found else None
+        found = None
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                found = parameter.requires_grad
+                if not found:
+                    break
+        else:
+            for child in module._modules.values():
+                inside = None if child is None else _all_trained(child, known)
+                if inside is not None:
+                    found = inside
+                    if not found:
+                        break
+        known[id(module)] = found
     return known[id(module)]
 
 

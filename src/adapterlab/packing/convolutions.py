@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from adapterlab.adapters.methods.dora import DoRAConv, norm_sq_of_rows, root
 from adapterlab.adapters.methods.lora import LoRAConv
 from adapterlab.adapters.weights import base_of, by_kernel, matrix
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneDropout, LaneModule
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneModule
 
 
 def side_by_side(lanes: Lanes, x: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class LaneLoRAConv(LaneAdapter):
         self.base = modules[0].base
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         scales = self.lora_B.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", _of_dims(scales, self.lora_B.ndim), persistent=False)
+        self.per_lane("scale", _of_dims(scales, self.lora_B.ndim))
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return A, ``[K, R, d_in / groups, kernel...]``, and s · B, ``[K, d_out, R, 1...]``.
@@ -140,12 +141,6 @@ class LaneLoRAConv(LaneAdapter):
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         return self.lanes.expand(self.base(x)) + self.update(x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
-        self.dropout.keep(lanes)
 
 
 class LaneDoRAConv(LaneLoRAConv):

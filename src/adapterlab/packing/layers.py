@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.methods.lora import LoRALinear
-from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer, replace_module
 from adapterlab.adapters.weights import matrix
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.stacking import Flat, Joined, Padded, Stack
 
@@ -68,6 +68,7 @@ class LaneModule(nn.Module):
         self.lanes = lanes
         self.trained = own_trained(modules[0])
         self.stacks: dict[str, Stack] = {}
+        self._numbers: list[str] = []
         for name in self.trained:
             self.register_parameter(name, nn.Parameter(self._stacked(name, modules)))
         for name, parameter in modules[0]._parameters.items():
@@ -112,6 +113,11 @@ class LaneModule(nn.Module):
             for name, tensor in frozen.items()
         }
 
+    def per_lane(self, name: str, numbers: Tensor) -> None:
+        """Keep numbers of the lanes that nobody trains, ``[K, ...]``, as an attribute `name`."""
+        self.register_buffer(name, numbers, persistent=False)
+        self._numbers.append(name)
+
     def of_lanes(self, name: str) -> Tensor:
         """Return a tensor as ``[K, ...]`` where lanes have their own, ``[1, ...]`` if shared."""
         tensor: Tensor = getattr(self, name)
@@ -128,6 +134,11 @@ class LaneModule(nn.Module):
             tensor = getattr(self, name)
             tensor.grad = None
             tensor.data = stack.keep(tensor.data, lanes)
+        for name in self._numbers:
+            setattr(self, name, getattr(self, name)[list(lanes)])
+        for child in self.children():
+            if isinstance(child, LaneDropout):
+                child.keep(lanes)
 
 
 def base_of_lanes(modules: Sequence[AdapterLayer], lanes: Lanes) -> nn.Module:
@@ -162,29 +173,6 @@ def training_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
         elif own_trained(module):
             yield name, module
-
-
-class LaneDropout(nn.Module):
-    """The dropouts of K lanes; each draws from its own generator, what it would draw alone."""
-
-    def __init__(self, dropouts: Sequence[SeededDropout], lanes: Lanes) -> None:
-        super().__init__()
-        self.lanes = lanes
-        self.of_lanes = nn.ModuleList(dropouts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop from ``[K·B, ...]``; shared rows stay shared where no lane drops any."""
-        dropouts = [cast(SeededDropout, dropout) for dropout in self.of_lanes]
-        if not self.training or not any(dropout.p for dropout in dropouts):
-            return x
-        rows = self.lanes.split(x)
-        if self.lanes.is_shared(x):
-            rows = rows[self.lanes.streams]
-        return torch.cat([dropout(own) for dropout, own in zip(dropouts, rows, strict=True)])
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        self.of_lanes = nn.ModuleList(self.of_lanes[k] for k in lanes)
 
 
 class LaneLinear(LaneModule):
@@ -277,7 +265,7 @@ class LaneLoRALinear(LaneAdapter):
         self.dropout = LaneDropout([copy.deepcopy(module.dropout) for module in modules], lanes)
         self.scale: Tensor
         scales = self.lora_B.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.per_lane("scale", scales[:, None, None])
         self.places: Tensor | None
         self._find_places()
 
@@ -328,8 +316,6 @@ class LaneLoRALinear(LaneAdapter):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
         super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
-        self.dropout.keep(lanes)
         self._find_places()
 
     def _find_places(self) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.adapters.targeted import LinearAdapter
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import LaneAdapter, LaneDropout, same_numbers
+from adapterlab.packing.layers import LaneAdapter, same_numbers
 from adapterlab.packing.products import lane_product
 from adapterlab.packing.stacking import Stack
 
@@ -86,11 +87,6 @@ class NestedLaneModule(LaneAdapter):
             y = nn.functional.linear(rows[0], matrices.flatten(0, 1))
             return y.view(len(y), len(matrices), -1).transpose(0, 1)
         return lane_product(rows, matrices)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.dropout.keep(lanes)
 
     def _stacked(self, name: str, modules: Sequence[Any]) -> Tensor:
         if name in self.nested:

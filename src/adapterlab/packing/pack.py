@@ -13,15 +13,11 @@ from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
 from adapterlab.models.frozen import staying_in_evaluation
 from adapterlab.models.protocol import adaptable
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.groups import Grouping, LaneGroups, within
 from adapterlab.packing.known_rows import FirstLinear
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import (
-    LaneDropout,
-    LaneModule,
-    same_numbers,
-    training_modules,
-)
+from adapterlab.packing.layers import LaneModule, same_numbers, training_modules
 from adapterlab.packing.randomness import LaneRandomness, draws
 from adapterlab.packing.signatures import CannotPackError, Signature, signature
 

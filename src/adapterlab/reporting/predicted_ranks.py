@@ -3,9 +3,11 @@
 Two things are predicted, and each has its regret: test accuracy of what the sweep finds, less that
 of what was predicted, in points, over the seeds that both have.
 
-- Under a budget: ranks by layer (`adapter.rank=auto`), against one rank for all layers.
+- Under a budget: ranks by layer (`adapter.rank=auto`, by what `ranks.by` says), against one rank
+  for all layers.
 - Without one: a rank for all layers, the smallest of the sweep that explains a share of the
-  variance of the layers' inputs on average, against the one that is best on validation.
+  variance of the layers' inputs on average, against the one that is best on validation. Gradients
+  predict none.
 """
 
 import csv
@@ -13,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import DPI, INK, PAPER, draw_scale, panel
-from adapterlab.drawing.figures import BLACK, BLUE, MUTED, VERMILION, percent, plain
+from adapterlab.drawing.figures import BLACK, BLUE, GREEN, MUTED, VERMILION, percent, plain
 from adapterlab.evidence.intervals import Interval, t_interval
 from adapterlab.reporting.reading.logged import artifact
 from adapterlab.reporting.reading.study import Arm
@@ -69,16 +72,17 @@ class Predicted:
 
     Attributes:
         budgets: regret of ranks by layer, by budget.
-        ranks: regret of one rank for all layers, by share of the variance.
+        ranks: regret of one rank for all layers, by share of the variance; none where no inputs
+            were looked at.
         sweep: the sweep's arms by rank.
-        auto: arms of `adapter.rank=auto` by budget.
-        explained: mean over layers of the share of the variance, by rank from 1.
+        auto: arms of `adapter.rank=auto` by `ranks.by` and by budget.
+        explained: mean over layers of the share of the variance, by rank from 1; likewise.
     """
 
     budgets: tuple[Regret, ...]
     ranks: tuple[Regret, ...]
     sweep: Mapping[int, Arm]
-    auto: Mapping[int, Arm]
+    auto: Mapping[str, Mapping[int, Arm]]
     explained: tuple[float, ...]
 
 
@@ -89,28 +93,44 @@ def predicted_ranks(arms: Sequence[Arm]) -> Predicted:
         arms: of a study of one data set, model and strategy.
 
     Raises:
-        AdapterLabError: the study has no sweep, or no run with `adapter.rank=auto`.
+        AdapterLabError: the study has no sweep, or no run with `adapter.rank=auto`, or several
+            arms of one rank or budget.
     """
     finished = [arm for arm in arms if arm.runs]
     kinds = {(arm.first.dataset, arm.first.model, arm.first.strategy) for arm in finished}
     if len(kinds) > 1:
         raise AdapterLabError("the study has several data sets, models or strategies; allowed: one")
-    auto = {int(arm.first.metrics["budget/asked"]): arm for arm in finished if _is_auto(arm)}
-    sweep = {int(arm.first.params["adapter.rank"]): arm for arm in finished if not _is_auto(arm)}
+    sweep: dict[int, Arm] = {}
+    auto: dict[str, dict[int, Arm]] = {}
+    for arm in finished:
+        if _is_auto(arm):
+            by = arm.first.params.get("ranks.by", INPUTS)
+            budget = int(arm.first.metrics["budget/asked"])
+            _put(auto.setdefault(by, {}), budget, arm, f"adapter.rank=auto and budget={budget}")
+        else:
+            rank = int(arm.first.params["adapter.rank"])
+            _put(sweep, rank, arm, f"adapter.rank={rank}")
     if len(sweep) < _LEAST or not auto:
         raise AdapterLabError(
-            f"the study has {len(sweep)} ranks and {len(auto)} budgets with adapter.rank=auto; "
-            f"allowed: {_LEAST} ranks or more, and a budget; experiment=predict_rank has both"
+            f"the study has {len(sweep)} ranks and {sum(map(len, auto.values()))} budgets with "
+            f"adapter.rank=auto; allowed: {_LEAST} ranks or more, and a budget; "
+            "experiment=predict_rank has both"
         )
-    sweep, auto = dict(sorted(sweep.items())), dict(sorted(auto.items()))
-    explained = _explained(auto[max(auto)])
+    sweep = dict(sorted(sweep.items()))
+    auto = {by: dict(sorted(auto[by].items())) for by in sorted(auto, reverse=True)}
     budgets = []
-    for budget, arm in auto.items():
-        within = [rank for rank, one in sweep.items() if one.first.metrics[TRAINED] <= budget]
-        if within:
-            rank = max(within)
-            asked = f"budget {budget:,}"
-            budgets.append(regret(asked, ("by layer", arm), (f"rank {rank}", sweep[rank])))
+    for by, arms_of_it in auto.items():
+        for budget, arm in arms_of_it.items():
+            within = [rank for rank, one in sweep.items() if one.first.metrics[TRAINED] <= budget]
+            if within:
+                rank = max(within)
+                called = "by layer" if by == INPUTS else f"by layer, from {by},"
+                budgets.append(
+                    regret(f"budget {budget:,}", (called, arm), (f"rank {rank}", sweep[rank]))
+                )
+    if INPUTS not in auto:
+        return Predicted(tuple(budgets), (), sweep, auto, ())
+    explained = _explained(auto[INPUTS][max(auto[INPUTS])])
     best = max(sweep, key=lambda rank: (np.mean(sweep[rank].values(VALIDATION)), -rank))
     ranks = []
     for share in SHARES:
@@ -121,6 +141,17 @@ def predicted_ranks(arms: Sequence[Arm]) -> Predicted:
         ranks.append(regret(asked, (predicted, sweep[rank]), (found, sweep[best])))
     return Predicted(tuple(budgets), tuple(ranks), sweep, auto, explained)
 
+
+def _put(into: dict[int, Arm], key: int, arm: Arm, what: str) -> None:
+    if key in into:
+        raise AdapterLabError(
+            f"the study has several arms with {what}, {into[key].name} and {arm.name}; allowed: one"
+        )
+    into[key] = arm
+
+
+INPUTS = "inputs"
+"""What ranks are given out for unless a run says otherwise: `ranks.by`."""
 
 _LEAST = 2
 
@@ -173,21 +204,21 @@ def _at(explained: Sequence[float], rank: int) -> float:
 def predicted_figure(found: Predicted, title: str) -> Figure:
     """Draw accuracy by parameters, one rank for all beside ranks by layer, and what is explained.
 
-    Bars are 95% intervals over seeds.
+    Bars are 95% intervals over seeds. Where no inputs were looked at, nothing is explained.
 
     Args:
         found: what there is to draw.
         title: the figure's title.
     """
-    figure = Figure(figsize=(11.5, 4.3), dpi=DPI, facecolor=PAPER)
+    width = 11.5 if found.explained else 6.5
+    figure = Figure(figsize=(width, 4.3), dpi=DPI, facecolor=PAPER)
     figure.suptitle(title, color=INK)
-    left, right = panel(figure, 0.8, 0.6, 5.2, 3.1), panel(figure, 7.0, 0.6, 4.0, 3.1)
-    kinds = (
-        (found.sweep, "one rank for all layers", BLUE, "o"),
-        (found.auto, "ranks by layer, from one look", VERMILION, "s"),
-    )
-    for axes in (left, right):
-        plain(axes, grid="both")
+    left = panel(figure, 0.8, 0.6, 5.2, 3.1)
+    plain(left, grid="both")
+    kinds = [(found.sweep, "one rank for all layers", BLUE, "o")]
+    looks = {INPUTS: (VERMILION, "s"), "gradients": (GREEN, "^")}
+    for by, own in found.auto.items():
+        kinds.append((own, f"ranks by layer, from one look at {by}", *looks[by]))
     for arms, label, colour, marker in kinds:
         x = [arm.first.metrics[TRAINED] for arm in arms.values()]
         y = [float(np.mean(arm.values(TEST))) for arm in arms.values()]
@@ -203,6 +234,16 @@ def predicted_figure(found: Predicted, title: str) -> Figure:
     left.set_ylabel("accuracy on the test split", color=INK)
     left.yaxis.set_major_formatter(percent)
     left.legend(frameon=False, fontsize=9, labelcolor=INK)
+    for axis in (left.xaxis, left.yaxis):
+        draw_scale(axis)
+    if found.explained:
+        _draw_explained(panel(figure, 7.0, 0.6, 4.0, 3.1), found)
+    return figure
+
+
+def _draw_explained(right: Axes, found: Predicted) -> None:
+    """Draw the variance that ranks explain, with what it predicts and what is best."""
+    plain(right, grid="both")
     most = min(len(found.explained), 2 * max(found.sweep))
     right.plot(range(1, most + 1), found.explained[:most], color=BLUE)
     for share in SHARES:
@@ -218,6 +259,5 @@ def predicted_figure(found: Predicted, title: str) -> Figure:
     right.set_ylabel("variance explained, mean over layers", color=INK)
     right.yaxis.set_major_formatter(percent)
     right.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
-    for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
+    for axis in (right.xaxis, right.yaxis):
         draw_scale(axis)
-    return figure

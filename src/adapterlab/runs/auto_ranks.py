@@ -33,6 +33,7 @@ from adapterlab.adapters.rank_budget import (
     give_out,
     importance,
     options_of_ranks,
+    require_room,
 )
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.weights import is_convolution, sizes
@@ -51,6 +52,7 @@ from adapterlab.runs.data import RunData
 from adapterlab.runs.folders.homes import known_home
 from adapterlab.runs.folders.integrity import finished_whole
 from adapterlab.runs.identity import run_name, what_it_computes
+from adapterlab.runs.task_outputs import require_task
 from adapterlab.training.hardware import choose_device
 
 AUTO = "auto"
@@ -117,29 +119,30 @@ def solve_ranks(config: Config, read: RunData, train: Train) -> Solved:
     _require_linear(layers)
     scale = scale_factor(strategy.scaling, strategy.alpha, strategy.rank)
     scales = dict.fromkeys(layers, scale)
-    if config.plan and not _has_base(config, read):
-        options = options_of_ranks(adapted, dict.fromkeys(layers, mean), scales, mean)
-        return Solved(options, dict.fromkeys(layers, mean), fitted, looked=False)
-    seen = what_was_seen(config, read, train)
     sides = {name: sizes(layer.base) for name, layer in layers.items()}
-    worth = (
-        by_importance(seen, sides)
-        if config.ranks.by == "gradients"
-        else {name: seen[name][: min(sides[name])].tolist() for name in layers}
-    )
     costs, beside = costs_of(strategy, model)
     least = {
         name: min(max(config.ranks.least(mean), int(adapted.in_head(name))), *sides[name])
         for name in layers
     }
+    left = in_parameters(config.budget, model) - beside
+    require_room({name: Room((), *costs[name], least=least[name]) for name in layers}, left)
+    if config.plan and not _has_base(config, read):
+        options = options_of_ranks(adapted, dict.fromkeys(layers, mean), scales, mean)
+        return Solved(options, dict.fromkeys(layers, mean), fitted, looked=False)
+    seen = what_was_seen(config, read, train)
+    worth = (
+        by_importance(seen, sides)
+        if config.ranks.by == "gradients"
+        else {name: seen[name][: min(sides[name])].tolist() for name in layers}
+    )
     rooms = {name: Room(worth[name], *costs[name], least=least[name]) for name in layers}
-    asked = in_parameters(config.budget, model)
-    ranks = give_out(rooms, asked - beside, config.ranks.most(mean))
+    ranks = give_out(rooms, left, config.ranks.most(mean))
     options = options_of_ranks(adapted, ranks, scales, mean)
     trained = beside + sum(rooms[name].cost(rank) for name, rank in ranks.items())
     solved = replace(strategy, **options)
     _require_told_apart(solved, model, ranks)
-    return Solved(options, ranks, Fitted(solved, asked, trained, "rank"), looked=True)
+    return Solved(options, ranks, Fitted(solved, left + beside, trained, "rank"), looked=True)
 
 
 def require_auto(config: Config) -> None:
@@ -158,6 +161,7 @@ def require_auto(config: Config) -> None:
                 f"adapter.{option}={config.adapter[option]} does not go with adapter.rank=auto, "
                 "which gives every layer its rank; leave one of them out"
             )
+    require_task(config, "ranks.by=gradients" if config.ranks.by == "gradients" else None)
     if isinstance(config.base, ScratchBase):
         raise ConfigError(
             "adapter.rank=auto looks at what a pretrained base computes, and base=scratch has "

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.parsing import parse
+from adapterlab.config.ranks import Ranks
 from adapterlab.config.schema import Config
 
 if TYPE_CHECKING:  # what has no budget is parsed without torch
@@ -54,6 +55,25 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
     config = parse(solved)
     _say(config, fitted, set() if said is None else said)
     return config
+
+
+def warn_of_unused_ranks(config: Config) -> None:
+    """Warn of options of `ranks` in a run by itself that gives out none.
+
+    In a sweep they may be meant for other runs.
+    """
+    usual = Ranks()
+    unused = [
+        f"ranks.{option}={value}"
+        for option in ("by", "batches", "rho", "floor")
+        if (value := getattr(config.ranks, option)) != getattr(usual, option)
+    ]
+    if unused and config.ranks.asked is None:
+        warnings.warn(
+            f"{', '.join(unused)} has no effect: adapter.rank=auto gives out ranks, and this run "
+            f"has adapter={config.adapter.get('label', config.adapter['name'])}",
+            stacklevel=2,
+        )
 
 
 def is_open(config: Config) -> bool:

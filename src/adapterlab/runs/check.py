@@ -35,7 +35,7 @@ from adapterlab.runs.memory import (
     sizes_in,
 )
 from adapterlab.runs.peft_base import require_file, require_peft_base
-from adapterlab.runs.task_outputs import named_outputs
+from adapterlab.runs.task_outputs import named_outputs, require_task
 from adapterlab.training.driver import require_whole_tensors
 from adapterlab.training.hardware import require_sound
 from adapterlab.training.losses import class_weights
@@ -60,6 +60,7 @@ def check(config: Config) -> Plan | None:
     require_representable(config)
     strategy = make_strategy(config)
     require_whole_tensors(config.hardware, strategy, config.adapter["name"])
+    require_task(config, strategy.of_classes)
     if config.mlflow_model and not strategy.mergeable:
         raise ConfigError(
             f"mlflow_model=true: a run with adapter={config.adapter['name']} has no merged model, "

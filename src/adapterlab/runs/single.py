@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from adapterlab.base.errors import TrialPrunedError
+from adapterlab.config.multirun import current_multirun
 from adapterlab.config.schema import BASES, Config
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.text import TextBatches
@@ -53,9 +54,13 @@ def run(config: Config, read: RunData | None = None) -> RunResult:
     read = read or load_data(config)
     folder = home_of(config, read.hash)
     judge = TrialJudge(read.hash)
-    with folder.lock(wait=config.study == BASES):
-        keep, finished = taken_up(config, folder, read)
+    # What another command of a study is at, a multirun waits for: it is not to be trained twice.
+    wait = config.study == BASES or current_multirun() is not None
+    with folder.lock(wait=wait) as waited:
+        keep, finished = taken_up(config, folder, read, waited=waited)
         if finished is not None:
+            if not config.resume:
+                log.info("%s: another command has carried it out meanwhile", finished.name)
             return finished
         if (pruned := judge.before(config)) is not None:
             mark_pruned(config, folder.link.run_id(), pruned)

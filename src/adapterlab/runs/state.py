@@ -6,6 +6,9 @@ Only what is of the same computation counts: of these data, base weights and tok
 import logging
 from collections.abc import Callable
 
+from adapterlab.base.errors import CheckpointError
+from adapterlab.base.revision import version_tags
+from adapterlab.config.multirun import multirun_began
 from adapterlab.config.schema import BASES, Config
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.data import RunData
@@ -51,18 +54,23 @@ def finished_run(
     return result if has(config, result.run_id) else None
 
 
-def taken_up(config: Config, folder: RunFolder, data: RunData) -> tuple[bool, RunResult | None]:
+def taken_up(
+    config: Config, folder: RunFolder, data: RunData, *, waited: bool = False
+) -> tuple[bool, RunResult | None]:
     """Say whether to go on from what a folder has, and return the result if it has finished.
 
     What a finished run lacks is made whole: its files, and what MLflow has of it. A base that
-    another machine has trained is brought from there.
+    another machine has trained is brought from there. Without `resume` a run starts anew, unless
+    another command has been at it since the multirun of this process began: two at one study do
+    not train a run twice.
 
     Args:
         config: of the run.
         folder: its home, which is held.
         data: that it reads.
+        waited: another process held it until now.
     """
-    if not config.resume:
+    if not config.resume and not _is_shared(folder, waited=waited):
         return False, None
     if config.study == BASES:
         bring_base(config, folder, data.hash)
@@ -80,6 +88,25 @@ def taken_up(config: Config, folder: RunFolder, data: RunData) -> tuple[bool, Ru
     from adapterlab.runs.lifecycle import log_again  # pictures, which a finished run needs none of
 
     return True, log_again(config, finished, folder)
+
+
+def _is_shared(folder: RunFolder, *, waited: bool) -> bool:
+    """Say whether another command has been at a run since the multirun of this process began.
+
+    What it has finished by other code, which was edited in between, does not count.
+    """
+    began = multirun_began()
+    if began is None:
+        return False
+    try:
+        result = folder.finished()
+    except CheckpointError:
+        return False
+    if result is None:
+        return waited
+    if folder.result.stat().st_mtime < began:
+        return False
+    return result.tags.get("code_hash") == version_tags()["code_hash"]
 
 
 def goes_on(config: Config, folder: RunFolder, assembly: Assembly) -> bool:

@@ -21,6 +21,7 @@ from adapterlab.base.process_identity import (
 )
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.servers.errors import unless_gone
+from adapterlab.tracking.tuning_tags import PRUNED, trial
 
 MULTIRUN_TAG = "multirun"
 """Of a study's run: the multirun that carries it out, or did so last."""
@@ -95,7 +96,8 @@ def at_work(tags: Mapping[str, str]) -> list[Command]:
 def end_command(client: Any, run_id: str, command: str, status: str, at: int | None = None) -> None:
     """Write down how a command has ended; end the study's run if no other is at it.
 
-    What failed since the first of them began counts, whoever carried it out. Of two that end at
+    What failed since the first of them began counts, whoever carried it out; what a pruner stopped
+    has not failed. Of two that end at
     once each writes before it reads, so that one at least sees both.
 
     Args:
@@ -150,7 +152,8 @@ def _close(client: Any, run: Any, at: int | None) -> None:
     if status == "FINISHED":
         since = min(one.began for one in ended)
         lost = f"attributes.status != 'FINISHED' and attributes.end_time >= {since}"
-        if next(_children(client, run, lost), None) is not None:
+        # Pruned ones end as KILLED, and have not failed.
+        if any(trial(PRUNED) not in child.data.tags for child in _children(client, run, lost)):
             status = "FAILED"
     client.set_terminated(run_id, status, at)
     for key in known:

@@ -79,7 +79,7 @@ def read_looks(client: Any, study: str, experiment: str) -> Looked:
         return Looked()
     tags = run.data.tags
     plan = None
-    if MOST in tags:
+    if {MOST, LEVEL, RULE} <= set(tags):
         plan = LookPlan(int(tags[MOST]), float(tags[LEVEL]), tags[RULE])
     looks = tuple(
         Look(tuple(look["seeds"]), look["level"]) for look in json.loads(tags.get(LOOKS, "[]"))
@@ -163,9 +163,14 @@ def require_plan(looked: Looked, study: str, plan: LookPlan) -> None:
 
 
 def keep_plan(client: Any, looked: Looked, plan: LookPlan) -> Looked:
-    """Keep the plan with the study's run; return what is then kept."""
-    if looked.run_id is not None and looked.plan is None:
-        with calm(client):
-            for name, value in ((MOST, plan.most), (LEVEL, plan.level), (RULE, plan.spending)):
-                client.set_tag(looked.run_id, name, str(value))
+    """Keep the plan with the study's run, if there is none; return what is then kept."""
+    from mlflow.entities import RunTag
+
+    if looked.plan is not None:
+        return looked
+    if looked.run_id is not None:
+        values = {MOST: plan.most, LEVEL: plan.level, RULE: plan.spending}
+        with calm(client):  # all at once: another command may be reading them
+            tags = [RunTag(name, str(value)) for name, value in values.items()]
+            client.log_batch(looked.run_id, tags=tags)
     return Looked(looked.run_id, plan, looked.looks)

@@ -16,10 +16,10 @@ from typing import Any
 
 from adapterlab.base.errors import AdapterLabError, CheckpointError, first_line
 from adapterlab.base.files import flush_one, sha256
-from adapterlab.base.others import shared_with
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.redaction import redacted
 from adapterlab.base.revision import source_tags
+from adapterlab.base.shared_cache import shared_with
 from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.schema import Config
 from adapterlab.tracking.client import connect
@@ -57,7 +57,7 @@ def sharing(config: Config) -> AbstractContextManager[None]:
 
 
 class SharedEntries:
-    """What a store's runs have of cache files; an `adapterlab.base.others.Others`.
+    """What a store's runs have of cache files; an `adapterlab.base.shared_cache.Others`.
 
     Args:
         config: of the run that they are made for.

@@ -24,7 +24,7 @@ class Standing:
         epochs: that are done.
         history: metrics by epoch, from 1.
         best_epoch: the first of the epochs that validation likes best; 0 before there is one.
-        waited: epochs since.
+        waited: epochs since; none while the method has not settled, see `Hooks.settled`.
     """
 
     epochs: int = 0
@@ -66,7 +66,8 @@ class Standing:
     def _count(self, epoch: int, metrics: dict[str, float], select_on: str) -> bool:
         self.epochs, self.history[epoch] = epoch, metrics
         better = self._is_better(select_on, epoch)
-        self.waited = 0 if better else self.waited + 1
+        unsettled = metrics.get(UNSETTLED, 0.0) > 0
+        self.waited = 0 if better or unsettled else self.waited + 1
         if better or not self.best_epoch:
             self.best_epoch = epoch
             return True

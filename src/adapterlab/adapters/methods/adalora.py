@@ -198,7 +198,7 @@ class AdaLoRA(OverLinear):
     def after_step(self, moment: Moment) -> None:
         """Take in importances, and give up the triplets that the budget has no room for."""
         first = round(self.tinit * moment.total)
-        last = moment.total - round(self.tfinal * moment.total)
+        last = self._final_from(moment.total)
         layers = [name[: -len("lora_E")] for name in moment.parameters if name.endswith("lora_E")]
         if moment.step < last:
             for layer in layers:
@@ -213,6 +213,13 @@ class AdaLoRA(OverLinear):
             for name, tensor in moment.frozen.items():
                 if name.rpartition(".")[2].startswith(("mean_", "spread_")):
                     tensor.zero_()
+
+    def settled(self, step: int, total: int) -> bool:
+        """It has the ranks that were asked for once they are final."""
+        return step >= self._final_from(total)
+
+    def _final_from(self, total: int) -> int:
+        return total - round(self.tfinal * total)
 
     def outcome(self, adapted: "AdaptedModel") -> str | None:
         """Say which ranks are left."""

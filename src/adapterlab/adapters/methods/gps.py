@@ -96,6 +96,11 @@ class GPS(OnLayers):
         """How many batches the mask is made of."""
         return self.batches
 
+    @property
+    def of_classes(self) -> str | None:
+        """All of it, by either score."""
+        return "adapter=gps"
+
     def first_values(
         self, model: AdaptedModel, batches: Sequence[Any], generator: torch.Generator
     ) -> Mapping[str, Tensor]:
@@ -138,8 +143,8 @@ def contrastive(model: AdaptedModel, batch: Any) -> Tensor:
     """Return the supervised contrastive loss of what the head reads (Khosla et al. 2020).
 
     Of each example, the mean over the others of its class of -log softmax over all others, of
-    cosines by the temperature; the mean over the examples that have one. Of texts whose head reads
-    all tokens, the mean over the text's own.
+    cosines by the temperature; the mean over the examples that have one. Of texts whose head is
+    handed all tokens, the mean over the text's own.
     """
     features = F.normalize(before_head(model.model, batch.inputs), dim=1)
     cosines = features @ features.mT / _TEMPERATURE

@@ -121,6 +121,11 @@ class SHiRA(OnLayers):
         """How many batches the mask is made of."""
         return self.batches if self.mask in FROM_GRADIENTS else 0
 
+    @property
+    def of_classes(self) -> str | None:
+        """Masks from gradients, which are of cross-entropy."""
+        return f"adapter.mask={self.mask}" if self.mask in FROM_GRADIENTS else None
+
     def first_values(
         self, model: AdaptedModel, batches: Sequence[Any], generator: torch.Generator
     ) -> Mapping[str, Tensor]:

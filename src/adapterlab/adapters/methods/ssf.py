@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,8 @@ class SSF(OnLayers):
         init: `identity`, or `normal` as in the paper, which is not the identity at the start.
         **targeted: `head`, `targets` and `layers`, as for LoRA.
     """
+
+    convolutions: ClassVar[bool] = True
 
     norms: bool = True
     init: Init = "identity"

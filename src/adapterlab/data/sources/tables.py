@@ -129,8 +129,16 @@ def read_table(path: Path, choose: Choose, written: Written = AS_FOUND) -> Table
     return read(path, choose, written)
 
 
-def require_columns(path: Path, existing: Sequence[str], wanted: Sequence[str]) -> None:
+def require_columns(
+    path: Path, existing: Sequence[str], wanted: Sequence[str], remedy: str = ""
+) -> None:
     """Refuse a table that lacks a column, or has it twice.
+
+    Args:
+        path: of the table.
+        existing: the columns that it has.
+        wanted: those that it must have.
+        remedy: what can be done where it lacks one.
 
     Raises:
         DataError: it does.
@@ -138,7 +146,9 @@ def require_columns(path: Path, existing: Sequence[str], wanted: Sequence[str]) 
     for column in wanted:
         if column not in existing:
             options = listed(existing) or "nothing"
-            raise DataError(f"{path} has no column {column}; it has: {options}")
+            raise DataError(
+                f"{path} has no column {column}; it has: {options}" + (remedy and f"; {remedy}")
+            )
         if existing.count(column) > 1:
             raise DataError(f"{path} has more than one column {column}; rename or remove one")
 

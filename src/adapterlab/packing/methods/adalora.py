@@ -27,18 +27,13 @@ class LaneAdaLoRALinear(NestedLaneModule):
     def __init__(self, modules: Sequence[AdaLoRALinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
         scales = self.lora_B.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.per_lane("scale", scales[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
         down = self.lanes.linear(self.dropout(x), self.lora_E * self.lora_A)
         update = down @ (self.scale * self.lora_B).mT
         return self.lanes.join(self.lanes.add(self.lanes.of_base(self.base, x), update), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
 
 
 COUNTERPARTS[AdaLoRALinear] = LaneAdaLoRALinear

@@ -51,7 +51,7 @@ class LaneBottleneckLinear(LaneModule):
         self.functions = [module.non_linearity for module in modules]
         self.scale: Tensor
         scales = self.up.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.per_lane("scale", scales[:, None, None])
 
     @classmethod
     def signature(cls, module: Any) -> tuple[object, ...]:
@@ -71,7 +71,6 @@ class LaneBottleneckLinear(LaneModule):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
         super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
         self.functions = [self.functions[lane] for lane in lanes]
 
     def _applied(self, inner: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.methods.delora import DeLoRALinear, strengths
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneDropout
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
 
 class LaneDeLoRALinear(LaneAdapter):
@@ -33,7 +34,7 @@ class LaneDeLoRALinear(LaneAdapter):
             ("bounds", [module.bound for module in modules]),
         ):
             tensor = self.delora_A.new_tensor(values)[:, None]
-            self.register_buffer(name, tensor, persistent=False)
+            self.per_lane(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -50,12 +51,6 @@ class LaneDeLoRALinear(LaneAdapter):
         first_A, first_B = self.of_lanes("first_A"), self.of_lanes("first_B")
         first_B = first_B * strengths(first_A, first_B, self.bounds / self.ranks)
         return torch.cat((A, first_A.expand_as(A)), 1), torch.cat((B, -first_B), 2)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.dropout.keep(lanes)
-        self.ranks, self.bounds = self.ranks[list(lanes)], self.bounds[list(lanes)]
 
 
 COUNTERPARTS[DeLoRALinear] = LaneDeLoRALinear

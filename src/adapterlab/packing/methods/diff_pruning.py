@@ -10,8 +10,9 @@ from torch import Tensor
 from adapterlab.adapters.methods.diff_pruning import DiffPruningLinear, gates
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.weights import matrix
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneDropout
+from adapterlab.packing.layers import COUNTERPARTS
 from adapterlab.packing.whole_weights import LaneWholeWeight
 
 
@@ -50,11 +51,6 @@ class LaneDiffPruningLinear(LaneWholeWeight):
             if self.diff_group is not None:
                 group.append(stream.uniform(self.diff_group[0]))
         return torch.stack(each), torch.stack(group) if group else None
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.noise.keep(lanes)
 
 
 COUNTERPARTS[DiffPruningLinear] = LaneDiffPruningLinear

@@ -28,9 +28,9 @@ class LaneFourierFTLinear(LaneWholeWeight):
         super().__init__(modules, lanes)
         counts = torch.tensor([len(module.fourierft_spectrum) for module in modules])
         used = torch.arange(int(counts.max())) < counts[:, None]
-        self.register_buffer("used", used.to(self.fourierft_spectrum), persistent=False)
+        self.per_lane("used", used.to(self.fourierft_spectrum))
         scaling = self.fourierft_spectrum.new_tensor([module.scaling for module in modules])
-        self.register_buffer("scaling", scaling[:, None, None], persistent=False)
+        self.per_lane("scaling", scaling[:, None, None])
 
     def adapted_matrices(self) -> Tensor:
         """Return W + s_k · Re F⁻¹(E_k)."""
@@ -38,11 +38,6 @@ class LaneFourierFTLinear(LaneWholeWeight):
         entries = self.used * self.fourierft_spectrum  # padding has a place as well
         places = self.of_lanes("fourierft_places").expand(entries.shape)
         return W + self.scaling * inverse(entries, places, W.shape)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.used, self.scaling = self.used[list(lanes)], self.scaling[list(lanes)]
 
 
 COUNTERPARTS[FourierFTLinear] = LaneFourierFTLinear

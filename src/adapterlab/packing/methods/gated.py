@@ -15,8 +15,9 @@ from adapterlab.adapters.methods.gated import (
 )
 from adapterlab.adapters.methods.prefix import Rows, attended
 from adapterlab.models.given import Passed
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneDropout
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 from adapterlab.packing.methods.bottleneck import LaneBottleneckLinear
 from adapterlab.packing.methods.prefix import LanePrefixAttention
 
@@ -60,11 +61,6 @@ class LaneGatedLoRALinear(LaneAdapter):
         gate = gates(lanes, x, self.gate_weight, self.gate_bias, self.token_mask)
         update = lanes.flat(gate * lanes.join(update, x))
         return lanes.join(lanes.add(self.base(x), update), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.dropout.keep(lanes)
 
 
 class LaneGatedPrefixAttention(LanePrefixAttention):

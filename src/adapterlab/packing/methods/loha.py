@@ -27,17 +27,12 @@ class LaneLoHaLinear(LaneWholeWeight):
     def __init__(self, modules: Sequence[LoHaLinear], lanes: Lanes) -> None:
         super().__init__(modules, lanes)
         scales = self.hada_w1_a.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.per_lane("scale", scales[:, None, None])
 
     def adapted_matrices(self) -> Tensor:
         """Return W + s_k · (B1 A1)_k ∘ (B2 A2)_k."""
         first = (self.scale * self.hada_w1_a) @ self.hada_w1_b
         return torch.addcmul(matrix(self.base), first, self.hada_w2_a @ self.hada_w2_b)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
 
 
 COUNTERPARTS[LoHaLinear] = LaneLoHaLinear

@@ -25,7 +25,7 @@ class LaneLoKrLinear(LaneAdapter):
         self.shape = modules[0].shape
         weight = next(self.parameters())
         scales = weight.new_tensor([module.scale for module in modules])
-        self.register_buffer("scale", scales[:, None, None], persistent=False)
+        self.per_lane("scale", scales[:, None, None])
 
     @classmethod
     def signature(cls, module: LoKrLinear) -> tuple[object, ...]:
@@ -39,11 +39,6 @@ class LaneLoKrLinear(LaneAdapter):
         inner = lanes.linear(x.reshape(*x.shape[:-1], m, n), D)  # [K, B·...·m, k]
         update = C[:, None] @ inner.reshape(lanes.count, -1, m, D.shape[1])
         return lanes.join(lanes.add(lanes.of_base(self.base, x), update.flatten(-2)), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.scale = self.scale[list(lanes)]
 
 
 COUNTERPARTS[LoKrLinear] = LaneLoKrLinear

@@ -29,7 +29,7 @@ class LaneLoRAXSLinear(NestedLaneModule):
         super().__init__(modules, lanes)
         # The scale within a lane's rank and 0 beyond, for the vectors there are another lane's.
         own = [torch.full_like(module.lora_R, module.scale) for module in modules]
-        self.register_buffer("factor", self.stacks["lora_R"].stacked(own), persistent=False)
+        self.per_lane("factor", self.stacks["lora_R"].stacked(own))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each lane's rows."""
@@ -38,11 +38,6 @@ class LaneLoRAXSLinear(NestedLaneModule):
         between = self.times_each(down, R)
         update = self.raise_to_outputs(between, "lora_B")
         return lanes.join(lanes.add(lanes.of_base(self.base, x), update), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.factor = self.factor[list(lanes)]
 
 
 COUNTERPARTS[LoRAXSLinear] = LaneLoRAXSLinear

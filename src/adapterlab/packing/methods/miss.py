@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adapterlab.adapters.methods.miss import MiSSLinear, summed
+from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
-from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter, LaneDropout
+from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter
 
 
 class LaneMiSSLinear(LaneAdapter):
@@ -40,11 +41,6 @@ class LaneMiSSLinear(LaneAdapter):
         else:
             sums = torch.stack([_of_lane(by_rank[rank], k) for k, rank in enumerate(ranks)])
         return lanes.join(lanes.add(lanes.of_base(self.base, x), sums @ self.miss_block), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.dropout.keep(lanes)
 
 
 def _padded(sums: Tensor, most: int) -> Tensor:

@@ -30,7 +30,7 @@ class LanePrefixAttention(SpeaksForBase, LaneModule):
         lengths = [len(module.prefix_key) for module in modules]
         own = torch.tensor(lengths, device=self.prefix_key.device)
         places = torch.arange(self.prefix_key.shape[1], device=self.prefix_key.device)
-        self.register_buffer("real", places < own[:, None], persistent=False)
+        self.per_lane("real", places < own[:, None])
         self.even = len(set(lengths)) == 1
 
     @classmethod
@@ -53,7 +53,6 @@ class LanePrefixAttention(SpeaksForBase, LaneModule):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
         super().keep(lanes)
-        self.real = self.real[list(lanes)]
         self.even = bool(self.real.all())
 
 

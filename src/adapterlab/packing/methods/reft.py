@@ -33,7 +33,7 @@ class LaneLoReFT(SpeaksForBase, LaneModule):
         ranks = torch.tensor([len(module.source) for module in modules], device=self.source.device)
         rows = torch.arange(self.source.shape[1], device=self.source.device)
         of_rank = (rows < ranks[:, None]).to(self.source)[..., None]
-        self.register_buffer("of_rank", of_rank, persistent=False)
+        self.per_lane("of_rank", of_rank)
 
     @classmethod
     def signature(cls, module: Any) -> tuple[object, ...]:
@@ -75,7 +75,6 @@ class LaneLoReFT(SpeaksForBase, LaneModule):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with some of the lanes."""
         super().keep(lanes)
-        self.of_rank = self.of_rank[list(lanes)]
         self.positions = [self.positions[lane] for lane in lanes]
 
 

@@ -27,7 +27,7 @@ class LaneSHiRALinear(LaneWholeWeight):
         super().__init__(modules, lanes)
         counts = torch.tensor([len(module.shira_weight) for module in modules])
         used = torch.arange(int(counts.max())) < counts[:, None]
-        self.register_buffer("used", used.to(self.shira_weight), persistent=False)
+        self.per_lane("used", used.to(self.shira_weight))
 
     def adapted_matrices(self) -> Tensor:
         """Return W + S_k."""
@@ -36,11 +36,6 @@ class LaneSHiRALinear(LaneWholeWeight):
         places = in_rows(self.of_lanes("shira_indices"), W).expand(lanes.count, -1)
         weights = W.reshape(1, -1).expand(lanes.count, -1).scatter_add(1, places, values)
         return weights.view(lanes.count, *W.shape)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.used = self.used[list(lanes)]
 
 
 COUNTERPARTS[SHiRALinear] = LaneSHiRALinear

@@ -32,7 +32,7 @@ class LaneSVFTLinear(NestedLaneModule):
         self.band = max(module.band for module in modules)
         # 1 for a lane's own entries and 0 beyond them, where there are another lane's.
         own = [torch.ones_like(module.svft_M) for module in modules]
-        self.register_buffer("own", self.stacks["svft_M"].stacked(own), persistent=False)
+        self.per_lane("own", self.stacks["svft_M"].stacked(own))
 
     @classmethod
     def signature(cls, module: Any) -> tuple[object, ...]:
@@ -50,11 +50,6 @@ class LaneSVFTLinear(NestedLaneModule):
             z = times_entries(z, entries, places)
         update = self.raise_to_outputs(z, "svft_U")
         return lanes.join(lanes.add(lanes.of_base(self.base, x), update), x)
-
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with some of the lanes."""
-        super().keep(lanes)
-        self.own = self.own[list(lanes)]
 
 
 COUNTERPARTS[SVFTLinear] = LaneSVFTLinear

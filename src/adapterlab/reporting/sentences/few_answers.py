@@ -6,13 +6,10 @@ import numpy as np
 
 from adapterlab.config.selection import F1
 from adapterlab.evidence.class_scores import class_of
-from adapterlab.evidence.contributions import least_answers
+from adapterlab.evidence.contributions import METRICS, least_answers
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import listed
 from adapterlab.reporting.reading.logged import Answers
-
-_SPREAD_BY_EXAMPLES = ("mcc", "macro_f1", "balanced_accuracy", "auroc")
-"""Scores whose luck is seen in the spread of examples alone."""
 
 _ENOUGH_ANSWERS = 20
 """From about here on their 95% intervals hold 94% to 95% of the time: `least_answers`."""
@@ -24,8 +21,10 @@ _CLASSES = 5
 def on_answers(findings: Findings) -> list[str]:
     """Say of which classes a score cannot be mended by more examples, and where it hangs on few."""
     metric = findings.compared_on
-    if metric not in _SPREAD_BY_EXAMPLES and not metric.startswith(F1):
-        return []
+    if not metric.startswith(F1) and (
+        metric not in METRICS or METRICS[metric].weighs in ("share", "alike")
+    ):
+        return []  # else its luck is seen in the spread of examples alone
     few, never = {}, {}
     for arm in findings.arms:
         if (told := arm.answers) is None:
@@ -46,7 +45,7 @@ def on_answers(findings: Findings) -> list[str]:
 
 def _unsaid(metric: str, told: Answers) -> dict[int, int]:
     """Return the classes that a score weighs and runs never answer, and of how many runs."""
-    if metric in ("macro_f1", "balanced_accuracy"):
+    if metric in METRICS and METRICS[metric].weighs == "classes":
         weighed = [int(label) for label in np.unique(told.labels)]
     elif metric.startswith(F1):
         weighed = [class_of(metric, told.classes)]
@@ -88,7 +87,8 @@ def _few(metric: str, few: Mapping[str, float]) -> list[str]:
     """Say which score hangs on so few answers that its spread is seen badly."""
     if not few:
         return []
-    of = "examples of a class" if metric == "auroc" else "right or wrong answers a run"
+    ranks = metric in METRICS and METRICS[metric].weighs == "ranks"
+    of = "examples of a class" if ranks else "right or wrong answers a run"
     return [
         f"{metric} hangs on {min(few.values()):.0f} {of} at the least "
         f"({listed(sorted(few))}): below {_ENOUGH_ANSWERS} or so its intervals and verdicts "

@@ -12,7 +12,7 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.base.errors import CheckpointError, ConfigError, RunHeldError
 from adapterlab.base.files import NOT_WRITABLE, write_json, write_text
 from adapterlab.base.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.base.redaction import public
@@ -154,35 +154,44 @@ class RunFolder:
         return self.path / "figures"
 
     @contextmanager
-    def lock(self, *, wait: bool) -> Iterator[None]:
+    def lock(self, *, wait: bool) -> Iterator[bool]:
         """Hold the folder; the lock goes with the process, however that ends.
+
+        Yields whether another process held it, which was waited for.
 
         Args:
             wait: wait for another process that holds it, instead of refusing; of what has finished
                 where nobody can write, take it as it is.
 
         Raises:
-            AdapterLabError: another process holds it and `wait` is False.
+            RunHeldError: another process holds it and `wait` is False.
         """
+        waited = False
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             if not wait:
-                raise AdapterLabError(
+                raise RunHeldError(
                     f"another process is training this very run in {self.path}"
                 ) from None
             log.info("waiting for %s, which another process is training", self.path.name)
             lock.acquire()
+            waited = True
         except OSError as error:
             # A base in a root that may only be read is there to be read, once it has finished.
             if error.errno not in NOT_WRITABLE or not wait or self.finished() is None:
                 raise
         try:
-            yield
+            yield waited
         finally:
             lock.release()
+
+    def wait(self) -> None:
+        """Wait until no other process holds the folder."""
+        with FileLock(self.path / ".lock"):
+            pass
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from adapterlab.adapters import AdaptedModel
+from adapterlab.base.amounts import counted
+from adapterlab.base.errors import RunHeldError
+from adapterlab.config.multirun import current_multirun
 from adapterlab.config.schema import Config
 from adapterlab.packing import CannotPackError, share_frozen, signature
 from adapterlab.packing.trial import take_rows, try_out
@@ -56,15 +59,24 @@ class Lanes:
     """The lanes that are open, and what came of those that are not.
 
     As a context it closes, as failed or interrupted, what an exception leaves open.
+
+    Args:
+        configs: of the runs.
+        read: their data.
+        on_step: called after every step.
+        waited: other processes held their folders until now.
     """
 
-    def __init__(self, configs: Sequence[Config], read: RunData, on_step: OnStep) -> None:
-        self.configs, self.read, self.on_step = configs, read, on_step
+    def __init__(
+        self, configs: Sequence[Config], read: RunData, on_step: OnStep, *, waited: bool = False
+    ) -> None:
+        self.configs, self.read, self.on_step, self.waited = configs, read, on_step, waited
         self.device = choose_device(configs[0].hardware)
         self.open: list[Lane] = []
         self.outcomes: dict[int, Outcome] = {}
         self.alone: list[int] = []
         self.apart: list[int] = []
+        self.held: list[int] = []
         self.sound: Lane | None = None
         self._like: Assembly | None = None
         self._kinds: dict[object, AdaptedModel] = {}
@@ -83,12 +95,17 @@ class Lanes:
         """Lock the runs' folders, and assemble those that are not done over one base."""
         for number in sorted(range(len(self.configs)), key=self._order_seed):
             self.open_one(number)
+        done = [n for n, one in self.outcomes.items() if isinstance(one, RunResult)]
+        if not self.waited and (shared := sum(not self.configs[n].resume for n in done)):
+            what = f"another command has carried out {counted(shared, 'run')} meanwhile"
+            log.info("%s: %s", self.configs[0].study, what)
         self.try_out()
 
     def open_one(self, number: int) -> Lane | None:
         """Lock a run's folder, and assemble it over the base of those before; None if it is done.
 
-        One that fails has its outcome, and one over another base is kept for a pack of its own.
+        One that fails has its outcome, one over another base is kept for a pack of its own, and one
+        that another command of the study is at for when that has ended.
         """
         config = self.configs[number]
         try:
@@ -96,13 +113,18 @@ class Lanes:
                 require_representable(config)
                 folder = home_of(config, self.read.hash)
                 stack.enter_context(folder.lock(wait=False))
-                keep, finished = taken_up(config, folder, self.read)
+                keep, finished = taken_up(config, folder, self.read, waited=self.waited)
                 if finished is None:
                     return self._assembled(number, folder, stack, keep=keep)
                 self.outcomes[number] = finished
         except CannotPackError as error:
             log.info("%s: %s; another pack", run_name(config), error)
             self.apart.append(number)
+        except RunHeldError as error:
+            if current_multirun() is None:
+                self.outcomes[number] = error
+            else:
+                self.held.append(number)
         except Exception as error:  # the other lanes go on, whatever this was
             self.outcomes[number] = error
         if number in self.outcomes:
@@ -127,6 +149,16 @@ class Lanes:
 
     def _order_seed(self, number: int) -> int:
         return self.configs[number].order_seed
+
+    def wait_for_held(self) -> list[Config]:
+        """Wait until other processes have let go of runs; return these. No lane may be open."""
+        held = [self.configs[number] for number in self.held]
+        if held:
+            what = counted(len(held), "run")
+            log.info("%s: another command is at %s, which is waited for", held[0].study, what)
+        for config in held:
+            home_of(config, self.read.hash).wait()
+        return held
 
     def try_out(self) -> None:
         """Have those side by side that belong there; try the pack out, or give it up."""

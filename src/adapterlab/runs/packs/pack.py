@@ -34,36 +34,43 @@ def run_pack(
     on_step: OnStep = lambda _: None,
     *,
     core_is_free: bool = False,
+    waited: bool = False,
 ) -> list[Outcome]:
     """Carry out runs as one pack; return what came of each, in their order.
 
     A run that fails does not end the others. One that an earlier process began alone goes on as a
     lane. All of them are left to `single.run` if they cannot be lanes of one pack after all; those
-    over another frozen base than the first are a pack of their own.
+    over another frozen base than the first are a pack of their own. What another command of the
+    study is at is waited for when the others have ended, and carried out if it has not been.
 
     Args:
         configs: of runs that `studies.planning` put together.
         read: their data, if they have been read before.
         on_step: called after every step.
         core_is_free: there is one for a process that draws the pictures of many lanes.
+        waited: other processes held the folders of the runs until now.
 
     Raises:
         AdapterLabError: the data are missing or damaged; nothing has been trained.
     """
     drawn = sum(config.figures == "always" for config in configs)
     beside = core_is_free and drawn >= _MANY_PICTURES
-    lanes = Lanes(configs, read or load_data(configs[0]), on_step)
+    lanes = Lanes(configs, read or load_data(configs[0]), on_step, waited=waited)
     with lanes:
         lanes.open_all()
         _train_and_test(lanes, beside=beside)
     if len(lanes.apart) > 1:
         others = [configs[number] for number in lanes.apart]
-        theirs = run_pack(others, lanes.read, on_step, core_is_free=core_is_free)
+        more = {"core_is_free": core_is_free, "waited": waited}
+        theirs = run_pack(others, lanes.read, on_step, **more)
         lanes.outcomes |= dict(zip(lanes.apart, theirs, strict=True))
         lanes.apart = []
     for number in lanes.alone + lanes.apart:
         lanes.outcomes[number] = outcome_of(configs[number], lanes.read)
         on_step(1.0)
+    if held := lanes.wait_for_held():
+        theirs = run_pack(held, lanes.read, on_step, core_is_free=core_is_free, waited=True)
+        lanes.outcomes |= dict(zip(lanes.held, theirs, strict=True))
     return [lanes.outcomes[number] for number in range(len(configs))]
 
 

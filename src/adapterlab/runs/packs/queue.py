@@ -43,34 +43,41 @@ def run_queue(
     lanes: int,
     read: RunData | None = None,
     on_step: OnStep = lambda _: None,
+    *,
+    waited: bool = False,
 ) -> list[Outcome]:
     """Carry out runs in so many lanes; return what came of each, in their order.
 
     The first ones begin; whenever some end, the next ones take their places. On texts, whose
-    batches differ in length from epoch to epoch, they wait until all of a pack have ended.
+    batches differ in length from epoch to epoch, they wait until all of a pack have ended. What
+    another command of the study is at is waited for at the end.
 
     Args:
         configs: of runs that `studies.planning` put together.
         lanes: that are trained at the same time.
         read: their data, if they have been read before.
         on_step: called after every step.
+        waited: other processes held the folders of the runs until now.
 
     Raises:
         AdapterLabError: the data are missing or damaged; nothing has been trained.
     """
-    runs = Lanes(configs, read or load_data(configs[0]), on_step)
+    runs = Lanes(configs, read or load_data(configs[0]), on_step, waited=waited)
     queue = _Queue(runs, lanes)
     with runs:
         queue.carry_out()
     if len(runs.apart) > 1 and len(runs.apart) < len(configs):
         others = [configs[number] for number in runs.apart]
-        theirs = run_queue(others, lanes, runs.read, on_step)
+        theirs = run_queue(others, lanes, runs.read, on_step, waited=waited)
         runs.outcomes |= dict(zip(runs.apart, theirs, strict=True))
         runs.apart = []
     for number in (*runs.alone, *runs.apart, *queue.waiting):
         if number not in runs.outcomes:
             runs.outcomes[number] = outcome_of(configs[number], runs.read)
             on_step(1.0)
+    if held := runs.wait_for_held():
+        theirs = run_queue(held, lanes, runs.read, on_step, waited=True)
+        runs.outcomes |= dict(zip(runs.held, theirs, strict=True))
     return [runs.outcomes[number] for number in range(len(configs))]
 
 

@@ -185,7 +185,12 @@ def _reading(
     _require_as_many(wanted, one)
     found = find(table.path, table.columns, wanted, content=content, labels=False)
     first, second = found.names[content], found.names.get(SECOND)
-    require_columns(table.path, table.columns, [first] if second is None else [first, second])
+    needed = [first] if second is None else [first, second]
+    option = "column=..." if second is None else "column=[...,...]"
+    remedy = (
+        "" if column else f"{one.name} was trained on it; set {option} where it is called otherwise"
+    )
+    require_columns(table.path, table.columns, needed, remedy)
     notes += noted(table.path.name, found.note())
     if second is not None:
         return partial(pairs_in, table, columns=(first, second), halves=one.halves)

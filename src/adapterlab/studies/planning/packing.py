@@ -148,7 +148,9 @@ def but_for_seeds(config: Config) -> str:
 
 
 def unknown_plans(configs: Sequence[Config]) -> list[Config]:
-    """Check runs, those that differ in seeds once; return those whose plan only data tell.
+    """Check runs, those that differ in seeds once; return those whose data a plan has to look at.
+
+    They alone tell shape or classes, or are the user's own, which may be missing or damaged.
 
     Raises:
         ConfigError: an option of one is wrong; the first that is.
@@ -158,7 +160,7 @@ def unknown_plans(configs: Sequence[Config]) -> list[Config]:
     for config in configs:
         alike = but_for_seeds(config)
         if alike not in known:
-            known[alike] = check(config) is not None
+            known[alike] = check(config) is not None and "path" not in config.dataset.loader
         if not known[alike]:
             unknown.append(config)
     return unknown

@@ -197,6 +197,7 @@ class SequentialStudy:
                 self._keep_plan()  # the report of what is interrupted is a look as well
             if self.plan_only:
                 return done
+            require_plan(self._looked, self.study, self.design.plan)
             for (arm, seed, _), returned in zip(jobs, done[-1], strict=True):
                 self._take(arm, seed, returned)
             left, is_over = self._look(number, left)
@@ -239,6 +240,7 @@ class SequentialStudy:
                 f"{other} and {tested[0]} were tested on different examples, and cannot be "
                 "compared; the arms of a study share data set and limits"
             )
+        self._read_looks()
         counts = [len(self._answers.get(arm, {})) for arm in self.arms.labels]
         look, _ = self._looked.next(counts, self.design.level)
         self._looked = keep_look(self._client, self._looked, look)
@@ -248,12 +250,19 @@ class SequentialStudy:
         return decision.left, decision.is_over
 
     def _keep_plan(self) -> None:
-        """Keep the plan, now that the study's run is there."""
+        """Keep the plan, now that the study's run is there, unless another command has looked."""
         if self._looked.plan is not None or self.plan_only:
             return
+        self._read_looks()
+        if not self._looked.looks:
+            self._looked = keep_plan(self._client, self._looked, self.design.plan)
+
+    def _read_looks(self) -> None:
+        """Read what is kept: another command may be at the study as well, or report it."""
         if self._client is not None:
-            self._looked = read(self._client, self.study, self._experiment)
-        self._looked = keep_plan(self._client, self._looked, self.design.plan)
+            found = read(self._client, self.study, self._experiment)
+            if found.run_id is not None:
+                self._looked = found
 
     def _say(self, number: int, level: float, decision: Decision) -> None:
         looks = self.design.looks

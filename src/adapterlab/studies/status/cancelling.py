@@ -128,9 +128,7 @@ def _alone(folder: Path, study: StudyStands, done: Cancelled) -> Iterator[None]:
 
 def _end_commands(study: StudyStands, done: Cancelled) -> None:
     """End the processes of the study's commands, which end their own and mark their runs."""
-    found = []
-    if study.asked is not None and study.asked.goes_on and study.is_open:
-        found.append(study.asked.process)
+    found = [asked.process for asked in study.asked if asked.goes_on and study.is_open]
     found += [process for _, process in study.logged.multiruns]
     commands = [process for process in dict.fromkeys(found) if not is_gone(process)]
     _end_all(commands, "the command", done)

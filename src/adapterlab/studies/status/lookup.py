@@ -56,7 +56,8 @@ def find_study(client: Any | None, request: Request) -> StudyStands:
     """Read how a study stands.
 
     Raises:
-        AdapterLabError: there is no such study; it names those with names like it.
+        AdapterLabError: there is no such study; it names those with names like it, or the one that
+            tunes it.
     """
     study, mlruns = request.study, request.mlruns
     found = study_stands(client, mlruns, study, request.experiment)
@@ -70,4 +71,6 @@ def find_study(client: Any | None, request: Request) -> StudyStands:
         )
     names = set() if client is None else study_names(client, request.experiment)
     names |= {path.name for path in (mlruns / "studies").glob("*/")}
+    if (tuning := f"{study}-tuning") in names:
+        raise AdapterLabError(f"study={study} has no runs yet; those that tune it: study={tuning}")
     raise AdapterLabError(f"study={study}: there is no such study{near_studies(study, names)}")

@@ -101,7 +101,7 @@ class StudyStands:
         left: seconds until it has ended at the pace so far; None if that is not known.
         logged: what MLflow has of it.
         tasks: that were written down.
-        asked: what its latest command of this root was asked for.
+        asked: what the commands of this root were asked for that are at it, or were last.
     """
 
     study: str
@@ -109,7 +109,7 @@ class StudyStands:
     left: float | None
     logged: StudyRuns
     tasks: tuple[TaskOf, ...]
-    asked: Asked | None
+    asked: tuple[Asked, ...]
 
     def count(self, stands: Standing, node: str | None = None) -> int:
         """Return how many runs stand so, of a node or of all."""
@@ -155,15 +155,14 @@ def study_stands(client: Any | None, mlruns: Path, study: str, experiment: str) 
     """
     logged = StudyRuns() if client is None else study_runs(client, study, experiment)
     folder = tasks_of(mlruns, study)
-    tasks = []
-    for record in records(folder):
-        there = read_there(folder, record.id)
-        tasks.append(TaskOf(record, there, state_of(record, there)))
-    return stands(study, logged, tasks, read_asked(mlruns, study), time.time())
+    known = [(record, read_there(folder, record.id)) for record in records(folder)]
+    tasks = [TaskOf(record, there, state_of(record, there)) for record, there in known]
+    hosts = {host_of(run.process) for run in logged.runs if run.status == RUNNING}
+    return stands(study, logged, tasks, read_asked(mlruns, study, hosts), time.time())
 
 
 def stands(
-    study: str, logged: StudyRuns, tasks: Sequence[TaskOf], asked: Asked | None, now: float
+    study: str, logged: StudyRuns, tasks: Sequence[TaskOf], asked: Sequence[Asked], now: float
 ) -> StudyStands:
     """Return how a study stands, by what is known of it.
 
@@ -171,20 +170,20 @@ def stands(
         study: its name.
         logged: what MLflow has of it.
         tasks: in the order in which they were submitted.
-        asked: what its latest command was asked for.
+        asked: what its commands were asked for.
         now: in seconds since 1970.
     """
     since = _since(logged, [task for task in tasks if task.state not in ENDED], asked)
     found = _Known(logged, tasks, asked, since, now).runs()
     left = _left(found, since, now)
-    return StudyStands(study, tuple(found), left, logged, tuple(tasks), asked)
+    return StudyStands(study, tuple(found), left, logged, tuple(tasks), tuple(asked))
 
 
 class _Named(NamedTuple):
     """Where a run is named beside MLflow."""
 
     task: TaskOf | None = None
-    asked: bool = False
+    asked: tuple[Asked, ...] = ()
 
 
 class _Known:
@@ -194,22 +193,24 @@ class _Known:
         self,
         logged: StudyRuns,
         tasks: Sequence[TaskOf],
-        asked: Asked | None,
+        asked: Sequence[Asked],
         since: float | None,
         now: float,
     ) -> None:
-        self._logged, self._asked, self._since, self._now = logged.runs, asked, since, now
+        self._logged, self._since, self._now = logged.runs, since, now
         self._typical = typical_seconds(logged.runs, since)
-        self._goes_on = asked is not None and asked.goes_on
         self._hosts = {host_of(this_process()): socket.gethostname()}
         self._hosts |= {
             host_of(task.there.process): task.there.host for task in tasks if task.there
         }
         # By the hash that ends a folder's name; of several tasks the latest is the run's own.
-        names = dict.fromkeys((*(asked.runs if asked else ()), *_names(tasks)))
+        names = [*(name for one in asked for name in one.runs), *_names(tasks)]
         self._names = {_hash(name): name for name in names}
         self._by_task = {_hash(name): task for task in tasks for name in task.record.runs}
-        self._asked_for = {_hash(name) for name in asked.runs} if asked else set()
+        self._asked: dict[str, tuple[Asked, ...]] = {}
+        for one in asked:
+            for end in {_hash(name) for name in one.runs}:
+                self._asked[end] = (*self._asked.get(end, ()), one)
 
     def runs(self) -> list[RunStands]:
         """Return how each stands."""
@@ -221,7 +222,7 @@ class _Known:
 
     def _of(self, end: str, name: str, run: LoggedRun | None) -> RunStands:
         task = self._by_task.get(end)
-        stands, why = self._standing(_Named(task, end in self._asked_for), run)
+        stands, why = self._standing(_Named(task, self._asked.get(end, ())), run)
         node = self._node(run, task) if stands != "waiting" else NOWHERE
         left = _NOTHING
         if stands == "going":
@@ -240,8 +241,9 @@ class _Known:
             began = task.there.began if task.there else task.record.submitted
             if run is None or _ended_before(run, began):
                 return "going", ""
-        if named.asked and self._asked is not None and task is None:
-            if self._goes_on and (run is None or _ended_before(run, self._asked.began)):
+        if named.asked and task is None:
+            going = [asked.began for asked in named.asked if asked.goes_on]
+            if any(run is None or _ended_before(run, began) for began in going):
                 return "waiting", ""
             if run is None:
                 return "not begun", ""
@@ -290,10 +292,10 @@ def _ended_before(run: LoggedRun, moment: float) -> bool:
     return run.ended is not None and run.ended < moment
 
 
-def _since(logged: StudyRuns, tasks: Sequence[TaskOf], asked: Asked | None) -> float | None:
+def _since(logged: StudyRuns, tasks: Sequence[TaskOf], asked: Sequence[Asked]) -> float | None:
     """Return when what is at a study now has begun; None if that is not known."""
-    if asked is not None and asked.goes_on:
-        return asked.began
+    if going := [one.began for one in asked if one.goes_on]:
+        return min(going)
     if (multirun := logged.multirun) is not None and not is_gone(multirun[1]):
         return multirun[0]
     begun = [task.there.began for task in tasks if task.there is not None]

@@ -162,9 +162,11 @@ class Loop:
             validated=validated,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
+        best, last = best_checkpoint(self.folder), last_checkpoint(self.folder)
         if self.steps.is_best:
-            write_torch(best_checkpoint(self.folder), saved)
-        write_torch(last_checkpoint(self.folder), saved)
+            write_torch(best, saved, last)
+        else:
+            write_torch(last, saved)
 
 
 def drive(

@@ -29,10 +29,10 @@ _PAIRS = 3
 def on_unlike_runs(findings: Findings) -> list[str]:
     """Say which differences would be found too often if an arm's scores are skewed.
 
-    Simulated with scores whose worst runs are rare, 7 to 15 in 100 studies have a false difference
-    where the arms are unlike, and 1 to 4 where they are alike. That spreads look alike is no proof:
-    a few runs without a bad one show neither it nor the spread. Those of an adjusted p below 0.01
-    are left out: they hold all the same.
+    Simulated with scores whose worst runs are rare, up to 15 in 100 studies have a false difference
+    where the arms are unlike, and 1 to 3 where they are alike (`scripts/simulations/designs.py`).
+    That spreads look alike is no proof: a few runs without a bad one show neither it nor them.
+    Differences of an adjusted p below 0.01 are left out: they hold all the same.
     """
     family = findings.family
     if family is None or family.pairs is None:
@@ -47,8 +47,8 @@ def on_unlike_runs(findings: Findings) -> list[str]:
         return []
     return [
         f"{listed(found, _PAIRS)} differ by runs that are few, and unlike in number or in spread: "
-        "if bad runs are rare and far below the others, up to 15 in 100 such differences are "
-        f"false, not 5; as many runs for each, {_FEW} or more, tell"
+        "if bad runs are rare and far below the others, up to 15 in 100 such studies find a "
+        f"difference where there is none, not 5; as many runs for each, {_FEW} or more, tell"
     ]
 
 

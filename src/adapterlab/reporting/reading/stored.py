@@ -37,6 +37,7 @@ OWN_ERRORS = (
         "ConfigError",
         "DataError",
         "CheckpointError",
+        "RunHeldError",
         "RunLostError",
         "TaskStoppedError",
         "TrialPrunedError",

@@ -1,10 +1,8 @@
 """Differences that hang on runs being normal: of few runs, unlike in number or in spread."""
 
-from itertools import combinations
-
 import numpy as np
 
-from adapterlab.evidence.verdicts import Family, Verdict
+from adapterlab.evidence.verdicts import Family
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.formatting import listed
 
@@ -21,8 +19,6 @@ _SURE = 0.01
 """Adjusted p below which a difference holds all the same: fewer than 5 in 100 such studies are
 false, by the same simulations."""
 
-_DECIDED = (Verdict.BETTER, Verdict.WORSE)
-
 _PAIRS = 3
 
 
@@ -37,12 +33,11 @@ def on_unlike_runs(findings: Findings) -> list[str]:
     family = findings.family
     if family is None or family.pairs is None:
         return []
-    named = [family.arms[place].name for place in family.tested]
-    found = [
-        f"{a} and {b}"
-        for a, b in combinations(named, 2)
-        if family.verdict(a, b) in _DECIDED and not _sure(family, a, b) and _unlike(family, a, b)
-    ]
+    pairs, names = family.pairs, [family.arms[place].name for place in family.tested]
+    decided = (pairs.low > 0) | (pairs.high < 0)
+    doubtful = np.flatnonzero(decided & (pairs.p_adjusted >= _SURE))
+    near = [(names[pairs.first[m]], names[pairs.second[m]]) for m in doubtful]
+    found = [f"{a} and {b}" for a, b in near if _unlike(family, a, b)]
     if not found:
         return []
     return [
@@ -50,11 +45,6 @@ def on_unlike_runs(findings: Findings) -> list[str]:
         "if bad runs are rare and far below the others, up to 15 in 100 such studies find a "
         f"difference where there is none, not 5; as many runs for each, {_FEW} or more, tell"
     ]
-
-
-def _sure(family: Family, a: str, b: str) -> bool:
-    p = family.compare(a, b).p_adjusted
-    return p is not None and p < _SURE
 
 
 def _unlike(family: Family, a: str, b: str) -> bool:

@@ -18,6 +18,15 @@ def epochs(values: list[float], select_on: str) -> list[dict[str, float]]:
     return metrics
 
 
+def settling(values: list[float], unsettled: list[float]) -> tuple[Standing, list[tuple[int, int]]]:
+    """Take in epochs of a method that settles; return after each the best, and the wait since."""
+    standing, stood = Standing(), []
+    for metrics, of_it in zip(epochs(values, "accuracy"), unsettled, strict=True):
+        standing.take({**metrics, UNSETTLED: of_it}, "accuracy", OPTIONS)
+        stood.append((standing.best_epoch, standing.waited))
+    return standing, stood
+
+
 # (metric, its values, the best epoch, epochs since)
 CASES: dict[str, tuple[str, list[float], int, int]] = {
     "the highest": ("accuracy", [0.5, 0.7, 0.6], 2, 1),
@@ -51,12 +60,8 @@ def test_a_history_tells_all_of_it(values: list[float], select_on: str) -> None:
 
 def test_an_epoch_that_is_settled_comes_before_all_that_are_not() -> None:
     """Of each kind the best; without any that is settled, the best of the others."""
-    standing, best = Standing(), []
-    of_all = epochs([0.5, 0.9, 0.1, 0.3, 0.2], "accuracy")
-    for metrics, unsettled in zip(of_all, [1.0, 1.0, 0.0, 0.0, 0.0], strict=True):
-        standing.take({**metrics, UNSETTLED: unsettled}, "accuracy", OPTIONS)
-        best.append(standing.best_epoch)
-    assert best == [1, 2, 3, 4, 4]
+    standing, stood = settling([0.5, 0.9, 0.1, 0.3, 0.2], [1.0, 1.0, 0.0, 0.0, 0.0])
+    assert [best for best, _ in stood] == [1, 2, 3, 4, 4]
     assert Standing.after(standing.history, "accuracy") == standing
     first = Standing.after({k: standing.history[k] for k in (1, 2)}, "accuracy")
     assert first.best_epoch == 2
@@ -64,12 +69,8 @@ def test_an_epoch_that_is_settled_comes_before_all_that_are_not() -> None:
 
 def test_patience_begins_with_the_first_epoch_that_is_settled() -> None:
     """Or a training would end before it is what its method gives."""
-    standing, waited = Standing(), []
-    of_all = epochs([0.9, 0.5, 0.4, 0.3, 0.2], "accuracy")
-    for metrics, unsettled in zip(of_all, [1.0, 1.0, 1.0, 0.0, 0.0], strict=True):
-        standing.take({**metrics, UNSETTLED: unsettled}, "accuracy", OPTIONS)
-        waited.append(standing.waited)
-    assert waited == [0, 0, 0, 0, 1]
+    standing, stood = settling([0.9, 0.5, 0.4, 0.3, 0.2], [1.0, 1.0, 1.0, 0.0, 0.0])
+    assert [waited for _, waited in stood] == [0, 0, 0, 0, 1]
     assert Standing.after(standing.history, "accuracy") == standing
 
 

@@ -13,6 +13,7 @@ from adapterlab.config.schema import BASES
 from adapterlab.tracking.servers.journal import folders, left
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
 from adapterlab.tracking.study_run import end_multirun, status_after
+from adapterlab.tracking.tuning_tags import study_of_trials
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def _is_refusal(ended_by: BaseException | None) -> bool:
 def _deliver(study: StartedStudy) -> str | None:
     """Deliver what the study's runs have left; return what to say if a server does not take it."""
     mlruns = study.mlruns
-    studies = {study.name, f"{study.name}-tuning", BASES, *(path.parent.name for path in left)}
+    studies = {study.name, study_of_trials(study.name), BASES, *(path.parent.name for path in left)}
     if not any(folders(mlruns, studies)):
         return None
     from adapterlab.runs.folders.undelivered import sync

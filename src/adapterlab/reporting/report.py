@@ -38,6 +38,7 @@ from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import look_at, metrics_at
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.study_run import log_report
+from adapterlab.tracking.tuning_tags import study_of_trials
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -204,7 +205,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
             *on_pruned(trials),
             *gaps,
         ),
-        tuning=tuple(tuning_of(f"{request.study}-tuning", trials)),
+        tuning=tuple(tuning_of(study_of_trials(request.study), trials)),
         ranks=ranks_of(tasks),
         luck={task: luck for task, (luck, _) in lucks.items()},
         lucky={task: arm for task, (_, arm) in lucks.items()},

@@ -20,7 +20,7 @@ from adapterlab.evidence.tuning import (
 )
 from adapterlab.reporting.reading.study import Run, read_runs
 from adapterlab.reporting.sentences.tuning import Trial, latest_trials, status
-from adapterlab.tracking.tuning_tags import ARM, CHOSEN, PRUNED_BEST, trial, values
+from adapterlab.tracking.tuning_tags import ARM, CHOSEN, PRUNED_BEST, study_of_trials, trial, values
 
 Value = float | str
 """Of an option that was tuned; a number where it reads as one."""
@@ -105,7 +105,7 @@ def read_trials(client: Any, study: str, experiment: str) -> list[Run]:
         experiment: name of the MLflow experiment.
     """
     try:
-        return read_runs(client, f"{study}-tuning", experiment)
+        return read_runs(client, study_of_trials(study), experiment)
     except AdapterLabError:
         return []
 

@@ -25,6 +25,11 @@ PRUNED_EPOCH, PRUNED_BEST = "trial/pruned_epoch", "trial/best"
 _ABOUT = {ARM, KEY, GRID, AT, CHOSEN, STUDY, TRIALS, SEEDS, EDGE, SUPERSEDED, PRUNED}
 
 
+def study_of_trials(study: str) -> str:
+    """Return the name of the study that a study's tuning runs are in."""
+    return f"{study}-tuning"
+
+
 def trial(name: str) -> str:
     """Return the name of a tag of a tuning run."""
     return f"trial.{name}"

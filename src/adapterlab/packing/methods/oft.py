@@ -33,13 +33,7 @@ class LaneOFTLinear(LaneRotated):
 
     @staticmethod
     def turn(rows: Tensor, R: Tensor, *, back: bool) -> Tensor:
-        """Return rows ``[k, N, d]``, or ``[1, N, d]``, turned by ``[k, n, b, b]``: ``[k, N, d]``.
-
-        Args:
-            rows: of lanes whose blocks are alike; or those that they share.
-            R: their rotations.
-            back: by the inverse.
-        """
+        """Return rows turned by ``[k, n, b, b]``, ``[k, N, d]``; see `LaneRotated.turn`."""
         lanes, blocks, size, _ = R.shape
         R = R.mT if back else R
         cut = rows.reshape(len(rows), -1, blocks, size)

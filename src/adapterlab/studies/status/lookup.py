@@ -14,6 +14,7 @@ from adapterlab.studies.status.standing import StudyStands, study_stands
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
 from adapterlab.tracking.study_runs import near_studies, study_names
+from adapterlab.tracking.tuning_tags import study_of_trials
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -71,6 +72,6 @@ def find_study(client: Any | None, request: Request) -> StudyStands:
         )
     names = set() if client is None else study_names(client, request.experiment)
     names |= {path.name for path in (mlruns / "studies").glob("*/")}
-    if (tuning := f"{study}-tuning") in names:
+    if (tuning := study_of_trials(study)) in names:
         raise AdapterLabError(f"study={study} has no runs yet; those that tune it: study={tuning}")
     raise AdapterLabError(f"study={study}: there is no such study{near_studies(study, names)}")

@@ -18,6 +18,7 @@ from adapterlab.runs.identity import config_hash
 from adapterlab.studies.sweeps.arm_options import given_to_each, has_option
 from adapterlab.studies.sweeps.composing import own_part
 from adapterlab.studies.tuning.design import Design, Setting, digest, written
+from adapterlab.tracking.tuning_tags import study_of_trials
 
 OWN = ("seed", "study", "tuning", "trial_pruner", "plan", "resume")
 """Options that an arm does not set: they belong to the study or to the sweeper."""
@@ -54,7 +55,7 @@ class Arms:
         loader: ConfigLoader,
     ) -> None:
         self.design, self.config, self.loader = design, config, loader
-        self._study = f"{config.study}-tuning"
+        self._study = study_of_trials(config.study)
         parser = OverridesParser.create(config_loader=loader)
         given = parser.parse_overrides(list(arguments))
         self.arms = [parser.parse_overrides(list(arm)) for arm in design.arms]

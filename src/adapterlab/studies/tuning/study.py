@@ -24,7 +24,17 @@ from adapterlab.studies.tuning.arms import Arms
 from adapterlab.studies.tuning.design import Design, Setting, written
 from adapterlab.studies.tuning.marks import Marks
 from adapterlab.studies.tuning.pruned import PrunedStage, foreseen
-from adapterlab.tracking.tuning_tags import ARM, CHOSEN, EDGE, GRID, KEY, PRUNED, SEEDS, TRIALS
+from adapterlab.tracking.tuning_tags import (
+    ARM,
+    CHOSEN,
+    EDGE,
+    GRID,
+    KEY,
+    PRUNED,
+    SEEDS,
+    TRIALS,
+    study_of_trials,
+)
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +113,7 @@ class TunedStudy:
         show: Callable[..., None],
     ) -> None:
         self.design, self.config, self.launch, self.show = design, config, launch, show
-        self.study, self.tuning_study = config.study, f"{config.study}-tuning"
+        self.study, self.tuning_study = config.study, study_of_trials(config.study)
         self.arms = Arms(design, arguments, config, loader)
         self.marks = Marks(config)
 

@@ -20,11 +20,7 @@ from adapterlab.data.text import TextBatches
 from adapterlab.models.by_length import ByLength
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
-from adapterlab.runs.check import (
-    check_with,
-    make_model,
-    make_strategy,
-)
+from adapterlab.runs.check import check_with
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.runs.plan_warnings import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
@@ -36,6 +32,7 @@ from adapterlab.runs.preprocessing import (
     within_limit,
 )
 from adapterlab.runs.scrutiny import scrutinised
+from adapterlab.runs.sketch import make_model, make_strategy
 from adapterlab.training.few_texts import why_by_length
 from adapterlab.training.hardware import weights_dtype
 

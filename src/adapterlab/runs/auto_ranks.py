@@ -47,11 +47,12 @@ from adapterlab.drawing.pictures import Pictures
 from adapterlab.drawing.rank_curves import explained_figure, importance_figure
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
-from adapterlab.runs.check import bare, check, check_with, make_strategy, model_shape
+from adapterlab.runs.check import check, check_with
 from adapterlab.runs.data import RunData
 from adapterlab.runs.folders.homes import known_home
 from adapterlab.runs.folders.integrity import finished_whole
 from adapterlab.runs.identity import run_name, what_it_computes
+from adapterlab.runs.sketch import bare, make_strategy, model_shape
 from adapterlab.runs.task_outputs import require_task
 from adapterlab.training.hardware import choose_device
 

@@ -35,17 +35,12 @@ from adapterlab.config.schema import (
     TrainedBase,
 )
 from adapterlab.models.protocol import adaptable
-from adapterlab.runs.check import (
-    comes_with_weights,
-    keeps_own_head,
-    make_model,
-    make_strategy,
-    require_own_head,
-)
+from adapterlab.runs.check import keeps_own_head, require_own_head
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.peft_base import require_file, weights_under
+from adapterlab.runs.sketch import comes_with_weights, make_model, make_strategy
 
 Train = Callable[[Config, RunData], RunResult]
 """Carries out a run on data that has been read."""

@@ -42,8 +42,8 @@ def parse_solved(cfg: DictConfig, read: Read | None = None, said: set[str] | Non
         return config
     if config.adapter.get("rank") == "auto":
         return _with_ranks(cfg, config, read, set() if said is None else said)
-    from adapterlab.runs.check import fit_to_budget, make_strategy, says_its_shape
     from adapterlab.runs.data import load_data
+    from adapterlab.runs.sketch import fit_to_budget, make_strategy, says_its_shape
 
     data = None if says_its_shape(config) else (read or load_data)(config)
     fitted = fit_to_budget(config, data)

@@ -85,11 +85,7 @@ _found: dict[str, dict[str, Any]] = {}
 
 
 def _layers_in_one_way(config: Config) -> dict[str, Any]:
-    from adapterlab.runs.check import (  # which load torch
-        bare,
-        declared_shape,
-        make_strategy,
-    )
+    from adapterlab.runs.sketch import bare, declared_shape, make_strategy  # which load torch
     from adapterlab.runs.task_outputs import named_outputs
 
     with warnings.catch_warnings():

@@ -124,7 +124,7 @@ def shape_taken(config: Config) -> Shape | None:
     own = isinstance(config.dataset, ImageDataset) and "path" in config.dataset.loader
     if not own or "image_size" not in config.model:
         return None
-    from adapterlab.runs.check import bare  # which reads data by this module
+    from adapterlab.runs.sketch import bare  # which reads data by this module
 
     pixels = adaptable(bare(config, (3, 32, 32), 2)).pixels
     return None if pixels is None or pixels.size is None else pixels.shape(())

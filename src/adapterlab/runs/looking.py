@@ -8,10 +8,11 @@ from adapterlab.adapters import Plan, plan
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.data.scrutiny import require_different
 from adapterlab.runs.base_weights import from_file, load_into
-from adapterlab.runs.check import bare, check_with, model_shape, sketch
+from adapterlab.runs.check import check_with
 from adapterlab.runs.data import RunData, load_data, load_splits, shape_of, shape_taken
 from adapterlab.runs.preprocessing import make_inputs
 from adapterlab.runs.provenance import tokenizer_folder
+from adapterlab.runs.sketch import bare, model_shape, sketch
 
 _last: dict[str, RunData] = {}
 """The data of the plan before: those of a multirun mostly share them."""

@@ -32,13 +32,13 @@ from adapterlab.models.origin import (
 )
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import base_run
-from adapterlab.runs.check import make_model
 from adapterlab.runs.data import RunData
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.folders.homes import known_home
 from adapterlab.runs.folders.integrity import finished_whole
 from adapterlab.runs.identity import hashes_of_peft
 from adapterlab.runs.preprocessing import vocabulary_is_made
+from adapterlab.runs.sketch import make_model
 
 if TYPE_CHECKING:  # what finds finished runs again loads no more than that takes
     from adapterlab.runs.assembly import Assembly

@@ -24,10 +24,10 @@ from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.pooling import PooledClassifier
 from adapterlab.models.transformer import TransformerClassifier
-from adapterlab.runs.check import comes_with_weights, make_model
 from adapterlab.runs.data import AnySplits, Shape
 from adapterlab.runs.preprocessing import Inputs, TextInputs, run_splits
 from adapterlab.runs.saved import Rebuilt
+from adapterlab.runs.sketch import comes_with_weights, make_model
 from adapterlab.training.hardware import weights_dtype
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

@@ -29,7 +29,7 @@ from adapterlab.config.ranks import Pruned
 from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.assembly import Assembly, assemble
-from adapterlab.runs.check import check, make_strategy
+from adapterlab.runs.check import check
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.folders.homes import home_of
 from adapterlab.runs.identity import run_name
@@ -37,6 +37,7 @@ from adapterlab.runs.lifecycle import OpenRun, open_run
 from adapterlab.runs.pruning.curve import Curve, Point, write_curve
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.runs.single import run
+from adapterlab.runs.sketch import make_strategy
 from adapterlab.runs.state import taken_up
 from adapterlab.training.hardware import Device, choose_device
 from adapterlab.training.outcome import Training

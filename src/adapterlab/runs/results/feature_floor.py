@@ -17,8 +17,8 @@ from adapterlab.evidence.floor import feature_floor
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly, take_padding
 from adapterlab.runs.base_weights import load_into
-from adapterlab.runs.check import make_model
 from adapterlab.runs.results.floor import ALIKE, Floor, begin_fit, fitted_rows, linear_model, share
+from adapterlab.runs.sketch import make_model
 from adapterlab.training.hardware import Device, weights_dtype
 
 _FORMAT = 1

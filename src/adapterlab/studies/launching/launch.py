@@ -22,6 +22,7 @@ from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
 from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.folders.homes import latest_home
+from adapterlab.runs.sketch import sketched_once
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.engines import Work
 from adapterlab.studies.launching.dispatch import carry_out_elsewhere, submit_elsewhere
@@ -102,7 +103,7 @@ def launch(
     setup_globals()
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers write there
     data, said = ReadOnce(), set[str]()
-    with planned_for(place := chosen.place()):
+    with sketched_once(), planned_for(place := chosen.place()):
         jobs = [
             composed_job(composer, config, overrides, initial_job_idx + number, data, said)
             for number, overrides in enumerate(job_overrides)

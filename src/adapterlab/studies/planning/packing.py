@@ -18,8 +18,9 @@ from adapterlab.config.schema import (
 from adapterlab.models.protocol import adaptable
 from adapterlab.packing import CannotPackError, signature
 from adapterlab.packing.memory import PackMemory, pack_memory
-from adapterlab.runs.check import check, sketch
+from adapterlab.runs.check import check
 from adapterlab.runs.data import AnySplits, RunData
+from adapterlab.runs.sketch import sketch
 from adapterlab.studies.planning.workload import load_of
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 from adapterlab.training.packed.trial import why_not_packed

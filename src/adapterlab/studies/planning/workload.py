@@ -5,8 +5,8 @@ import math
 from adapterlab.config.schema import CheckpointBase, Config, PeftBase, SplitName, TrainedBase
 from adapterlab.data.batches import EVALUATED
 from adapterlab.packing.memory import Load
-from adapterlab.runs.check import model_shape
 from adapterlab.runs.data import RunData
+from adapterlab.runs.sketch import model_shape
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 from adapterlab.training.optimizers import moments
 

@@ -28,8 +28,10 @@ class LaunchingSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Carry out the study, planned for where its launcher has runs carried out."""
+        from adapterlab.runs.sketch import sketched_once  # loads torch
+
         place = getattr(self.launcher, "place", None)
-        with planned_for(place() if place is not None else None):
+        with sketched_once(), planned_for(place() if place is not None else None):
             return self.carry_out(arguments)
 
     @abstractmethod

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,25 @@ def options(gate: Gate, study: str, *more: str) -> list[str]:
     return [*OPTIONS, f"tracking.uri={gate.uri}", f"study={study}", *more]
 
 
+@contextmanager
+def patient() -> Iterator[None]:
+    """Wait for a server that is there, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+        patch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+        yield
+
+
 def logged(uri: str, run_id: str | None) -> tuple[str, list[tuple[int, float]], set[str]]:
     """Return what a server has of a run: status, losses in their order, names of its files."""
     client = MlflowClient(uri)
-    run = client.get_run(str(run_id))
-    points = client.get_metric_history(run.info.run_id, "train/loss")
+    with patient():
+        run = client.get_run(str(run_id))
+        points = client.get_metric_history(run.info.run_id, "train/loss")
+        files = {item.path for item in client.list_artifacts(run.info.run_id)}
     losses = [(point.step, point.value) for point in points]
     assert losses == sorted(losses)
-    return run.info.status, losses, {item.path for item in client.list_artifacts(run.info.run_id)}
+    return run.info.status, losses, files
 
 
 def whole(uri: str, result: RunResult) -> None:
@@ -99,8 +111,9 @@ def whole(uri: str, result: RunResult) -> None:
     assert {"config.yaml", "result.json", "adapter", "predictions"} <= files
     assert not journal.is_there(result.folder)
     client = MlflowClient(uri)
-    assert len(client.get_metric_history(str(result.run_id), "test/accuracy")) == 1
-    assert client.get_run(str(result.run_id)).data.metrics.items() >= result.metrics.items()
+    with patient():
+        assert len(client.get_metric_history(str(result.run_id), "test/accuracy")) == 1
+        assert client.get_run(str(result.run_id)).data.metrics.items() >= result.metrics.items()
 
 
 @pytest.mark.parametrize("way", ["refuses", "hangs", "answers 500"])

@@ -22,11 +22,11 @@ def show_plan(config: Config) -> None:
     """
     plan, read = check(config), None
     if plan is None or "path" in config.dataset.loader:
-        from adapterlab.runs.looking import look_at
+        from adapterlab.runs.plan_checks import plan_on_data
 
-        plan, read = look_at(config)
+        plan, read = plan_on_data(config)
     elif isinstance(config.base, CheckpointBase):
-        from adapterlab.runs.looking import require_weights
+        from adapterlab.runs.plan_checks import require_weights
 
         require_weights(config, None)  # options say shape and classes
     notes = () if read is None else read.target.notes

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config.asked import FileName, Target, Told, TrialPruner, Tuning
+from adapterlab.config.bookkeeping import FileName, Target, Told, TrialPruner, Tuning
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, NotNegative, Share
 from adapterlab.config.hardware import Hardware

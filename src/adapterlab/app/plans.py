@@ -3,6 +3,7 @@
 import warnings
 
 from adapterlab.app.console import print_plan
+from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import run_name
@@ -21,7 +22,7 @@ def show_plan(config: Config) -> None:
             a run would refuse the user's own data or weights.
     """
     plan, read = check(config), None
-    if plan is None or "path" in config.dataset.loader:
+    if plan is None or is_own(config.dataset.loader):
         from adapterlab.runs.plan_checks import plan_on_data
 
         plan, read = plan_on_data(config)

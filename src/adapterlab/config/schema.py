@@ -18,8 +18,7 @@ from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.ranks import Pruned, Ranks
-from adapterlab.config.selection import ClassF1
-from adapterlab.config.tasks import SelectOn, Task
+from adapterlab.config.tasks import ClassF1, SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
 from adapterlab.evidence.accuracy_intervals import share_interval
 from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.arrays import Booleans, Floats

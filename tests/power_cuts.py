@@ -7,7 +7,7 @@ import pytest
 
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 
 
 class PowerCutError(Exception):
@@ -33,6 +33,6 @@ def cut_in(config: Config, epoch: int, *, reported: bool = False) -> None:
         return fit(*args, report=stopping, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapterlab.training.alone.fit", cut)
+        patch.setattr("adapterlab.runs.single.fit", cut)
         with pytest.raises(PowerCutError):
             single.run(config)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.runs.folders.folder import RunFolder
-from adapterlab.studies.status.standing import StudyStands, study_stands
+from adapterlab.studies.status.study_status import StudyStatus, study_status
 from adapterlab.studies.tasks.commands import FILES
 from adapterlab.studies.tasks.records import Record, There, run_names, tasks_of, write, write_there
 from adapterlab.tracking.client import connect
@@ -76,19 +76,19 @@ class Lab:
         (path,) = self.tasks.parent.glob(FILES)
         return path
 
-    def stands(self) -> StudyStands:
-        return study_stands(self.client, self.root / "mlruns", self.study, "adapterlab")
+    def status(self) -> StudyStatus:
+        return study_status(self.client, self.root / "mlruns", self.study, "adapterlab")
 
     def by_seed(self) -> dict[int, tuple[str, str]]:
         """Return how each run stands, and where."""
         seeds = {self.name(seed).rpartition("-")[2]: seed for seed in range(9)}
         found = {}
-        for run in self.stands().runs:
+        for run in self.status().runs:
             end = run.logged.identity[0] if run.logged else run.name.rpartition("-")[2]
-            found[seeds[end]] = (run.stands, run.node)
+            found[seeds[end]] = (run.status, run.node)
         return found
 
     def open_parent(self) -> None:
         """Leave the study's own run as a multirun has it that is under way."""
-        (own,) = self.stands().logged.own
+        (own,) = self.status().logged.own
         self.client.update_run(own.info.run_id, status="RUNNING")

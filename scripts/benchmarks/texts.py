@@ -141,7 +141,7 @@ def timed(config: Config) -> Timing:
     """Train a run without testing it."""
     from adapterlab.runs.assembly import assemble
     from adapterlab.runs.single import frozen_prefix, run
-    from adapterlab.training.alone import fit
+    from adapterlab.training.fit import fit
     from adapterlab.training.hardware import choose_device
 
     device = choose_device(config.hardware)

@@ -34,7 +34,7 @@ from adapterlab.data.tokenizer import train_wordpiece
 from adapterlab.drawing import pictures
 from adapterlab.models.loading import quiet
 from adapterlab.runs import single
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 from faults.trying import TINY, Setting, Trial
 
 COUNT = 60
@@ -88,7 +88,7 @@ def _trained(config: Config, cut: int | None) -> None:
 
         return fit(*args, report=stop, **options)
 
-    with mock.patch("adapterlab.training.alone.fit", cutting):
+    with mock.patch("adapterlab.runs.single.fit", cutting):
         try:
             single.run(config)
         except _CutError:
@@ -111,7 +111,7 @@ def _watched(root: Path) -> Iterator[tuple[list[int], list[str]]]:
     handler, log = logging.Handler(logging.WARNING), logging.getLogger("adapterlab")
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     with ExitStack() as patches:
-        patches.enter_context(mock.patch("adapterlab.training.alone.fit", noted))
+        patches.enter_context(mock.patch("adapterlab.runs.single.fit", noted))
         package = str(root / "package")
         source = mock.patch("adapterlab.models.hub.minilm_source", return_value=package)
         patches.enter_context(source)

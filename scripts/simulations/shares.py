@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy import special
 from tqdm import tqdm
 
-from adapterlab.evidence.shares import share_interval
+from adapterlab.evidence.accuracy_intervals import share_interval
 
 SCENARIOS = {
     "agree": (0.0, 0.0),

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from scipy import special, stats
 from tqdm import tqdm
 
+from adapterlab.evidence.accuracy_intervals import share_interval
 from adapterlab.evidence.replicates import Replicates
-from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
 from adapterlab.evidence.verdicts import Verdict, compare_all
 

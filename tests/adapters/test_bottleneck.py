@@ -11,7 +11,7 @@ from transformer_cases import encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, Bottleneck, BottleneckLinear
 from adapterlab.adapters.budget import fit
-from adapterlab.adapters.places import feed_forwards
+from adapterlab.adapters.insertion_points import feed_forwards
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
 from adapterlab.packing import PackedModel, share_frozen

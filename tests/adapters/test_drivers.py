@@ -14,8 +14,8 @@ from adapterlab.base.errors import ConfigError
 from adapterlab.config.hardware import Hardware
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
-from adapterlab.training.alone import fit
 from adapterlab.training.driver import why_lightning
+from adapterlab.training.fit import fit
 from adapterlab.training.hardware import Device, choose_device
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.outcome import Training, best_checkpoint, last_checkpoint

@@ -18,11 +18,11 @@ from adapterlab.adapters.methods.gated import (
     opened,
 )
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 from adapterlab.packing import share_frozen
 from adapterlab.packing.trial import try_out
 from adapterlab.runs.check import check
-from adapterlab.runs.looking import look_at
+from adapterlab.runs.plan_checks import plan_on_data
 from lab import tiny
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -128,5 +128,5 @@ def test_the_presets_are_planned_and_refused(tmp_path: Path) -> None:
     }
     for preset, message in refusals.items():
         with pytest.raises(ConfigError, match=message) as caught:
-            look_at(tiny(tmp_path, f"adapter={preset}"))
+            plan_on_data(tiny(tmp_path, f"adapter={preset}"))
         assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 
 from adapterlab.app.console import print_line
 from adapterlab.base.amounts import duration
-from adapterlab.config.asked import Told
+from adapterlab.config.bookkeeping import Told
 from adapterlab.runs.folders.folder import RunResult
 from lab import tiny
 

@@ -22,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 import adapterlab
-from adapterlab.app.session import in_python, no_main_program
+from adapterlab.app.python_calls import in_python, no_main_program
 from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.base.interrupts import SIGNALS
 from adapterlab.config import conf_folder

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from adapterlab.evidence.accuracy_intervals import share_interval
 from adapterlab.evidence.intervals import Interval
-from adapterlab.evidence.shares import share_interval
 from adapterlab.reporting.comparing.compare import Candidate, judge
 from adapterlab.reporting.findings import (
     ACCURACY,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from adapterlab.adapters.from_data import FromData
+from adapterlab.adapters.data_driven_init import FromData
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single

@@ -17,7 +17,7 @@ from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.looking import look_at
+from adapterlab.runs.plan_checks import plan_on_data
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 
@@ -108,7 +108,7 @@ def test_a_head_of_other_classes_is_one_line(lab: tuple[Path, RunResult]) -> Non
     with pytest.raises(ConfigError, match="agree by name: only the data set has 'neutral'"):
         assemble(over(root, data="other"), run)
     with pytest.raises(ConfigError, match="only the data set has 'neutral'"):
-        look_at(over(root, data="other"))
+        plan_on_data(over(root, data="other"))
     turned = over(root, "dataset.classes=[good,bad,so-so]")
     with pytest.raises(ConfigError, match=r"another order; dataset.classes=\[bad,good,so-so\]"):
         check(turned)

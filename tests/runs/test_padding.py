@@ -33,8 +33,8 @@ from adapterlab.runs.assembly import assemble
 from adapterlab.runs.check import check
 from adapterlab.runs.export.merged import Request, export_saved
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.looking import look_at
 from adapterlab.runs.packs.pack import run_pack
+from adapterlab.runs.plan_checks import plan_on_data
 from adapterlab.runs.single import run
 from adapterlab.training.few_texts import why_by_length
 from lab import ONE_THREAD, TINY, compose
@@ -257,8 +257,8 @@ def test_a_plan_refuses_a_tokenizer_that_the_run_refuses(tmp_path: Path, reviews
     ]
     for folder, options, said in tried:
         config = of(tmp_path, reviews, folder, *options)
-        for ask in (look_at, run):
+        for ask in (plan_on_data, run):
             with pytest.raises(ConfigError, match=re.escape(said)):
                 ask(config)
-    _, read = look_at(of(tmp_path, reviews, some))
+    _, read = plan_on_data(of(tmp_path, reviews, some))
     assert len(read.target.train.labels)

@@ -16,8 +16,8 @@ from adapterlab.runs.export.merged import Request as ExportRequest
 from adapterlab.runs.export.merged import export_saved
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.looking import look_at
 from adapterlab.runs.packs.pack import run_pack
+from adapterlab.runs.plan_checks import plan_on_data
 from adapterlab.runs.single import run
 from lab import ONE_THREAD, tiny
 
@@ -76,7 +76,7 @@ def test_it_begins_where_the_adapter_was_and_goes_on(lab: tuple[Path, RunResult]
     assert before.metrics["test/accuracy"] > 0.5
     config = going_on(root, "adapter=lora", "adapter.rank=2")
     check(config)
-    look_at(config)
+    plan_on_data(config)
     result = run(config)
     assert result.metrics["target/accuracy_before"] == before.metrics["test/accuracy"]
     assert result.tags["base_head"] == "kept"
@@ -97,7 +97,7 @@ def test_the_adapter_itself_is_trained_further(lab: tuple[Path, RunResult]) -> N
     continued = ("adapter=continued", "optimizer.lr=0.001")
     config = going_on(root, *continued)
     check(config)
-    look_at(config)
+    plan_on_data(config)
     result = run(config)
     assert result.metrics["target/accuracy_before"] == before.metrics["test/accuracy"]
     twice = before.metrics["params/adapter"]  # less a first update: PEFT's is of twice the rank

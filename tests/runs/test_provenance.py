@@ -28,9 +28,9 @@ from adapterlab.runs.folders.homes import home_of, homes, latest_home
 from adapterlab.runs.folders.integrity import seal
 from adapterlab.runs.provenance import TAGS, Provenance, foreseen, read_provenance
 from adapterlab.runs.state import finished_run
-from adapterlab.training.alone import fit
-from adapterlab.training.standing import Standing
+from adapterlab.training.fit import fit
 from adapterlab.training.steps import AfterEpoch
+from adapterlab.training.training_state import TrainingState
 from lab import ONE_PROCESS, TINY, Outcome, compose, tiny, write_idx
 from power_cuts import cut_in
 from reviews import write_reviews
@@ -44,14 +44,14 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
 
     def noted(config: Config, *args: Any, after_epoch: AfterEpoch, **more: Any) -> Any:
-        def note(standing: Standing) -> None:
+        def note(state: TrainingState) -> None:
             if config.study != "bases":
-                done.append(standing.epochs)
-            after_epoch(standing)
+                done.append(state.epochs)
+            after_epoch(state)
 
         return fit(config, *args, after_epoch=note, **more)
 
-    monkeypatch.setattr("adapterlab.training.alone.fit", noted)
+    monkeypatch.setattr("adapterlab.runs.single.fit", noted)
     return done
 
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import TrialPrunedError
-from adapterlab.config.asked import TrialPruner
+from adapterlab.config.bookkeeping import TrialPruner
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.folders.folder import RunResult

@@ -18,7 +18,7 @@ from adapterlab.base.errors import CheckpointError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
 from adapterlab.runs.folders.folder import RunFolder, RunResult
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 from adapterlab.training.outcome import Training
 from adapterlab.training.steps import Steps
 from lab import tiny
@@ -64,7 +64,7 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
             trainings.append(training)
         return training
 
-    monkeypatch.setattr("adapterlab.training.alone.fit", watched)
+    monkeypatch.setattr("adapterlab.runs.single.fit", watched)
     return trainings
 
 

@@ -16,7 +16,7 @@ from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.single import run
 from adapterlab.tracking.stores.uris import default_uri
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 from lab import TINY, Outcome, compose, tiny, write_idx
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -31,7 +31,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         titles.append(config.dataset.name)
         return fit(config, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("adapterlab.training.alone.fit", noted)
+    monkeypatch.setattr("adapterlab.runs.single.fit", noted)
     return titles
 
 

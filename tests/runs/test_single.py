@@ -19,7 +19,7 @@ from adapterlab.runs.data import load_data
 from adapterlab.runs.evaluation import Request, evaluate_saved
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.single import run
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 from adapterlab.training.outcome import Training
 from lab import ONE_THREAD, tiny
 
@@ -79,7 +79,7 @@ def test_every_strategy_runs_and_is_evaluated_again(
             seen["adapted"] = model
         return fit(config, model, *args, **options)
 
-    monkeypatch.setattr("adapterlab.training.alone.fit", watched)
+    monkeypatch.setattr("adapterlab.runs.single.fit", watched)
     more = [NEEDING[strategy]] if strategy in NEEDING else []
     result = run(tiny(lab_root, f"adapter={strategy}", "study=strategies", *more))
 

@@ -239,7 +239,7 @@ def test_a_resumed_run_computes_nothing_twice(
     config = small(lab_root, reviews, "adapter=head", "seed=4", "resume=true")
     first = run(config)
     monkeypatch.setattr(
-        "adapterlab.training.alone.fit",
+        "adapterlab.runs.single.fit",
         lambda *_, **__: pytest.fail("it was trained again"),
     )
     assert run(config).metrics == first.metrics

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.config.asked import Rule, TrialPruner
+from adapterlab.config.bookkeeping import Rule, TrialPruner
 from adapterlab.runs.trial_pruner import Rivals, Standpoint, make_pruner
 
 CURVES = {

@@ -57,7 +57,7 @@ def status(lab: Lab, run_id: str) -> str:
 
 
 def parent(lab: Lab) -> str:
-    (own,) = lab.stands().logged.own
+    (own,) = lab.status().logged.own
     return str(own.info.status)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.base.place import Place, planned_for
+from adapterlab.base.planned_place import Place, planned_for
 from adapterlab.runs.identity import config_hash
 from adapterlab.studies import engines
 from adapterlab.studies.engines import KINDS, Asked

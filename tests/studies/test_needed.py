@@ -18,8 +18,8 @@ from adapterlab.studies.planning.packing import plan_packs
 from adapterlab.studies.sweeps.shared_data import ReadOnce
 from adapterlab.studies.tasks.engine import Task
 from adapterlab.studies.tasks.execution import outcomes_of
-from adapterlab.studies.tasks.headway import kept
 from adapterlab.studies.tasks.records import records
+from adapterlab.studies.tasks.resumable_files import resumable_files
 from adapterlab.studies.tasks.shared_inputs import Need, needs
 from lab import tiny
 from reviews import small, write_reviews
@@ -37,9 +37,9 @@ def test_a_base_is_made_once_and_then_found(tmp_path: Path) -> None:
     (need,) = needs([tasks[0], other, *tasks[1:]], [0] * 4, data)
     assert (need.of, need.base, need.prefixes) == ((0, 2, 3), True, 0)
     assert need.words == "made once for 3 tasks: the base, trained on digits"
-    assert kept(need.task) == frozenset()
+    assert resumable_files(need.task) == frozenset()
     assert outcomes_of(need.task, data, lambda runs: None) == [None]
-    assert kept(need.task)  # a base that has come further is progress
+    assert resumable_files(need.task)  # a base that has come further is progress
     config = tasks[0].configs[0]
     base, source = base_run(config), data(config).of_source
     assert base is not None

@@ -13,7 +13,7 @@ from adapterlab.app.status_command import FAILED, UNDER_WAY, status
 from adapterlab.base.process_identity import host_of, this_process
 from adapterlab.config.multirun import MULTIRUN_VARIABLE
 from adapterlab.runs.folders.folder import RunFolder
-from adapterlab.studies.status.standing import study_stands
+from adapterlab.studies.status.study_status import study_status
 from adapterlab.studies.tasks import commands
 from adapterlab.studies.tasks.commands import asked_for, read_asked, write_asked
 from adapterlab.studies.tasks.records import run_names
@@ -58,7 +58,7 @@ def test_runs_of_this_machine(lab: Lab, run_cli: Callable[..., Outcome]) -> None
     gone = asked.process.rpartition("-")[0] + "-1"
     path = lab.asked
     path.write_text(path.read_text().replace(asked.process, gone))
-    for run in lab.stands().logged.runs:
+    for run in lab.status().logged.runs:
         lab.client.set_tag(run.run_id, "process", gone)
     now = lab.by_seed()
     assert {seed: now[seed][0] for seed in (3, 4, 5)} == {3: "killed", 4: "killed", 5: "not begun"}
@@ -88,7 +88,7 @@ def test_runs_of_tasks(lab: Lab) -> None:
         6: ("waiting", "-"),
         7: ("not begun", "-"),
     }
-    failed = [run for run in lab.stands().runs if run.stands == "failed"]
+    failed = [run for run in lab.status().runs if run.status == "failed"]
     assert [run.why for run in failed] == ["node lost; its log ends: Killed"]
 
 
@@ -102,25 +102,25 @@ def test_a_task_that_was_killed_with_its_runs(lab: Lab) -> None:
 def test_the_time_that_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "HELD", 0.0)  # an epoch of no time waits for the next
     lab.open(0, epochs=1)  # of two
-    stands = lab.stands()
-    (run,) = stands.runs
+    status = lab.status()
+    (run,) = status.runs
     assert run.logged is not None
     assert (run.logged.epoch, run.logged.epochs, run.share) == (1, 2, 0.5)
     assert run.logged.heard is not None
     paced = run.logged.heard - run.logged.began
     clock = run.logged.heard + paced / 2
     monkeypatch.setattr(time, "time", lambda: clock)
-    assert lab.stands().left == pytest.approx(paced / 2, abs=0.01)
+    assert lab.status().left == pytest.approx(paced / 2, abs=0.01)
     # With three more that wait, at the pace so far: half a run since the command began.
     write_asked([lab.config(seed) for seed in range(4)])
     monkeypatch.setattr(time, "time", lambda: clock + 10)
     (asked,) = read_asked(lab.root / "mlruns", lab.study)
     assert run.logged.began < asked.began
     # The run goes on from before: its epochs say nothing about the pace of this command.
-    assert lab.stands().left is None
+    assert lab.status().left is None
     path = lab.asked
     path.write_text(path.read_text().replace(str(asked.began), str(clock - 10)))
-    assert lab.stands().left == pytest.approx(20 * 3.5 / 0.5, rel=0.01)
+    assert lab.status().left == pytest.approx(20 * 3.5 / 0.5, rel=0.01)
 
 
 def test_nothing_is_asked_run_by_run(lab: Lab) -> None:
@@ -139,7 +139,7 @@ def test_nothing_is_asked_run_by_run(lab: Lab) -> None:
             calls.append("page")
             return lab.client.search_runs(*arguments, **how, max_results=2)
 
-    found = study_stands(Counting(), lab.root / "mlruns", lab.study, "adapterlab")
+    found = study_status(Counting(), lab.root / "mlruns", lab.study, "adapterlab")
     assert found.count("going") == 5
     assert calls == ["experiment", "page", "page", "page"]  # with the study's own run
 
@@ -220,8 +220,8 @@ def test_runs_that_two_commands_wait_for(lab: Lab, monkeypatch: pytest.MonkeyPat
     write_asked([lab.config(seed) for seed in (0, 1)])
     monkeypatch.setenv(MULTIRUN_VARIABLE, f"1-b-{this_process()}")
     with asked_for([lab.config(seed) for seed in (1, 2)]):
-        assert {seed: stands for seed, (stands, _) in lab.by_seed().items()} == dict.fromkeys(
+        assert {seed: status for seed, (status, _) in lab.by_seed().items()} == dict.fromkeys(
             range(3), "waiting"
         )
-    waiting = {seed: stands for seed, (stands, _) in lab.by_seed().items()}
+    waiting = {seed: status for seed, (status, _) in lab.by_seed().items()}
     assert waiting == {0: "waiting", 1: "waiting", 2: "not begun"}

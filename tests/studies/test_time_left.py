@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapterlab.app.status_command import UNDER_WAY, status
-from adapterlab.studies.status.standing import stands
+from adapterlab.studies.status.study_status import status_of
 from adapterlab.studies.status.time_left import TimeLeft, time_left, typical_seconds, why_untold
 from adapterlab.studies.tasks.commands import Asked
 from adapterlab.tracking.study_runs import LoggedRun, StudyRuns
@@ -82,10 +82,10 @@ def test_of_a_study_the_pace_is_that_of_runs_whose_epochs_tell() -> None:
     going = run(980, epochs=4)
     logged = StudyRuns(runs=(*FINISHED, going), attempts=(*FINISHED, going))
     asked = [Asked("0badcafe-0badcafe-1-1", SINCE, (), None)]
-    found = stands("s", logged, [], asked, NOW)
+    found = status_of("s", logged, [], asked, NOW)
     assert found.left == pytest.approx(20)
     assert found.why_untold == ""
-    alone = stands("s", StudyRuns(runs=(going,), attempts=(going,)), [], asked, NOW)
+    alone = status_of("s", StudyRuns(runs=(going,), attempts=(going,)), [], asked, NOW)
     assert alone.left is None
     assert alone.why_untold == "no epoch has ended yet, nor has another run (1 run)"
 

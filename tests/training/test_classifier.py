@@ -18,7 +18,7 @@ from adapterlab.config.schema import Config
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models import MLP
-from adapterlab.training.alone import fit
+from adapterlab.training.fit import fit
 from adapterlab.training.hardware import Device
 from adapterlab.training.outcome import Training, TrainingDivergedError
 from adapterlab.training.tally import Tally

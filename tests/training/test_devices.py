@@ -19,10 +19,10 @@ from adapterlab.data.splits import ImageSplit
 from adapterlab.models.mlp import MLP
 from adapterlab.runs.identity import config_hash
 from adapterlab.studies.planning.packing import plan_packs
-from adapterlab.training.alone import fit
 from adapterlab.training.devices.drive import DeviceLostError
 from adapterlab.training.devices.shares import SharedDraws, share_of
 from adapterlab.training.devices.trial import require_shares
+from adapterlab.training.fit import fit
 from adapterlab.training.hardware import Device, choose_device, fingerprint
 from adapterlab.training.losses import TrainingLoss
 from adapterlab.training.outcome import Training

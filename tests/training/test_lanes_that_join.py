@@ -11,7 +11,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.packing import share_frozen
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.single import run
-from adapterlab.training import alone
+from adapterlab.training.fit import fit
 from adapterlab.training.hardware import choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import Fitting, Joining, Left, fit_pack
@@ -74,7 +74,7 @@ class Runs:
         """Train a run as it is trained where there is no pack."""
         config = self.configs[number]
         own = assemble(config, train=run)
-        training = alone.fit(
+        training = fit(
             config, own.adapted, own.data, num_classes=len(own.data.classes), title="alone",
             device=self.device, folder=self.folder("alone", number),
             report=lambda epoch, metrics: None,

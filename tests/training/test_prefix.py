@@ -175,7 +175,7 @@ class TestTraining:
                 enable_checkpointing=False,
                 num_sanity_val_steps=0,
             ).fit(classifier, LightningData(module))
-            histories.append(classifier.standing.history)
+            histories.append(classifier.training_state.history)
         for epoch in (1, 2):
             for name in ("train/loss", "val/loss"):
                 one, other = (history[epoch][name] for history in histories)

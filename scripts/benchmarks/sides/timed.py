@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 import taken
 
 TRAINING = {
-    "adapterlab.training.alone": ("fit",),
-    "adapterlab.runs.single": ("frozen_prefix", "fit_pack"),
+    "adapterlab.runs.single": ("fit", "frozen_prefix", "fit_pack"),
     "adapterlab.runs.packs.pack": ("frozen_prefix", "fit_pack"),
 }
 """Functions that are training, with its validation, by the module that they are called from."""

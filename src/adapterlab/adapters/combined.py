@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from adapterlab.adapters.from_data import FROM_DATA, FromData
+from adapterlab.adapters.data_driven_init import FROM_DATA, FromData
 from adapterlab.adapters.hooks import ByRole
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.base.errors import ConfigError, allowed

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adapterlab.adapters.places import refuse
+from adapterlab.adapters.insertion_points import refuse
 from adapterlab.adapters.strategy import AdapterLayer, replace_module
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.given import SpeaksForBase
+from adapterlab.models.forward_passes import SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 _OFFSET = "past_key_values_length"

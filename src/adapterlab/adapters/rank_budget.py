@@ -19,8 +19,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from adapterlab.adapters.data_driven_init import gradients
 from adapterlab.adapters.factors import scale_factor
-from adapterlab.adapters.from_data import gradients
 from adapterlab.adapters.methods.lora import LoRA
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.weights import matrix

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.app.arguments import for_hydra, values_of
 from adapterlab.app.callback import started
-from adapterlab.app.closing import end_at_once, end_command
+from adapterlab.app.command_end import end_at_once, end_command
 from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
 from adapterlab.app.help import help_asked, help_text
@@ -162,9 +162,9 @@ def _report(cfg: DictConfig) -> None:
 
     print_report(study)
     with mistakes_in_one_line():
-        from adapterlab.studies.late_pictures import draw_late
+        from adapterlab.studies.deferred_pictures import draw_deferred
 
-        drawn = draw_late(request.root, request.study, request.tracking_uri)
+        drawn = draw_deferred(request.root, request.study, request.tracking_uri)
     print(printable("\n".join(drawn.lines)), end="\n" if drawn.lines else "")
 
 

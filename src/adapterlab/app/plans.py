@@ -3,6 +3,7 @@
 import warnings
 
 from adapterlab.app.console import print_plan
+from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
 from adapterlab.runs.identity import run_name
@@ -21,12 +22,12 @@ def show_plan(config: Config) -> None:
             a run would refuse the user's own data or weights.
     """
     plan, read = check(config), None
-    if plan is None or "path" in config.dataset.loader:
-        from adapterlab.runs.looking import look_at
+    if plan is None or is_own(config.dataset.loader):
+        from adapterlab.runs.plan_checks import plan_on_data
 
-        plan, read = look_at(config)
+        plan, read = plan_on_data(config)
     elif isinstance(config.base, CheckpointBase):
-        from adapterlab.runs.looking import require_weights
+        from adapterlab.runs.plan_checks import require_weights
 
         require_weights(config, None)  # options say shape and classes
     notes = () if read is None else read.target.notes

@@ -13,7 +13,7 @@ from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
 
 if TYPE_CHECKING:
-    from adapterlab.studies.status.standing import StudyStands
+    from adapterlab.studies.status.study_status import StudyStatus
 
 FAILED, UNDER_WAY = 1, 3
 """Exit codes: nothing is on its way, and not all is done; some of it is on its way."""
@@ -50,13 +50,13 @@ def _status(cfg: DictConfig) -> None:
         sys.exit(FAILED)
 
 
-def print_study(study: "StudyStands") -> None:
+def print_study(study: "StudyStatus") -> None:
     """Print how many runs of a study are done, going, waiting and failed, by node, and why."""
     from rich.table import Table
 
     from adapterlab.app.console import console, number
     from adapterlab.base.redaction import printable
-    from adapterlab.studies.status.standing import NOWHERE, reasons
+    from adapterlab.studies.status.study_status import NOWHERE, reasons
 
     shown = ["done", "going", "waiting", "failed"]
     shown += [name for name in ("pruned", "killed", "not begun") if study.count(name)]
@@ -82,7 +82,7 @@ def print_study(study: "StudyStands") -> None:
         print(f"and for {len(why) - _REASONS} other reasons")
 
 
-def headline(study: "StudyStands") -> str:
+def headline(study: "StudyStatus") -> str:
     """Return the sentence that says how a study stands."""
     runs = len(study.runs)
     said = f"Study {study.study}: {study.count('done')} of {runs} runs done"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from adapterlab.app.arguments import values_of
-from adapterlab.app.session import composing, in_python
+from adapterlab.app.python_calls import composing, in_python
 from adapterlab.base.amounts import counted
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.evidence.verdicts import Comparison
@@ -173,11 +173,11 @@ class Study:
         Raises:
             AdapterLabError: the study has no finished runs, or a file cannot be written.
         """
-        from adapterlab.studies.late_pictures import draw_late
+        from adapterlab.studies.deferred_pictures import draw_deferred
 
         with in_python():
             report, request = make_report(self._request), self._request
-            drawn = draw_late(request.root, request.study, request.tracking_uri)
+            drawn = draw_deferred(request.root, request.study, request.tracking_uri)
             if drawn.left:
                 warnings.warn(drawn.lines[-1], stacklevel=3)
             return report

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adapterlab.app.callback import StartedStudy, StudyCallback, started
 from adapterlab.app.cli import carry_out
-from adapterlab.app.session import (
+from adapterlab.app.python_calls import (
     composing,
     in_python,
     is_swept,
@@ -118,7 +118,7 @@ class _NoCallbacks:
 
 def _carry_out(options: Sequence[str]) -> tuple[StartedStudy, AdapterLabError | None]:
     """Carry out a multirun; return its study, and the first failure that is no mistake."""
-    from adapterlab.app.ending import close_study
+    from adapterlab.app.study_end import close_study
     from adapterlab.studies.launching.checked_options import require_options
 
     ended_by: BaseException | None = None

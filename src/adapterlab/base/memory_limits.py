@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.base.place import planned_place
+from adapterlab.base.planned_place import planned_place
 
 _CGROUPS = (
     Path("/sys/fs/cgroup/memory.max"),

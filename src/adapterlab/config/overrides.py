@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from adapterlab.base.dotted_names import within
 
 if TYPE_CHECKING:
-    from adapterlab.config.asked import Told, Tuning
+    from adapterlab.config.bookkeeping import Told, Tuning
 
 VARIED_VARIABLE = "ADAPTERLAB_VARIED"
 """The environment variable that tells every process of a multirun which options it varies."""
@@ -111,7 +111,7 @@ def told(tuning: "Tuning | None", given: Given | None) -> "Told | None":
     }
     chosen = set(tuning.chosen) if tuning is not None else set()
     naming = [o for key, o in options.items() if key not in chosen and _names(key, varied)]
-    from adapterlab.config.asked import Told  # the schema: not before a configuration is read
+    from adapterlab.config.bookkeeping import Told  # the schema: not before a configuration is read
 
     return Told(options=list(options.values()), naming=naming)
 

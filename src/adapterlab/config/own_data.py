@@ -6,7 +6,7 @@ It loads no torch: names and paths are settled before anything else is done.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ def own_name(path: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:40]
     digits = hashlib.sha256(path.encode()).hexdigest()[:6]
     return f"{plain or 'data'}-{digits}"
+
+
+def is_own(loader: Mapping[str, Any]) -> bool:
+    """Say whether a data set's loader reads a user's own data: its options name their path."""
+    return "path" in loader
 
 
 def settled(values: Any, search: Sequence[Path]) -> Any:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
-from adapterlab.config.asked import FileName, Target
+from adapterlab.config.bookkeeping import FileName, Target
 from adapterlab.config.multirun import derived_study
 from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
 from adapterlab.config.overrides import Given, given_now, told

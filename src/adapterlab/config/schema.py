@@ -11,15 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config.asked import FileName, Target, Told, TrialPruner, Tuning
+from adapterlab.config.bookkeeping import FileName, Target, Told, TrialPruner, Tuning
 from adapterlab.config.class_names import complaint
 from adapterlab.config.domains import Count, NotNegative, Share
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.losses import Loss
 from adapterlab.config.optimizers import Optimizer
 from adapterlab.config.ranks import Pruned, Ranks
-from adapterlab.config.selection import ClassF1
-from adapterlab.config.tasks import SelectOn, Task
+from adapterlab.config.tasks import ClassF1, SelectOn, Task
 from adapterlab.config.trust import namespace
 from adapterlab.config.validation import STRICT
 

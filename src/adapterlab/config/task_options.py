@@ -5,8 +5,7 @@ from dataclasses import replace
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.losses import Loss
 from adapterlab.config.schema import CheckpointBase, Config, TrainedBase
-from adapterlab.config.selection import F1
-from adapterlab.config.tasks import TASKS, selected_on
+from adapterlab.config.tasks import F1, TASKS, selected_on
 
 
 def settled_task(config: Config) -> Config:

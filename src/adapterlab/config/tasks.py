@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 Task = Literal["single_label", "multi_label", "regression"]
 
@@ -56,6 +58,21 @@ TASKS: Mapping[Task, TaskKind] = MappingProxyType(
         ),
     }
 )
+
+
+F1 = "f1/"
+"""What the F1 of a class begins with; its name follows, as in names of metrics."""
+
+
+def _of_a_class(value: str) -> str:
+    if not value.removeprefix(F1) or not value.startswith(F1):
+        usual = ", ".join(map(repr, TASKS["single_label"].selectable))
+        raise ValueError(f"{usual}, or 'f1/CLASS' of a class")
+    return value
+
+
+ClassF1 = Annotated[str, AfterValidator(_of_a_class)]
+"""The F1 of one class on validation, by which an epoch may be chosen as well."""
 
 
 def selected_on(task: Task, select_on: str) -> str:

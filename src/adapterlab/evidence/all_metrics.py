@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.config.selection import F1
-from adapterlab.config.tasks import Task
+from adapterlab.config.tasks import F1, Task
 from adapterlab.evidence.arrays import Floats
 from adapterlab.evidence.class_scores import of_a_class, title_of
 from adapterlab.evidence.contributions import METRICS, Metric, Values, contributions

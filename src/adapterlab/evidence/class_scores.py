@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
 from adapterlab.evidence.arrays import Integers
 from adapterlab.evidence.metrics import metric_names
 

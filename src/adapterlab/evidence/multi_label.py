@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.metrics import metric_names
 

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
+from adapterlab.evidence.accuracy_intervals import share_interval
 from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.arrays import Booleans, Floats
 from adapterlab.evidence.class_scores import class_of, of_a_class
 from adapterlab.evidence.intervals import Interval
 from adapterlab.evidence.metrics import metric_names
 from adapterlab.evidence.replicates import Replicates
-from adapterlab.evidence.shares import share_interval
 from adapterlab.evidence.spread import Spread
 
 UNSEEN = 2.0

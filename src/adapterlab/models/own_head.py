@@ -13,9 +13,9 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 from transformers import AutoConfig, PreTrainedModel
 
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.loading import UNAVAILABLE, cached_first, quiet, source_of, unavailable
 from adapterlab.models.protocol import adaptable
+from adapterlab.models.safe_loading import PLAIN, TENSORS
 
 _NAMELESS = re.compile(r"LABEL_\d+")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.drawn import drawing_from
+from adapterlab.models.seeded_init import drawing_from
 from adapterlab.models.transformer import (
     TransformerClassifier,
     architecture,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import Pixels
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 
 Aliases = Mapping[str, tuple[str, ...]]
 """Names of layers by short name."""

@@ -18,8 +18,8 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before timm, which im
 from adapterlab.base.errors import CheckpointError, ConfigError, allowed, first_line
 from adapterlab.base.reading import read_checkpoint
 from adapterlab.data.pixels import Pixels
-from adapterlab.models.drawn import drawing_from
 from adapterlab.models.loading import Weights
+from adapterlab.models.seeded_init import drawing_from
 from adapterlab.models.vision import VisionClassifier, require_size, stem_names
 
 LITE0 = "tf_efficientnet_lite0"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 from adapterlab.models.layouts import target_aliases
 from adapterlab.models.protocol import ClassifierModel
 

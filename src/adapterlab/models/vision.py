@@ -16,7 +16,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError
 from adapterlab.data.pixels import Pixels
-from adapterlab.models.given import Reached, giving
+from adapterlab.models.forward_passes import Reached, giving
 from adapterlab.models.protocol import Aliases, ClassifierModel
 from adapterlab.models.transformer import architecture, head_names
 

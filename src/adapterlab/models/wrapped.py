@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from adapterlab.base.errors import CheckpointError, ConfigError
-from adapterlab.models.drawn import drawing_from
 from adapterlab.models.protocol import Aliases, ClassifierModel
+from adapterlab.models.seeded_init import drawing_from
 
 
 class WrappedModel(ClassifierModel):

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.files import NOT_WRITABLE, write_bytes, write_text
 from adapterlab.base.redaction import without_password
-from adapterlab.config.asked import FileName
+from adapterlab.config.bookkeeping import FileName
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.reporting.comparing.data_sets import find_all
 from adapterlab.reporting.content import page_of, study_metrics

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapterlab.adapters import from_data, inputs_of_layers, rank_budget
+from adapterlab.adapters import data_driven_init, inputs_of_layers, rank_budget
 from adapterlab.adapters.budget import Fitted, fit, in_parameters
 from adapterlab.adapters.factors import scale_factor
 from adapterlab.adapters.inputs_of_layers import Scatter, watched
@@ -285,7 +285,7 @@ def _looked(
         seen = watched(model, _layers(model), batches, Scatter)
         return Entry({name: one.explained() for name, one in seen.items()}, {})
 
-    modules = (inputs_of_layers, rank_budget, from_data)
+    modules = (inputs_of_layers, rank_budget, data_driven_init)
     files = [file_hash(Path(path)) for path in (*(str(m.__file__) for m in modules), __file__)]
     whole = [key, model.base_hash, device.torch.type, files]
     kind = {"inputs": "explained-variance", "gradients": "gradient-importance"}[config.ranks.by]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.class_names import listed, quoted
+from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import CheckpointBase, Config, Dataset, ImageDataset
 from adapterlab.config.targets import prepared
 from adapterlab.config.tasks import Task
@@ -121,7 +122,7 @@ def shape_taken(config: Config) -> Shape | None:
         return shape_of(config.source)
     if isinstance(config.base, CheckpointBase) and config.base.shape is not None:
         return as_shape(config.base.shape)
-    own = isinstance(config.dataset, ImageDataset) and "path" in config.dataset.loader
+    own = isinstance(config.dataset, ImageDataset) and is_own(config.dataset.loader)
     if not own or "image_size" not in config.model:
         return None
     from adapterlab.runs.sketch import bare  # which reads data by this module

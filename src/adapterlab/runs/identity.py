@@ -9,7 +9,7 @@ from typing import Any
 
 from adapterlab.base.files import file_hash
 from adapterlab.config.optimizers import USUAL
-from adapterlab.config.own_data import loader_name, own_name
+from adapterlab.config.own_data import is_own, loader_name, own_name
 from adapterlab.config.parsing import same_files, to_container, with_folders
 from adapterlab.config.schema import CheckpointBase, Config, PeftBase, PretrainedBase, TrainedBase
 from adapterlab.runs.canonical_options import one_way
@@ -198,7 +198,7 @@ def _as_it_was_named(dataset: dict[str, Any]) -> None:
     """Write a user's own data set as configurations of before did: they named it by its loader."""
     loader = dataset["loader"]
     function = loader_name(loader)
-    if "path" in loader and dataset["name"] == own_name(str(loader["path"])):
+    if is_own(loader) and dataset["name"] == own_name(str(loader["path"])):
         dataset["name"] = function
     kept = without(loader, OF_LOADERS.get(function, {}))
     first = FOUND_FIRST.get(function, {})

@@ -22,7 +22,7 @@ from adapterlab.runs.results.artifacts import write_files
 from adapterlab.runs.results.feature_floor import begin_feature_floor
 from adapterlab.runs.results.floor import Floor, begin_floor
 from adapterlab.runs.results.measurements import Measurements, OfTheBase
-from adapterlab.tracking.logged import is_logged
+from adapterlab.tracking.finished_runs import is_logged
 from adapterlab.tracking.mlflow_run import pruned_as, tracked
 from adapterlab.tracking.note_tags import NOTES, notes_tag
 from adapterlab.tracking.trackers import Tracker

@@ -23,7 +23,7 @@ from adapterlab.runs.plan_warnings import quicker_precision
 from adapterlab.runs.state import goes_on, taken_up
 from adapterlab.runs.trial_pruner import TrialJudge
 from adapterlab.tracking.mlflow_run import mark_pruned
-from adapterlab.training import alone
+from adapterlab.training.fit import fit
 from adapterlab.training.hardware import Device, PeakMemory, choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import fit_pack
@@ -112,7 +112,7 @@ def _train(run: OpenRun, judge: TrialJudge) -> Training:
     classes = len(assembly.data.classes)
     saved = load_lane(run.folder.checkpoints, assembly.adapted.state())
     if saved is None:
-        return alone.fit(
+        return fit(
             config,
             assembly.adapted,
             assembly.data,

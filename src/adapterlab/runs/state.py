@@ -18,7 +18,7 @@ from adapterlab.runs.folders.homes import home_of, homes
 from adapterlab.runs.folders.integrity import finished_whole, made_whole
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.provenance import Provenance, foreseen, of_assembly, read_provenance
-from adapterlab.tracking.logged import is_logged
+from adapterlab.tracking.finished_runs import is_logged
 from adapterlab.tracking.servers import journal
 
 log = logging.getLogger(__name__)

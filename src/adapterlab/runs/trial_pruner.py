@@ -18,12 +18,12 @@ from typing import Any
 from filelock import FileLock
 
 from adapterlab.base.errors import ConfigError, TrialPrunedError, allowed, first_line
-from adapterlab.config.asked import TrialPruner
+from adapterlab.config.bookkeeping import TrialPruner
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.runs.identity import config_hash
 from adapterlab.training.packed.lane import LaneProgress, LaneTask
-from adapterlab.training.standing import Standing
+from adapterlab.training.training_state import TrainingState
 
 RULES: Mapping[str, str] = MappingProxyType(
     {"median": "MedianPruner", "successive_halving": "SuccessiveHalvingPruner"}
@@ -238,7 +238,7 @@ class TrialJudge:
                 if (epoch := stopped.get(_name(config))) is not None:
                     progress.error = self._error(config, judges[key], epoch)
 
-    def after_epoch(self, config: Config, standing: Standing) -> None:
+    def after_epoch(self, config: Config, state: TrainingState) -> None:
         """Stop a run alone, where its rivals are ahead of it.
 
         Raises:
@@ -246,7 +246,7 @@ class TrialJudge:
         """
         if (rivals := self._of(config)) is None:
             return
-        stopped = rivals.judge([_standpoint(config, standing)])
+        stopped = rivals.judge([_standpoint(config, state)])
         if (epoch := stopped.get(_name(config))) is not None:
             raise self._error(config, rivals, epoch)
 
@@ -278,10 +278,10 @@ class TrialJudge:
         return TrialPrunedError(rivals.asked.rule, epoch, config.epochs, best)
 
 
-def _standpoint(config: Config, standing: Standing) -> Standpoint:
+def _standpoint(config: Config, state: TrainingState) -> Standpoint:
     name = f"val/{config.select_on}"
-    values = {epoch: metrics[name] for epoch, metrics in standing.history.items()}
-    over = standing.is_over(config.epochs, config.early_stopping)
+    values = {epoch: metrics[name] for epoch, metrics in state.history.items()}
+    over = state.is_over(config.epochs, config.early_stopping)
     return Standpoint(_name(config), values, over)
 
 

@@ -23,7 +23,7 @@ from adapterlab.base.shared_cache import shared_with
 from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.schema import Config
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.earlier import earlier_runs, fetched
+from adapterlab.tracking.earlier_runs import earlier_runs, fetched
 from adapterlab.tracking.mlflow_run import experiment_id_of
 from adapterlab.tracking.servers.errors import Trouble, briefly, trouble
 from adapterlab.tracking.servers.patience import calm, unwaiting

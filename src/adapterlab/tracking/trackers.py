@@ -175,7 +175,7 @@ class JournalTracker(Tracker):
 
         What it does not have then stays in the run's folder.
         """
-        gone = self.journal.standing.refused
+        gone = self.journal.sending.refused
         if gone is None:
             self.journal.write(delivery.end(status, error, _now()))
         if (why := self.courier.close(self.journal, patience)) is not None:
@@ -183,8 +183,8 @@ class JournalTracker(Tracker):
             self.courier.tell_kept(self.journal, why)
 
     def _take(self, entry: Entry, held: float = 0.0) -> None:
-        if self.journal.standing.refused is not None:
-            raise self.journal.standing.refused
+        if self.journal.sending.refused is not None:
+            raise self.journal.sending.refused
         self.journal.write(entry)
         self.courier.notify()
 

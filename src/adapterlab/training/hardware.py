@@ -15,7 +15,7 @@ import torch
 from torch import device as TorchDevice
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.base.place import planned_place
+from adapterlab.base.planned_place import planned_place
 from adapterlab.base.revision import version_of
 from adapterlab.config.hardware import Accelerator, Hardware, Precision
 from adapterlab.training.driver import require_driver, require_one_device

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
 from adapterlab.evidence.metrics import metric_names
 
 

@@ -22,10 +22,10 @@ from adapterlab.training.optimizers import (
     settings_of,
 )
 from adapterlab.training.outcome import LabelledBatch, Report
-from adapterlab.training.standing import Standing, metrics_of, settling
 from adapterlab.training.tally import Tally
+from adapterlab.training.training_state import TrainingState, metrics_of, settling
 
-AfterEpoch = Callable[[Standing], None]
+AfterEpoch = Callable[[TrainingState], None]
 """Takes how far a training has come."""
 
 
@@ -75,7 +75,7 @@ class Steps(nn.Module):
         allow: whose code may be the optimizer's, see `config.trust.target`.
 
     Attributes:
-        standing: how far the training has come; its history is kept in checkpoints.
+        training_state: how far the training has come; its history is kept in checkpoints.
         is_best: whether the last epoch is the best so far.
         driver: who drives it; known before `configure_optimizers`.
         schedule: of the rates, stepped after every step; None where they follow a plateau.
@@ -111,7 +111,7 @@ class Steps(nn.Module):
         self._follows = model.strategy.uses("after_step")
         self.allow = allow
         self.select_on = select_on
-        self.standing, self.is_best = Standing(), False
+        self.training_state, self.is_best = TrainingState(), False
         self._plain = self.loss.plain()
         self.train_tally = Tally(num_classes, self.loss, training=True)
         self.val_tally = Tally(num_classes, self.loss)
@@ -199,16 +199,16 @@ class Steps(nn.Module):
         """
         metrics = self.epoch_metrics()
         metrics |= settling(self.model.strategy, self.driver.global_step, self._total)
-        self.is_best = self.standing.take(metrics, self.select_on, self.options)
+        self.is_best = self.training_state.take(metrics, self.select_on, self.options)
         if self.plateau is not None:
             self.plateau.step(metrics["val/loss"])
         if self.report is not None:
-            self.report(self.standing.epochs, metrics)
+            self.report(self.training_state.epochs, metrics)
 
     def after_saving(self) -> None:
         """Tell that an epoch has been saved; this may end the training by an error."""
         if self.after_epoch is not None:
-            self.after_epoch(self.standing)
+            self.after_epoch(self.training_state)
 
     def epoch_metrics(self) -> dict[str, float]:
         """Return the epoch's metrics by the names that they are kept under."""
@@ -217,7 +217,7 @@ class Steps(nn.Module):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained, the history and the plateau's state."""
         checkpoint["state_dict"] = self.saved_state()
-        checkpoint["history"] = self.standing.history
+        checkpoint["history"] = self.training_state.history
         checkpoint["plateau"] = self.plateau and self.plateau.state_dict()
 
     def saved_state(self) -> dict[str, Tensor]:
@@ -226,7 +226,7 @@ class Steps(nn.Module):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up history and plateau where they were."""
-        self.standing = Standing.after(checkpoint["history"], self.select_on)
+        self.training_state = TrainingState.after(checkpoint["history"], self.select_on)
         self._plateau_state = checkpoint["plateau"]
 
     def _moment(self, *, with_gradients: bool = False) -> Moment:

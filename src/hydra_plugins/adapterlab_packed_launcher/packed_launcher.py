@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:  # loads pydantic and more
-    from adapterlab.base.place import Place
+    from adapterlab.base.planned_place import Place
     from adapterlab.studies.launching.options import Launching
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.canonical_targets import blocks_of, targets_of
-from adapterlab.adapters.places import (
+from adapterlab.adapters.insertion_points import (
     WITH_ATTENTION,
     attention_outputs,
     chain,
@@ -22,7 +22,7 @@ from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_linear, matrix, sizes
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 from adapterlab.models.protocol import adaptable
 
 Placement = Literal["houlsby", "pfeiffer", "parallel"]

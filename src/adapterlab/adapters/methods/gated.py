@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.factors import check_low_rank, initial_factors
+from adapterlab.adapters.insertion_points import refuse
 from adapterlab.adapters.methods.bottleneck import FUNCTIONS, Bottleneck, BottleneckLinear
 from adapterlab.adapters.methods.prefix import Prefix, PrefixAttention, Rows, attended
-from adapterlab.adapters.places import refuse
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, Wrapping, require_linear
 from adapterlab.adapters.targets import AUTO, aliases_of
 from adapterlab.adapters.weights import matrix, sizes
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 from adapterlab.models.protocol import adaptable
 
 GATES = {"gate_weight": "gate", "gate_bias": "gate"}

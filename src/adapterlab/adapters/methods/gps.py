@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapterlab.adapters.from_data import cross_entropy, gradients, require_classes
+from adapterlab.adapters.data_driven_init import cross_entropy, gradients, require_classes
 from adapterlab.adapters.methods.shira import SHiRALinear, indices
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, Wrapping, require_linear

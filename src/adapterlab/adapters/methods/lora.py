@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from adapterlab.adapters.canonical_targets import pattern_of, places_of
+from adapterlab.adapters.data_driven_init import FromData, check_layer
 from adapterlab.adapters.factors import Init, Scaling, alpha_kept, check_low_rank, scale_factor
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
-from adapterlab.adapters.from_data import FromData, check_layer
 from adapterlab.adapters.methods.lora_layers import LoRAConv, LoRALinear
 from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
 from adapterlab.adapters.targets import (

@@ -13,12 +13,12 @@ from torch.overrides import TorchFunctionMode
 from adapterlab.adapters.canonical_targets import blocks_of
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.prompt_learning import PromptLearning
+from adapterlab.adapters.insertion_points import WITH_ATTENTION, attentions, refuse, within_blocks
 from adapterlab.adapters.offset_positions import offset_positions
-from adapterlab.adapters.places import WITH_ATTENTION, attentions, refuse, within_blocks
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import Layers, check_layers
 from adapterlab.base.errors import ConfigError
-from adapterlab.models.given import SpeaksForBase
+from adapterlab.models.forward_passes import SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.prompt_learning import PromptLearning
-from adapterlab.adapters.places import refuse
+from adapterlab.adapters.insertion_points import refuse
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, Strategy, replace_module
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.given import Passed, SpeaksForBase
+from adapterlab.models.forward_passes import Passed, SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 Init = Literal["vocabulary", "normal"]

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapterlab.adapters.canonical_targets import blocks_of, targets_of
+from adapterlab.adapters.insertion_points import WITH_ATTENTION, refuse, within_blocks
 from adapterlab.adapters.methods.dora import full_precision
-from adapterlab.adapters.places import WITH_ATTENTION, refuse, within_blocks
 from adapterlab.adapters.strategy import AdapterLayer, Strategy, replace_module
 from adapterlab.adapters.targets import AUTO, Layers, check_layers, select_layers
 from adapterlab.adapters.weights import is_convolution, is_linear, sizes
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.models.given import Passed, SpeaksForBase
+from adapterlab.models.forward_passes import Passed, SpeaksForBase
 from adapterlab.models.protocol import adaptable
 
 Init = Literal["identity", "random"]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.data_driven_init import cross_entropy
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.from_data import cross_entropy
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, WholeWeight, Wrapping, require_linear
 from adapterlab.adapters.weights import is_transposed, matrix, sizes

@@ -11,7 +11,7 @@ from torch import Tensor
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.grouping import grouped_cut
-from adapterlab.data.sources.strays import ROLES
+from adapterlab.data.sources.unread_files import ROLES
 from adapterlab.data.splits import stratified_cut
 from adapterlab.data.targets import as_parts, task_of
 

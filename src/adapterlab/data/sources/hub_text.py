@@ -19,10 +19,10 @@ from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.download import download
 from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.layout import find_file
-from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.text_files import WANTED, read_text_splits
 from adapterlab.data.sources.text_sets import Asked
 from adapterlab.data.sources.text_tables import SUFFIXES
+from adapterlab.data.sources.unread_files import unread
 from adapterlab.data.splits import TextSplit, TextSplits
 
 _OF_MNLI = ("validation_matched", "validation_mismatched")

@@ -16,8 +16,8 @@ from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Labelling, Reading
 from adapterlab.data.sources.notes import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
-from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import AS_FOUND, Written
+from adapterlab.data.sources.unread_files import unread
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif"),

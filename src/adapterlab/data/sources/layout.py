@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import listed
-from adapterlab.data.sources.strays import ROLES, require_kind, role_of
+from adapterlab.data.sources.unread_files import ROLES, require_kind, role_of
 
 _OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
 """What systems and archivers leave in folders; they hide it from people."""

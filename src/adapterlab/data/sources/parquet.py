@@ -21,7 +21,7 @@ from adapterlab.data.sources.columns import Columns, Found, find
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
 from adapterlab.data.sources.notes import noted, said
-from adapterlab.data.sources.strays import require_kind, unread
+from adapterlab.data.sources.unread_files import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
 
 _Label = int | str

@@ -12,10 +12,10 @@ from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.cutting import Cutting
 from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.second_file import keys_of, looked_up, read_labels
-from adapterlab.data.sources.strays import unread
 from adapterlab.data.sources.tables import Written
 from adapterlab.data.sources.text_sets import Asked, joined, parted
 from adapterlab.data.sources.text_tables import SUFFIXES, TextTable, read_text_table
+from adapterlab.data.sources.unread_files import unread
 from adapterlab.data.splits import TextSplits
 
 WANTED = "{parquet,csv,tsv,jsonl,json}"

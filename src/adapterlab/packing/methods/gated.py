@@ -14,7 +14,7 @@ from adapterlab.adapters.methods.gated import (
     opened,
 )
 from adapterlab.adapters.methods.prefix import Rows, attended
-from adapterlab.models.given import Passed
+from adapterlab.models.forward_passes import Passed
 from adapterlab.packing.dropout import LaneDropout
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneAdapter

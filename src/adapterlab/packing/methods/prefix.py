@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adapterlab.adapters.methods.prefix import PrefixAttention, Rows, attended
 from adapterlab.adapters.offset_positions import OffsetEmbeddings, offset
-from adapterlab.models.given import SpeaksForBase
+from adapterlab.models.forward_passes import SpeaksForBase
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.methods.prompt import PromptedEncoder, prompted
-from adapterlab.models.given import SpeaksForBase
+from adapterlab.models.forward_passes import SpeaksForBase
 from adapterlab.packing.lanes import Lanes
 from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adapterlab.adapters.methods.reft import LoReFT, mask_of, orthonormal_rows
-from adapterlab.models.given import SpeaksForBase
+from adapterlab.models.forward_passes import SpeaksForBase
 from adapterlab.packing.lanes import Lanes, LanesPart
 from adapterlab.packing.layers import COUNTERPARTS, LaneModule, base_of_lanes, own_trained
 

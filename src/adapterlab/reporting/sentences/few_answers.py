@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from adapterlab.config.selection import F1
+from adapterlab.config.tasks import F1
 from adapterlab.evidence.class_scores import class_of
 from adapterlab.evidence.contributions import METRICS, least_answers
 from adapterlab.reporting.findings import Findings

@@ -21,8 +21,8 @@ from adapterlab.data.images import ImageBatches
 from adapterlab.data.pairs import joins
 from adapterlab.data.splits import ImageSplit, TextSplits
 from adapterlab.data.tokens import TokenizedSplit
-from adapterlab.models.foreign import PLAIN, TENSORS
 from adapterlab.models.pooling import PooledClassifier
+from adapterlab.models.safe_loading import PLAIN, TENSORS
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.runs.data import AnySplits, Shape
 from adapterlab.runs.preprocessing import Inputs, TextInputs, run_splits

@@ -11,7 +11,7 @@ from torch import nn
 from adapterlab.data.images import ImageBatches, RawBatch
 from adapterlab.data.pixels import PILLOWS
 from adapterlab.data.splits import ImageSplit
-from adapterlab.models.foreign import PLAIN, TENSORS
+from adapterlab.models.safe_loading import PLAIN, TENSORS
 from adapterlab.models.vision import VisionClassifier
 from adapterlab.runs.export.folder import ExportError, ImageModelFolder, name_classes
 

@@ -14,7 +14,7 @@ from adapterlab.config.schema import Config
 from adapterlab.runs.folders.folder import ADAPTER_HASH, RunFolder, read_config
 from adapterlab.runs.folders.integrity import seal
 from adapterlab.runs.identity import config_hash
-from adapterlab.tracking.earlier import earlier_runs, fetched
+from adapterlab.tracking.earlier_runs import earlier_runs, fetched
 
 log = logging.getLogger(__name__)
 

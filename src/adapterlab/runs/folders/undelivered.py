@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.config.asked import FileName
+from adapterlab.config.bookkeeping import FileName
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config
 from adapterlab.config.validation import STRICT, checked

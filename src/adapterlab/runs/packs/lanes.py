@@ -150,15 +150,26 @@ class Lanes:
     def _order_seed(self, number: int) -> int:
         return self.configs[number].order_seed
 
-    def wait_for_held(self) -> list[Config]:
-        """Wait until other processes have let go of runs; return these. No lane may be open."""
+    def carry_out_held(self, carry_out: Callable[[list[Config]], list[Outcome]]) -> None:
+        """Wait until other processes have let go of runs, then carry these out if need be.
+
+        No lane may be open.
+
+        Args:
+            carry_out: takes the runs; gives what came of each.
+        """
         held = [self.configs[number] for number in self.held]
-        if held:
-            what = counted(len(held), "run")
-            log.info("%s: another command is at %s, which is waited for", held[0].study, what)
+        if not held:
+            return
+        what = counted(len(held), "run")
+        log.info("%s: another command is at %s, which is waited for", held[0].study, what)
         for config in held:
             home_of(config, self.read.hash).wait()
-        return held
+        self.outcomes |= dict(zip(self.held, carry_out(held), strict=True))
+
+    def in_order(self) -> list[Outcome]:
+        """Return what came of each run, in the order of their configurations."""
+        return [self.outcomes[number] for number in range(len(self.configs))]
 
     def try_out(self) -> None:
         """Have those side by side that belong there; try the pack out, or give it up."""

@@ -68,10 +68,11 @@ def run_pack(
     for number in lanes.alone + lanes.apart:
         lanes.outcomes[number] = outcome_of(configs[number], lanes.read)
         on_step(1.0)
-    if held := lanes.wait_for_held():
-        theirs = run_pack(held, lanes.read, on_step, core_is_free=core_is_free, waited=True)
-        lanes.outcomes |= dict(zip(lanes.held, theirs, strict=True))
-    return [lanes.outcomes[number] for number in range(len(configs))]
+    again = partial(
+        run_pack, read=lanes.read, on_step=on_step, core_is_free=core_is_free, waited=True
+    )
+    lanes.carry_out_held(again)
+    return lanes.in_order()
 
 
 def outcome_of(config: Config, read: RunData | None = None) -> Outcome:

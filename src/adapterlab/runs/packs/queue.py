@@ -75,10 +75,9 @@ def run_queue(
         if number not in runs.outcomes:
             runs.outcomes[number] = outcome_of(configs[number], runs.read)
             on_step(1.0)
-    if held := runs.wait_for_held():
-        theirs = run_queue(held, lanes, runs.read, on_step, waited=True)
-        runs.outcomes |= dict(zip(runs.held, theirs, strict=True))
-    return [runs.outcomes[number] for number in range(len(configs))]
+    again = partial(run_queue, lanes=lanes, read=runs.read, on_step=on_step, waited=True)
+    runs.carry_out_held(again)
+    return runs.in_order()
 
 
 class _Queue:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from adapterlab.base.errors import ConfigError, DataError
-from adapterlab.config.asked import FileName
+from adapterlab.config.bookkeeping import FileName
 from adapterlab.config.domains import Count
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Text
@@ -35,7 +35,7 @@ from adapterlab.runs.predicting.members import (
     pairs_in,
     texts_in,
 )
-from adapterlab.runs.predicting.written import opened, require_writable
+from adapterlab.runs.predicting.output_file import opened, require_writable
 from adapterlab.runs.saved import SavedRun
 
 ROWS = 1024

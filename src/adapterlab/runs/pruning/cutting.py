@@ -23,7 +23,7 @@ from adapterlab.adapters.pruning import (
 )
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, ConfigError
-from adapterlab.config.asked import FileName, Told
+from adapterlab.config.bookkeeping import FileName, Told
 from adapterlab.config.domains import NotNegative, Part
 from adapterlab.config.ranks import Pruned
 from adapterlab.config.schema import Config

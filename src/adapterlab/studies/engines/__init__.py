@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.studies.tasks.engine import Engine
 
 if TYPE_CHECKING:

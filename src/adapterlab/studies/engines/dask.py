@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import AdapterLabError, ConfigError, RunLostError, first_line, with_type
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.base.workers import cores
 from adapterlab.config.validation import STRICT
 from adapterlab.studies.engines import Asked, Work

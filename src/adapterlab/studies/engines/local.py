@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import AdapterLabError, RunLostError
 from adapterlab.base.output import set_up_output
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.base.redaction import redact_files
 from adapterlab.base.signals import in_training_process
 from adapterlab.base.workers import Worker, queue_to_worker

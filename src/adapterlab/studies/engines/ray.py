@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, MemoryLackError, RunLostError, first_line, with_type
 from adapterlab.base.interrupts import HELD
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.config.validation import STRICT
 from adapterlab.studies.engines import Asked, Work

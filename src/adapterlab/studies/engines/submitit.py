@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError, ConfigError, MemoryLackError, RunLostError
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.base.workers import cores
 from adapterlab.studies.engines import Asked, Work

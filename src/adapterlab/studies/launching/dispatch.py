@@ -22,9 +22,9 @@ from adapterlab.runs.folders.homes import latest_home
 from adapterlab.studies.tasks.adopted import TakenUp
 from adapterlab.studies.tasks.cancel_file import end_if_told, forget_told
 from adapterlab.studies.tasks.engine import POLL_SECONDS, Engine, Lasting, Task
-from adapterlab.studies.tasks.headway import kept
 from adapterlab.studies.tasks.parts import Part, is_lack
 from adapterlab.studies.tasks.records import Record, run_names, write
+from adapterlab.studies.tasks.resumable_files import resumable_files
 from adapterlab.studies.tasks.shared_inputs import Need
 from adapterlab.tracking.mlflow_run import mark_lost, mark_split
 from adapterlab.tracking.servers.errors import StoreAwayError
@@ -144,7 +144,9 @@ class _Study:
     def take_up(self, number: int, one: TakenUp) -> None:
         """Take up a task that is on its way."""
         places, task = tuple(range(len(one.task.configs))), one.task
-        self.open.append(Part(number, places, task, one.record, one.future, kept=kept(task)))
+        self.open.append(
+            Part(number, places, task, one.record, one.future, kept=resumable_files(task))
+        )
 
     def submit_all(self, count: int, needs: Sequence[Need]) -> None:
         """Submit the first tasks of those asked for; what needs something, when that is made."""
@@ -227,7 +229,7 @@ class _Study:
         return Part(number, places, task, record, split_from=split)
 
     def _submit(self, part: Part) -> None:
-        part.kept = kept(part.task)
+        part.kept = resumable_files(part.task)
         self._note(part, submitted=time.time())
         part.future = self._engine.submit(part.task)
         self.open.append(part)
@@ -267,7 +269,7 @@ class _Study:
 
     def _failed(self, part: Part, where: str | None, error: Exception) -> None:
         """Submit a task again that has failed as a whole, or give it up."""
-        now = kept(part.task)
+        now = resumable_files(part.task)
         part.failures = 1 if now != part.kept else part.failures + 1
         line, again = first_line(error), part.failures < MOST_ATTEMPTS
         told = f"its task has failed {part.failures} times, the last time: {line}"

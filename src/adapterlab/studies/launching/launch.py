@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from adapterlab.base.amounts import memory
 from adapterlab.base.errors import TrialPrunedError
 from adapterlab.base.output import OF_ONE_RUN
-from adapterlab.base.place import Place, planned_for
+from adapterlab.base.planned_place import Place, planned_for
 from adapterlab.base.workers import cores
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
@@ -43,7 +43,7 @@ from adapterlab.studies.tasks.execution import carry_out
 from adapterlab.studies.tasks.records import Record, State, read_there, state_of, task_folder
 from adapterlab.studies.tasks.shared_inputs import needs
 from adapterlab.tracking.client import require_store
-from adapterlab.tracking.logged import Logged
+from adapterlab.tracking.finished_runs import Logged
 from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training.hardware import free_memory_gib, resolve_accelerator
 

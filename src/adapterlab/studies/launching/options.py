@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.config.domains import Positive
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.studies.engines import KINDS, Asked, Work, module_of, require_package

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.config.schema import Config
 from adapterlab.training.hardware import resolve_accelerator, resolve_precision
 

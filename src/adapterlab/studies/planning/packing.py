@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterlab.adapters import AdaptedModel
+from adapterlab.config.own_data import is_own
 from adapterlab.config.parsing import to_container
 from adapterlab.config.schema import (
     CheckpointBase,
@@ -161,7 +162,7 @@ def unknown_plans(configs: Sequence[Config]) -> list[Config]:
     for config in configs:
         alike = but_for_seeds(config)
         if alike not in known:
-            known[alike] = check(config) is not None and "path" not in config.dataset.loader
+            known[alike] = check(config) is not None and not is_own(config.dataset.loader)
         if not known[alike]:
             unknown.append(config)
     return unknown

@@ -19,7 +19,7 @@ from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.folders.abandoned import bury
 from adapterlab.studies.engines import KINDS, Recalls, module_of
 from adapterlab.studies.status import lookup
-from adapterlab.studies.status.standing import StudyStands, TaskOf
+from adapterlab.studies.status.study_status import StudyStatus, TaskOf
 from adapterlab.studies.tasks.cancel_file import forget_told, tell_to_end
 from adapterlab.studies.tasks.records import ENDED, Record, tasks_of, write
 from adapterlab.tracking.servers import journal
@@ -49,8 +49,8 @@ class Cancelled:
         before, after: how the study stood and stands.
     """
 
-    before: StudyStands
-    after: StudyStands
+    before: StudyStatus
+    after: StudyStatus
     told: list[str] = field(default_factory=list)
     unreached: dict[str, str] = field(default_factory=dict)
     killed: int = 0
@@ -99,7 +99,7 @@ def cancel(request: Request) -> Cancelled:
 
 
 @contextmanager
-def _alone(folder: Path, study: StudyStands, done: Cancelled) -> Iterator[None]:
+def _alone(folder: Path, study: StudyStatus, done: Cancelled) -> Iterator[None]:
     """Have the command that waits for the study's tasks end, and let no other begin meanwhile."""
     if not folder.is_dir():
         yield
@@ -126,7 +126,7 @@ def _alone(folder: Path, study: StudyStands, done: Cancelled) -> Iterator[None]:
         lock.release()
 
 
-def _end_commands(study: StudyStands, done: Cancelled) -> None:
+def _end_commands(study: StudyStatus, done: Cancelled) -> None:
     """End the processes of the study's commands, which end their own and mark their runs."""
     found = [asked.process for asked in study.asked if asked.goes_on and study.is_open]
     found += [process for _, process in study.logged.multiruns]
@@ -225,7 +225,7 @@ def _end_without_engine(task: TaskOf, done: Cancelled) -> None:
     _end_all([process], "a task", done)
 
 
-def _end_processes(study: StudyStands, done: Cancelled) -> list[LoggedRun]:
+def _end_processes(study: StudyStatus, done: Cancelled) -> list[LoggedRun]:
     """End the processes of runs that have outlived their command; return all RUNNING runs."""
     left = [run for run in study.logged.attempts if _is_open(run)]
     alive = dict.fromkeys(run.process for run in left if number_here(run.process) is not None)

@@ -7,10 +7,10 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.config.asked import FileName
+from adapterlab.config.bookkeeping import FileName
 from adapterlab.config.parsing import absolute
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.studies.status.standing import StudyStands, study_stands
+from adapterlab.studies.status.study_status import StudyStatus, study_status
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
 from adapterlab.tracking.study_runs import near_studies, study_names
@@ -53,7 +53,7 @@ def client_of(request: Request) -> Any | None:
     return connect(request.tracking_uri, request.mlruns)
 
 
-def find_study(client: Any | None, request: Request) -> StudyStands:
+def find_study(client: Any | None, request: Request) -> StudyStatus:
     """Read how a study stands.
 
     Raises:
@@ -61,7 +61,7 @@ def find_study(client: Any | None, request: Request) -> StudyStands:
             tunes it.
     """
     study, mlruns = request.study, request.mlruns
-    found = study_stands(client, mlruns, study, request.experiment)
+    found = study_status(client, mlruns, study, request.experiment)
     if found.runs or found.logged.own:
         return found
     folder = mlruns / "runs" / study

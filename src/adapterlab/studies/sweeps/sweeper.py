@@ -8,7 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from adapterlab.base.place import planned_for
+from adapterlab.base.planned_place import planned_for
 
 
 class LaunchingSweeper(Sweeper):

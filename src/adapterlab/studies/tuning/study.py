@@ -22,8 +22,8 @@ from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.planning.power import announced
 from adapterlab.studies.tuning.arms import Arms
 from adapterlab.studies.tuning.design import Design, Setting, written
-from adapterlab.studies.tuning.marks import Marks
 from adapterlab.studies.tuning.pruned import PrunedStage, foreseen
+from adapterlab.studies.tuning.run_tags import RunTags
 from adapterlab.tracking.tuning_tags import (
     ARM,
     CHOSEN,
@@ -115,7 +115,7 @@ class TunedStudy:
         self.design, self.config, self.launch, self.show = design, config, launch, show
         self.study, self.tuning_study = config.study, study_of_trials(config.study)
         self.arms = Arms(design, arguments, config, loader)
-        self.marks = Marks(config)
+        self.tags = RunTags(config)
 
     def trials(self) -> list[list[str]]:
         """Return the overrides of the runs of the first stage: arm by arm, setting by setting."""
@@ -216,7 +216,7 @@ class TunedStudy:
     def _mark_trials(self, tried: Sequence[Sequence[Tried]], chosen: Sequence[int | None]) -> None:
         """Write down what each tuning run was tried for, of failed ones as well."""
         settings = self.design.settings
-        self.marks.of_trials(
+        self.tags.of_trials(
             (job, self._about(arm) | _values(settings[n]) | {CHOSEN: str(n == picked).lower()})
             for arm, (row, picked) in enumerate(zip(tried, chosen, strict=True))
             for n, one in enumerate(row)
@@ -239,10 +239,10 @@ class TunedStudy:
             return []
         said = {arm: self._edges(arm, setting) for arm, setting in settings.items()}
         now = {self.arms.keys[arm]: _values(setting) for arm, setting in settings.items()}
-        self.marks.supersede(self.study, now)
+        self.tags.supersede(self.study, now)
         jobs = [(arm, job) for arm, setting in settings.items() for job in self._runs(arm, setting)]
         compared = self.launch([job for _, job in jobs], initial_job_idx=start)
-        self.marks.of_compared(
+        self.tags.of_compared(
             (
                 returned,
                 self._about(arm)

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapterlab.tracking.servers.delivery import deliver
 from adapterlab.tracking.servers.errors import Trouble, briefly, refused, trouble
-from adapterlab.tracking.servers.journal import Journal, Standing
+from adapterlab.tracking.servers.journal import Journal, SendingState
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +75,11 @@ class Courier:
         finally:  # an interrupt may end the waiting
             with self._changed:
                 self._journals.remove(journal)
-            if journal.standing.refused is not None:
+            if journal.sending.refused is not None:
                 journal.drop()
             complete = journal.close()
-        if journal.standing.refused is not None:
-            raise journal.standing.refused
+        if journal.sending.refused is not None:
+            raise journal.sending.refused
         return None if complete else why or "it was not waited for"
 
     def tell_kept(self, journal: Journal, why: str) -> None:
@@ -97,14 +97,14 @@ class Courier:
         )  # fmt: skip
 
     def _wait(self, journal: Journal, patience: float) -> str | None:
-        standing = journal.standing
+        state = journal.sending
         with self._changed:
             begun, taken = time.monotonic(), self._taken
-            while journal.is_waiting and standing.refused is None:
+            while journal.is_waiting and state.refused is None:
                 if self._taken != taken:
                     begun, taken = time.monotonic(), self._taken
-                waited, why = time.monotonic() - begun, standing.why or self._away
-                if why is not None and (waited >= patience or not standing.waiting_helps):
+                waited, why = time.monotonic() - begun, state.why or self._away
+                if why is not None and (waited >= patience or not state.waiting_helps):
                     return why
                 if waited >= STALLED_SECONDS:
                     return f"it took nothing for {STALLED_SECONDS:.0f} s"
@@ -120,22 +120,22 @@ class Courier:
 
     def _next(self) -> Journal | None:
         now = time.monotonic()
-        return next((one for one in self._waiting() if one.standing.again_at <= now), None)
+        return next((one for one in self._waiting() if one.sending.again_at <= now), None)
 
     def _idle(self) -> float | None:
         """Return the seconds until a server that was away is to be asked again."""
-        times = [one.standing.again_at for one in self._waiting()]
+        times = [one.sending.again_at for one in self._waiting()]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _waiting(self) -> list[Journal]:
-        return [one for one in self._journals if one.standing.refused is None and one.is_waiting]
+        return [one for one in self._journals if one.sending.refused is None and one.is_waiting]
 
     def _deliver(self, journal: Journal) -> None:
         def took(count: int) -> None:
             journal.took(count)
             with self._changed:
                 self._taken += count
-                self._back(journal.standing)
+                self._back(journal.sending)
 
         address = journal.address
         try:
@@ -151,26 +151,26 @@ class Courier:
             with self._changed:
                 self._failed(journal, error)
 
-    def _back(self, standing: Standing) -> None:
+    def _back(self, state: SendingState) -> None:
         if self._away is not None:
             log.warning("%s answers again", self.uri)
         self._away, self._told = None, False
-        standing.why, standing.waiting_helps, standing.failed = None, True, 0
+        state.why, state.waiting_helps, state.failed = None, True, 0
         self._changed.notify_all()
 
     def _failed(self, journal: Journal, error: Exception) -> None:
-        standing, kind = journal.standing, trouble(error)
-        pause = AGAIN_SECONDS[min(standing.failed, len(AGAIN_SECONDS) - 1)]
-        standing.why, standing.failed = briefly(error), standing.failed + 1
+        state, kind = journal.sending, trouble(error)
+        pause = AGAIN_SECONDS[min(state.failed, len(AGAIN_SECONDS) - 1)]
+        state.why, state.failed = briefly(error), state.failed + 1
         if kind is Trouble.AWAY:
             if self._away is None:
                 log.warning(
                     "%s does not answer; what runs report is kept on disk meanwhile", self.uri
                 )
-            self._away = standing.why
+            self._away = state.why
         elif kind is Trouble.BARRED:
-            standing.waiting_helps, pause = False, BARRED_SECONDS
+            state.waiting_helps, pause = False, BARRED_SECONDS
         else:
-            standing.refused = refused(error, journal.address.run_id)
-        standing.again_at = time.monotonic() + pause
+            state.refused = refused(error, journal.address.run_id)
+        state.again_at = time.monotonic() + pause
         self._changed.notify_all()

@@ -23,7 +23,7 @@ Entry = dict[str, Any]
 
 
 @dataclass
-class Standing:
+class SendingState:
     """What has come of sending a journal's lines.
 
     Attributes:
@@ -63,7 +63,7 @@ class Journal:
     """Writes and forgets the lines of one run. The lock of the run's folder is held meanwhile.
 
     Attributes:
-        standing: what has come of sending them.
+        sending: what has come of sending them.
 
     Args:
         folder: of the run.
@@ -72,7 +72,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, address: Address) -> None:
-        self.folder, self.address, self.standing = folder, address, Standing()
+        self.folder, self.address, self.sending = folder, address, SendingState()
         self._lock = threading.Lock()
         before = read(folder)
         known = before is not None and before[0].run_id == address.run_id

@@ -9,7 +9,7 @@ from adapterlab.training.devices.shares import SharedBatch, SharedDraws, shared
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
 from adapterlab.training.outcome import LabelledBatch
-from adapterlab.training.standing import metrics_of
+from adapterlab.training.training_state import metrics_of
 
 
 class SharedClassifier(Classifier):

@@ -50,7 +50,7 @@ def drive(
     progress: Progress,
     throughput: Throughput,
 ) -> None:
-    """Train on several devices, a process each; see `alone.Drive`.
+    """Train on several devices, a process each; see `training.fit.Drive`.
 
     None of the processes begins the command line anew, and none but this one knows of locks,
     stores and pictures. They end with this one, and with each other.

@@ -23,7 +23,7 @@ from adapterlab.training.devices.shares import SharedBatch, SharedDraws
 from adapterlab.training.devices.trainer import make_shared_trainer
 from adapterlab.training.hardware import Device
 from adapterlab.training.lightning.callbacks import Clock, Keeping
-from adapterlab.training.lightning.fit import interrupts, quieten
+from adapterlab.training.lightning.drive import interrupts, quieten
 from adapterlab.training.lightning.imported import pl
 from adapterlab.training.throughput import Throughput
 

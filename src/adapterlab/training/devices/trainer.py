@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapterlab.training.hardware import Device
-from adapterlab.training.lightning.fit import make_trainer
+from adapterlab.training.lightning.drive import make_trainer
 from adapterlab.training.lightning.imported import LightningEnvironment, pl
 
 

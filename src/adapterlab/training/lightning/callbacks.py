@@ -6,8 +6,8 @@ from typing import Any, cast
 from adapterlab.training.lightning.imported import pl
 from adapterlab.training.outcome import LabelledBatch, best_checkpoint, last_checkpoint
 from adapterlab.training.progress import Progress
-from adapterlab.training.standing import Standing
 from adapterlab.training.throughput import Throughput
+from adapterlab.training.training_state import TrainingState
 
 
 class Keeping(pl.callbacks.Checkpoint):
@@ -35,7 +35,7 @@ class Keeping(pl.callbacks.Checkpoint):
 
     def _stop_if_over(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert trainer.max_epochs is not None
-        if cast(Standing, module.standing).is_over(trainer.max_epochs, self.patience):
+        if cast(TrainingState, module.training_state).is_over(trainer.max_epochs, self.patience):
             trainer.should_stop = True
 
 

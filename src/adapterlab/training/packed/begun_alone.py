@@ -12,7 +12,7 @@ from adapterlab.training.checkpoints import damaged, loaded, require_same, whole
 from adapterlab.training.optimizers import Setting, grouped, settings_of
 from adapterlab.training.outcome import best_checkpoint, last_checkpoint
 from adapterlab.training.packed.lane import LaneProgress, SavedLane, lane_checkpoint, load_lane
-from adapterlab.training.standing import Standing
+from adapterlab.training.training_state import TrainingState
 
 PREFIX = "model.model."
 """What Lightning's checkpoints have before the names of parameters."""
@@ -48,8 +48,8 @@ def _begun_alone(config: Config, folder: Path, model: AdaptedModel) -> SavedLane
     best_path = best_checkpoint(folder)
     best = loaded(best_path).get("state_dict")
     require_same(best, own, best_path)
-    standing = Standing.after(saved["history"], config.select_on)
-    progress = LaneProgress(**vars(standing), best_state=_unprefixed(best or {}), resumed=True)
+    state = TrainingState.after(saved["history"], config.select_on)
+    progress = LaneProgress(**vars(state), best_state=_unprefixed(best or {}), resumed=True)
     settings = settings_of(model, config.optimizer)
     try:
         (states,) = saved["optimizer_states"]

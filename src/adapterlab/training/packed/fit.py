@@ -195,7 +195,7 @@ class Fitting:
             if joining or not going_on:
                 self.samples_per_second = trainer.samples_per_second
                 self._before = trainer.batches
-                return [_Lane(*now[k], trainer.standing(k)) for k in going_on], joining
+                return [_Lane(*now[k], trainer.saved_lane(k)) for k in going_on], joining
             trainer.keep(going_on)
 
     def _prepared(self, joining: Joining) -> "_Lane":

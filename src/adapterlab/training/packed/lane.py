@@ -14,7 +14,7 @@ from adapterlab.base.files import write_torch
 from adapterlab.config.schema import Config
 from adapterlab.training.checkpoints import damaged, loaded, require_history, require_same
 from adapterlab.training.outcome import Report, TrainingDivergedError
-from adapterlab.training.standing import Standing
+from adapterlab.training.training_state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LaneTask:
 
 
 @dataclass
-class LaneProgress(Standing):
+class LaneProgress(TrainingState):
     """How far a lane has come, and what it goes on from.
 
     Attributes:

@@ -21,9 +21,9 @@ from adapterlab.training.packed.first_products import FirstProducts, Given
 from adapterlab.training.packed.lane import LaneProgress, LaneTask, SavedLane, save_lane
 from adapterlab.training.packed.optimizers import LaneOptimizer
 from adapterlab.training.selection import watched
-from adapterlab.training.standing import metrics_of, settling
 from adapterlab.training.tally import LaneTally, ScoreTally, lane_tally
 from adapterlab.training.throughput import Throughput
+from adapterlab.training.training_state import metrics_of, settling
 
 OnStep = Callable[[int], None]
 """Takes the number of lanes that have just taken a step."""
@@ -43,7 +43,7 @@ class PackTrainer:
     Every lane has its own optimizer options, random streams, history, best epoch and end, as
     `Classifier` and its callbacks have for a run alone. Lanes need not have come equally far: each
     is in an epoch of its own, with the order, the draws and the rates of that. A lane that has
-    ended leaves the pack, see `keep`; others join it in a new one, which goes on from `standing`.
+    ended leaves the pack, see `keep`; others join it in a new one, which goes on from `saved_lane`.
 
     A plain loop: a step of many small lanes takes no longer than what Lightning's Trainer does
     around it, and to import Lightning takes longer than to train them.
@@ -137,7 +137,7 @@ class PackTrainer:
         self._shares = [self._shares[lane] for lane in lanes]
         self._find_hooks()
 
-    def standing(self, lane: int) -> SavedLane:
+    def saved_lane(self, lane: int) -> SavedLane:
         """Return what a lane goes on from in another pack."""
         state = {name: own.clone() for name, own in self.pack.lane_state(lane).items()}
         return SavedLane(self.progress[lane], state, self._optimizer.lane_state(lane))

@@ -19,7 +19,7 @@ def checkpoint(steps: Steps, *, batches: int, epoch_steps: int, validated: int) 
         epoch_steps: that an epoch takes.
         validated: batches of the validation split.
     """
-    epoch, taken = steps.standing.epochs, steps.driver.global_step
+    epoch, taken = steps.training_state.epochs, steps.driver.global_step
     scheduled = steps.schedule is not None
     saved: dict[str, Any] = {
         "epoch": epoch - 1,

@@ -82,7 +82,7 @@ class Loop:
         """Train until the last epoch, or until patience has run out."""
         self.progress.begin(self.estimated_stepping_batches, self.global_step)
         try:
-            while not self.steps.standing.is_over(self.epochs, self.patience):
+            while not self.steps.training_state.is_over(self.epochs, self.patience):
                 self._epoch()
         finally:
             self.progress.end()
@@ -180,7 +180,7 @@ def drive(
     progress: Progress,
     throughput: Throughput,
 ) -> None:
-    """Train by our own loop; see `alone.Drive`."""
+    """Train by our own loop; see `training.fit.Drive`."""
     loop = Loop(
         module, data, config, device, folder=folder, progress=progress, throughput=throughput
     )

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError, RunLostError, with_type
-from adapterlab.base.place import Place
+from adapterlab.base.planned_place import Place
 from adapterlab.base.process_identity import is_gone
 from adapterlab.base.workers import cores
 from adapterlab.studies.engines import Asked, Work

@@ -24,8 +24,8 @@ from adapterlab.base.task_signals import stopped_by_signals
 from adapterlab.config.conf_folder import register_resolvers
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE
 from adapterlab.studies.tasks.engine import Task
-from adapterlab.studies.tasks.headway import kept
 from adapterlab.studies.tasks.records import There, read_there, write_there
+from adapterlab.studies.tasks.resumable_files import resumable_files
 
 if TYPE_CHECKING:
     from adapterlab.studies.sweeps.shared_data import ReadOnce
@@ -89,7 +89,7 @@ class Errand:
             at=time.time(),
             idle=0 if before is None else before.idle,
         )
-        left = kept(self.task)
+        left = resumable_files(self.task)
         write_there(self.folder, self.task.id, begun)
         self._set_up()
         word = _Word(self, begun)
@@ -101,7 +101,7 @@ class Errand:
                 word.last("failed", f"it ended with code {stop.code}")
                 raise
             why = f"{signals[0].name} on {begun.host}"
-            idle = begun.idle + 1 if kept(self.task) == left else 0
+            idle = begun.idle + 1 if resumable_files(self.task) == left else 0
             word.last("stopped", why, idle=idle)
             warned = signals[0].name == "SIGUSR2"
             return Stopped(why, warned=warned and idle < IDLE_ATTEMPTS)

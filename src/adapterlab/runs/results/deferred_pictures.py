@@ -1,4 +1,4 @@
-"""Pictures of a finished run that were not drawn when it ended (`figures=report`)."""
+"""Pictures of a finished run that it has left to the report (`figures=report`)."""
 
 from adapterlab.base.errors import AdapterLabError, first_line
 from adapterlab.config.schema import Config
@@ -14,7 +14,7 @@ from adapterlab.tracking.client import connect
 from adapterlab.training.predictions import read_predictions
 
 
-def draw_late(folder: RunFolder, config: Config, read: RunData) -> None:
+def draw_deferred(folder: RunFolder, config: Config, read: RunData) -> None:
     """Draw a run's pictures, and add them to what is kept of it here and in MLflow.
 
     They are those that it would have drawn, from its predictions, its history and the test split.

@@ -1,4 +1,4 @@
-"""What modules are given beside their inputs, and going on from the middle of a model."""
+"""Interventions in a forward pass: tensors handed on, outputs replaced, a pass ended early."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Where a training stands after an epoch: its history, its best epoch, its end; for both loops."""
+"""How far a training has come: its history, its best epoch, its end; for both loops."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ UNSETTLED = "train/unsettled"
 
 
 @dataclass
-class Standing:
+class TrainingState:
     """How far a training has come.
 
     Attributes:
@@ -35,10 +35,10 @@ class Standing:
     @classmethod
     def after(cls, history: Mapping[int, dict[str, float]], select_on: str) -> Self:
         """Return where a training of this history stands."""
-        standing = cls()
+        state = cls()
         for epoch in sorted(history):
-            standing._count(epoch, history[epoch], select_on)
-        return standing
+            state._count(epoch, history[epoch], select_on)
+        return state
 
     def take(self, metrics: dict[str, float], select_on: str, options: Optimizer) -> bool:
         """Take in an epoch, and say whether it is the best so far.

@@ -135,7 +135,7 @@ def fit(
     require_same(best.get("state_dict"), module.saved_state(), best_path)
     module.load_state_dict(best["state_dict"], strict=False)
     return Training(
-        history=module.standing.history,
+        history=module.training_state.history,
         best_epoch=best["epoch"] + 1,
         seconds=seconds,
         samples_per_second=throughput.samples_per_second,
@@ -156,7 +156,7 @@ def _driver(options: Hardware, *, lightning: bool) -> tuple[type[Steps], Drive]:
         return SharedClassifier, shared_drive
     if lightning:
         from adapterlab.training.lightning.classifier import Classifier
-        from adapterlab.training.lightning.fit import drive
+        from adapterlab.training.lightning.drive import drive
 
         return Classifier, drive
     from adapterlab.training.plain.loop import drive as plain_drive

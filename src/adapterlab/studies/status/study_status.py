@@ -26,12 +26,12 @@ from adapterlab.studies.tasks.records import (
 )
 from adapterlab.tracking.study_runs import FINISHED, RUNNING, LoggedRun, StudyRuns, study_runs
 
-Standing = Literal["done", "pruned", "going", "waiting", "failed", "killed", "not begun"]
+RunStatus = Literal["done", "pruned", "going", "waiting", "failed", "killed", "not begun"]
 
-OPEN: tuple[Standing, ...] = ("going", "waiting")
+OPEN: tuple[RunStatus, ...] = ("going", "waiting")
 """A run that is on its way."""
 
-_OVER: tuple[Standing, ...] = ("done", "pruned")
+_OVER: tuple[RunStatus, ...] = ("done", "pruned")
 """A run that nothing is left of to do."""
 
 NOWHERE = "-"
@@ -57,12 +57,12 @@ class TaskOf:
 
 
 @dataclass(frozen=True)
-class RunStands:
+class RunInStudy:
     """How a run stands.
 
     Attributes:
         name: of the run.
-        stands: how.
+        status: done, failed, ...; see `RunStatus`.
         node: that it was begun on.
         why: it has failed or was killed, in a line; empty otherwise.
         logged: what MLflow has of it; None if it has nothing.
@@ -71,7 +71,7 @@ class RunStands:
     """
 
     name: str
-    stands: Standing
+    status: RunStatus
     node: str = NOWHERE
     why: str = ""
     logged: LoggedRun | None = None
@@ -86,13 +86,13 @@ class RunStands:
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
-        if self.stands in ("waiting", "not begun") or self.logged is None:
+        if self.status in ("waiting", "not begun") or self.logged is None:
             return 0.0
-        return self.logged.share if self.stands == "going" else 1.0
+        return self.logged.share if self.status == "going" else 1.0
 
 
 @dataclass(frozen=True)
-class StudyStands:
+class StudyStatus:
     """How a study stands.
 
     Attributes:
@@ -105,15 +105,15 @@ class StudyStands:
     """
 
     study: str
-    runs: tuple[RunStands, ...]
+    runs: tuple[RunInStudy, ...]
     left: float | None
     logged: StudyRuns
     tasks: tuple[TaskOf, ...]
     asked: tuple[Asked, ...]
 
-    def count(self, stands: Standing, node: str | None = None) -> int:
+    def count(self, status: RunStatus, node: str | None = None) -> int:
         """Return how many runs stand so, of a node or of all."""
-        return sum(run.stands == stands and node in (None, run.node) for run in self.runs)
+        return sum(run.status == status and node in (None, run.node) for run in self.runs)
 
     @property
     def nodes(self) -> list[str]:
@@ -126,17 +126,17 @@ class StudyStands:
         """Whether any of its runs is on its way, or a multirun is at it that may begin more."""
         multirun = self.logged.multirun
         more = multirun is not None and not is_gone(multirun[1])
-        return more or any(run.stands in OPEN for run in self.runs)
+        return more or any(run.status in OPEN for run in self.runs)
 
     @property
     def is_done(self) -> bool:
         """Whether all of its runs have finished, or were stopped by a pruner."""
-        return all(run.stands in _OVER for run in self.runs)
+        return all(run.status in _OVER for run in self.runs)
 
     @property
     def why_untold(self) -> str:
         """Why the time left is not known of all that is under way; empty where it is."""
-        going = [run.time for run in self.runs if run.stands == "going"]
+        going = [run.time for run in self.runs if run.status == "going"]
         return why_untold(going, waiting=self.left is None and self.count("waiting") > 0)
 
     def left_on(self, node: str) -> float | None:
@@ -144,7 +144,7 @@ class StudyStands:
         return _longest([run.left for run in self.runs if run.node == node])
 
 
-def study_stands(client: Any | None, mlruns: Path, study: str, experiment: str) -> StudyStands:
+def study_status(client: Any | None, mlruns: Path, study: str, experiment: str) -> StudyStatus:
     """Read how a study stands.
 
     Args:
@@ -158,12 +158,12 @@ def study_stands(client: Any | None, mlruns: Path, study: str, experiment: str) 
     known = [(record, read_there(folder, record.id)) for record in records(folder)]
     tasks = [TaskOf(record, there, state_of(record, there)) for record, there in known]
     hosts = {host_of(run.process) for run in logged.runs if run.status == RUNNING}
-    return stands(study, logged, tasks, read_asked(mlruns, study, hosts), time.time())
+    return status_of(study, logged, tasks, read_asked(mlruns, study, hosts), time.time())
 
 
-def stands(
+def status_of(
     study: str, logged: StudyRuns, tasks: Sequence[TaskOf], asked: Sequence[Asked], now: float
-) -> StudyStands:
+) -> StudyStatus:
     """Return how a study stands, by what is known of it.
 
     Args:
@@ -176,7 +176,7 @@ def stands(
     since = _since(logged, [task for task in tasks if task.state not in ENDED], asked)
     found = _Known(logged, tasks, asked, since, now).runs()
     left = _left(found, since, now)
-    return StudyStands(study, tuple(found), left, logged, tuple(tasks), tuple(asked))
+    return StudyStatus(study, tuple(found), left, logged, tuple(tasks), tuple(asked))
 
 
 class _Named(NamedTuple):
@@ -212,7 +212,7 @@ class _Known:
             for end in {_hash(name) for name in one.runs}:
                 self._asked[end] = (*self._asked.get(end, ()), one)
 
-    def runs(self) -> list[RunStands]:
+    def runs(self) -> list[RunInStudy]:
         """Return how each stands."""
         known = sorted(self._logged, key=lambda run: run.began)
         found = [self._of(run.identity[0], run.name, run) for run in known]
@@ -220,16 +220,16 @@ class _Known:
         found += [self._of(end, name, None) for end, name in self._names.items() if end not in seen]
         return found
 
-    def _of(self, end: str, name: str, run: LoggedRun | None) -> RunStands:
+    def _of(self, end: str, name: str, run: LoggedRun | None) -> RunInStudy:
         task = self._by_task.get(end)
-        stands, why = self._standing(_Named(task, self._asked.get(end, ())), run)
-        node = self._node(run, task) if stands != "waiting" else NOWHERE
+        status, why = self._status_of(_Named(task, self._asked.get(end, ())), run)
+        node = self._node(run, task) if status != "waiting" else NOWHERE
         left = _NOTHING
-        if stands == "going":
+        if status == "going":
             left = _LOADING if run is None else self._left_of(run, task)
-        return RunStands(name, stands, node, why, run, task, left)
+        return RunInStudy(name, status, node, why, run, task, left)
 
-    def _standing(self, named: _Named, run: LoggedRun | None) -> tuple[Standing, str]:
+    def _status_of(self, named: _Named, run: LoggedRun | None) -> tuple[RunStatus, str]:
         task = named.task
         if run is not None and run.status == FINISHED:
             return "done", ""
@@ -267,7 +267,7 @@ class _Known:
         return time_left(run, began, self._typical, self._now)
 
 
-def _of_task(task: TaskOf | None) -> tuple[Standing, str]:
+def _of_task(task: TaskOf | None) -> tuple[RunStatus, str]:
     """Return how a run stands of which MLflow has nothing, by its task that has ended."""
     if task is None:
         return "not begun", ""
@@ -302,7 +302,7 @@ def _since(logged: StudyRuns, tasks: Sequence[TaskOf], asked: Sequence[Asked]) -
     return min(begun, default=None)
 
 
-def _left(runs: Sequence[RunStands], since: float | None, now: float) -> float | None:
+def _left(runs: Sequence[RunInStudy], since: float | None, now: float) -> float | None:
     """Return the seconds until a study has ended: at the pace so far, and no sooner than its runs.
 
     Args:
@@ -310,14 +310,14 @@ def _left(runs: Sequence[RunStands], since: float | None, now: float) -> float |
         since: when what is at them now has begun; None if that is not known.
         now: in seconds since 1970.
     """
-    going = [run for run in runs if run.stands == "going"]
-    waiting = sum(run.stands == "waiting" for run in runs)
+    going = [run for run in runs if run.status == "going"]
+    waiting = sum(run.status == "waiting" for run in runs)
     own = _longest([run.left for run in going])
     if not waiting and all(run.left is not None for run in going):
         return own
     if since is None:
         return None
-    ended = [run.logged.ended for run in runs if run.stands in _OVER and run.logged]
+    ended = [run.logged.ended for run in runs if run.status in _OVER and run.logged]
     # What goes on from an earlier attempt has no seconds of its own, and tells nothing of the pace.
     paced = sum(run.share for run in going if run.time.paced)
     moved = paced + sum(one >= since for one in ended if one)
@@ -340,10 +340,10 @@ def _hash(name: str) -> str:
     return name.rpartition("-")[2]
 
 
-def reasons(runs: Sequence[RunStands]) -> Mapping[str, list[str]]:
+def reasons(runs: Sequence[RunInStudy]) -> Mapping[str, list[str]]:
     """Return why runs have failed or were killed, and the names of those that did for it."""
     found: dict[str, list[str]] = {}
     for run in runs:
-        if run.why and run.stands in ("failed", "killed"):
+        if run.why and run.status in ("failed", "killed"):
             found.setdefault(run.why, []).append(run.name)
     return found

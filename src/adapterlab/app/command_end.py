@@ -1,4 +1,4 @@
-"""What is still to be done when the training of a command has ended, however it has.
+"""The end of a command, however its training has ended: studies are closed, leftovers are said.
 
 Nothing heavy is imported at the top: every command line loads this.
 """
@@ -42,7 +42,7 @@ def end_command(ended_by: BaseException | None) -> None:
     started[:] = [study for study in started if study.name not in submitted]
     submitted.clear()
     while started:
-        from adapterlab.app.ending import end_study
+        from adapterlab.app.study_end import end_study
 
         study = started.pop()
         with at_sudden_end(partial(end_at_once, [study]), last=True):
@@ -67,7 +67,7 @@ def end_at_once(studies: Sequence[StartedStudy] = started) -> None:
     Args:
         studies: those that this process has started.
     """
-    from adapterlab.app.ending import end_run
+    from adapterlab.app.study_end import end_run
     from adapterlab.runs.folders.abandoned import bury_of_study
     from adapterlab.tracking.client import connect
 

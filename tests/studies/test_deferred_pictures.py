@@ -11,7 +11,7 @@ from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.folders.integrity import damage, finished_whole
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.single import run
-from adapterlab.studies.late_pictures import draw_late
+from adapterlab.studies.deferred_pictures import draw_deferred
 from adapterlab.tracking.stores.uris import default_uri
 from lab import TINY, Outcome, tiny
 
@@ -27,7 +27,7 @@ def test_they_are_those_that_the_run_would_have_drawn(tmp_path: Path) -> None:
     always = run(tiny(tmp_path / "always", *OWN))
     bare = run(tiny(tmp_path, *OWN, "figures=report", "tracking=mlflow"))
     assert not [name for name in files(bare.folder) if name.endswith("png")]
-    drawn = draw_late(tmp_path, "late", None)
+    drawn = draw_deferred(tmp_path, "late", None)
     assert (drawn.runs, drawn.left) == ([bare.folder], {})
     assert files(bare.folder) == files(always.folder)
     client = MlflowClient(default_uri(tmp_path / "mlruns"))
@@ -35,7 +35,7 @@ def test_they_are_those_that_the_run_would_have_drawn(tmp_path: Path) -> None:
              client.list_artifacts(bare.run_id, where)}  # fmt: skip
     assert there == set(files(always.folder))
     assert finished_whole(RunFolder(bare.folder)) == bare
-    assert draw_late(tmp_path, "late", None).lines == []
+    assert draw_deferred(tmp_path, "late", None).lines == []
 
 
 def test_of_lanes_and_of_those_alone_that_ask_for_it(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_of_lanes_and_of_those_alone_that_ask_for_it(tmp_path: Path) -> None:
     lanes = [lane for lane in run_pack([*late, never]) if isinstance(lane, RunResult)]
     assert len(lanes) == 3
     (lanes[0].folder / "predictions.parquet").write_bytes(b"cut")
-    drawn = draw_late(tmp_path, "late", None)
+    drawn = draw_deferred(tmp_path, "late", None)
     assert drawn.runs == [lanes[1].folder]
     assert list(drawn.left) == [lanes[0].folder]
     (_, said) = drawn.lines
@@ -56,7 +56,7 @@ def test_of_lanes_and_of_those_alone_that_ask_for_it(tmp_path: Path) -> None:
 def test_other_data_have_other_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tiny(tmp_path, *OWN, "figures=report"))
     monkeypatch.setattr("adapterlab.runs.data.RunData.hash", "another")
-    (said,) = draw_late(tmp_path, "late", None).lines
+    (said,) = draw_deferred(tmp_path, "late", None).lines
     assert "pictures of 1 run were not drawn" in said
     assert "the data have changed since this run was trained" in said
 

@@ -31,7 +31,7 @@ def drive(
     progress: Progress,
     throughput: Throughput,
 ) -> None:
-    """Train by Lightning's Trainer; see `alone.Drive`."""
+    """Train by Lightning's Trainer; see `training.fit.Drive`."""
     quieten()
     trainer = make_trainer(
         device,

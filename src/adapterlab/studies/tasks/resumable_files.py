@@ -1,11 +1,11 @@
-"""What runs have left on the disk to go on from: whether an attempt at a task was of any use."""
+"""The files that a task's runs would resume from: they tell whether an attempt came further."""
 
 from adapterlab.runs.base_weights import base_run
 from adapterlab.runs.folders.homes import homes
 from adapterlab.studies.tasks.engine import Task
 
 
-def kept(task: Task) -> frozenset[tuple[str, int]]:
+def resumable_files(task: Task) -> frozenset[tuple[str, int]]:
     """Return the files that a task's runs go on from, with the times at which they were written.
 
     An attempt that leaves them as they were has come no further: not one epoch, of no run. A task

@@ -1,4 +1,4 @@
-"""What a call from Python leaves as it was, and what it raises where a command would end."""
+"""Calls from Python: they leave the process as it was, and raise where a command would exit."""
 
 import gc
 import os

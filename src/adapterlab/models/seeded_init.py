@@ -1,4 +1,4 @@
-"""Drawing first values from a generator where a library takes none."""
+"""Seeded initialisation: first values drawn from a generator where a library takes none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

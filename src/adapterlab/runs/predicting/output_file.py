@@ -1,4 +1,4 @@
-"""Rows of a table with what was predicted beside them, as a file that is written as a stream."""
+"""The output file of predictions: rows of a table, with new columns, written as a stream."""
 
 import csv
 import io

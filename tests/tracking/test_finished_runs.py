@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.tracking import logged
+from adapterlab.tracking import finished_runs
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.logged import Logged, is_logged
+from adapterlab.tracking.finished_runs import Logged, is_logged
 from lab import tiny
 
 
@@ -27,7 +27,7 @@ def one_by_one(patch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
         return is_logged(config, run_id)
 
     with patch.context() as changed:
-        changed.setattr(logged, "is_logged", ask)
+        changed.setattr(finished_runs, "is_logged", ask)
         yield asked
 
 
@@ -68,7 +68,7 @@ def test_a_store_with_other_tables_is_asked_run_by_run(
     def other(path: Path) -> frozenset[str]:
         raise sqlite3.OperationalError("no such column: run_uuid")
 
-    monkeypatch.setattr(logged, "finished", other)
+    monkeypatch.setattr(finished_runs, "finished", other)
     with one_by_one(monkeypatch) as asked:
         has = Logged()
         assert has(config, runs["FINISHED"])

@@ -26,7 +26,7 @@ Marked = Iterable[tuple[JobReturn, Mapping[str, str]]]
 """Runs, and what is to be said of each, by name."""
 
 
-class Marks:
+class RunTags:
     """Writes the tags of a sweep's runs; nothing where runs are not logged.
 
     Args:

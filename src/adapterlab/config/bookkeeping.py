@@ -1,4 +1,4 @@
-"""What a run was asked, and how its options were found: parts of its configuration."""
+"""Bookkeeping in a run's configuration: what its command line said, how its options were chosen."""
 
 from typing import Annotated, Any, Literal
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformer_cases import encoder, tokens
 
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA
+from adapterlab.adapters.data_driven_init import FROM_DATA
 from adapterlab.adapters.factors import Init
-from adapterlab.adapters.from_data import FROM_DATA
 from adapterlab.base.errors import ConfigError
 
 TARGETS = [f"layers.{i}" for i in range(3)]

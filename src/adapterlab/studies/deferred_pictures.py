@@ -46,7 +46,7 @@ class Drawn:
         return said
 
 
-def draw_late(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
+def draw_deferred(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
     """Draw the pictures of the finished runs of a study that were to be drawn with its report.
 
     They are those that the runs would have drawn, from the predictions, the history and the test
@@ -61,7 +61,9 @@ def draw_late(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
     drawn, todo = Drawn(), list(_left_to_the_report(Path(root), study))
     if not todo:
         return drawn
-    from adapterlab.runs.results import late_pictures  # loads torch, which a report does without
+    from adapterlab.runs.results import (
+        deferred_pictures,  # loads torch, which a report does without
+    )
     from adapterlab.studies.sweeps.shared_data import ReadOnce
 
     data = ReadOnce()
@@ -71,7 +73,7 @@ def draw_late(root: Path | str, study: str, tracking_uri: str | None) -> Drawn:
         config = replace(saved, root=root, tracking=tracking, allow_targets=[])
         try:
             with folder.lock(wait=False):
-                late_pictures.draw_late(folder, config, data(config))
+                deferred_pictures.draw_deferred(folder, config, data(config))
         except (AdapterLabError, OSError, pa.ArrowException, KeyError, ValueError) as error:
             drawn.left[folder.path] = first_line(error)
         else:

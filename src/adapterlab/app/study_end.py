@@ -75,7 +75,7 @@ def _late_pictures(study: StartedStudy, name: str) -> dict[str, str]:
     if study.figures != "report":
         return {}
     from adapterlab.base.amounts import counted
-    from adapterlab.studies.late_pictures import undrawn
+    from adapterlab.studies.deferred_pictures import undrawn
 
     left = undrawn(study.mlruns.parent, name)
     command = f"python scripts/report.py study={name}"

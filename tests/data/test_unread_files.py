@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from adapterlab.base.errors import DataError
-from adapterlab.data.sources.strays import require_kind, role_of, unread
+from adapterlab.data.sources.unread_files import require_kind, role_of, unread
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a plan looks at beside the options: data and weights that lie here, as a run would."""
+"""Checks of `plan=true` on data and weights that are on this disk: what a run would refuse, too."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ _last: dict[str, RunData] = {}
 """The data of the plan before: those of a multirun mostly share them."""
 
 
-def look_at(config: Config) -> tuple[Plan, RunData]:
+def plan_on_data(config: Config) -> tuple[Plan, RunData]:
     """Return what a run would train, and its data, of which the source's are read only if need be.
 
     Raises:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from adapterlab.evidence.shares import clopper_pearson, share_interval
+from adapterlab.evidence.accuracy_intervals import clopper_pearson, share_interval
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "simulations" / "shares.py"
 

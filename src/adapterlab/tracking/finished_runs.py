@@ -1,4 +1,4 @@
-"""Whether a store has runs to their end: one by one, or all that a study asks for at once."""
+"""Whether runs are finished in their MLflow store: one by one, or all of a study at once."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""What a folder or a repository of a model may not have: code of its own, or an adapter's base."""
+"""Safe loading of a model's folder or repository: no code of its own, no pickles, no adapter."""
 
 import contextlib
 from pathlib import Path

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
-from adapterlab.base.errors import ConfigError
+from adapterlab.base.errors import ConfigError, TrialPrunedError
 from adapterlab.config.bookkeeping import Rule, TrialPruner
-from adapterlab.runs.trial_pruner import Rivals, Standpoint, make_pruner
+from adapterlab.runs.trial_pruner import Rivals, Standpoint, TrialJudge, make_pruner
+from adapterlab.training.training_state import UNSETTLED, TrainingState
+from lab import tiny
 
 CURVES = {
     "a": [0.50, 0.60, 0.70, 0.80],
@@ -145,6 +148,26 @@ def test_what_has_failed_is_no_rival_and_what_has_ended_is_not_stopped(tmp_path:
     assert own.judge([at("f", 4)]) == {}
     assert own.judge([at("b", 1)]) == {}  # above the only one that has ended
     assert own.known() == {}
+
+
+def test_epochs_before_a_method_has_settled_stop_nothing_and_are_no_best(tmp_path: Path) -> None:
+    """They have more weights than the method gives: the first to be cut would be the first out."""
+    asked = TrialPruner(rule="successive_halving", among="arm")
+    judge = TrialJudge("data")
+    configs = [
+        replace(tiny(tmp_path, "epochs=4", f"seed={seed}"), trial_pruner=asked) for seed in range(2)
+    ]
+    unsettled = {n: {"val/accuracy": 0.9, UNSETTLED: 1.0} for n in (1, 2)}
+    first, second = (unsettled | {3: {"val/accuracy": n, UNSETTLED: 0.0}} for n in (0.6, 0.5))
+    for epoch in (1, 2):
+        history = {n: {**one, "val/accuracy": 0.1} for n, one in unsettled.items() if n <= epoch}
+        judge.after_epoch(configs[0], TrainingState.after(unsettled, "accuracy"))
+        judge.after_epoch(configs[1], TrainingState.after(history, "accuracy"))
+    assert not (tmp_path / "mlruns/studies/single/pruner/arm.jsonl").read_text().count("epoch")
+    judge.after_epoch(configs[0], TrainingState.after(first, "accuracy"))
+    with pytest.raises(TrialPrunedError) as stopped:
+        judge.after_epoch(configs[1], TrainingState.after(second, "accuracy"))
+    assert (stopped.value.epoch, stopped.value.best) == (3, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER
 from adapterlab.runs.identity import config_hash
 from adapterlab.training.packed.lane import LaneProgress, LaneTask
-from adapterlab.training.training_state import TrainingState
+from adapterlab.training.training_state import UNSETTLED, TrainingState
 
 RULES: Mapping[str, str] = MappingProxyType(
     {"median": "MedianPruner", "successive_halving": "SuccessiveHalvingPruner"}
@@ -70,7 +70,8 @@ class Standpoint:
 
     Attributes:
         run: its name in the journal.
-        values: of the metric that is selected on, by epoch from 1.
+        values: of the metric that is selected on, by epoch from 1; none of epochs that are not what
+            the method gives, see `Hooks.settled`.
         over: it has ended by itself, and is not to be stopped.
     """
 
@@ -280,7 +281,12 @@ class TrialJudge:
 
 def _standpoint(config: Config, state: TrainingState) -> Standpoint:
     name = f"val/{config.select_on}"
-    values = {epoch: metrics[name] for epoch, metrics in state.history.items()}
+    # An epoch of more than the method gives, more ranks say, tells neither of it nor of its rivals.
+    values = {
+        epoch: metrics[name]
+        for epoch, metrics in state.history.items()
+        if not metrics.get(UNSETTLED)
+    }
     over = state.is_over(config.epochs, config.early_stopping)
     return Standpoint(_name(config), values, over)
 

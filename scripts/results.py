@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from adapterlab.app import cli
+from adapterlab.app.mistakes import mistakes_in_one_line
 from adapterlab.base.errors import AdapterLabError, allowed
 from adapterlab.reporting.report import Report, Request, make_report
 from adapterlab.reporting.tables.arms import Table
@@ -239,7 +239,7 @@ def summary(shown: Sequence[Shown], page: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with cli.mistakes_in_one_line():
+    with mistakes_in_one_line():
         options = _options(arguments)
         studies = [STUDIES[preset] for preset in options.only or STUDIES]
         # Before hours of training, not after.

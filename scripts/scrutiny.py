@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapterlab.app import cli
+from adapterlab.app.mistakes import mistakes_in_one_line
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
@@ -61,7 +61,7 @@ def main() -> None:
         return
     table = Table("data set", "train / test", *COLUMNS, "CPU seconds")
     console, said = Console(width=160), []
-    with cli.mistakes_in_one_line():
+    with mistakes_in_one_line():
         for name in names:
             found, data, seconds = looked_at(composed(name, overrides))
             sizes = f"{len(data.train):,} / {len(data.test):,}"

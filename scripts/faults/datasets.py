@@ -120,7 +120,7 @@ def _write_idx(folder: Path, rng: random.Random) -> None:
 
 def trained(root: Path, kind: str, data: Path) -> Ended:
     """Train on a folder in this process, and say mistakes as the command line does."""
-    from adapterlab.app.cli import mistakes_in_one_line
+    from adapterlab.app.mistakes import mistakes_in_one_line
     from adapterlab.runs.data import load_data
     from adapterlab.runs.single import run
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.app.callback import started, study_name
+from adapterlab.app.callback import study_name
+from adapterlab.app.started_studies import started
 from adapterlab.base.errors import USER_ERROR, RunLostError
 from adapterlab.base.process_identity import PROCESS_TAG
 from adapterlab.config.multirun import STUDY_VARIABLE

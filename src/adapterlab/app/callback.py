@@ -7,13 +7,13 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.started_studies import StartedStudy, started
 from adapterlab.base.errors import ConfigError
 from adapterlab.base.signals import start_trackers
 from adapterlab.config.multirun import STUDY_VARIABLE, begin_multirun
@@ -39,35 +39,6 @@ _NEEDED = (
 _LONGEST = 60
 
 
-@dataclass(frozen=True)
-class StartedStudy:
-    """A study that a multirun of this process has started; `multirun` is the latter's name.
-
-    Attributes:
-        figures: when its runs' pictures are drawn, where a run says nothing else.
-        names: of the studies whose tables are printed: its own, or those of ``study=a,b``.
-    """
-
-    name: str
-    multirun: str
-    root: str
-    tracking_uri: str | None
-    tracked: bool
-    experiment: str
-    report: bool
-    figures: str
-    names: tuple[str, ...]
-
-    @property
-    def mlruns(self) -> Path:
-        """The folder that everything is written under."""
-        return Path(self.root).expanduser().resolve() / "mlruns"
-
-
-started: list[StartedStudy] = []
-"""The studies of this process's multiruns, whose tables are still to be printed."""
-
-
 class StudyCallback(Callback):
     """Names the study of a multirun that has no name."""
 
@@ -77,7 +48,6 @@ class StudyCallback(Callback):
         Options of launcher and sweeper that cannot be meant end the command; Hydra turns all other
         exceptions of a callback into warnings.
         """
-        from adapterlab.app.cli import mistakes_in_one_line
         from adapterlab.config.conf_folder import CONF
         from adapterlab.studies.launching.checked_options import require_options
 

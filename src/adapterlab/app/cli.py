@@ -11,36 +11,30 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.app.arguments import for_hydra, values_of
-from adapterlab.app.callback import started
 from adapterlab.app.command_end import end_at_once, end_command
 from adapterlab.app.command_line import in_order
-from adapterlab.app.explaining import PARSERS, as_mistake, one_line, raised_by
+from adapterlab.app.explaining import PARSERS, as_mistake, raised_by
 from adapterlab.app.help import help_asked, help_text
+from adapterlab.app.mistakes import fail, mistakes_in_one_line
 from adapterlab.base.errors import USER_ERROR, AdapterLabError
-from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.garbage_collection import seldom_collected
-from adapterlab.base.interrupts import INTERRUPTED, UNREAD
+from adapterlab.base.interrupts import UNREAD
 from adapterlab.base.output import OF_ONE_RUN, set_up_output
-from adapterlab.base.redaction import printable, redact_files, redacted, shown
+from adapterlab.base.redaction import printable, redact_files, redacted
 from adapterlab.base.signals import (
-    GOES_ON,
-    as_signalled,
     at_sudden_end,
     in_launched_process,
     listening,
 )
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import program
-from adapterlab.studies.launching.failures import tell_failed
 from adapterlab.tracking.stores.uris import default_uri
 
 if TYPE_CHECKING:
@@ -241,7 +235,7 @@ def run_command(command: Any, *, names_arms: bool = False) -> None:
             mistake = None if not raised_by(PARSERS, error) else as_mistake(error, CONF)
             if isinstance(error, AdapterLabError) or mistake is None:
                 raise
-            _fail(str(mistake), mistake.exit_code)
+            fail(str(mistake), mistake.exit_code)
 
 
 @contextmanager
@@ -268,43 +262,9 @@ def failures_of_hydra_in_one_line() -> Iterator[None]:
             yield
     except SystemExit as stop:
         if stop.code == 1:
-            _fail(printed.getvalue(), USER_ERROR)
+            fail(printed.getvalue(), USER_ERROR)
         raise
     sys.stderr.write(printed.getvalue())
-
-
-@contextmanager
-def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
-    """Turn a user's mistake into one line and exit code 2; Ctrl-C into a hint and 130.
-
-    It is used around a job, too, because Hydra announces every exception that leaves one. In a
-    sweep, a run that fails for another reason than a mistake, a diverged training say, is noted
-    and left to Hydra, which goes on with the other runs and raises it at the end.
-    """
-    try:
-        with said_where_full(), as_signalled():
-            yield
-    except AdapterLabError as error:
-        if sweep and error.exit_code != USER_ERROR:
-            run = " ".join(HydraConfig.get().overrides.task)
-            tell_failed(run, error, counted=bool(started))  # processes of joblib's have no end
-            raise
-        _fail(str(error), error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if sweep or (mistake := as_mistake(error, CONF)) is None:
-            raise
-        _fail(str(mistake), mistake.exit_code)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        if (mistake := as_mistake(error, CONF)) is None:
-            raise
-        _fail(str(mistake), mistake.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; " + GOES_ON, INTERRUPTED)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(one_line(shown(f"error: {message}")), file=sys.stderr)
-    sys.exit(code)
 
 
 # At import, so that the processes of a launcher do so as well.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from adapterlab.app.callback import StartedStudy, started
+from adapterlab.app.started_studies import StartedStudy, started
 from adapterlab.base.interrupts import INTERRUPTED
 from adapterlab.base.signals import at_sudden_end
 from adapterlab.config.multirun import MULTIRUN_VARIABLE, STUDY_VARIABLE

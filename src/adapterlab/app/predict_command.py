@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from adapterlab.app.arguments import values_of
-from adapterlab.app.cli import mistakes_in_one_line, run_command
+from adapterlab.app.cli import run_command
+from adapterlab.app.mistakes import mistakes_in_one_line
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.redaction import printable
 from adapterlab.base.signals import listening

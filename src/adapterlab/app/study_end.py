@@ -5,7 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from adapterlab.app.callback import StartedStudy
+from adapterlab.app.started_studies import StartedStudy
 from adapterlab.base.errors import USER_ERROR, AdapterLabError, first_line
 from adapterlab.base.full_disk import FullDiskError, last_words, said_where_full
 from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, TERMINATED

@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from adapterlab.app.callback import StartedStudy, StudyCallback, started
+from adapterlab.app.callback import StudyCallback
 from adapterlab.app.cli import carry_out
 from adapterlab.app.python_calls import (
     composing,
@@ -23,6 +23,7 @@ from adapterlab.app.python_calls import (
     torch_as_it_was,
     warn_of_undelivered,
 )
+from adapterlab.app.started_studies import StartedStudy, started
 from adapterlab.app.study import Study, study
 from adapterlab.base.errors import USER_ERROR, AdapterLabError, ConfigError
 from adapterlab.base.signals import in_launched_process

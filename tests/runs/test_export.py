@@ -41,7 +41,7 @@ from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.preprocessing import TextInputs
 from adapterlab.runs.saved import rebuild
 from adapterlab.runs.single import run
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 from lab import Outcome, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -24,7 +24,7 @@ from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.single import run
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 from lab import ONE_THREAD, Outcome, compose
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]

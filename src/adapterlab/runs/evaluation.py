@@ -13,7 +13,7 @@ from adapterlab.runs.identity import run_name
 from adapterlab.runs.results.measurements import why_no_source
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 from adapterlab.training.task_predictions import above_logged
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from adapterlab.adapters.formats.peft_files import CONFIG
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.config.schema import Config, PeftBase
-from adapterlab.runs.identity import PEFT_FILES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CONFIG, _FOLDER, _WHOLE = PEFT_FILES[0], "peft", "model.safetensors"
-"""Of an adapter's folder; such a folder in that of a run; weights in an exported model's."""
+_FOLDER, _WHOLE = "peft", "model.safetensors"
+"""The adapter's folder in that of a run; the file of weights in that of an exported model."""
 
 
 def require_peft_base(config: Config, base: PeftBase, *, has_weights: bool) -> None:
@@ -41,7 +41,7 @@ def require_peft_base(config: Config, base: PeftBase, *, has_weights: bool) -> N
         )
     if not folder.is_dir():
         raise CheckpointError(f"base.path={base.path}: no such folder")
-    if not (folder / _CONFIG).exists() and (folder / _FOLDER / _CONFIG).is_file():
+    if not (folder / CONFIG).exists() and (folder / _FOLDER / CONFIG).is_file():
         raise CheckpointError(
             f"base.path={base.path} is a run; its adapter is base.path={folder / _FOLDER}"
         )
@@ -61,7 +61,7 @@ def require_file(path: str) -> None:
         raise CheckpointError(f"base.path={path}: no such file")
     further = ""
     for folder in (place, place / _FOLDER):
-        if (folder / _CONFIG).is_file():
+        if (folder / CONFIG).is_file():
             further = f"; an adapter is base=peft base.path={folder}"
     if (place / _WHOLE).is_file():
         further = f", such as base.path={place / _WHOLE}"

@@ -28,7 +28,8 @@ from adapterlab.training.hardware import Device, PeakMemory, choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import fit_pack
 from adapterlab.training.packed.lane import LaneTask, load_lane
-from adapterlab.training.predictions import Predictions, predict
+from adapterlab.training.predicting import predict
+from adapterlab.training.predictions import Predictions
 from adapterlab.training.prefix.frozen_prefix import Prefix, use_frozen_prefix
 from adapterlab.training.prefix.of_images import use_image_prefix
 from adapterlab.training.task_predictions import settled

@@ -1,24 +1,18 @@
-"""Logits of a model on a split, and the file that keeps them for paired tests."""
+"""What a model says of a split where an example has one label, and the file that keeps it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor, nn
 
 from adapterlab.base.files import writing
 from adapterlab.config.tasks import Task
-from adapterlab.data.batches import AnyBatches, SplitName
 from adapterlab.data.origin import RowNames
 from adapterlab.evidence.metrics import classification_metrics, confusion_matrix
-from adapterlab.packing import PackedModel
 from adapterlab.training.outcome import TrainingDivergedError
 
 
@@ -115,54 +109,3 @@ def read_predictions(path: Path) -> Predictions:
     logits = table["logits"].combine_chunks().flatten().to_numpy()
     labels = table["label"].to_numpy()
     return Predictions(logits.reshape(len(labels), len(classes)), labels, classes)
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module, data: AnyBatches, split: SplitName, device: torch.device
-) -> Predictions:
-    """Run a model over a split, in evaluation mode; the result is in the split's order.
-
-    It computes in the precision of the model's weights, without autocast, so that evaluating
-    again gives the same logits whatever the training's precision was.
-    """
-    (one,) = _predict(model, lambda batch: model(batch.inputs)[None], data, split, device)
-    return one
-
-
-@torch.inference_mode()
-def predict_pack(
-    pack: PackedModel, data: AnyBatches, split: SplitName, device: torch.device
-) -> list[Predictions]:
-    """Do as `predict` for every lane of a pack; frozen layers that lanes share run once."""
-
-    def logits(batch: Any) -> Tensor:
-        return cast(Tensor, pack(batch.inputs, len(batch.labels), together=True))
-
-    return _predict(pack, logits, data, split, device)
-
-
-def _predict(
-    model: nn.Module,
-    call: Callable[[Any], Tensor],
-    data: AnyBatches,
-    split: SplitName,
-    device: torch.device,
-) -> list[Predictions]:
-    """Gather the logits of each lane, ``[K, B, C]`` a batch."""
-    training = model.training
-    model.eval().to(device)
-    logits, labels = [], []
-    for batch in data.batches(split, device):
-        logits.append(call(batch).cpu())
-        labels.append(batch.labels.cpu())
-    model.train(training)
-    back = data.order(split).argsort()
-    in_order = torch.cat(labels)[back].numpy()
-    if data.task == "single_label":
-        kind: Callable[..., Predictions] = Predictions
-    else:
-        from adapterlab.training.task_predictions import predictions_of  # which imports this
-
-        kind = partial(predictions_of, data)
-    return [kind(lane[back].numpy(), in_order, data.classes) for lane in torch.cat(logits, dim=1)]

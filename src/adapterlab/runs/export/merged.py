@@ -31,7 +31,7 @@ from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.sketch import make_strategy
 from adapterlab.training.few_texts import alone_and_padded
 from adapterlab.training.hardware import choose_device
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 
 _SINGLE = 16
 """Texts that are given to an exported model one at a time."""

@@ -38,7 +38,8 @@ from adapterlab.runs.preprocessing import run_splits
 from adapterlab.runs.saved import Rebuilt
 from adapterlab.tracking.client import quieten
 from adapterlab.training.hardware import choose_device
-from adapterlab.training.predictions import Predictions, predict
+from adapterlab.training.predicting import predict
+from adapterlab.training.predictions import Predictions
 
 NAME = "model"
 """What the model is called among the files of an MLflow run."""

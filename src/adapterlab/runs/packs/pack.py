@@ -17,7 +17,8 @@ from adapterlab.runs.single import frozen_prefix, run
 from adapterlab.training.hardware import PeakMemory
 from adapterlab.training.packed.fit import fit_pack
 from adapterlab.training.packed.lane import LaneTask
-from adapterlab.training.predictions import Predictions, predict_pack
+from adapterlab.training.predicting import predict_pack
+from adapterlab.training.predictions import Predictions
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.task_predictions import all_settled
 

@@ -27,7 +27,7 @@ from adapterlab.tracking.mlflow_run import mark_pruned
 from adapterlab.training.outcome import Training
 from adapterlab.training.packed.fit import Fitting, Joining, Left
 from adapterlab.training.packed.lane import LaneTask
-from adapterlab.training.predictions import predict_pack
+from adapterlab.training.predicting import predict_pack
 from adapterlab.training.prefix.frozen_prefix import Prefix
 from adapterlab.training.task_predictions import all_settled
 

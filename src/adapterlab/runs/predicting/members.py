@@ -25,7 +25,7 @@ from adapterlab.runs.data import Shape
 from adapterlab.runs.preprocessing import TextInputs
 from adapterlab.runs.saved import Rebuilt, SavedRun, rebuild
 from adapterlab.training.hardware import choose_device
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 from adapterlab.training.task_predictions import logged_limits
 
 Outputs = npt.NDArray[np.float64]

@@ -41,7 +41,7 @@ from adapterlab.runs.sketch import make_strategy
 from adapterlab.runs.state import taken_up
 from adapterlab.training.hardware import Device, choose_device
 from adapterlab.training.outcome import Training
-from adapterlab.training.predictions import predict
+from adapterlab.training.predicting import predict
 from adapterlab.training.prefix.frozen_prefix import Prefix
 
 _NOT_TRAINED = "ranks were cut out of a trained run, and nothing was trained"

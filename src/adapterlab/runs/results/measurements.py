@@ -15,7 +15,8 @@ from adapterlab.models.by_length import ByLength
 from adapterlab.runs.assembly import Assembly, base_model, source_data, source_model
 from adapterlab.runs.results.floor import Floor
 from adapterlab.training.outcome import Training
-from adapterlab.training.predictions import Predictions, predict
+from adapterlab.training.predicting import predict
+from adapterlab.training.predictions import Predictions
 
 
 @dataclass

@@ -14,7 +14,7 @@ from adapterlab.app import cli
 from adapterlab.evidence.metrics import classification_metrics
 from adapterlab.reporting.reading.folds import PARTS, pooled
 from adapterlab.reporting.reading.logged import PREDICTIONS, read_answers
-from adapterlab.reporting.reading.stored import NAMING, Replicate, Run, Status
+from adapterlab.reporting.reading.runs import NAMING, Replicate, Run, Status
 from adapterlab.reporting.reading.study import TEST_EXAMPLES, arms_of
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.tracking.note_tags import notes_in

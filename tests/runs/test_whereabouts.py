@@ -11,7 +11,8 @@ import pytest
 
 from adapterlab.app import cli
 from adapterlab.base.process_identity import DIED, PROCESS_TAG, this_process
-from adapterlab.reporting.reading.stored import Status, read_runs
+from adapterlab.reporting.reading.runs import Status
+from adapterlab.reporting.reading.stored import read_runs
 from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.client import connect

@@ -151,7 +151,7 @@ def print_pruned(error: TrialPrunedError, config: Config) -> None:
 def _among_many(config: Config) -> str:
     """Return the name of a run's arm, and its seed: what is varied is in it, and no more."""
     from adapterlab.reporting.reading.naming import told_name
-    from adapterlab.reporting.reading.stored import Replicate
+    from adapterlab.reporting.reading.runs import Replicate
 
     if config.told is None:
         return run_name(config)

@@ -10,7 +10,7 @@ from adapterlab.reporting.formatting import percent, title_of
 from adapterlab.reporting.overall import Overall, only_luck
 from adapterlab.reporting.page import Page
 from adapterlab.reporting.rates import about_rates, rates_of, rates_tables
-from adapterlab.reporting.reading.stored import Status
+from adapterlab.reporting.reading.runs import Status
 from adapterlab.reporting.sentences.luck import about_luck, variance_table
 from adapterlab.reporting.sentences.notes import about, facts, notes
 from adapterlab.reporting.sentences.verdict import verdict

@@ -2,20 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from adapterlab.reporting.reading.runs import NAMING, Run, Status
 from adapterlab.reporting.reading.versions import contradictions, known_of, versions_of
 
-if TYPE_CHECKING:  # which counts runs by what is here
-    from adapterlab.reporting.reading.stored import Run
 
-NAMING = "arm_options"
-"""The tag with the options that a run was told to name its arm by."""
-
-FINISHED = "finished"
-
-
-def counted(attempts: Sequence["Run"]) -> list["Run"]:
+def counted(attempts: Sequence[Run]) -> list[Run]:
     """Return the attempts at one configuration that count, the latest first.
 
     Of those on the same data, base weights and tokenizer it is the latest that has finished, or
@@ -30,7 +22,7 @@ def counted(attempts: Sequence["Run"]) -> list["Run"]:
     versions = sorted(versions_of(attempts), key=lambda version: order[version[0].run_id])
     kept: list[tuple[Run, Run]] = []
     for version in versions:
-        best = next((run for run in version if run.status == FINISHED), version[0])
+        best = next((run for run in version if run.status == Status.FINISHED), version[0])
         later = [n for n, (run, _) in enumerate(kept) if _replaces(run, best)]
         if later:
             run, _ = kept[later[-1]]
@@ -42,12 +34,12 @@ def counted(attempts: Sequence["Run"]) -> list["Run"]:
     return [_told_first(run, first) for run, first in kept]
 
 
-def _replaces(later: "Run", run: "Run") -> bool:
+def _replaces(later: Run, run: Run) -> bool:
     places = [one.params.get("data_dir", "None") for one in (later, run)]
-    return later.status == FINISHED and places[0] == places[1]
+    return later.status == Status.FINISHED and places[0] == places[1]
 
 
-def _told_first(run: "Run", first: "Run") -> "Run":
+def _told_first(run: Run, first: Run) -> Run:
     """Return a run with what its first attempt says of its name, which is to last."""
     told = {key: value for key, value in first.tags.items() if key == NAMING}
     kept = {key: value for key, value in run.tags.items() if key != NAMING}

@@ -22,7 +22,7 @@ from adapterlab.base.files import writing
 from adapterlab.evidence.metrics import classification_metrics
 from adapterlab.reporting.reading.logged import PREDICTIONS, artifact
 from adapterlab.reporting.reading.naming import NO_NAMES
-from adapterlab.reporting.reading.stored import NAMING, Replicate, Run, Status
+from adapterlab.reporting.reading.runs import NAMING, Replicate, Run, Status
 from adapterlab.reporting.reading.study import TEST_EXAMPLES
 from adapterlab.reporting.reading.versions import TAGS
 from adapterlab.tracking.note_tags import NOTES, notes_in, notes_tag

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterlab.base.dotted_names import within
-from adapterlab.reporting.reading.stored import NAMING, Run
+from adapterlab.reporting.reading.runs import NAMING, Run
 from adapterlab.reporting.reading.versions import SHORT
 from adapterlab.runs.identity import BOOKKEEPING, SEEDS
 

@@ -5,8 +5,6 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from math import isnan
 from pathlib import Path
 from sys import float_info
@@ -16,15 +14,14 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.base.process_identity import DIED, PROCESS_TAG
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.tasks import TASKS, main_metric
-from adapterlab.reporting.reading.attempts import NAMING, counted
+from adapterlab.reporting.reading.attempts import counted
+from adapterlab.reporting.reading.runs import Replicate, Run, Status
 from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_runs import near_studies, study_names
 from adapterlab.tracking.trackers import flattened
 from adapterlab.tracking.tuning_tags import PRUNED, trial
-
-__all__ = ["NAMING", "Replicate", "Run", "Status", "read_runs"]
 
 log = logging.getLogger(__name__)
 
@@ -59,96 +56,6 @@ _CAME_LATER = {
     for name, value in flattened(CAME_LATER | {"loss": CAME_LATER["loss"] | OFF_OF_LOSS}).items()
 }
 """Options that runs of before did not have, and what those did, as MLflow has them."""
-
-
-class Status(StrEnum):
-    """What came of a run."""
-
-    FINISHED = "finished"
-    FAILED = "failed"
-    DIVERGED = "diverged"
-    KILLED = "killed"
-    PRUNED = "pruned"
-    RUNNING = "running"
-
-
-@dataclass(frozen=True, order=True)
-class Replicate:
-    """What the draws of a run come from; runs of several arms that share it are paired.
-
-    Attributes:
-        init: seed of the new head, the adapter and dropout.
-        order: seed of the batches' order and of augmentation.
-        cut: seed of the cut between training and validation rows.
-    """
-
-    init: int
-    order: int
-    cut: int = USUAL_CUT
-
-    def __str__(self) -> str:
-        """Write it as a person says it: ``seed 3``, ``init 0, order 1``, ``seed 3, cut 7``."""
-        seeds = f"init {self.init}, order {self.order}"
-        if self.init == self.order:
-            seeds = f"seed {self.init}"
-        return seeds if self.cut == USUAL_CUT else f"{seeds}, cut {self.cut}"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: what it was, what it measured, and where its files are.
-
-    Attributes:
-        run_id: of MLflow.
-        arm: the arm's hash.
-        tags, params, metrics: as they were logged; a run that was killed early may lack any.
-        artifacts: where its files are.
-        store: the tracking URI of what has them, where that is a server; None is MLflow's own.
-        status: what came of it.
-        reason: why it has not finished, in a line; empty if it has.
-        replicate: what its draws come from.
-        started: when its configuration was run for the first time, in milliseconds since 1970.
-        replaced: what had changed (`data`, say) since an earlier run of its configuration, which
-            does not count any more.
-    """
-
-    run_id: str
-    arm: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    artifacts: str = ""
-    store: str | None = None
-    status: Status = Status.FINISHED
-    reason: str = ""
-    replicate: Replicate = Replicate(0, 0)
-    started: int = 0
-    replaced: tuple[str, ...] = ()
-
-    @property
-    def dataset(self) -> str:
-        """The name of its data set."""
-        return self.tags.get("dataset", "")
-
-    @property
-    def model(self) -> str:
-        """The name of its model."""
-        return self.tags.get("model", "")
-
-    @property
-    def strategy(self) -> str:
-        """The way of fine-tuning."""
-        return self.tags.get("strategy", "")
-
-    @property
-    def test_hash(self) -> str:
-        """A hash of the examples that it was tested on; empty if the run is older than that."""
-        return self.tags.get("test_hash", "")
-
-    @property
-    def seed(self) -> int:
-        """The option `seed`, which several replicates may share."""
-        return int(self.tags.get("seed", self.replicate.init))
 
 
 def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = None) -> list[Run]:

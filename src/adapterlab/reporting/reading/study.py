@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from adapterlab.base.dotted_names import within
 from adapterlab.reporting.reading.naming import NO_NAMES, names_of
-from adapterlab.reporting.reading.stored import Replicate, Run, Status, read_runs
+from adapterlab.reporting.reading.runs import Replicate, Run, Status
+from adapterlab.reporting.reading.stored import read_runs
 from adapterlab.reporting.reading.versions import deviations, versions_of
 
 __all__ = [

@@ -5,12 +5,9 @@ of one from before it was recorded, contradicts nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from adapterlab.base.dotted_names import within
-
-if TYPE_CHECKING:  # which reads runs by what is here
-    from adapterlab.reporting.reading.stored import Run
+from adapterlab.reporting.reading.runs import Run
 
 TAGS = {"data": "data_hash", "base weights": "weights_hash", "tokenizer": "tokenizer_hash"}
 """The tags that say what a run computed on, by what a person would call it."""
@@ -32,7 +29,7 @@ Known = dict[tuple[str, int], str]
 """Hashes by what they are of; but for the data, what is made here may differ from cut to cut."""
 
 
-def known_of(run: "Run") -> Known:
+def known_of(run: Run) -> Known:
     """Return what is known of what a run computed on."""
     return {
         (what, 0 if what == "data" else run.replicate.cut): run.tags[tag]
@@ -41,7 +38,7 @@ def known_of(run: "Run") -> Known:
     }
 
 
-def versions_of(runs: Sequence["Run"]) -> list[list["Run"]]:
+def versions_of(runs: Sequence[Run]) -> list[list[Run]]:
     """Group runs of one configuration by what they computed on, the earliest group first.
 
     A run of which not all is known joins the largest group that it does not contradict.
@@ -70,7 +67,7 @@ def contradictions(one: Mapping[tuple[str, int], str], other: Known) -> list[str
     return list(dict.fromkeys(found))
 
 
-def deviations(versions: Iterable[Sequence["Run"]]) -> list[dict[str, str]]:
+def deviations(versions: Iterable[Sequence[Run]]) -> list[dict[str, str]]:
     """Return of each group of runs in what it is not of the study's version, and in which it is.
 
     The study's version is that of the first run whose options should give the same.
@@ -96,7 +93,7 @@ def deviations(versions: Iterable[Sequence["Run"]]) -> list[dict[str, str]]:
     return found
 
 
-def _should_share(run: "Run", key: tuple[str, int]) -> tuple[object, ...]:
+def _should_share(run: Run, key: tuple[str, int]) -> tuple[object, ...]:
     options = (
         (name, value)
         for name, value in run.params.items()

@@ -59,7 +59,7 @@ def _print_table(study: StartedStudy, name: str, ended_by: BaseException | None)
     try:
         with said_where_full():
             report = make_report(request) if study.report else read_report(request)
-            print_report(report, _late_pictures(study, name))
+            print_report(report, _deferred_pictures(study, name))
     except FullDiskError as error:
         if ended_by is not None:  # what has ended it has been said
             log.warning("no report: %s", error)
@@ -70,7 +70,7 @@ def _print_table(study: StartedStudy, name: str, ended_by: BaseException | None)
         log.debug("no table: %s", error)
 
 
-def _late_pictures(study: StartedStudy, name: str) -> dict[str, str]:
+def _deferred_pictures(study: StartedStudy, name: str) -> dict[str, str]:
     """Return where pictures of runs come from that were left to the report, if there are any."""
     if study.figures != "report":
         return {}

@@ -118,7 +118,7 @@ def draw(
         test: on the test split; None where examples do not have one label each.
         title: of the pictures.
         folder: of the run.
-        pictures: draws those of the run; the curves last, by which `late_pictures` knows them all.
+        pictures: draws those of the run; the curves last, which tell `deferred_pictures` of all.
     """
     from adapterlab.drawing.figures import confusion_matrix_figure, learning_curves_figure
 

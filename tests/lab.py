@@ -225,6 +225,15 @@ def mlflow_process(root: Path, *arguments: str, cwd: Path) -> Iterator[str]:
         process.wait(30)
 
 
+@contextmanager
+def patient() -> Iterator[None]:
+    """Wait for a server that is there, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+        patch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+        yield
+
+
 def _answers(uri: str, path: str = "health") -> bool:
     try:
         with urllib.request.urlopen(f"{uri}/{path}", timeout=2) as response:

@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from adapterlab.tracking.servers.patience import PatientClient
 from adapterlab.tracking.shared_entries import sharing
 from adapterlab.tracking.stores.uris import default_uri
 from faults.gate import Gate, gate_before
-from lab import Outcome, mlflow_process, tiny
+from lab import Outcome, mlflow_process, patient, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "impatient")
 
@@ -81,27 +80,18 @@ def options(gate: Gate, study: str, *more: str) -> list[str]:
     return [*OPTIONS, f"tracking.uri={gate.uri}", f"study={study}", *more]
 
 
-@contextmanager
-def patient() -> Iterator[None]:
-    """Wait for a server that is there, however busy the machine is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-        patch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-        yield
-
-
+@patient()
 def logged(uri: str, run_id: str | None) -> tuple[str, list[tuple[int, float]], set[str]]:
     """Return what a server has of a run: status, losses in their order, names of its files."""
     client = MlflowClient(uri)
-    with patient():
-        run = client.get_run(str(run_id))
-        points = client.get_metric_history(run.info.run_id, "train/loss")
-        files = {item.path for item in client.list_artifacts(run.info.run_id)}
+    run = client.get_run(str(run_id))
+    points = client.get_metric_history(run.info.run_id, "train/loss")
     losses = [(point.step, point.value) for point in points]
     assert losses == sorted(losses)
-    return run.info.status, losses, files
+    return run.info.status, losses, {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
+@patient()
 def whole(uri: str, result: RunResult) -> None:
     """Require that a server has all of a run, once and in order."""
     status, losses, files = logged(uri, result.run_id)
@@ -111,9 +101,8 @@ def whole(uri: str, result: RunResult) -> None:
     assert {"config.yaml", "result.json", "adapter", "predictions"} <= files
     assert not journal.is_there(result.folder)
     client = MlflowClient(uri)
-    with patient():
-        assert len(client.get_metric_history(str(result.run_id), "test/accuracy")) == 1
-        assert client.get_run(str(result.run_id)).data.metrics.items() >= result.metrics.items()
+    assert len(client.get_metric_history(str(result.run_id), "test/accuracy")) == 1
+    assert client.get_run(str(result.run_id)).data.metrics.items() >= result.metrics.items()
 
 
 @pytest.mark.parametrize("way", ["refuses", "hangs", "answers 500"])
@@ -249,10 +238,8 @@ def test_sync_leaves_runs_at_work_and_forgets_deleted_ones(
     result = single.run(config)
     with RunFolder(result.folder).lock(wait=False):
         outcome = run_cli(program=sync)
-        assert (outcome.code, outcome.out.partition(":")[0]) == (
-            0,
-            "at work, and delivers by itself",
-        )
+        assert outcome.code == 0
+        assert outcome.out.startswith("at work, and delivers by itself:")
     gate.open()
     MlflowClient(server).delete_run(str(result.run_id))
     outcome = run_cli(program=sync)

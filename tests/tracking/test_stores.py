@@ -86,7 +86,8 @@ def test_four_processes_on_a_fresh_store_lose_nothing(
 def test_artifacts_land_under_the_root_whatever_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, elsewhere = tmp_path / "a root with spaces", tmp_path / "elsewhere"
+    odd = 'it\'s "odd" \\ :b 50% \N{LATIN SMALL LETTER U WITH DIAERESIS}'  # SQL, URIs
+    root, elsewhere = tmp_path / f"root {odd}", tmp_path / f"elsewhere {odd}"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     result = single.run(

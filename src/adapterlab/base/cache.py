@@ -28,6 +28,7 @@ from torch import Tensor
 
 from adapterlab.base.errors import DataError, first_line
 from adapterlab.base.files import NOT_WRITABLE, PART, replacing, write_tensors
+from adapterlab.base.locks import acquire
 from adapterlab.base.shared_cache import others_there
 
 _LOG = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def _held(path: Path) -> Iterator[bool]:
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        acquire(lock, path.name)
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise

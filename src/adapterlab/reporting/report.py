@@ -11,12 +11,12 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
-from filelock import FileLock
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.files import NOT_WRITABLE, write_bytes, write_text
+from adapterlab.base.locks import waited_for
 from adapterlab.base.redaction import without_password
 from adapterlab.config.bookkeeping import FileName
 from adapterlab.config.validation import STRICT, checked
@@ -134,7 +134,8 @@ def make_report(request: Request) -> Report:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Another process that reports on the study would take the pictures away.
-        with FileLock(folder.parent / f".{request.study}.lock"):
+        lock = folder.parent / f".{request.study}.lock"
+        with waited_for(lock, f"the report of study {request.study}"):
             page = _write(report, folder)
     except OSError as error:
         if error.errno not in NOT_WRITABLE:

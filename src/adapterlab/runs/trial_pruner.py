@@ -15,9 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from filelock import FileLock
-
 from adapterlab.base.errors import ConfigError, TrialPrunedError, allowed, first_line
+from adapterlab.base.locks import waited_for
 from adapterlab.config.bookkeeping import TrialPruner
 from adapterlab.config.schema import Config
 from adapterlab.config.tasks import LOWER_IS_BETTER
@@ -154,7 +153,7 @@ class Rivals:
     def _held(self) -> Iterator[None]:
         """Hold the journal, and know all that is in it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
+        with waited_for(self.path.with_suffix(".lock"), "what the pruner knows"):
             self._catch_up()
             yield
 

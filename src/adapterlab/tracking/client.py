@@ -60,11 +60,25 @@ def _open_store(uri: str) -> Any:
         with ready(uri):
             if (named := named_file(uri)) is not None:
                 follow_files(named.resolve(), named)
+            _make_default_experiment(uri)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         raise AdapterLabError(unusable(uri, error)) from None
     return client
+
+
+def _make_default_experiment(uri: str) -> None:
+    """Have MLflow's own experiment lie at a URI where the working folder has an odd name.
+
+    MLflow writes that folder into the text of an SQL statement: quotes in it end the statement, and
+    a colon after a space names a parameter that it has not got.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = Path.cwd() / "mlruns"
+    if (escaped := folder.as_uri()) != f"file://{folder}":
+        SqlAlchemyStore(uri, escaped)
 
 
 def set_up_beside(mlruns: Path) -> None:

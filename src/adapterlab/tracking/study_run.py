@@ -14,9 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from adapterlab.base.errors import TrialPrunedError
+from adapterlab.base.locks import waited_for
 from adapterlab.base.process_identity import PROCESS_TAG, this_process
 from adapterlab.base.revision import source_tags
 from adapterlab.base.signals import is_ending
@@ -71,7 +70,7 @@ def _open(client: Any, experiment_id: str, study: str, lock: Path, multirun: str
     if multirun is not None:
         # It is the process of the multirun that must be there, and not this one.
         tags |= {MULTIRUN_TAG: multirun, PROCESS_TAG: multirun.split("-", 2)[-1]}
-    with FileLock(lock):
+    with waited_for(lock, f"the MLflow run of study {study}"):
         found = the_study_run(client, experiment_id, study)
         if found is None:
             start = None if multirun is None else int(multirun.partition("-")[0])

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
-
 from adapterlab.base.errors import DataError
+from adapterlab.base.locks import waited_for
 
 _SILENCE_SECONDS = 10.0
 
@@ -40,7 +39,7 @@ def download(
     if not target.resolve().is_relative_to(into.resolve()):
         raise DataError(f"folder {folder} is not below {into}, where downloads are put")
     into.mkdir(parents=True, exist_ok=True)
-    with FileLock(into / f".{folder.replace('/', '-')}.lock"):
+    with waited_for(into / f".{folder.replace('/', '-')}.lock", f"the download of {folder}"):
         if all((target / name).is_file() for name in files):
             return target
         with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as root:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.locks import process_here
 from adapterlab.base.process_identity import (
     DIED,
     PROCESS_TAG,
@@ -122,7 +123,7 @@ def whereabouts(mlruns: Path, study: str, runs: Mapping[str, str | None]) -> dic
 
 def _whereabouts(process: str | None, folder: Path | None) -> str:
     if (number := number_here(process)) is not None:
-        return f"by process {number} of this machine"
+        return f"by {process_here(number)}"
     if is_gone(process):
         return DIED
     held = None if folder is None else _held(folder)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterlab.base.errors import CheckpointError, ConfigError, RunHeldError
 from adapterlab.base.files import NOT_WRITABLE, write_json, write_text
+from adapterlab.base.locks import ANOTHER, acquire, holder
 from adapterlab.base.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.base.redaction import public
 from adapterlab.config.parsing import from_container, to_container
@@ -172,12 +173,14 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            by = holder(self.path / ".lock")
             if not wait:
+                which = "" if by == ANOTHER else f": {by}"
                 raise RunHeldError(
-                    f"another process is training this very run in {self.path}"
+                    f"another process is training this very run in {self.path}{which}"
                 ) from None
-            log.info("waiting for %s, which another process is training", self.path.name)
-            lock.acquire()
+            log.info("waiting for %s, which is trained by %s", self.path.name, by)
+            acquire(lock, self.path.name, said=by)
             waited = True
         except OSError as error:
             # A base in a root that may only be read is there to be read, once it has finished.
@@ -188,10 +191,12 @@ class RunFolder:
         finally:
             lock.release()
 
-    def wait(self) -> None:
-        """Wait until no other process holds the folder."""
-        with FileLock(self.path / ".lock"):
-            pass
+    def wait(self, said: str | None = None) -> str | None:
+        """Wait until no other process holds the folder; take and return what was said of it."""
+        lock = FileLock(self.path / ".lock")
+        said = acquire(lock, self.path.name, said)
+        lock.release()
+        return said
 
     def same_data(self, data_hash: str) -> bool:
         """Say whether what is in the folder was computed on the data of this hash."""

@@ -9,6 +9,7 @@ from itertools import groupby
 from adapterlab.adapters import AdaptedModel
 from adapterlab.base.amounts import counted
 from adapterlab.base.errors import RunHeldError
+from adapterlab.base.locks import holder
 from adapterlab.config.multirun import current_multirun
 from adapterlab.config.schema import Config
 from adapterlab.packing import CannotPackError, share_frozen, signature
@@ -162,9 +163,10 @@ class Lanes:
         if not held:
             return
         what = counted(len(held), "run")
-        log.info("%s: another command is at %s, which is waited for", held[0].study, what)
+        said: str | None = holder(home_of(held[0], self.read.hash).path / ".lock")
+        log.info("%s: %s is at %s, which is waited for", held[0].study, said, what)
         for config in held:
-            home_of(config, self.read.hash).wait()
+            said = home_of(config, self.read.hash).wait(said)
         self.outcomes |= dict(zip(self.held, carry_out(held), strict=True))
 
     def in_order(self) -> list[Outcome]:

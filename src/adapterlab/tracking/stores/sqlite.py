@@ -14,18 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from adapterlab.base.errors import AdapterLabError, first_line
 from adapterlab.base.files import NOT_WRITABLE
+from adapterlab.base.locks import waited_for
 from adapterlab.tracking.stores import sqlite_files
 from adapterlab.tracking.stores.schema import FILLED, KEPT, OWN, head, is_known
 from adapterlab.tracking.stores.uris import sqlite_uri, without_stray_folders
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 10.0
-"""Seconds after which it is said what is waited for."""
 
 QUIET = 3.0
 """Seconds without a change after which no other program is at work on a store's tables."""
@@ -68,7 +64,7 @@ def whole(db: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             db.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_locked(lock_of(db)))
+            stack.enter_context(waited_for(lock_of(db), f"the store {db}"))
             _make_whole(db)
         except OSError as error:
             _require_readable(db, error)
@@ -87,21 +83,6 @@ def _require_readable(db: Path, error: OSError) -> None:
         raise StoreError(f"the store cannot be made: {place}: {error.strerror}") from None
     if (state := _look(db)) is None or state.revision != head():
         raise StoreError(f"{db} has to be upgraded, and its folder cannot be written")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with its process; say so if another holds it for long."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        log.warning("waiting for another process that sets the store up (it holds %s)", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _make_whole(db: Path) -> None:

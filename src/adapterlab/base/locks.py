@@ -1,0 +1,99 @@
+"""Locks of files that are waited for: whoever waits says for which process, and how to go on.
+
+A wait has no limit, for what is waited for may take days. A process that was stopped (SIGSTOP, a
+debugger, Ctrl-Z) holds its locks for ever, and one that waits would be silent for as long.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds after which it is said what is waited for, and between two looks at who holds it."""
+
+ANOTHER = "another process"
+"""Is all that is known of one of another machine or container."""
+
+_LOCKS = Path("/proc/locks")
+
+
+@contextmanager
+def waited_for(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock that ends with its process; what another holds for long is said.
+
+    Args:
+        path: of the file that is locked.
+        what: is waited for, in words that a line begins with.
+    """
+    lock = FileLock(path)
+    acquire(lock, what)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def acquire(lock: FileLock, what: str, said: str | None = None) -> str | None:
+    """Wait for a lock; say who holds it, and again when that is another, was stopped or goes on.
+
+    Args:
+        lock: is held afterwards.
+        what: is waited for, in words that a line begins with.
+        said: of the holder, before.
+
+    Returns:
+        What has been said of the holder last.
+    """
+    while True:
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            if (now := holder(Path(lock.lock_file))) != said:
+                log.warning("%s: waiting for %s", what, now)
+                said = now
+        else:
+            return said
+
+
+def holder(path: Path) -> str:
+    """Say who holds a lock, as far as this machine knows; else `ANOTHER`."""
+    number = _holder(path)
+    return ANOTHER if number is None else process_here(number)
+
+
+def process_here(number: int) -> str:
+    """Name a process of this machine; of one that was stopped, say how to go on."""
+    if _is_stopped(number):
+        on = f"`kill -CONT {number}` lets it go on, `kill -KILL {number}` ends it"
+        return f"process {number} of this machine, which is stopped ({on})"
+    return f"process {number} of this machine"
+
+
+def _is_stopped(number: int) -> bool:
+    """Say whether a process of this machine was stopped, and does nothing until it is let go on."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] in ("T", "t")
+
+
+def _holder(path: Path) -> int | None:
+    """Return the process that holds a lock; None if it is unknown, or of another container."""
+    try:
+        of, lines = path.stat(), _LOCKS.read_text().splitlines()
+    except OSError:  # not Linux, or not to be read
+        return None
+    file = f"{os.major(of.st_dev):02x}:{os.minor(of.st_dev):02x}:{of.st_ino}"
+    for line in lines:
+        _, *fields = line.split()
+        # One that waits in the system has an arrow there; one of another container the number 0.
+        if len(fields) > 4 and fields[0] == "FLOCK" and fields[4] == file and int(fields[3]) > 0:
+            return int(fields[3])
+    return None

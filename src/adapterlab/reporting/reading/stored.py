@@ -17,6 +17,7 @@ from adapterlab.base.process_identity import DIED, PROCESS_TAG
 from adapterlab.config.optimizers import USUAL
 from adapterlab.config.tasks import TASKS, main_metric
 from adapterlab.reporting.reading.attempts import NAMING, counted
+from adapterlab.reporting.reading.same_data import in_one_place
 from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
@@ -110,6 +111,8 @@ class Run:
         started: when its configuration was run for the first time, in milliseconds since 1970.
         replaced: what had changed (`data`, say) since an earlier run of its configuration, which
             does not count any more.
+        read_at: the place of its data, where earlier runs read the same at another, which its
+            options then have; empty otherwise. See `same_data`.
     """
 
     run_id: str
@@ -124,6 +127,7 @@ class Run:
     replicate: Replicate = Replicate(0, 0)
     started: int = 0
     replaced: tuple[str, ...] = ()
+    read_at: str = ""
 
     @property
     def dataset(self) -> str:
@@ -156,7 +160,7 @@ def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = No
 
     A configuration that was run more than once counts once: with its latest run that has
     finished, or else with its latest attempt. On other data, base weights or with another tokenizer
-    it is another computation; see `attempts.counted`.
+    it is another computation; see `attempts.counted`. The same data at another place is the same.
 
     Args:
         client: an MLflow client.
@@ -190,7 +194,7 @@ def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = No
     if not attempts:
         near = near_studies(study, study_names(client, experiment))
         raise AdapterLabError(f"study={study}: no runs in experiment {experiment}{near}")
-    return [run for same in attempts.values() for run in counted(same)]
+    return in_one_place([run for same in attempts.values() for run in counted(same)])
 
 
 def _run(raw: Any, store: str, whereabouts: str) -> Run:

@@ -65,6 +65,13 @@ def test_what_decides_is_said() -> None:
     assert Spread.of([arm("a", lucky), arm("b", steady)]).share_of_runs(0, 1) > 0.9
     assert Spread.of([arm("a", steady), arm("b", other)]).share_of_runs(0, 1) < 0.1
 
+    # Runs that answer by chance: each example and each run alike, so that both are a remedy.
+    chance = [arm(name, rng.random((3, 2000)) < 0.4) for name in "ab"]
+    assert 0.3 < Spread.of(chance).share_for_seeds(0, 1) < 0.7
+    for made, least, most in (((lucky, steady), 0.9, 1), ((steady, other), 0, 0.1)):
+        spread = Spread.of([arm(name, values) for name, values in zip("ab", made, strict=True)])
+        assert least <= spread.share_for_seeds(0, 1) <= most
+
 
 def test_interval_of_one_arm_by_hand() -> None:
     values = np.tile([0.0, 1.0], (3, 50))

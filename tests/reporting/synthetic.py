@@ -35,6 +35,7 @@ class Made:
         tags: of its runs.
         tested: whether its answers were kept.
         epochs: how long it was trained, by seed or for all; 0: no history was kept.
+        alike: whether seeds get the same examples right, but for those of their spread.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Made:
     tags: Mapping[str, str] = field(default_factory=dict)
     tested: bool = True
     epochs: int | Sequence[int] = 3
+    alike: bool = False
 
 
 def study(
@@ -95,7 +97,13 @@ def _made(
     n = len(labels)
     right = np.rint(n * np.clip(made.accuracy + made.spread * around, 0, 1)).astype(int)
     right[0] += round(n * made.seeds * made.accuracy) - right.sum()
-    logits = np.stack([_logits(k, labels, len(classes), rng) for k in right.clip(0, n)])
+    drawn = [np.random.default_rng(number) if made.alike else rng for _ in right]
+    logits = np.stack(
+        [
+            _logits(k, labels, len(classes), own)
+            for k, own in zip(right.clip(0, n), drawn, strict=True)
+        ]
+    )
     predicted = logits.argmax(axis=2)
     odds = np.exp(logits - logits.max(axis=2, keepdims=True))
     confidence = (odds / odds.sum(axis=2, keepdims=True)).max(axis=2)

@@ -58,10 +58,16 @@ def test_seeds_are_the_remedy_where_they_spread() -> None:
 
 
 def test_test_examples_are_the_remedy_where_seeds_agree() -> None:
-    said = advice(close(spread=0.001))
+    said = advice(close(spread=0.001, alike=True))
     assert "of the uncertainty, not seeds: it takes a larger test split." in said
-    limited = advice(close(spread=0.001, params={"limit.test": "300"}))
+    limited = advice(close(spread=0.001, alike=True, params={"limit.test": "300"}))
     assert limited.endswith("of the uncertainty, not seeds: raise limit.test.")
+    beyond = advice(
+        close(spread=0.001, alike=True, params={"limit": "400"})
+    )  # of the 300 that there are
+    assert beyond.endswith("of the uncertainty, not seeds: it takes a larger test split.")
+    # Scores agree, and answers do not: more seeds take that off as more examples do.
+    assert "it takes more of both." in advice(close(spread=0.001))
 
 
 def test_the_remedy_is_that_of_tested_pairs_whatever_the_reference() -> None:
@@ -283,7 +289,10 @@ def test_the_only_arm_that_may_be_best_is_taken_though_pairs_do_not_tell_it_apar
         pytest.fail("no gap between the one-sided and the two-sided answer")
     answer, _, differs = verdict(findings)
     assert answer == "Take full: no other arm may be best (95% confidence)."
-    assert differs == "head is not among those that may be best, yet not told apart from full."
+    assert differs == (
+        "head is not among those that may be best (a one-sided test), yet not told apart from full "
+        "(a two-sided one)."
+    )
     untested = [Made("full", 0.8, spread=0.02), Made("head", 0.8 - gap, spread=0.02)]
     answer, *_ = verdict(study(*untested, Made("lora", 0.9, seeds=1), reference="full"))
     assert answer == "Take full: no other arm that could be tested may be best (95% confidence)."

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from adapterlab.data.origin import RowNames
 from adapterlab.reporting.reading.logged import Answers, read_answers
 from adapterlab.reporting.reading.study import Run
 from adapterlab.reporting.tables.seeds import flips_table, seeds_table
@@ -22,13 +23,13 @@ class AnArm:
     answers: Answers | None
 
 
-def read(tmp_path: Path, logits: np.ndarray = LOGITS) -> Answers:
+def read(tmp_path: Path, logits: np.ndarray = LOGITS, names: RowNames | None = None) -> Answers:
     runs = []
     for seed, one in enumerate(logits):
         folder = tmp_path / str(seed)
         (folder / "predictions").mkdir(parents=True)
         predictions = Predictions(one, LABELS, CLASSES)
-        predictions.write(folder / "predictions" / "predictions.parquet")
+        predictions.write(folder / "predictions" / "predictions.parquet", rows=names)
         runs.append(Run(str(seed), "arm", {}, {}, {}, str(folder)))
     answers, why = read_answers(runs)
     assert answers is not None, why
@@ -90,7 +91,17 @@ def test_examples_that_flip_say_what_the_seeds_say(tmp_path: Path) -> None:
     table = flips_table(AnArm("lora", read(tmp_path, logits)))
     assert table is not None
     assert table.title.endswith("lora")
-    assert table.rows == (("7", "dog", "dog (2) and cat (1)", "66.67%"),)
+    assert table.rows == (("row 7", "dog", "dog (2) and cat (1)", "66.67%"),)
+    # By what the user finds them: a row of a cut file is no place in the test split.
+    numbers, ids = range(100, 160), [f"u{n}" for n in range(60)]
+    for names, called in (
+        (RowNames(numbers), "row 107"),
+        (RowNames(numbers, ids), "id u7"),
+        (RowNames(numbers, ids, [f"cat/{n}.png" for n in numbers]), "cat/107.png"),
+    ):
+        named = flips_table(AnArm("lora", read(tmp_path / called, logits, names)))
+        assert named is not None
+        assert named.rows[0][0] == called
     alike = read(tmp_path / "alike", np.repeat(logits[1:2], 3, axis=0))
     assert flips_table(AnArm("lora", alike)) is None
 

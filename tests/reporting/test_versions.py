@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from adapterlab.config.own_data import own_name
 from adapterlab.reporting.reading.attempts import counted
 from adapterlab.reporting.reading.reference import find_arm
+from adapterlab.reporting.reading.same_data import in_one_place
 from adapterlab.reporting.reading.study import Replicate, Run, Status, arms_of
 from adapterlab.reporting.reading.versions import versions_of
 from adapterlab.reporting.report import Request, read_report
@@ -159,3 +161,40 @@ def test_a_study_on_data_that_changed_in_between(
     arms, notes = report()
     assert arms == [("lora", 3)]
     assert any(note.startswith("2 runs were repeated after the data had") for note in notes)
+
+
+def read_at(
+    path: str, arm: str, seed: int, *, name: str = "", data: str = "d1", **options: str
+) -> Run:
+    name = name or own_name(path)
+    params = {"dataset.loader.path": path, "dataset.name": name, "adapter.rank": "4", **options}
+    return a_run(arm, seed, data=data, params=params, tags={"dataset": name, "strategy": "lora"})
+
+
+def test_the_same_data_at_another_place_are_one_data_set_whose_seeds_are_replicates() -> None:
+    mine, theirs = "/me/mail.csv", "/they/post.csv"
+    first = [read_at(theirs, "a1", seed) for seed in (0, 1)]
+    more = [
+        read_at(mine, "a2", 2),
+        read_at(mine, "a3", 3, name=own_name(theirs)),  # as the report calls it
+        read_at(mine, "b2", 0, **{"adapter.rank": "8"}),
+    ]
+    together = in_one_place([*first, *more])
+    assert {run.dataset for run in together} == {own_name(theirs)}
+    assert [len(arm.runs) for arm in arms_of(together)] == [4, 1]
+    assert len(alike(together)) == 2
+    (note,) = on_versions(arms_of(together))
+    assert note.startswith(
+        "the data were read at /they/post.csv and /me/mail.csv: they are the same"
+    )
+    assert in_one_place(first) == first
+
+
+def test_other_data_or_another_name_stay_apart_wherever_they_are() -> None:
+    first = read_at("/they/post.csv", "a1", 0)
+    for other in (
+        read_at("/me/mail.csv", "a2", 1, data="d2"),
+        read_at("/me/mail.csv", "a2", 1, name="mine"),
+        a_run("a2", 1, params={"dataset.loader.path": "/me/mail.csv"}),  # of no known data
+    ):
+        assert in_one_place([first, other]) == [first, other]

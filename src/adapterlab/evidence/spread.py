@@ -86,8 +86,21 @@ class Spread:
 
     def share_of_runs(self, a: int, b: int) -> float:
         """Return which part of the variance of a difference is the runs', from 0 to 1."""
-        over_runs = float(max(self.runs[a] + self.runs[b] - self.joint[a] - self.joint[b], 0.0))
+        over_runs = self._over_runs(a, b)
         return over_runs / (over_runs + float(self.differences[a, b]))
+
+    def share_for_seeds(self, a: int, b: int) -> float:
+        """Return which part of the variance of a difference more seeds would take off.
+
+        It is the runs', and of the joint part, which more examples take off as well, one half.
+        """
+        over_examples = float(self.differences[a, b])
+        joint = min(float(self.joint[a] + self.joint[b]), over_examples)
+        over_runs = self._over_runs(a, b)
+        return (over_runs + joint / 2) / (over_runs + over_examples)
+
+    def _over_runs(self, a: int, b: int) -> float:
+        return float(max(self.runs[a] + self.runs[b] - self.joint[a] - self.joint[b], 0.0))
 
 
 def paired_interval(a: Floats | Booleans, b: Floats | Booleans, level: float) -> Interval:

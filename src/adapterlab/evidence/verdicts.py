@@ -166,10 +166,19 @@ class Family:
 
     def share_of_runs(self, a: str, b: str) -> float | None:
         """Return which part of the variance of a difference is the runs'; None if not tested."""
+        pair = self._in_spread(a, b)
+        return None if pair is None or self.spread is None else self.spread.share_of_runs(*pair)
+
+    def share_for_seeds(self, a: str, b: str) -> float | None:
+        """Return which part of it more seeds would take off; None if not tested."""
+        pair = self._in_spread(a, b)
+        return None if pair is None or self.spread is None else self.spread.share_for_seeds(*pair)
+
+    def _in_spread(self, a: str, b: str) -> tuple[int, int] | None:
         i, j = self._place(a), self._place(b)
         if self.spread is None or self._pair(i, j) is None:
             return None
-        return self.spread.share_of_runs(self.tested.index(i), self.tested.index(j))
+        return self.tested.index(i), self.tested.index(j)
 
     @cached_property
     def letters(self) -> Mapping[str, str]:

@@ -78,7 +78,7 @@ def _make_default_experiment(uri: str) -> None:
 
     folder = Path.cwd() / "mlruns"
     if (escaped := folder.as_uri()) != f"file://{folder}":
-        SqlAlchemyStore(uri, escaped)
+        SqlAlchemyStore(uri, escaped)  # type: ignore[no-untyped-call]
 
 
 def set_up_beside(mlruns: Path) -> None:

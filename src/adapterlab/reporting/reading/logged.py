@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
@@ -23,6 +24,9 @@ from adapterlab.tracking.servers.errors import StoreAwayError, Trouble, briefly,
 PREDICTIONS, RESULT = "predictions/predictions.parquet", "result.json"
 SOURCE_PREDICTIONS = "predictions/source_predictions.parquet"
 """Where a run's artifacts have them."""
+
+_CALLED = ("file", "id", "row")
+"""Columns of predictions by which a user finds an example, the plainest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,8 @@ class Answers:
         ensemble: ``[N, C]``, logarithms of the mean of the runs' probabilities, in float32: of
             all S x N x C probabilities this is what is kept; None where they were not read.
         read: metrics whose contributions were asked for, by name.
+        called: what a user finds each example by, a column of the first run's file: its ``file``,
+            ``id`` or ``row`` in the user's file, and which of them it is; None of older runs.
     """
 
     labels: Integers
@@ -64,6 +70,7 @@ class Answers:
     log_of_label: Floats | None = None
     ensemble: Floats | None = None
     read: Mapping[str, Values] = field(default_factory=dict)
+    called: tuple[str, pa.ChunkedArray] | None = None
 
     @property
     def correct(self) -> Booleans:
@@ -80,6 +87,14 @@ class Answers:
         if metric == "accuracy":
             return Values(metric, self.correct.astype(np.float64), self.labels)
         return self.read[metric]
+
+    def name_of(self, example: int) -> str:
+        """Return what a user finds an example by; its place in the test split if that is all."""
+        if self.called is None:
+            return str(example)
+        kind, column = self.called
+        said = str(column[example].as_py())
+        return said if kind == "file" else f"{kind} {said}"
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return counts ``[C, C]`` over all runs, true class by predicted class."""
@@ -134,6 +149,7 @@ def read_answers(runs: Sequence[Run], metric: str = "accuracy") -> tuple[Answers
         classes=read[0].classes,
         log_of_label=np.stack([one.log_of_label for one in read]),
         ensemble=pool.mean().astype(np.float32),
+        called=read[0].called,
     )
     if metric == SOURCE:
         values, why = read_source(runs)
@@ -198,6 +214,7 @@ class _OneRun:
     log_of_label: Floats
     classes: tuple[str, ...]
     values: npt.NDArray[np.float64] | None
+    called: tuple[str, pa.ChunkedArray] | None
     why: str = ""
 
 
@@ -227,6 +244,9 @@ def _read(path: Path, metric: str) -> tuple[_OneRun, npt.NDArray[np.float64]]:
         log_of_label=log_p[np.arange(len(labels)), labels],
         classes=classes,
         values=values,
+        called=next(
+            ((n, table[n]) for n in ("file", "id", "row") if n in table.column_names), None
+        ),
         why=why,
     )
     return kept, log_p

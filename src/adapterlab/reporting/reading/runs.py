@@ -59,6 +59,8 @@ class Run:
         started: when its configuration was run for the first time, in milliseconds since 1970.
         replaced: what had changed (`data`, say) since an earlier run of its configuration, which
             does not count any more.
+        read_at: the place of its data, where earlier runs read the same at another, which its
+            options then have; empty otherwise. See `same_data`.
     """
 
     run_id: str
@@ -73,6 +75,7 @@ class Run:
     replicate: Replicate = Replicate(0, 0)
     started: int = 0
     replaced: tuple[str, ...] = ()
+    read_at: str = ""
 
     @property
     def dataset(self) -> str:

@@ -16,6 +16,7 @@ from adapterlab.config.optimizers import USUAL
 from adapterlab.config.tasks import TASKS, main_metric
 from adapterlab.reporting.reading.attempts import counted
 from adapterlab.reporting.reading.runs import Replicate, Run, Status
+from adapterlab.reporting.reading.same_data import in_one_place
 from adapterlab.runs.folders.abandoned import whereabouts
 from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
@@ -63,7 +64,7 @@ def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = No
 
     A configuration that was run more than once counts once: with its latest run that has
     finished, or else with its latest attempt. On other data, base weights or with another tokenizer
-    it is another computation; see `attempts.counted`.
+    it is another computation; see `attempts.counted`. The same data at another place is the same.
 
     Args:
         client: an MLflow client.
@@ -97,7 +98,7 @@ def read_runs(client: Any, study: str, experiment: str, mlruns: Path | None = No
     if not attempts:
         near = near_studies(study, study_names(client, experiment))
         raise AdapterLabError(f"study={study}: no runs in experiment {experiment}{near}")
-    return [run for same in attempts.values() for run in counted(same)]
+    return in_one_place([run for same in attempts.values() for run in counted(same)])
 
 
 def _run(raw: Any, store: str, whereabouts: str) -> Run:

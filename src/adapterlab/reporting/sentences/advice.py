@@ -138,7 +138,7 @@ def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
     for a, b in combinations(rivals, 2):
         if _decided(a, b, findings) or findings.family is None:
             continue
-        share = findings.family.share_of_runs(a.name, b.name)
+        share = findings.family.share_for_seeds(a.name, b.name)
         if share is not None:
             shares.append(share)
     if not shares:
@@ -153,11 +153,20 @@ def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
         more = "it takes more of them (seed=0,1,...)"
         return f"Seeds make {_part(share)} of the uncertainty: {more}."
     more = f"it takes a larger test split{_of_source(findings)}"
-    for limit in ("limit.test", "limit"):
-        if (findings.reference.param(limit) or "None") != "None":
-            more = f"raise {limit}"
-            break
+    if (limit := _limits(findings)) is not None:
+        more = f"raise {limit}"
     return f"Test examples make {_part(1 - share)} of the uncertainty, not seeds: {more}."
+
+
+def _limits(findings: Findings) -> str | None:
+    """Return the option that keeps the test split small; None if there are no more examples."""
+    assert findings.family is not None
+    examples = findings.family.arms[0].examples
+    for limit in ("limit.test", "limit"):
+        most = findings.reference.param(limit) or "None"
+        if most != "None":
+            return limit if float(most) <= examples else None
+    return None
 
 
 def _part(share: float) -> str:

@@ -118,8 +118,8 @@ def _differs(findings: Findings) -> str:
         out = []
     if out:
         parts.append(
-            f"{_short(out)} {_are(out)} not among those that may be best, yet not told apart "
-            f"from {name}"
+            f"{_short(out)} {_are(out)} not among those that may be best (a one-sided test), yet "
+            f"not told apart from {name} (a two-sided one)"
         )
     if arms := [arm for arm in undecided if arm not in (*behind, *out)]:
         hidden = _hidden(arms, findings)

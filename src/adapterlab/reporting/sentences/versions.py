@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from adapterlab.base.amounts import counted
 from adapterlab.reporting.formatting import listed
+from adapterlab.reporting.reading.same_data import PATH
 from adapterlab.reporting.reading.study import Arm, Run
 from adapterlab.reporting.reading.versions import TAGS, known_of
 
@@ -30,6 +31,7 @@ def on_versions(arms: Sequence[Arm]) -> list[str]:
     """
     return [
         *_apart(arms),
+        *_moved([run for arm in arms for run in (*arm.runs, *arm.lost)]),
         *_replaced([run for arm in arms for run in (*arm.runs, *arm.lost)]),
         *_unknown(arms),
         *_libraries(arms),
@@ -58,6 +60,15 @@ def _places(arms: Iterable[Arm]) -> str:
     runs = [run for arm in arms for run in (*arm.runs, *arm.lost)]
     places = sorted({run.params.get("data_dir", "None") for run in runs} - {"None"})
     return f" (data_dir={listed(places, _NAMES)})" if places else ""
+
+
+def _moved(runs: Sequence[Run]) -> list[str]:
+    """Say of how many places the data were read, where they are the same by their hash."""
+    moved = sorted({run.read_at for run in runs} - {""})
+    if not moved:
+        return []
+    places = listed([next(run.params[PATH] for run in runs if run.read_at), *moved], _NAMES)
+    return [f"the data were read at {places}: they are the same, by their hash, and one data set"]
 
 
 def _replaced(runs: Iterable[Run]) -> list[str]:

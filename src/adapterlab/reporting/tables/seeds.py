@@ -52,8 +52,8 @@ def seeds_table(arms: Sequence[Answered]) -> Table | None:
 def flips_table(arm: Answered, top: int = _FLIPS) -> Table | None:
     """Return the test examples on which most pairs of an arm's seeds disagree.
 
-    None where the arm has one seed, kept no answers, or its seeds agree on all examples. The
-    number of an example is its place among those that were tested, from 0.
+    None where the arm has one seed, kept no answers, or its seeds agree on all examples. An
+    example is called as its user's file calls it, see `Answers.name_of`.
     """
     answers = arm.answers
     if answers is None or len(answers.predicted) < 2:
@@ -63,7 +63,7 @@ def flips_table(arm: Answered, top: int = _FLIPS) -> Table | None:
         return None
     rows = [
         (
-            str(flip.row),
+            answers.name_of(flip.row),
             answers.classes[flip.label],
             listed([f"{answers.classes[said]} ({times})" for said, times in flip.answers]),
             percent(flip.disagreement),

@@ -1,7 +1,9 @@
 """The house as CONTRIBUTING shows it is the one that stands, and that import-linter holds."""
 
+import ast
 import re
 import tomllib
+from pathlib import Path
 
 from lab import CHECKOUT
 
@@ -47,3 +49,54 @@ def test_files_that_documents_name_are_there() -> None:
     roots = (CHECKOUT, CHECKOUT / "src", PACKAGE)
     gone = [one for one in named if not any((root / one[1]).is_file() for root in roots)]
     assert [one for one in gone if not one[1].endswith("/NAME.py")] == []
+
+
+def documents() -> list[Path]:
+    """What a reader is told now; docs/experiments.md is a log of what was there at the time."""
+    pages = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob("docs/*.md")]
+    return [page for page in pages if page.name != "experiments.md"]
+
+
+def test_python_in_documents_compiles_and_imports_what_is_there() -> None:
+    """Of what a snippet imports from the package, each name exists; read, not imported."""
+    snippets = [
+        (page.name, snippet)
+        for page in documents()
+        for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.M)
+    ]
+    assert len(snippets) >= 6
+    taken = [
+        (page, node.module, alias.name)
+        for page, snippet in snippets
+        for node in ast.walk(ast.parse(snippet, page))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adapterlab")
+        for alias in node.names
+    ]
+    assert len(taken) >= 5
+    assert [one for one in taken if one[2] not in _names(one[1])] == []
+
+
+def test_programs_that_documents_call_are_there() -> None:
+    """Each ``python scripts/...`` of a page, and of a script's own words."""
+    called = {
+        (path.name, program)
+        for path in (*documents(), *(CHECKOUT / "scripts").rglob("*.py"))
+        for program in re.findall(r"python ((?:scripts|src)/[\w/]+\.py)", path.read_text())
+    }
+    assert len(called) > 60
+    assert [one for one in called if not (CHECKOUT / one[1]).is_file()] == []
+
+
+def _names(module: str | None) -> set[str]:
+    """What a module, or a package's ``__init__.py``, defines or imports at its top."""
+    place = CHECKOUT / "src" / str(module).replace(".", "/")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+    if place.is_dir():
+        names |= {path.stem for path in place.iterdir()}
+    return names

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
+from arguments import at_least, several
 from rich.console import Console
 from rich.table import Table
 
@@ -108,10 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--arms", type=int, default=20)
-    parser.add_argument("--rates", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--nodes", default="1,50,500", help="several, with commas between them")
+    parser.add_argument("--arms", type=at_least(1), default=20)
+    parser.add_argument("--rates", type=at_least(1), default=10)
+    parser.add_argument("--seeds", type=at_least(1), default=50)
+    parser.add_argument(
+        "--nodes", default=(1, 50, 500), type=several(1), help="several, with commas between them"
+    )
     parser.add_argument("--memory-gib", type=float, default=16.0, help="of a node's task")
     parser.add_argument("--lost", type=float, default=0.02, help="share of tasks that lose a node")
     asked = parser.parse_args()
@@ -120,7 +123,7 @@ def main() -> None:
     table = Table("nodes", "hydra.launcher.nodes", "tasks", "runs of each")
     for column in ("makespan", "nodes busy", "over one run after another", "lost nodes"):
         table.add_column(column)
-    each = [int(count) for count in asked.nodes.split(",")]
+    each = list(asked.nodes)
     for nodes, said in dict.fromkeys((count, said) for count in each for said in (1, count)):
         begun = time.process_time()
         packs = plan_packs(configs, [None] * len(configs), 0.8 * asked.memory_gib, nodes=said)

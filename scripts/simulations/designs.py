@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least
 from unequal import told_apart
 
 Draw = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
@@ -60,7 +61,7 @@ def false(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=1000, help="of each figure")
+    parser.add_argument("--studies", type=at_least(1), default=1000, help="of each figure")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
     print(f"{options.studies} studies a figure: false, in percent (standard error)\n")

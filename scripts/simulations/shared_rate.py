@@ -19,6 +19,7 @@ from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least, several
 from rich.console import Console
 from rich.table import Table
 from scipy import special
@@ -60,8 +61,8 @@ def study(scenario: str, seeds: int, rng: np.random.Generator) -> tuple[BestRate
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", default=(3, 5, 10), type=_integers)
-    parser.add_argument("--repeats", default=1000, type=int)
+    parser.add_argument("--seeds", default=(3, 5, 10), type=several(2))
+    parser.add_argument("--repeats", default=1000, type=at_least(1))
     parser.add_argument("--seed", default=0, type=int, help="of the draws")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -91,10 +92,6 @@ def _row(drawn: list[tuple[BestRate, ...]]) -> list[str]:
 
 def _low(one: BestRate) -> float:
     return 0.0 if one.interval is None else one.interval.low
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
 
 
 if __name__ == "__main__":

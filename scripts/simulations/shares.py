@@ -18,6 +18,7 @@ from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least, several, shares
 from rich.console import Console
 from rich.table import Table
 from scipy import special
@@ -72,10 +73,10 @@ def coverage(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--accuracies", default=ACCURACIES, type=_floats)
-    parser.add_argument("--examples", default=EXAMPLES, type=_integers)
-    parser.add_argument("--seeds", default=SEEDS, type=_integers)
-    parser.add_argument("--repeats", default=2000, type=int, help="of each cell, at most")
+    parser.add_argument("--accuracies", default=ACCURACIES, type=shares)
+    parser.add_argument("--examples", default=EXAMPLES, type=several(1))
+    parser.add_argument("--seeds", default=SEEDS, type=several(1))
+    parser.add_argument("--repeats", default=2000, type=at_least(1), help="of each cell, at most")
     parser.add_argument("--seed", default=0, type=int, help="of the draws")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -94,14 +95,6 @@ def main() -> None:
             cells.append(f"{100 * held:.1f} ({100 * width:.2f})")
         table.add_row(str(examples), f"{100 * accuracy:g}", str(seeds), *cells)
     Console(width=110).print(table)
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import argparse
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least
 from unequal import told_apart
 
 TRIALS = [(12, 12), (12, 3), (12, 1)]
@@ -73,7 +74,7 @@ def false(studies: int, seed: int, trials: tuple[int, ...], runs: int, **how: fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=2000, help="of each figure")
+    parser.add_argument("--studies", type=at_least(1), default=2000, help="of each figure")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     studies, seed = options.studies, options.seed

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least
 
 from adapterlab.evidence.family import all_pairs
 from adapterlab.evidence.looks import Look, next_look
@@ -108,7 +109,7 @@ def held(freedom: float, examples: int, studies: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--studies", type=at_least(2), default=2000)
     studies = parser.parse_args().studies
     print(f"{studies} studies a row\n\n| runs | deviations | false |\n| --- | --- | --- |")
     for runs, deviations in ONCE:

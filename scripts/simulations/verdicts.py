@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from arguments import at_least
 from scipy import special, stats
 from tqdm import tqdm
 
@@ -192,11 +193,13 @@ def simulate(cell: Cell, studies: int, draws: int, seed: int) -> dict[str, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arms", type=int, nargs="+", default=[2, 6, 20])
-    parser.add_argument("--runs", type=int, nargs="+", default=[3, 5, 10, 20])
-    parser.add_argument("--examples", type=int, nargs="+", default=[100, 1000, 10_000])
-    parser.add_argument("--studies", type=int, default=500, help="of each cell")
-    parser.add_argument("--draws", type=int, default=1000, help="of studies without a difference")
+    parser.add_argument("--arms", type=at_least(2), nargs="+", default=[2, 6, 20])
+    parser.add_argument("--runs", type=at_least(2), nargs="+", default=[3, 5, 10, 20])
+    parser.add_argument("--examples", type=at_least(2), nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--studies", type=at_least(1), default=500, help="of each cell")
+    parser.add_argument(
+        "--draws", type=at_least(1), default=1000, help="of studies without a difference"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, help="write a line of JSON a cell here as well")
     options = parser.parse_args()

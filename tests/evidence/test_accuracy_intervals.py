@@ -1,30 +1,12 @@
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from shares import coverage
 from statsmodels.stats.proportion import proportion_confint
 
 from adapterlab.evidence.accuracy_intervals import clopper_pearson, share_interval
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "simulations" / "shares.py"
-
-
-def simulation() -> ModuleType:
-    """Load the script, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("shares_simulation", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SIMULATION = simulation()
 
 
 def ends(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -134,12 +116,12 @@ def test_95_of_100_intervals_hold_the_accuracy(
     accuracy: float, n: int, seeds: int, scenario: str, most: float
 ) -> None:
     """A part of scripts/simulations/shares.py; 500 draws leave a deviation of 1%."""
-    held, _ = SIMULATION.coverage(accuracy, (seeds, n), scenario, np.random.default_rng(seeds), 500)
+    held, _ = coverage(accuracy, (seeds, n), scenario, np.random.default_rng(seeds), 500)
     assert 0.93 <= held <= most
 
 
 def test_skewed_seeds_near_100_percent_are_held_too_rarely_as_the_docstring_says() -> None:
-    held, _ = SIMULATION.coverage(0.97, (5, 1000), "extreme", np.random.default_rng(0), 500)
+    held, _ = coverage(0.97, (5, 1000), "extreme", np.random.default_rng(0), 500)
     assert 0.84 < held < 0.93
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from adapterlab.app.cli import USER_ERROR
 from adapterlab.app.status_command import FAILED, UNDER_WAY, status
+from adapterlab.app.sync_command import sync
 from adapterlab.base.process_identity import host_of, this_process
 from adapterlab.config.multirun import MULTIRUN_VARIABLE
 from adapterlab.runs.folders.folder import RunFolder
@@ -149,6 +150,10 @@ def test_a_study_that_is_not_there(lab: Lab, run_cli: Callable[..., Outcome]) ->
     shown = run_cli(f"study={lab.study}s", program=status, root=lab.root)
     assert f"did you mean {lab.study}" in shown.error
     assert run_cli(f"study={lab.study}", program=status, root=lab.root).code == 0
+    (lab.root / "mlruns" / "runs" / lab.study).mkdir(parents=True, exist_ok=True)
+    shown = run_cli(f"study={lab.study}s", program=sync, root=lab.root)
+    assert f"did you mean {lab.study}" in shown.error  # a mistyped study has not been delivered
+    assert run_cli(f"study={lab.study}", program=sync, root=lab.root).code == 0
     assert run_cli("study=a/b", program=status, root=lab.root).code == USER_ERROR
 
 

@@ -22,6 +22,7 @@ from adapterlab.tracking.mlflow_run import IDENTITY
 from adapterlab.tracking.servers import journal
 from adapterlab.tracking.servers.delivery import deliver
 from adapterlab.tracking.servers.errors import Trouble, briefly, trouble
+from adapterlab.tracking.study_runs import near_studies
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +134,17 @@ def sync(mlruns: Path, studies: Collection[str] | None = None, uri: str | None =
 
 
 def run_sync(request: Request) -> Synced:
-    """Deliver what a request asks for; see `sync`."""
+    """Deliver what a request asks for; see `sync`.
+
+    Raises:
+        AdapterLabError: the study has no run here; it names those with names like it.
+    """
     mlruns = Path(absolute(request.root)) / "mlruns"
     studies = None if request.study is None else [request.study]
+    if request.study is not None and not (mlruns / "runs" / request.study).is_dir():
+        known = {path.name for path in (mlruns / "runs").glob("*/")}
+        near = near_studies(request.study, known)
+        raise AdapterLabError(f"study={request.study}: no run of it is in {mlruns / 'runs'}{near}")
     return sync(mlruns, studies, request.tracking_uri)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapterlab.app.status_command import UNDER_WAY, status
+from adapterlab.base.process_identity import this_process
 from adapterlab.studies.status.study_status import status_of
 from adapterlab.studies.status.time_left import TimeLeft, time_left, typical_seconds, why_untold
 from adapterlab.studies.tasks.commands import Asked
@@ -76,6 +77,17 @@ def test_of_a_run(going: LoggedRun, typical: float | None, expected: TimeLeft | 
     else:
         assert found.seconds is None
         assert found.why.startswith(expected)
+
+
+def test_of_a_process_that_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows its pace, and keeps it no longer."""
+    going = run(980, epochs=4, epoch=1, heard=990, process=this_process())
+    assert time_left(going, SINCE, 40, NOW).paced
+    monkeypatch.setattr("adapterlab.base.locks.is_stopped", lambda number: True)
+    monkeypatch.setattr("adapterlab.studies.status.time_left.is_stopped", lambda number: True)
+    found = time_left(going, SINCE, 40, NOW)
+    assert found.seconds is None
+    assert "which is stopped (`kill -CONT" in found.why
 
 
 def test_of_a_study_the_pace_is_that_of_runs_whose_epochs_tell() -> None:

@@ -69,13 +69,13 @@ def holder(path: Path) -> str:
 
 def process_here(number: int) -> str:
     """Name a process of this machine; of one that was stopped, say how to go on."""
-    if _is_stopped(number):
+    if is_stopped(number):
         on = f"`kill -CONT {number}` lets it go on, `kill -KILL {number}` ends it"
         return f"process {number} of this machine, which is stopped ({on})"
     return f"process {number} of this machine"
 
 
-def _is_stopped(number: int) -> bool:
+def is_stopped(number: int) -> bool:
     """Say whether a process of this machine was stopped, and does nothing until it is let go on."""
     try:
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from adapterlab.base.amounts import counted
+from adapterlab.base.locks import is_stopped, process_here
+from adapterlab.base.process_identity import number_here
 from adapterlab.tracking.study_runs import FINISHED, LoggedRun
 
 _MILLISECONDS = 0.01
@@ -52,6 +54,9 @@ def time_left(run: LoggedRun, began: float | None, typical: float | None, now: f
         typical: seconds of runs of its study that have finished; None without one.
         now: in seconds since 1970.
     """
+    number = number_here(run.process)
+    if number is not None and is_stopped(number):
+        return TimeLeft(why=f"it hangs on {process_here(number)}")
     again = began is not None and _is_earlier(run, began)
     heard = run.heard if run.epoch and run.epochs else None
     if heard is not None and not again:

@@ -42,10 +42,10 @@ TAILS = {"normal": np.inf, "Student's, 5": 5.0, "Student's, 3": 3.0}
 """Degrees of freedom of the errors."""
 
 
-def told_apart(scores: Scores, level: float, seed: int) -> bool:
-    """Say whether any two arms are told apart."""
+def spread_of(scores: Scores) -> Spread:
+    """Return the spread of arms' scores over runs, without an error over test examples."""
     k = len(scores)
-    spread = Spread(
+    return Spread(
         means=np.array([one.mean() for one in scores]),
         freedom=np.array([len(one) - 1.0 for one in scores]),
         runs=np.array([one.var(ddof=1) / len(one) for one in scores]),
@@ -53,7 +53,11 @@ def told_apart(scores: Scores, level: float, seed: int) -> bool:
         examples=np.zeros((k, k)),
         differences=np.full((k, k), 1e-12),
     )
-    found = all_pairs(spread, level=level, draws=2000, seed=seed)
+
+
+def told_apart(scores: Scores, level: float, seed: int) -> bool:
+    """Say whether any two arms are told apart."""
+    found = all_pairs(spread_of(scores), level=level, draws=2000, seed=seed)
     return bool(((found.low > 0) | (found.high < 0)).any())
 
 

@@ -123,7 +123,7 @@ def test_classes_without_rows_are_named() -> None:
     assert found.notes == (
         "1 of the 4 classes have no example; each counts as 0 in macro_f1: none",
         "train has no example of news",
-        "test has no example of ham",
+        "test has no example of ham, each counting as 0 in its macro_f1",
     )
 
 

@@ -27,8 +27,11 @@ def test_planned_looks_have_their_levels_and_say_so() -> None:
     assert [look.level for look, _ in made] == levels([3, 5, 8], 20, arms=3)
     assert made[2][1] == (
         "Look 3 of a study that may have 20 seeds an arm (so far 3, 5 and 8 seeds an arm): "
-        "differences are tested at 1.1%, so that all looks together keep 5%."
+        "differences are tested at 1.1%, so that all looks together keep 5%. An arm of which only "
+        "later seeds are missing has left, since a look found it worse: it left when it looked "
+        "worst, so it is a little better than its mean."
     )
+    assert "missing" not in str(looks([3, 3, 3], [5, 5, 5], most=20)[1][1])
 
 
 def test_an_unplanned_look_counts() -> None:

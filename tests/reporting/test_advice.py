@@ -182,6 +182,14 @@ def test_a_score_that_hangs_on_few_answers_is_said() -> None:
         assert not any("hangs on" in note for note in notes(enough))
 
 
+def test_a_test_split_that_keeps_no_level_is_said() -> None:
+    for examples, count in ((29, 1), (30, 0)):
+        findings = study(Made("full", 0.9), Made("head", 0.8), examples=examples)
+        said = [note for note in notes(findings) if "a few answers decide" in note]
+        assert len(said) == count, examples
+        assert all(note.startswith(f"with {examples} test examples") for note in said)
+
+
 def test_notes_on_one_data_set_of_several_say_which() -> None:
     assert _merged(["a", "b"], [["x", "y"], ["x"]]) == ["x", "a: y"]
 

@@ -1,11 +1,18 @@
 """How options were chosen, in sentences, from the tags that the tuned sweeper writes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tuning_runs import Logged, compared, tuning_run
 
-from adapterlab.reporting.sentences.tuning import on_failures, on_superseded, on_tuning, superseded
+from adapterlab.reporting.sentences.tuning import (
+    on_failures,
+    on_pruned,
+    on_superseded,
+    on_tuning,
+    superseded,
+)
 
 LUCK = (
     "values were chosen by one tuning seed: the luck of that is in no interval, so verdicts are on "
@@ -132,6 +139,17 @@ def test_an_arm_whose_trials_failed_leaves_a_trace(statuses: str, said: list[str
     ]
     old = tuning_run("adapter=full", 0.9, 0.5, at="2020", status="failed", error="Old: old")
     assert on_failures([*runs, old]) == said
+
+
+def test_trials_that_were_pruned_are_said_with_what_that_may_do() -> None:
+    trials = [tuning_run("adapter=full", lr, 0.5) for lr in (0.1, 0.2, 0.3)]
+    for run in trials[1:]:
+        run.tags["trial.pruned"] = "median 2"
+    trials[1:] = [replace(run, status="pruned") for run in trials[1:]]
+    (said,) = on_pruned(trials)
+    assert said.startswith("2 of 3 tuning runs were pruned by median")
+    assert "where good values begin slowly, arms are compared at worse ones" in said
+    assert on_pruned(trials[:1]) == []
 
 
 def test_a_failure_without_a_reason_says_so() -> None:

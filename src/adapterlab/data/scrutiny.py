@@ -221,7 +221,8 @@ def _classes(splits: Splits[Any], used: Mapping[str, Tensor]) -> list[str]:
         said.append(f"{sentence}: {listed([names[i] for i in sorted(everywhere)])}")
     for split, missing in absent.items():
         if some := [names[label] for label in missing if label not in everywhere]:
-            said.append(f"{split} has no example of {listed(some)}")
+            zero = "" if split == "train" else ", each counting as 0 in its macro_f1"
+            said.append(f"{split} has no example of {listed(some)}{zero}")
     for first, second in easily_confused(names)[:3]:
         said.append(
             f"{quoted(first)} and {quoted(second)} are two classes, though they are easily confused"

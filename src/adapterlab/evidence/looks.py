@@ -156,7 +156,7 @@ def _sentence(
 ) -> str | None:
     """Say what a look is tested at, and what all looks keep together; see `next_look`."""
     if not path.arms:
-        return _on_seeds(path, most, look.level, whole, level)
+        return _on_seeds(path, most, look, whole, level)
     # Of the pairs of a look, those with arms that are new to it have their part of its level.
     sizes = [first, *path.arms]
     added = sum(look.level * (1 - a * (a - 1) / (b * (b - 1))) for a, b in pairwise(sizes) if b > a)
@@ -168,27 +168,33 @@ def _sentence(
     )
     if len(path.most) == 1 and most is None:
         return said
-    return f"{_on_seeds(path, most, look.level, whole, level)} {said}"
+    return f"{_on_seeds(path, most, look, whole, level)} {said}"
 
 
-def _on_seeds(path: _Path, most: int | None, used: float, whole: float, level: float) -> str | None:
+def _on_seeds(path: _Path, most: int | None, look: Look, whole: float, level: float) -> str | None:
     looks = path.most
     if most is None and len(looks) == 1:
         return None
     made = f"{_and(looks)} seeds an arm"
     if not any(path.beyond):
-        return (
+        said = (
             f"Look {len(looks)} of a study that may have {most} seeds an arm (so far {made}): "
-            f"differences are tested at {_percent(used)}, so that all looks together keep "
+            f"differences are tested at {_percent(look.level)}, so that all looks together keep "
             f"{_percent(level)}."
         )
+        if len(looks) > 1 and min(look.seeds) < max(look.seeds):
+            said += (
+                " An arm of which only later seeds are missing has left, since a look found it "
+                "worse: it left when it looked worst, so it is a little better than its mean."
+            )
+        return said
     made = f"looks at {made}"
     if (different := [*dict.fromkeys(looks)]) != [*looks]:
         made = f"{len(looks)} looks, with {_and(different)} seeds in the arm that has most"
     planned = "the first look" if most is None else f"the plan of {most} seeds an arm"
     return (
         f"Seeds were added after {planned} ({made}): differences are tested at "
-        f"{_percent(used)}, and the chance of a false one in any of these looks is up to "
+        f"{_percent(look.level)}, and the chance of a false one in any of these looks is up to "
         f"{_percent(whole)}, not {_percent(level)}. Plan looks beforehand "
         f"(hydra/sweeper=sequential) to keep {_percent(level)}."
     )

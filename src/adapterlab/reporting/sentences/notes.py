@@ -28,6 +28,9 @@ _ARMS = 3
 _REPLICATES = 6
 """Draws of an arm's runs that are written at most."""
 
+_FEW_EXAMPLES = 30
+"""Test examples below which a single one decides much (`scripts/simulations/few.py`)."""
+
 _ENOUGH = 20
 """Examples that carry a score without bounds: of fewer, an arm's interval holds too seldom."""
 
@@ -67,6 +70,7 @@ def notes(findings: Findings) -> list[str]:
     said += _fixed(findings)
     said += _reasons(findings)
     said += _short_of_examples(findings)
+    said += _hardly_any_examples(findings)
     said += on_answers(findings)
     said += _few_errors(findings)
     said += on_tuning(runs, {arm.first.arm: arm.name for arm in findings.all_arms})
@@ -145,6 +149,21 @@ def _short_of_examples(findings: Findings) -> list[str]:
     return [
         f"with {examples:,} test examples no arm can be shown to be within {_margin(findings)} of "
         f"another, which takes {enough:,}; a larger margin takes fewer (margin=...)"
+    ]
+
+
+def _hardly_any_examples(findings: Findings) -> list[str]:
+    """Say where the test split is so small that no test over examples keeps its level."""
+    family = findings.family
+    if family is None or family.pairs is None:
+        return []
+    examples = family.arms[0].examples
+    if examples >= _FEW_EXAMPLES:
+        return []
+    return [
+        f"with {examples} test examples a few answers decide: below {_FEW_EXAMPLES} equal arms "
+        "that have no more than luck in common are told apart in up to 10% of studies, and in up "
+        "to 25% where each answers one class throughout; a larger test split helps"
     ]
 
 

@@ -158,7 +158,8 @@ def on_pruned(trials: Sequence[Trial]) -> list[str]:
     counts = ", ".join(f"{name} {count}" for name, count in arms.items())
     return [
         f"{len(stopped)} of {len(tried)} tuning runs were pruned by {' and '.join(rules)}{share}: "
-        f"{counts}. What they would have reached is not known; hydra.sweeper.pruner=null "
+        f"{counts}. What they would have reached is not known: where good values begin slowly, "
+        "arms are compared at worse ones, and may differ by that alone; hydra.sweeper.pruner=null "
         "resume=true trains them on, and chooses among all"
     ]
 

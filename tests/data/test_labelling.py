@@ -100,6 +100,8 @@ def test_columns_of_labels_say_yes_or_no(context: LoadContext, tmp_path: Path) -
     folder = written(tmp_path / "odd", "csv", content, content)
     with pytest.raises(DataError, match=r'has "2" as b in line 2; .* each says 1 or 0'):
         read(context, "multi_label", folder, label_column=["a", "b"])
+    with pytest.raises(DataError, match=r"no column label; .*label_column=\[a,b\]$"):
+        read(context, "multi_label", folder)
 
 
 def test_one_file_is_cut_at_random(context: LoadContext, tmp_path: Path) -> None:

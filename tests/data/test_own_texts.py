@@ -12,6 +12,7 @@ from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.labels import require_learnable
 from adapterlab.data.sources import LoadContext
 from adapterlab.data.sources.text_files import text_files
+from adapterlab.data.sources.text_tables import read_text_table
 from adapterlab.data.splits import TextSplits, hold_out
 
 ROWS = [(f"text {i}", ("neg", "pos")[i % 2]) for i in range(20)]
@@ -237,6 +238,37 @@ class TestOneFile:
         (mail / "all.csv").unlink()
         with pytest.raises(DataError, match=r"train.csv line 22 is the only .* with the label '3'"):
             require_learnable(load(), 0.1)
+
+    def test_numbers_with_a_fraction_are_no_classes(self, mail: Path, load: Any) -> None:
+        rows = [(f"text {i}", f"{i / 4}") for i in range(1, 40)]
+        for split in ("train", "test"):
+            (mail / f"{split}.csv").write_text(table(rows=rows))
+        with pytest.raises(DataError, match=r"39 different numbers as label, .*task=regression"):
+            load()
+        assert len(load(classes=[label for _, label in rows]).classes) == 39
+        few = [(f"text {i}", f"{i % 4 / 2}") for i in range(40)]
+        (mail / "train.csv").write_text(table(rows=few))
+        (mail / "test.csv").write_text(table(rows=few))
+        assert load().classes == ("0.0", "0.5", "1.0", "1.5")
+
+    @pytest.mark.parametrize(
+        ("file", "line", "said"),
+        [
+            (
+                "a.jsonl",
+                '{"text": {"body": "x"}, "label": "y"}',
+                "write what is nested into columns",
+            ),
+            ("a.jsonl", '{"text": "x", "label": 3.5}', "task=regression learns numbers"),
+            ("a.csv.gz", "text,label", "unpack it first"),
+        ],
+    )
+    def test_what_cannot_be_read_says_what_would_help(
+        self, file: str, line: str, said: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / file).write_text(line)
+        with pytest.raises(DataError, match=said):
+            read_text_table(tmp_path / file)
 
 
 class TestFolders:

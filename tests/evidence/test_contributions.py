@@ -209,8 +209,8 @@ def test_an_unknown_metric_is_refused_with_what_is_allowed() -> None:
     ("name", "message"),
     [
         ("recall/frog", "recall/frog of 0 examples has no standard error"),
-        ("recall/dog", "recall/dog of 1 examples has no standard error"),
-        ("f1/dog", "f1/dog of 1 examples has no standard error"),
+        ("recall/dog", "recall/dog of 1 example has no standard error"),
+        ("f1/dog", "f1/dog of 1 example has no standard error"),
         ("balanced_accuracy", "dog has 1 example; a class needs 2 or more"),
         ("auroc", "dog has 1 example; a class needs 2 or more"),
     ],

@@ -109,7 +109,7 @@ def test_a_class_of_one_example_leaves_answers_without_its_recall(tmp_path: Path
     answers, why = read_answers([kept(tmp_path, 0, predictions(0, labels))], "recall/dog")
     assert answers is not None
     assert answers.read == {}
-    assert why == "recall/dog of 1 examples has no standard error; a class needs 2 or more"
+    assert why == "recall/dog of 1 example has no standard error; a class needs 2 or more"
 
 
 def test_runs_of_other_examples_or_without_predictions_have_no_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import adapterlab
 from adapterlab.app import cli
 from adapterlab.base.files import NOT_WRITABLE
 from adapterlab.base.redaction import without_password
@@ -60,6 +61,8 @@ def test_the_verdict_is_printed(
     assert "report.html" not in outcome.out
     assert "error:" not in outcome.err
     assert not folder.exists()
+    with pytest.warns(UserWarning, match="nothing was written: .* with root=FOLDER tracking_uri="):
+        assert adapterlab.study("s", root=tmp_path).report().html is None
 
 
 def test_a_full_disk_is_another_matter(

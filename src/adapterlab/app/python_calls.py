@@ -70,7 +70,10 @@ def options_of(overrides: Sequence[str]) -> list[str]:
         if not isinstance(option, str):
             raise ConfigError(f"{option!r} is no option; allowed: texts such as 'adapter=lora'")
         if option.startswith("-"):
-            raise ConfigError(f"{option} is a flag of the command line; allowed: option=value")
+            allowed = "option=value"
+            if option.startswith(("--config-dir", "-cd")):
+                allowed = "hydra.searchpath=[file:///FOLDER] in its place"
+            raise ConfigError(f"{option} is a flag of the command line; allowed: {allowed}")
     options = [for_hydra(option) for option in overrides]
     for option in options:
         require_names(option, CONF)

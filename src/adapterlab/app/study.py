@@ -168,7 +168,8 @@ class Study:
     def report(self) -> Report:
         """Read the study again, write its report as ``scripts/report.py`` does, and return it.
 
-        Pictures of its runs that were left to the report are drawn; it warns of those that cannot.
+        Pictures of its runs that were left to the report are drawn; it warns of those that cannot,
+        and where nothing can be written.
 
         Raises:
             AdapterLabError: the study has no finished runs, or a file cannot be written.
@@ -177,6 +178,9 @@ class Study:
 
         with in_python():
             report, request = make_report(self._request), self._request
+            if report.folder is None:  # the last note says why, and where else it may go
+                warnings.warn(report.page.notes[-1], stacklevel=3)
+                return report
             drawn = draw_deferred(request.root, request.study, request.tracking_uri)
             if drawn.left:
                 warnings.warn(drawn.lines[-1], stacklevel=3)

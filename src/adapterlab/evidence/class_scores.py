@@ -67,7 +67,8 @@ def class_contributions(
     label = class_of(name, classes)
     if (examples := int(confusion[label].sum())) < 2:
         raise ValueError(
-            f"{name} of {examples} examples has no standard error; a class needs 2 or more"
+            f"{name} of {examples} example{'' if examples == 1 else 's'} has no standard error; "
+            "a class needs 2 or more"
         )
     return _SCORES[_kind(name)](label, labels == label, said == label, confusion)
 

@@ -12,6 +12,7 @@ from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.config.class_names import listed, quoted
 from adapterlab.data.grouping import grouped_cut
 from adapterlab.data.sources.unread_files import ROLES
+from adapterlab.data.sources.written_labels import says_task
 from adapterlab.data.splits import stratified_cut
 from adapterlab.data.targets import as_parts, task_of
 
@@ -99,6 +100,7 @@ def _require_enough(
         raise DataError(
             f"{what} has only one row with the label {quoted(classes[int(lonely[0])])} "
             f"({places[row]}), which cannot be in two splits; add rows, or mend the label"
+            f"{says_task(classes)}"
         )
     rows, present = len(labels), int((counts > 0).sum())
     held = math.ceil(share * rows)

@@ -15,7 +15,13 @@ from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import folded, listed, quoted
 from adapterlab.config.tasks import Task
 from adapterlab.data.sources.tables import Table
-from adapterlab.data.sources.written_labels import as_written, integers_of, labels_of, quoted_json
+from adapterlab.data.sources.written_labels import (
+    as_written,
+    integers_of,
+    labels_of,
+    quoted_json,
+    says_task,
+)
 
 SEPARATORS = ("|", ";", ",")
 """What may stand between labels in one cell, the likeliest first."""
@@ -97,6 +103,9 @@ class Reading:
 
 
 ONE_LABEL = Reading()
+
+_MOST = 20
+"""Different numbers, some with a fraction, above which they are taken for no classes."""
 
 
 def _numbers(table: Table, column: str) -> list[float]:
@@ -209,6 +218,12 @@ class Labelling:
             return cls((train.column,), lambda rows: torch.tensor(rows.labels, dtype=torch.float64))
         if task == "single_label":
             names, index = classes_of(train.labels, train.integers, train.names, given)
+            if not (train.names or given) and len(names) > _MOST and (hint := says_task(names)):
+                raise DataError(
+                    f"{train.path} has {len(names):,} different numbers as {train.column}, such as "
+                    f"{quoted(next(one for one in names if says_task([one])))}{hint}; as classes "
+                    "they take dataset.classes=[...]"
+                )
             return cls(names, lambda rows: _indices(rows, index))
         if len(columns) > 1:
             names, index = tuple(columns), {name: i for i, name in enumerate(columns)}

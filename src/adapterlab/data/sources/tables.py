@@ -49,6 +49,8 @@ class Written:
 
 AS_FOUND = Written()
 
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
 
 class Places(Sequence[str]):
     """What to call each row, made when it is asked for: a file may have millions of rows.
@@ -125,7 +127,9 @@ def read_table(path: Path, choose: Choose, written: Written = AS_FOUND) -> Table
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise DataError(f"{path} is no table that can be read; allowed: {', '.join(SUFFIXES)}")
+        packed = "; unpack it first" if path.suffix.lower() in _PACKED else ""
+        allowed = ", ".join(SUFFIXES)
+        raise DataError(f"{path} is no table that can be read; allowed: {allowed}{packed}")
     return read(path, choose, written)
 
 

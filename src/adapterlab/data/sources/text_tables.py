@@ -98,7 +98,13 @@ def read_text_table(
     found: list[Found] = []
 
     def choose(existing: Sequence[str]) -> list[str]:
-        found.append(find(path, existing, wanted, labels=labels))
+        try:
+            found.append(find(path, existing, wanted, labels=labels))
+        except DataError as error:
+            if reading.task != "multi_label":
+                raise
+            several = "labels in a column each are dataset.loader.label_column=[a,b]"
+            raise DataError(f"{error}; {several}") from None
         return list(found[-1].names.values())
 
     table = read_table(path, choose, written)

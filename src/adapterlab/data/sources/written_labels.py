@@ -1,5 +1,7 @@
 """Labels as the files have them: one of each row, by its type."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -7,6 +9,8 @@ import pyarrow as pa
 from adapterlab.base.errors import DataError
 from adapterlab.config.class_names import quoted
 from adapterlab.data.sources.tables import Table
+
+_FRACTION = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*")
 
 _JSON_NAMES = {str: "strings", int: "integers", bool: "true and false"}
 
@@ -52,11 +56,21 @@ def of_types(table: Table, column: str, types: tuple[type, ...]) -> list[Any]:
         if value is None:
             raise DataError(f"{table.path} has no {column} in {place}; fill or remove it")
         if type(value) not in types:
+            hint = ""
+            if isinstance(value, dict):
+                hint = "; write what is nested into columns of its own"
+            elif isinstance(value, float) and int in types:
+                hint = "; task=regression learns numbers"
             raise DataError(
-                f"{table.path} has {quoted_json(value)} as {column} in {place}; "
-                f"allowed: {' or '.join(_JSON_NAMES[kind] for kind in types if kind is not bool)}"
+                f"{table.path} has {quoted_json(value)} as {column} in {place}; allowed: "
+                f"{' or '.join(_JSON_NAMES[kind] for kind in types if kind is not bool)}{hint}"
             )
     return values
+
+
+def says_task(labels: Iterable[str]) -> str:
+    """Return what to do where labels are numbers with a fraction, which are seldom classes."""
+    return "; task=regression learns numbers" if any(map(_FRACTION.fullmatch, labels)) else ""
 
 
 def quoted_json(value: Any) -> str:

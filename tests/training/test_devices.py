@@ -1,12 +1,13 @@
 """One run on several devices is that run on one, to rounding."""
 
 import copy
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from adapterlab.data.splits import ImageSplit
 from adapterlab.models.mlp import MLP
 from adapterlab.runs.identity import config_hash
 from adapterlab.studies.planning.packing import plan_packs
+from adapterlab.training.devices import drive
 from adapterlab.training.devices.drive import DeviceLostError
 from adapterlab.training.devices.shares import SharedDraws, share_of
 from adapterlab.training.devices.trial import require_shares
@@ -134,18 +136,28 @@ class CutError(Exception):
     """Stands for a power cut."""
 
 
-def test_a_run_goes_on_with_another_number_and_a_dead_process_ends_it(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_another_number_and_a_dead_process_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work: list[drive._Processes] = []
+    real = drive._Processes.begin
+
+    def begin(processes: drive._Processes, *arguments: Any) -> Any:
+        at_work.append(processes)
+        return real(processes, *arguments)
+
     def cut(epoch: int, _: Mapping[str, float]) -> None:
         if epoch == 2:
             raise CutError
 
     def kill(epoch: int, _: Mapping[str, float]) -> None:
         if epoch == 3:
-            processes = psutil.Process().children()
-            [*_rest, last] = [one for one in processes if "LokyProcess" in " ".join(one.cmdline())]
-            last.kill()
-            last.wait(10)
+            # Not just the last child of this process, which may be the one for small things.
+            (last,) = at_work[-1]._workers[-1]._executor._processes.values()
+            os.kill(last.pid, signal.SIGKILL)
+            last.join(10)
 
+    monkeypatch.setattr(drive._Processes, "begin", begin)
     whole = trained(tmp_path / "whole", "dora", 1)
     with pytest.raises(CutError):
         trained(tmp_path / "both", "dora", 1, report=cut)

@@ -79,7 +79,7 @@ def _deferred_pictures(study: StartedStudy, name: str) -> dict[str, str]:
 
     left = undrawn(study.mlruns.parent, name)
     command = f"python scripts/report.py study={name}"
-    return {f"pictures of {counted(left, 'run')}": command} if left else {}
+    return {f"pictures of {counted(left, 'run')}": f"drawn by {command}"} if left else {}
 
 
 def close_study(study: StartedStudy, ended_by: BaseException | None) -> str | None:

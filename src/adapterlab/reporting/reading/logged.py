@@ -244,9 +244,7 @@ def _read(path: Path, metric: str) -> tuple[_OneRun, npt.NDArray[np.float64]]:
         log_of_label=log_p[np.arange(len(labels)), labels],
         classes=classes,
         values=values,
-        called=next(
-            ((n, table[n]) for n in ("file", "id", "row") if n in table.column_names), None
-        ),
+        called=next(((name, table[name]) for name in _CALLED if name in table.column_names), None),
         why=why,
     )
     return kept, log_p

@@ -66,7 +66,7 @@ class Name:
 
 
 def names_of(
-    arms: Mapping[str, Sequence["Run"]], apart: Mapping[str, Mapping[str, str]] | None = None
+    arms: Mapping[str, Sequence[Run]], apart: Mapping[str, Mapping[str, str]] | None = None
 ) -> dict[str, Name]:
     """Return a name of its own for every arm.
 
@@ -109,12 +109,12 @@ def tidy(value: str) -> str:
     return text
 
 
-def _first(runs: Sequence["Run"]) -> "Run":
+def _first(runs: Sequence[Run]) -> Run:
     """Return the run of an arm that it is named by: the first that had time to log itself."""
     return min(runs, key=lambda run: (not run.params, run.started, run.run_id))
 
 
-def _told_name(run: "Run", *, in_full: bool = False) -> Name:
+def _told_name(run: Run, *, in_full: bool = False) -> Name:
     """Return the name that a run was told; see `told_name`."""
     told = run.tags[NAMING]
     return told_name(run.strategy, [] if told == "none" else shlex.split(told), in_full=in_full)
@@ -142,7 +142,7 @@ def told_name(strategy: str, told: Sequence[str], *, in_full: bool = False) -> N
     return Name(head, tuple(own_first))
 
 
-def _untold_name(run: "Run", arms: Sequence["Run"]) -> Name:
+def _untold_name(run: Run, arms: Sequence[Run]) -> Name:
     """Return the strategy, and the options in which its arms differ: ``lora rank=4``.
 
     Where these are many and every arm has a label of its own, that is the name.
@@ -160,7 +160,7 @@ def _untold_name(run: "Run", arms: Sequence["Run"]) -> Name:
     return Name(run.strategy, tuple(parts))
 
 
-def _differences(run: "Run", peers: Sequence["Run"]) -> set[str]:
+def _differences(run: Run, peers: Sequence[Run]) -> set[str]:
     """Return the options of a run in which it or others of `peers` differ."""
     found = {
         key
@@ -177,7 +177,7 @@ def _differences(run: "Run", peers: Sequence["Run"]) -> set[str]:
     return found
 
 
-def _parts(run: "Run", keys: set[str]) -> list[tuple[str, str]]:
+def _parts(run: Run, keys: set[str]) -> list[tuple[str, str]]:
     """Write options of a run."""
     parts = []
     for key in sorted(keys - {"base.kind"}):

@@ -156,3 +156,23 @@ def test_examples_that_are_all_the_same_are_refused() -> None:
     data = TextSplits(split([(0, 0), (0, 1)]), split([(1, 0)]), NAMES)
     with pytest.raises(DataError, match=r"all 2 training texts are the same as train row 0 \(c"):
         require_different(data, {"train": torch.tensor([4, 4])})
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (tuple(map(str, range(18, 90))), True),
+        (tuple(map(str, range(0, 100, 3))), True),
+        (tuple(map(str, range(1, 101))), False),
+        (tuple(map(str, range(100))), False),
+        (tuple(f"{n}. FC" for n in range(18, 90)), False),
+        (("3", "5", "7"), False),
+    ],
+)
+def test_numbers_that_may_be_measured_are_named_with_what_learns_them(
+    names: tuple[str, ...], said: bool
+) -> None:
+    rows = list(enumerate(range(len(names))))
+    notes = scrutiny(rows, rows, classes=names).notes
+    line = f"the {len(names)} classes are whole numbers, '{names[0]}' to '{names[-1]}'"
+    assert any(note.startswith(line) and "task=regression" in note for note in notes) == said

@@ -1,7 +1,7 @@
 """What about a data set makes figures on it worth less: figures for a run's log, and sentences."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,9 @@ from adapterlab.data.targets import as_classes, called, counts_of
 
 _UNEVEN = 10
 """Rows of the most frequent class to one of the rarest from which on it is said."""
+
+_MANY = 20
+"""Classes that are whole numbers from which on they may be measurements."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,20 @@ def _classes(splits: Splits[Any], used: Mapping[str, Tensor]) -> list[str]:
         said.append(
             f"{quoted(name)} is a class like any other; remove its rows if it means: no label"
         )
+    if _measure(names):
+        said.append(
+            f"the {len(names):,} classes are whole numbers, {quoted(names[0])} to "
+            f"{quoted(names[-1])}: where they measure something, task=regression learns them"
+        )
     return said
+
+
+def _measure(names: Sequence[str]) -> bool:
+    """Say whether classes may be measurements, as ages are: many, and not counted from 0 or 1."""
+    if len(names) < _MANY or not all(name.lstrip("-").isdecimal() for name in names):
+        return False
+    numbers = sorted(map(int, names))
+    return numbers[0] not in (0, 1) or numbers[-1] - numbers[0] >= len(numbers)
 
 
 def without_example(count: int, classes: int) -> str:

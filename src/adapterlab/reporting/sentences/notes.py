@@ -98,7 +98,7 @@ def notes(findings: Findings) -> list[str]:
 
 
 def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Say what runs say of their data and base: what all say first, then of whom the rest is."""
+    """Say what runs say of data and base: what all say, one by one, then whose the rest is."""
     runs = [run for own in arms.values() for run in own]
     saying: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
@@ -108,7 +108,11 @@ def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
     for note, places in saying.items():
         alike.setdefault((*places,), []).append(note)
     most_first = sorted(alike.items(), key=lambda one: -len(one[0]))
-    return [_whose(places, arms) + "; ".join(notes) for places, notes in most_first]
+    said: list[str] = []
+    for places, notes in most_first:
+        whose = _whose(places, arms)
+        said += [whose + "; ".join(notes)] if whose else notes
+    return said
 
 
 def _whose(places: Sequence[int], arms: Mapping[str, Sequence[Run]]) -> str:

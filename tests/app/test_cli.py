@@ -268,7 +268,9 @@ def test_values_of_a_sweep_have_letters_of_any_alphabet() -> None:
 
 
 def test_the_name_of_a_study_is_refused_as_it_was_written(run_cli: Callable[..., Outcome]) -> None:
-    assert run_cli("study=größe").error.startswith("study=größe names files")
+    error = run_cli("study=größe").error
+    assert error.startswith("study=größe names files")
+    assert error.endswith("; such as grosse")
 
 
 def test_a_home_folder_has_letters_of_any_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,10 @@ MISTAKES = {
         "adapter=combined adapter.parts.lora.rank=0",
         "adapter.parts.lora.rank=0 must be 1 or more",
     ),
+    "ranks of a part left open": (
+        "adapter=combined adapter.parts.lora.rank=auto budget=3000",
+        "adapter.parts.lora.rank=auto: ranks are given out to a strategy by itself",
+    ),
     "text for a rank of a part": (
         "adapter=combined adapter.parts.lora.rank=two",
         "adapter.parts.lora.rank='two'",

@@ -188,10 +188,20 @@ def _require_target(where: str, node: Mapping[str, Any]) -> None:
 
 
 def _with_parts_that_are(node: Target) -> Target:
-    """Leave out parts of a combination that are null, or say no more than what the whole says."""
+    """Leave out parts of a combination that are null, or say no more than what the whole says.
+
+    Raises:
+        ConfigError: a part leaves its ranks open.
+    """
     parts = node.get("parts")
     if not isinstance(parts, dict):
         return node
+    for name, part in parts.items():
+        if isinstance(part, dict) and part.get("rank") == "auto":
+            raise ConfigError(
+                f"adapter.parts.{name}.rank=auto: ranks are given out to a strategy by itself "
+                "(adapter=lora adapter.rank=auto); a part takes a number"
+            )
 
     def is_one(part: Any) -> bool:
         return part is not None and not (isinstance(part, dict) and part.keys() <= {"head"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -83,7 +84,9 @@ def _located(loc: tuple[int | str, ...], values: Any) -> tuple[list[str], list[s
 
 def as_file_name(value: object) -> str:
     """Say what could be written instead, if there is anything."""
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", str(value)).strip("-.")
+    letters = unicodedata.normalize("NFKD", str(value).replace("ß", "ss"))
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", letters).strip("-.")
     return f"; such as {plain}" if plain else ""
 
 

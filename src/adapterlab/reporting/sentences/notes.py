@@ -109,8 +109,8 @@ def _on_data(arms: Mapping[str, Sequence[Run]]) -> list[str]:
         alike.setdefault((*places,), []).append(note)
     most_first = sorted(alike.items(), key=lambda one: -len(one[0]))
     said: list[str] = []
-    for places, notes in most_first:
-        whose = _whose(places, arms)
+    for at, notes in most_first:
+        whose = _whose(at, arms)
         said += [whose + "; ".join(notes)] if whose else notes
     return said
 

@@ -135,6 +135,8 @@ class TestAPlanRefusesWhatTheRunDoes:
     def test_of_weights(self, tmp_path: Path, run_cli: RunCli) -> None:
         save_file({"body.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
         told = ["base=checkpoint", f"base.path={tmp_path}/other.safetensors", "dataset=digits"]
-        errors = {run_cli(*told, *plan).error for plan in ([], ["plan=true"])}
+        sweep = ["-m", "hydra/launcher=packed", "hydra.launcher.processes=1", "seed=0,1"]
+        ways = ([], ["plan=true"], sweep, [*sweep, "plan=true"])
+        errors = {run_cli(*told, *way).error for way in ways}
         (error,) = errors
         assert "base weights (other.safetensors) are not this model's" in error

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from adapterlab.adapters import Plan, plan
@@ -34,6 +35,26 @@ def plan_on_data(config: Config) -> tuple[Plan, RunData]:
     if tokenizer_folder(config) is not None:
         make_inputs(config, read, None, adapted.model)  # which refuses what does not fit the model
     return plan(adapted), read
+
+
+def require_all_weights(
+    configs: Iterable[Config], read: Callable[[Config], RunData | None]
+) -> None:
+    """Refuse weights of `base=checkpoint` that are not the model's, before any run of a sweep.
+
+    Args:
+        configs: of the runs; those that differ in what is no matter of base and model once.
+        read: returns the data of a run, where they have been read.
+
+    Raises:
+        AdapterLabError: a file is damaged, or holds weights of another model.
+    """
+    seen = set()
+    for config in configs:
+        alike = repr((config.base, config.model, config.dataset.name))
+        if isinstance(config.base, CheckpointBase) and alike not in seen:
+            require_weights(config, read(config))
+        seen.add(alike)
 
 
 def require_weights(config: Config, read: RunData | None) -> None:

@@ -22,6 +22,7 @@ from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
 from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.folders.homes import latest_home
+from adapterlab.runs.plan_checks import require_all_weights
 from adapterlab.runs.sketch import sketched_once
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.engines import Work
@@ -144,6 +145,7 @@ class _Study:
         if not plan_only:
             require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
+        require_all_weights([self.jobs[n].config for n in waiting], self.data.if_read)
         if plan_only:
             self.output.print_packs(self._packs(waiting), self._differences(), self._where)
             planned.extend(job.config for job in self.jobs)

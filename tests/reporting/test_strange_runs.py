@@ -111,6 +111,23 @@ def test_arms_selected_by_another_metric_are_said_and_are_no_reference(strange: 
     ) in report.page.notes
 
 
+@pytest.mark.parametrize(
+    ("compared", "why"),
+    [
+        ("macro_f1", "runs selected by it (select_on=macro_f1) might come out otherwise"),
+        ("f1/b", "runs selected by it (select_on=f1/b) might come out otherwise"),
+        ("recall/b", "no epoch can be selected by that"),
+        ("brier", "no epoch can be selected by that"),
+    ],
+)
+def test_what_selects_no_epoch_is_not_said_to(strange: Strange, compared: str, why: str) -> None:
+    strange.study += compared.replace("/", "-")
+    strange.put("full")
+    strange.put("dora")
+    line = f"epochs were selected by accuracy on validation, arms are compared on {compared}: {why}"
+    assert line in strange.report(compare_on=compared).page.notes
+
+
 def test_the_same_labels_of_other_classes_are_other_examples(strange: Strange) -> None:
     """Recall of b was compared with that of another class which the run called b."""
     strange.put("dora", classes="bac")

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapterlab.base.amounts import counted
+from adapterlab.config.tasks import F1, TASKS
 from adapterlab.evidence.all_metrics import metric as known_metric
 from adapterlab.evidence.score_intervals import carried_by
-from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.findings import Findings, task_of_run
 from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.margins import on_margin
 from adapterlab.reporting.reading.study import Replicate, Run
@@ -56,11 +57,14 @@ def notes(findings: Findings) -> list[str]:
     if all(len(arm.arm.runs) == 1 for arm in arms):
         said.append("one seed an arm says nothing about the spread between seeds")
     if findings.selected_on != findings.compared_on:
-        said.append(
-            f"epochs were selected by {findings.selected_on} on validation, arms are compared on "
-            f"{findings.compared_on}: runs selected by {findings.compared_on} might come out "
-            "otherwise"
+        by, on = findings.selected_on, findings.compared_on
+        selectable = TASKS[task_of_run(runs[0])].selectable
+        why = (
+            f"runs selected by it (select_on={on}) might come out otherwise"
+            if on in selectable or on.startswith(F1)
+            else "no epoch can be selected by that"
         )
+        said.append(f"epochs were selected by {by} on validation, arms are compared on {on}: {why}")
     said += _otherwise_selected(findings)
     said += on_margin(findings)
     said += on_versions(findings.all_arms)

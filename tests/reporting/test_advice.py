@@ -59,13 +59,13 @@ def test_seeds_are_the_remedy_where_they_spread() -> None:
 
 def test_test_examples_are_the_remedy_where_seeds_agree() -> None:
     said = advice(close(spread=0.001, alike=True))
-    assert "of the uncertainty, not seeds: it takes a larger test split." in said
+    assert "of the uncertainty, more than seeds: it takes a larger test split." in said
     limited = advice(close(spread=0.001, alike=True, params={"limit.test": "300"}))
-    assert limited.endswith("of the uncertainty, not seeds: raise limit.test.")
+    assert limited.endswith("of the uncertainty, more than seeds: raise limit.test.")
     beyond = advice(
         close(spread=0.001, alike=True, params={"limit": "400"})
     )  # of the 300 that there are
-    assert beyond.endswith("of the uncertainty, not seeds: it takes a larger test split.")
+    assert beyond.endswith("of the uncertainty, more than seeds: it takes a larger test split.")
     # Scores agree, and answers do not: more seeds take that off as more examples do.
     assert "it takes more of both." in advice(close(spread=0.001))
 

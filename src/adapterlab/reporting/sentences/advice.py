@@ -155,7 +155,7 @@ def _remedy(tested: Sequence[ArmFindings], findings: Findings) -> str:
     more = f"it takes a larger test split{_of_source(findings)}"
     if (limit := _limits(findings)) is not None:
         more = f"raise {limit}"
-    return f"Test examples make {_part(1 - share)} of the uncertainty, not seeds: {more}."
+    return f"Test examples make {_part(1 - share)} of the uncertainty, more than seeds: {more}."
 
 
 def _limits(findings: Findings) -> str | None:

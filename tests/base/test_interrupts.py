@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from adapterlab.app import cli
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.base.interrupts import TERMINATED
+from adapterlab.base.interrupts import INTERRUPTED, TERMINATED
 from adapterlab.runs import single
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.tracking.stores.uris import default_uri
@@ -102,7 +102,7 @@ def test_ctrl_c_outside_the_training_is_killed(
     monkeypatch.setattr(single, "predict", press)
     options = [o for o in TINY if o not in ("tracking=none", "base.epochs=2")]
     outcome = run_cli(*options, "base=scratch", "study=outside", root=lab_root)
-    assert outcome.code == cli.INTERRUPTED
+    assert outcome.code == INTERRUPTED
     assert outcome.err.splitlines()[-1].startswith("error: interrupted; resume=true goes on")
     assert last_run(lab_root, "outside").info.status == "KILLED"
 

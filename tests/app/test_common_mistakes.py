@@ -131,6 +131,13 @@ class TestAPlanRefusesWhatTheRunDoes:
         errors = {run_cli(*told, *plan).error for plan in ([], ["plan=true"])}
         (error,) = errors
         assert "has the label 'pos' in all of its 20 rows: nothing can be learnt" in error
+        told = self.own(tmp_path, "good;pos\ngood;neg\n" * 10)
+        sweep = ["-m", "hydra/launcher=packed", "hydra.launcher.processes=1", "seed=0,1"]
+        told.append("hardware.precision=32-true")
+        ways = ([], ["plan=true"], [*sweep, "plan=true"])
+        errors = {run_cli(*told, *way).error for way in ways}
+        (error,) = errors
+        assert "all 20 training texts are the same as" in error
 
     def test_of_weights(self, tmp_path: Path, run_cli: RunCli) -> None:
         save_file({"body.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")

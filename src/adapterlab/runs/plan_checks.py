@@ -28,13 +28,38 @@ def plan_on_data(config: Config) -> tuple[Plan, RunData]:
     """
     read = _data(config)
     check_with(config, read)
-    require_different(read.target, read.alike(config.mlruns / "cache"))
     if isinstance(config.base, CheckpointBase):
         require_weights(config, read)
-    adapted = sketch(config, read)
+    _require_data(config, read)
+    return plan(sketch(config, read)), read
+
+
+def require_all_data(configs: Iterable[Config], read: Callable[[Config], RunData | None]) -> None:
+    """Refuse data and tokenizers of the runs of a sweep that each of them would refuse.
+
+    Args:
+        configs: of the runs.
+        read: returns the data of a run, where they have been read.
+
+    Raises:
+        AdapterLabError: a run would refuse its data, or a tokenizer that is here.
+    """
+    seen = set()
+    for config in configs:
+        if (data := read(config)) is None:
+            continue
+        check_with(config, data)
+        alike = id(data), repr(config.model)
+        if alike not in seen:
+            _require_data(config, data)
+        seen.add(alike)
+
+
+def _require_data(config: Config, read: RunData) -> None:
+    require_different(read.target, read.alike(config.mlruns / "cache"))
     if tokenizer_folder(config) is not None:
-        make_inputs(config, read, None, adapted.model)  # which refuses what does not fit the model
-    return plan(adapted), read
+        # Which refuses what does not fit the model.
+        make_inputs(config, read, None, sketch(config, read).model)
 
 
 def require_all_weights(

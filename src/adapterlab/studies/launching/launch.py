@@ -22,7 +22,7 @@ from adapterlab.config.hardware import Hardware
 from adapterlab.config.schema import Config
 from adapterlab.runs.folders.folder import RunFolder, RunResult
 from adapterlab.runs.folders.homes import latest_home
-from adapterlab.runs.plan_checks import require_all_weights
+from adapterlab.runs.plan_checks import require_all_data, require_all_weights
 from adapterlab.runs.sketch import sketched_once
 from adapterlab.runs.state import finished_run
 from adapterlab.studies.engines import Work
@@ -139,14 +139,14 @@ class _Study:
         """Plan, carry out and print; return a result or an exception for each job."""
         unknown = unknown_plans([job.config for job in self.jobs])
         plan_only = any(job.config.plan for job in self.jobs)
-        for config in unknown if plan_only else [job.config for job in self.jobs]:
-            self.data(config)
+        self.data.read_all(unknown if plan_only else [job.config for job in self.jobs])
         waiting = self._first_of_each_run()
         if not plan_only:
             require_store(self.jobs[0].config)
             waiting = [number for number in waiting if not self._has_finished(number)]
         require_all_weights([self.jobs[n].config for n in waiting], self.data.if_read)
         if plan_only:
+            require_all_data([self.jobs[n].config for n in waiting], self.data.if_read)
             self.output.print_packs(self._packs(waiting), self._differences(), self._where)
             planned.extend(job.config for job in self.jobs)
             sys.exit(0)

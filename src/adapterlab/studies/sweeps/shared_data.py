@@ -1,5 +1,7 @@
 """The data of a study's runs, read once."""
 
+from collections.abc import Iterable
+
 from adapterlab.config.schema import Config
 from adapterlab.runs.data import RunData, load_data
 from adapterlab.tracking.shared_entries import sharing
@@ -23,6 +25,11 @@ class ReadOnce:
             with sharing(config):
                 self._read[key] = load_data(config)
         return self._read[key]
+
+    def read_all(self, configs: Iterable[Config]) -> None:
+        """Read the data of several runs."""
+        for config in configs:
+            self(config)
 
     def if_read(self, config: Config) -> RunData | None:
         """Return the data of a run; None if they have not been read."""

@@ -12,7 +12,7 @@ from lab import tiny
 
 def text_run(root: Path, *more: str) -> Config:
     return tiny(
-        root, "dataset=emotion", "model=minilm", "base=scratch", "dataset.max_length=64", *more
+        root, "dataset=emotion", "model=bert_tiny", "base=scratch", "dataset.max_length=64", *more
     )
 
 

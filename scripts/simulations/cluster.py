@@ -123,8 +123,7 @@ def main() -> None:
     table = Table("nodes", "hydra.launcher.nodes", "tasks", "runs of each")
     for column in ("makespan", "nodes busy", "over one run after another", "lost nodes"):
         table.add_column(column)
-    each = list(asked.nodes)
-    for nodes, said in dict.fromkeys((count, said) for count in each for said in (1, count)):
+    for nodes, said in dict.fromkeys((count, said) for count in asked.nodes for said in (1, count)):
         begun = time.process_time()
         packs = plan_packs(configs, [None] * len(configs), 0.8 * asked.memory_gib, nodes=said)
         seconds, lanes = time.process_time() - begun, [len(pack.jobs) for pack in packs]

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from adapterlab.base.amounts import counted
 from adapterlab.config.tasks import F1
 from adapterlab.evidence.arrays import Integers
 from adapterlab.evidence.metrics import metric_names
@@ -67,7 +68,7 @@ def class_contributions(
     label = class_of(name, classes)
     if (examples := int(confusion[label].sum())) < 2:
         raise ValueError(
-            f"{name} of {examples} example{'' if examples == 1 else 's'} has no standard error; "
+            f"{name} of {counted(examples, 'example')} has no standard error; "
             "a class needs 2 or more"
         )
     return _SCORES[_kind(name)](label, labels == label, said == label, confusion)

@@ -76,8 +76,10 @@ def require_all_weights(
     """
     seen = set()
     for config in configs:
-        alike = repr((config.base, config.model, config.dataset.name))
-        if isinstance(config.base, CheckpointBase) and alike not in seen:
+        if not isinstance(config.base, CheckpointBase):
+            continue
+        alike = repr((config.base, config.model, config.dataset))
+        if alike not in seen:
             require_weights(config, read(config))
         seen.add(alike)
 

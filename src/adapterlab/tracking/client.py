@@ -74,10 +74,10 @@ def _make_default_experiment(uri: str) -> None:
     MLflow writes that folder into the text of an SQL statement: quotes in it end the statement, and
     a colon after a space names a parameter that it has not got.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     folder = Path.cwd() / "mlruns"
     if (escaped := folder.as_uri()) != f"file://{folder}":
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
         SqlAlchemyStore(uri, escaped)  # type: ignore[no-untyped-call]
 
 

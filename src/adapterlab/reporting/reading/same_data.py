@@ -28,11 +28,16 @@ def in_one_place(runs: Sequence[Run]) -> list[Run]:
         runs: of a study.
     """
     data = _Data(runs)
+    moved = {run.run_id for run in runs if data.moved(run)}
+    # Options are compared where that tells anything: a store may have thousands of runs.
+    several = {data.first(run).run_id for run in runs if run.run_id in moved}
+    computed = {r.run_id: data.computed(r) for r in runs if data.first(r).run_id in several}
     arms: dict[tuple[object, ...], str] = {}
-    for run in sorted(runs, key=lambda run: (data.moved(run), *_when(run))):
-        arms.setdefault(data.computed(run), run.arm)
+    for run in sorted(runs, key=lambda run: (run.run_id in moved, *_when(run))):
+        if run.run_id in computed:
+            arms.setdefault(computed[run.run_id], run.arm)
     return [
-        _as_at(run, data.first(run), arms[data.computed(run)]) if data.moved(run) else run
+        _as_at(run, data.first(run), arms[computed[run.run_id]]) if run.run_id in moved else run
         for run in runs
     ]
 

@@ -28,9 +28,16 @@ OPTIONS: dict[str, list[str]] = {
     "cosine, warm-up, clipping": [
         "optimizer.schedule=cosine",
         "optimizer.warmup=0.2",
+        "optimizer.hold=0.2",
+        "optimizer.floor=0.1",
+        "optimizer.layer_decay=0.5",
         "optimizer.clip_norm=0.1",
     ],
-    "plateau": ["optimizer.schedule=plateau", "optimizer.plateau_patience=0"],
+    "plateau": [
+        "optimizer.schedule=plateau",
+        "optimizer.plateau_patience=0",
+        "optimizer.floor=0.02",
+    ],
     "accumulation": ["accumulate=2", "optimizer.schedule=linear"],
     "early end": ["early_stopping=1", "optimizer.lr=1e-12", "optimizer=sgd"],
     "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.1"],

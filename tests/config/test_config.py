@@ -227,6 +227,18 @@ MISTAKES = {
         "base.optimizer.schedule=plateau base.optimizer.warmup=0.1",
         "base.optimizer.warmup=0.1",
     ),
+    "a floor without a fall": (
+        "optimizer.floor=0.1",
+        "optimizer.floor=0.1",
+        "schedule=constant",
+        "cosine, linear or plateau",
+    ),
+    "a peak held without a fall": (
+        "base.optimizer.hold=0.5 base.optimizer.schedule=plateau",
+        "base.optimizer.hold=0.5",
+        "cosine or linear",
+    ),
+    "rates that rise from the head down": ("optimizer.layer_decay=1.1", "layer_decay=1.1", "1"),
     "nesterov without momentum": (
         "optimizer=sgd optimizer.nesterov=true",
         "optimizer.nesterov=true",

@@ -24,10 +24,12 @@ LANES = {
         "+optimizer.roles.head.lr=0.03",
         "+optimizer.roles.B.lr=0.05 +optimizer.roles.adapter.weight_decay=0.3 adapter.rank=4",
         "+optimizer.roles.A.lr=0.001 optimizer.schedule=linear optimizer.warmup=0.2",
+        "optimizer.layer_decay=0.3 optimizer.schedule=linear optimizer.hold=0.4",
     ],
     "plateau": [
         "optimizer.schedule=plateau optimizer.plateau_patience=0",
-        "optimizer.schedule=plateau optimizer.plateau_patience=0 +optimizer.roles.B.lr=0.05",
+        "optimizer.schedule=plateau optimizer.plateau_patience=0 +optimizer.roles.B.lr=0.05 "
+        "optimizer.floor=0.3",
         "+optimizer.roles.head.lr=0.5 optimizer.schedule=plateau optimizer.plateau_patience=0",
     ],
     "nadam": [

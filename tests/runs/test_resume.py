@@ -29,7 +29,13 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 CASES = {
     "constant": [],
-    "cosine with warm-up": ["optimizer.schedule=cosine", "optimizer.warmup=0.3"],
+    "cosine with warm-up": [
+        "optimizer.schedule=cosine",
+        "optimizer.warmup=0.3",
+        "optimizer.hold=0.2",
+        "optimizer.floor=0.1",
+        "optimizer.layer_decay=0.5",
+    ],
     "linear, sgd with momentum": [
         "optimizer=sgd",
         "optimizer.momentum=0.9",
@@ -38,6 +44,7 @@ CASES = {
     "plateau": [
         "optimizer.schedule=plateau",
         "optimizer.plateau_patience=0",
+        "optimizer.floor=0.02",
         "optimizer.lr=0.3",
     ],
     "dropout in adapter and model": ["adapter.dropout=0.3", "model.dropout=0.2", "adapter=dora"],

@@ -38,7 +38,7 @@ def of_class(name: str, target: str, own: dict[str, Any], options: dict[str, Any
 
 HALF = math.sqrt(0.5)
 
-SCHEDULES = {
+SCHEDULES: dict[tuple[Any, ...], list[float]] = {
     ("constant", 0.0): [1, 1, 1, 1, 1, 1, 1, 1],
     ("linear", 0.0): [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8],
     ("cosine", 0.0): [(1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)],
@@ -54,13 +54,18 @@ SCHEDULES = {
         1 / 2,
         (2 - math.sqrt(2)) / 4,
     ],
+    ("linear", 0.0, 0.5): [1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4],
+    ("linear", 0.25, 0.5): [1 / 2, 1, 1, 1, 1, 1, 2 / 3, 1 / 3],
+    ("linear", 0.0, 0.0, 0.2): [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3],
+    ("cosine", 0.5, 0.5, 0.1): [1 / 4, 2 / 4, 3 / 4, 1, 1, 1, 1, 0.55],
 }
 
 
-@pytest.mark.parametrize(("schedule", "warmup"), SCHEDULES)
-def test_rates_over_eight_steps(schedule: str, warmup: float) -> None:
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_rates_over_eight_steps(case: tuple[Any, ...]) -> None:
     parameter = nn.Parameter(torch.zeros(()))
-    options = sgd(schedule=schedule, warmup=warmup)
+    named = zip(("schedule", "warmup", "hold", "floor"), case, strict=False)
+    options = sgd(**dict(named))
     optimizer = make_optimizer({"w": parameter}, options)
     stepper = make_schedule(optimizer, 8, options)
     rates = []
@@ -68,18 +73,24 @@ def test_rates_over_eight_steps(schedule: str, warmup: float) -> None:
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         stepper.step()
-    assert rates == pytest.approx([0.1 * share for share in SCHEDULES[schedule, warmup]])
+    assert rates == pytest.approx([0.1 * share for share in SCHEDULES[case]])
 
 
 @given(
     total=st.integers(1, 500),
     warmup=st.floats(0, 0.99),
     schedule=st.sampled_from(["constant", "cosine", "linear"]),
+    hold=st.floats(0, 0.99),
+    floor=st.floats(0, 0.99),
 )
-def test_rates_rise_to_the_peak_and_never_again(total: int, warmup: float, schedule: str) -> None:
-    rates = [rate_at(step, total, sgd(schedule=schedule, warmup=warmup)) for step in range(total)]
+def test_rates_rise_to_the_peak_and_never_again(
+    total: int, warmup: float, schedule: str, hold: float, floor: float
+) -> None:
+    options = sgd(schedule=schedule, warmup=warmup, hold=hold, floor=floor)
+    rates = [rate_at(step, total, options) for step in range(total)]
     peak = rates.index(max(rates))
     assert all(0 < rate <= 1 for rate in rates)
+    assert all(rate >= floor for rate in rates[peak:])
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
     assert max(rates) == 1
@@ -88,6 +99,7 @@ def test_rates_rise_to_the_peak_and_never_again(total: int, warmup: float, sched
 def test_a_rate_past_the_end_is_the_last_one() -> None:
     assert rate_at(20, 8, sgd(schedule="linear")) == 0
     assert rate_at(20, 8, sgd(schedule="cosine")) == pytest.approx(0)
+    assert rate_at(20, 8, sgd(schedule="linear", hold=0.9, floor=0.2)) == 0.2
 
 
 def test_plateau_divides_by_ten_after_its_patience() -> None:
@@ -101,6 +113,18 @@ def test_plateau_divides_by_ten_after_its_patience() -> None:
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
     assert make_plateau(optimizer, sgd()) is None
+
+
+def test_plateau_stops_at_its_floor() -> None:
+    options = sgd(schedule="plateau", plateau_patience=0, floor=0.05)
+    optimizer = make_optimizer({"w": nn.Parameter(torch.zeros(()))}, options)
+    plateau = make_plateau(optimizer, options)
+    assert plateau is not None
+    rates = []
+    for _ in range(4):
+        plateau.step(1.0)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.01, 0.005, 0.005])
 
 
 def test_sgd_steps_as_by_hand() -> None:

@@ -60,11 +60,48 @@ def test_the_head_the_adapter_and_what_a_layer_says() -> None:
         "layers.1.lora_B": ("adapter", "B"),
         "layers.1.magnitude": ("adapter", "magnitude"),
         "head.weight": ("head",),
-        "head.bias": ("head",),
+        "head.bias": ("head", "bias"),
     }
     in_the_head = roles_of(adapted(LoRA(rank=2, head="adapt", targets=["head"])))
     assert set(in_the_head.values()) == {("head", "A"), ("head", "B")}
-    assert set(roles_of(adapted(Full())).values()) == {("adapter",), ("head",)}
+    whole = roles_of(adapted(Full()))
+    assert {name for name, roles in whole.items() if roles[1:] == ("bias",)} == {
+        name for name in whole if name.endswith(".bias")
+    }
+    assert {roles[0] for roles in whole.values()} == {"adapter", "head"}
+
+
+def test_norms_of_any_class_have_a_role_and_their_biases_no_other() -> None:
+    class ScaledRMSNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+    class Net(MLP):
+        def __init__(self) -> None:
+            super().__init__((1, 2, 2), 3, widths=(5,))
+            self.norms = nn.ModuleList(
+                [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), ScaledRMSNorm()]
+            )
+
+    found = roles_of(Full().apply(Net()))
+    assert {roles for name, roles in found.items() if "norms" in name} == {("adapter", "norm")}
+    assert found["layers.0.bias"] == ("adapter", "bias")
+
+
+def test_a_decay_of_norms_and_biases_may_be_set_where_there_are_none() -> None:
+    of_none = options(norm={"weight_decay": 0.0}, bias={"weight_decay": 0.0})
+    require_optimizer(of_none, "optimizer", adapted(LoRA(rank=2, head="freeze")))
+    with pytest.raises(ConfigError, match=r"roles\.norm: no parameter that is trained has this"):
+        require_optimizer(options(norm={"lr": 1.0}), "optimizer", adapted(LoRA(rank=2)))
+
+
+def test_rates_decay_from_the_head_down() -> None:
+    decayed = replace(options(head={"lr": 1.0}), layer_decay=0.5)
+    for strategy in (Full(), LoRA(rank=2)):
+        for name, setting in settings_of(adapted(strategy), decayed).items():
+            place = name.rpartition(".")[0]
+            assert setting.lr == {"layers.0": 0.025, "layers.1": 0.05, "head": 1.0}[place]
 
 
 # (strategy, roles of the run, what A, B and the head are trained with)
@@ -173,4 +210,4 @@ def test_other_modules_say_nothing_of_roles() -> None:
 
     model = Full().apply(Net((1, 2, 2), 3, widths=(5,)))
     assert isinstance(model.model, nn.Module)
-    assert set(roles_of(model).values()) == {("adapter",), ("head",)}
+    assert {roles[0] for roles in roles_of(model).values()} == {"adapter", "head"}

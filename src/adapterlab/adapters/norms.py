@@ -15,6 +15,8 @@ _ENDINGS = ("LayerNorm", "RMSNorm")
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
+_OTHER_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+
 
 def layer_norms(model: nn.Module) -> dict[str, nn.Module]:
     """Return layer norms and RMS norms with weights outside the head, by name in forward order.
@@ -24,9 +26,14 @@ def layer_norms(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in _outside_head(model)
-        if isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(_ENDINGS)
+        if _is_layer_norm(module)
         if any(True for _ in module.parameters(recurse=False))
     }
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Say whether a module normalises, by layer, group, instance or batch."""
+    return _is_layer_norm(module) or isinstance(module, (*_AFFINE, *_OTHER_NORMS))
 
 
 def affine_norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -39,6 +46,10 @@ def affine_norms(model: nn.Module) -> dict[str, nn.Module]:
         for name, module in _outside_head(model)
         if type(module) in _AFFINE and getattr(module, "weight", None) is not None
     }
+
+
+def _is_layer_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(_ENDINGS)
 
 
 def _outside_head(model: nn.Module) -> list[tuple[str, nn.Module]]:

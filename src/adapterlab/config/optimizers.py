@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from adapterlab.config.domains import NotNegative, Positive, Share
-from adapterlab.config.schedules import known
+from adapterlab.base.errors import ConfigError
+from adapterlab.config.domains import NotNegative, Part, Positive, Share
+from adapterlab.config.schedules import PLATEAU, SHAPES, THAT_FALL, known
 from adapterlab.config.validation import STRICT
 
 USUAL = {"sgd": "torch.optim.SGD", "adam": "torch.optim.Adam", "adamw": "torch.optim.AdamW"}
@@ -41,6 +42,10 @@ class Optimizer:
             validation loss has not fallen for `plateau_patience` epochs.
         plateau_patience: epochs.
         warmup: share of all steps over which the rate rises linearly from zero.
+        hold: share of the steps after the warm-up at the peak, before the fall; a linear fall after
+            it is also called warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395).
+        floor: share of the peak that the rate falls to, and that `plateau` stops at.
+        layer_decay: rate of a block over that of the block after it, see `adapters.depths`.
         clip_norm: largest norm of the gradient; None leaves it alone.
         roles: what is otherwise for the parameters of a role, see `adapters.roles`.
         own: arguments of the class; in a configuration they stand beside the others.
@@ -53,9 +58,39 @@ class Optimizer:
     schedule: Annotated[str, AfterValidator(known)]
     plateau_patience: Annotated[int, Field(ge=0)]
     warmup: Share
+    hold: Share = 0.0
+    floor: Share = 0.0
+    layer_decay: Part = 1.0
     clip_norm: Positive | None
     roles: dict[str, OfRole] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
+
+
+def require_consistent(optimizer: Optimizer, where: str) -> None:
+    """Refuse options that take no effect beside the others.
+
+    Args:
+        optimizer: whose options these are.
+        where: its place in the configuration.
+
+    Raises:
+        ConfigError: there is such an option.
+    """
+    every = [name for name in SHAPES if name != PLATEAU]
+    for option, takes in (
+        ("warmup", every),
+        ("hold", THAT_FALL),
+        ("floor", [*THAT_FALL, PLATEAU]),
+    ):
+        value = getattr(optimizer, option)
+        if value > 0 and optimizer.schedule not in takes:
+            *names, last = takes
+            raise ConfigError(
+                f"{where}.{option}={value:g} does not go with schedule={optimizer.schedule}; "
+                f"set {where}.{option}=0 or schedule={', '.join(names)} or {last}"
+            )
+    if optimizer.own.get("nesterov") is True and optimizer.own.get("momentum") == 0:
+        raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
 
 
 def gathered(node: Any) -> Any:

@@ -14,7 +14,7 @@ from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.base.redaction import remember
 from adapterlab.config.bookkeeping import FileName, Target
 from adapterlab.config.multirun import derived_study
-from adapterlab.config.optimizers import Optimizer, gathered, spread, target_of
+from adapterlab.config.optimizers import Optimizer, gathered, require_consistent, spread, target_of
 from adapterlab.config.overrides import Given, given_now, told
 from adapterlab.config.own_data import settled
 from adapterlab.config.schema import (
@@ -97,13 +97,7 @@ def from_container(values: Any) -> Config:
     _require_one_kind(config)
     _require_budget(config.budget)
     for where, optimizer in optimizers(config):
-        if optimizer.schedule == "plateau" and optimizer.warmup > 0:
-            raise ConfigError(
-                f"{where}.warmup={optimizer.warmup:g} does not go with schedule=plateau; "
-                f"set {where}.warmup=0 or schedule=constant, cosine or linear"
-            )
-        if optimizer.own.get("nesterov") is True and optimizer.own.get("momentum") == 0:
-            raise ConfigError(f"{where}.nesterov=true needs momentum; set {where}.momentum above 0")
+        require_consistent(optimizer, where)
     if config.trial_pruner is not None and config.hardware.devices > 1:
         raise ConfigError(
             f"hydra.sweeper.pruner={config.trial_pruner.rule} stops runs of one device, and "

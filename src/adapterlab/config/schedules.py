@@ -12,7 +12,10 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda progress: 1 - progress,
     PLATEAU: lambda progress: 1.0,
 }
-"""From the progress since the warm-up, from 0 to 1, to a share of the peak rate, from 0 to 1."""
+"""From the progress of the fall, from 0 to 1, to a share of the peak rate, from 0 to 1."""
+
+THAT_FALL = tuple(name for name, shape in SHAPES.items() if shape(1.0) < 1)
+"""Schedules that fall with the steps."""
 
 
 def known(name: str) -> str:

@@ -242,6 +242,8 @@ def block_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
 def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
     """Return the base model's own modules with weights ahead of the one that holds the blocks.
 
+    OPT lists its last norm there, which it computes after them.
+
     Raises:
         ConfigError: there is no single list of blocks.
     """
@@ -250,7 +252,11 @@ def embedding_names(model: "PreTrainedModel", body: str) -> tuple[str, ...]:
         holder = ".".join(path[:depth])
         children = model.get_submodule(holder).named_children()
         before = takewhile(lambda child: child[0] != path[depth], children)  # noqa: B023
-        found = [name for name, module in before if any(True for _ in module.parameters())]
+        found = [
+            name
+            for name, module in before
+            if not name.startswith("final_") and any(True for _ in module.parameters())
+        ]
         if found:
             return tuple(f"{holder}.{name}" for name in found)
     return ()

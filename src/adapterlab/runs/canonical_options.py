@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.config.schedules import PLATEAU
 from adapterlab.config.schema import Config
 
 SPLITS = {"train", "validation", "test"}
@@ -46,7 +47,7 @@ def one_way(values: dict[str, Any], config: Config) -> None:
             if dataset is not None and len(set(dataset.get(key, ()))) == 1:
                 dataset[key] = dataset[key][:1]
     for optimizer in (values["optimizer"], base.get("optimizer")):
-        if optimizer is not None and optimizer["schedule"] != "plateau":
+        if optimizer is not None and optimizer["schedule"] != PLATEAU:
             optimizer["plateau_patience"] = USUAL_PATIENCE
     adapter = values["adapter"]
     strategies = [adapter, *adapter.get("parts", {}).values()]

@@ -7,7 +7,7 @@ import torch
 
 from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, plan
 from adapterlab.adapters.plan import never_learning, refuse_idle
-from adapterlab.adapters.roles import WIDE
+from adapterlab.adapters.roles import OF_ANY_MODEL, WIDE
 from adapterlab.base.errors import ConfigError
 from adapterlab.config.parsing import optimizers
 from adapterlab.config.schema import (
@@ -70,7 +70,7 @@ def check(config: Config) -> Plan | None:
     for where, optimizer in optimizers(config):
         require_optimizer(optimizer, where, None, allow)
         if where == "base.optimizer":  # a base is trained in full
-            require_roles(optimizer, where, WIDE)
+            require_roles(optimizer, where, (*WIDE, *OF_ANY_MODEL))
     prepared_loader(config.dataset, "dataset", allow)
     if "tokenizer" in config.model:
         prepared(config.model["tokenizer"], "model.tokenizer", perhaps=("texts",), allow=allow)

@@ -78,6 +78,9 @@ CAME_LATER: dict[str, Any] = {
 OFF_OF_LOSS: dict[str, Any] = {"standardize": True}
 """Likewise, within `loss`."""
 
+OFF_OF_OPTIMIZERS: dict[str, Any] = {"roles": {}, "hold": 0.0, "floor": 0.0, "layer_decay": 1.0}
+"""Likewise, of an optimizer."""
+
 OF_THE_WHOLE = ("name", "label", "head")
 """What a part of a combination has for people, or repeats."""
 
@@ -212,8 +215,9 @@ def _without_what_came_later(optimizer: dict[str, Any]) -> None:
     """Leave out of an optimizer what configurations of before did not say, where it is usual."""
     if USUAL.get(optimizer["name"]) == optimizer["_target_"]:
         del optimizer["_target_"]
-    if not optimizer["roles"]:
-        del optimizer["roles"]
+    for option, usual in OFF_OF_OPTIMIZERS.items():
+        if optimizer[option] == usual:
+            del optimizer[option]
 
 
 def run_name(config: Config) -> str:

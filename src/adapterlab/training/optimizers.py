@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from adapterlab.adapters.roles import roles_of
+from adapterlab.adapters.depths import below_the_head
+from adapterlab.adapters.roles import OF_ANY_MODEL, roles_of
 from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import ConfigError, allowed, first_line
 from adapterlab.config.domains import Positive, Share
@@ -47,9 +48,11 @@ def settings_of(adapted: AdaptedModel, options: Optimizer) -> dict[str, Setting]
     """Return what each trained parameter is trained with, by its name in the model.
 
     A narrower role wins over a wider one, and what the run says over what the method does: a
-    method's factor multiplies the rate that a wider role was given.
+    method's factor multiplies the rate that a wider role was given. The decay by layers multiplies
+    what comes out.
     """
     of_method = adapted.strategy.by_role()
+    below = below_the_head(adapted) if options.layer_decay < 1 else {}
     settings = {}
     for name, roles in roles_of(adapted).items():
         lr, decay = options.lr, options.weight_decay
@@ -62,7 +65,7 @@ def settings_of(adapted: AdaptedModel, options: Optimizer) -> dict[str, Setting]
                 said = options.roles[role]
                 lr = lr if said.lr is None else said.lr
                 decay = decay if said.weight_decay is None else said.weight_decay
-        settings[name] = Setting(lr, decay)
+        settings[name] = Setting(lr * options.layer_decay ** below.get(name, 0), decay)
     return settings
 
 
@@ -144,11 +147,11 @@ def require_roles(options: Optimizer, where: str, roles: Iterable[str]) -> None:
         roles: that trained parameters have.
 
     Raises:
-        ConfigError: the options name another one.
+        ConfigError: the options name another one, but for a decay of those `OF_ANY_MODEL`.
     """
     known = list(dict.fromkeys(roles))
-    for role in options.roles:
-        if role not in known:
+    for role, of_role in options.roles.items():
+        if role not in known and not (role in OF_ANY_MODEL and of_role.lr is None):
             raise ConfigError(
                 f"{where}.roles.{role}: no parameter that is trained has this role; "
                 f"{allowed(role, known)}"
@@ -205,7 +208,8 @@ def takes_fused(options: Optimizer, allow: Sequence[str] = ()) -> bool:
 def rate_at(step: int, total: int, options: Optimizer) -> float:
     """Return the share of the peak learning rate at a step.
 
-    A linear rise over the first `warmup` share of the steps, then the schedule's shape.
+    A linear rise over the first `warmup` share of the steps, the peak for the `hold` share of the
+    others, then the schedule's shape, down to the `floor`.
 
     Args:
         step: steps done so far, from 0.
@@ -215,8 +219,9 @@ def rate_at(step: int, total: int, options: Optimizer) -> float:
     warm = math.ceil(options.warmup * total)
     if step < warm:
         return (step + 1) / warm
-    progress = min((step - warm) / max(total - warm, 1), 1.0)
-    return SHAPES[options.schedule](progress)
+    held = math.ceil(options.hold * (total - warm))
+    progress = min(max(step - warm - held, 0) / max(total - warm - held, 1), 1.0)
+    return options.floor + (1 - options.floor) * SHAPES[options.schedule](progress)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, total: int, options: Optimizer) -> LambdaLR:
@@ -228,7 +233,12 @@ def make_plateau(optimizer: torch.optim.Optimizer, options: Optimizer) -> Reduce
     """Return the schedule that follows the validation loss, stepped after every epoch."""
     if options.schedule != PLATEAU:
         return None
-    return ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=options.plateau_patience)
+    return ReduceLROnPlateau(
+        optimizer,
+        factor=PLATEAU_FACTOR,
+        patience=options.plateau_patience,
+        min_lr=[options.floor * group["lr"] for group in optimizer.param_groups],
+    )
 
 
 def _bound(

@@ -18,7 +18,7 @@ from adapterlab.reporting.reading.attempts import counted
 from adapterlab.reporting.reading.runs import Replicate, Run, Status
 from adapterlab.reporting.reading.same_data import in_one_place
 from adapterlab.runs.folders.abandoned import whereabouts
-from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, USUAL_CUT, without
+from adapterlab.runs.identity import CAME_LATER, OFF_OF_LOSS, OFF_OF_OPTIMIZERS, USUAL_CUT, without
 from adapterlab.tracking.searching import searched
 from adapterlab.tracking.study_runs import near_studies, study_names
 from adapterlab.tracking.trackers import flattened
@@ -144,8 +144,9 @@ def _as_of_before(params: Mapping[str, str]) -> dict[str, str]:
     for place in ("optimizer", "base.optimizer"):
         if USUAL.get(kept.get(f"{place}.name", "")) == kept.get(f"{place}._target_"):
             kept.pop(f"{place}._target_", None)
-        if kept.get(f"{place}.roles") == "{}":
-            del kept[f"{place}.roles"]
+        for option, usual in OFF_OF_OPTIMIZERS.items():
+            if kept.get(f"{place}.{option}") == str(usual):
+                del kept[f"{place}.{option}"]
     return without(kept, _CAME_LATER)
 
 

@@ -67,6 +67,7 @@ def test_each_task_has_the_options_of_the_table(task: str) -> None:
     assert (used.name, used.schedule, used.warmup, used.weight_decay) == (
         "adamw", "linear", 0.06, 0.1
     )  # fmt: skip
+    assert {role: of.weight_decay for role, of in used.roles.items()} == {"norm": 0, "bias": 0}
     assert (config.adapter["rank"], config.adapter["alpha"]) == (8, 8)
     assert config.adapter["targets"] == ["query", "value"]
     assert isinstance(config.dataset, TextDataset)

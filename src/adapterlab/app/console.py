@@ -1,8 +1,7 @@
-"""What people read on the terminal: the plan, the summary of a run, the table of a study."""
+"""What people read on the terminal: the summary of a run, the table of a study."""
 
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from adapterlab.runs.folders.folder import OUTCOME, RunResult
 from adapterlab.runs.identity import run_name
 
 if TYPE_CHECKING:  # a plan should not wait for Lightning
-    from adapterlab.adapters.plan import Plan, PlannedLayer
     from adapterlab.reporting.report import Report
     from adapterlab.runs.evaluation import Evaluation
     from adapterlab.runs.export.merged import Export
@@ -46,58 +44,6 @@ def number(value: float) -> str:
     return f"{int(value):,}"
 
 
-def print_plan(plan: "Plan", title: str, notes: Sequence[str] = ()) -> None:
-    """Print what would be trained, layer by layer, and what there is to know of the data."""
-    table = Table(title=f"What {title} trains", title_justify="left")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("weight", justify="right", no_wrap=True)
-    table.add_column("how", overflow="fold")
-    for name in ("adapter", "head", "bytes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    for name, alike in _alike(plan):
-        first = alike[0]
-        table.add_row(
-            name,
-            " x ".join(str(size) for size in first.shape),
-            first.method,
-            number(sum(layer.adapter for layer in alike)),
-            number(sum(layer.head for layer in alike)),
-            number(sum(layer.size for layer in alike)),
-            f"{sum(layer.adapter + layer.head for layer in alike) / plan.count.total:.2%}",
-        )
-    table.add_section()
-    share = plan.count.trainable / plan.count.total
-    table.add_row(
-        "trained",
-        "",
-        "",
-        number(plan.count.adapter),
-        number(plan.count.head),
-        number(plan.size),
-        f"{share:.2%}",
-    )
-    console.print(table)
-    if plan.reached is not None:
-        console.print(f"adapters reach {plan.reached:.1%} of the weights of the body's layers")
-    trained, total = number(plan.count.trainable), number(plan.count.total)
-    _print_text(f"{trained} of {total} parameters are trained")
-    if not plan.mergeable:
-        _print_text("they cannot be merged into the base, so the run cannot be exported")
-    _print_notes(notes)
-
-
-def _alike(plan: "Plan") -> Iterator[tuple[str, list["PlannedLayer"]]]:
-    """Yield the layers, those of one kind in several blocks in one row."""
-    groups: dict[tuple[Any, ...], list[PlannedLayer]] = {}
-    for layer in plan.layers:
-        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", layer.name)
-        key = pattern, layer.shape, layer.method, layer.adapter, layer.head
-        groups.setdefault(key, []).append(layer)
-    for (pattern, *_), alike in groups.items():
-        yield (f"{pattern} ({len(alike)})" if len(alike) > 1 else alike[0].name), alike
-
-
 def print_result(result: RunResult, ui: str) -> None:
     """Print the summary of a run and where to look next."""
     metrics = result.metrics
@@ -115,7 +61,7 @@ def print_result(result: RunResult, ui: str) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    _print_notes(result.notes)
+    print_notes(result.notes)
     paths: dict[str, Path | str] = {"files": result.folder}
     if result.run_id is not None:
         paths |= {"MLflow run": result.run_id, "look at it": ui}
@@ -132,7 +78,7 @@ def print_line(result: RunResult, config: Config) -> None:
     main = main_metric(config.task)
     score = f"{TITLES[main]} {_share(result.metrics.get(f'test/{main}'))}"
     only = ", one class only" if answers_one_class(result.metrics) else ""
-    _print_text(f"{_among_many(config)}: {score} on the test split{only}, {_cost(result)}")
+    print_text(f"{_among_many(config)}: {score} on the test split{only}, {_cost(result)}")
 
 
 def print_pruned(error: TrialPrunedError, config: Config) -> None:
@@ -145,7 +91,7 @@ def print_pruned(error: TrialPrunedError, config: Config) -> None:
     best = f"validation {config.select_on} {_share(error.best)}"
     if config.select_on in ("mcc", *LOWER_IS_BETTER):
         best = f"validation {config.select_on} {error.best:.4f}"
-    _print_text(f"{_among_many(config)}: {error}, {best}")
+    print_text(f"{_among_many(config)}: {error}, {best}")
 
 
 def _among_many(config: Config) -> str:
@@ -245,7 +191,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         console.print(f"differs from the logged metrics, most in {name}: by {gap:.3g}")
     elif evaluation.logged:
         console.print("equal to the logged metrics, to the last digit")
-    _print_notes(evaluation.notes)
+    print_notes(evaluation.notes)
 
 
 def print_export(export: "Export") -> None:
@@ -290,8 +236,8 @@ def print_report(report: "Report", paths_after: Mapping[str, str] | None = None)
             table.add_row(*row)
         console.print(table, markup=False)
     for sentence in report.page.verdict:
-        _print_text(sentence)
-    _print_notes(report.page.notes)
+        print_text(sentence)
+    print_notes(report.page.notes)
     paths: dict[str, Path | str] = {}
     if report.folder is not None and report.html is not None:
         paths |= {"report": report.html, "as text, tables, pictures": report.folder}
@@ -303,17 +249,18 @@ def print_paths(paths: Mapping[str, Path | str]) -> None:
     """Print where things are."""
     width = max(len(name) for name in paths) + 1
     for name, path in paths.items():
-        _print_text(f"{name + ':':<{width}} {path}")
+        print_text(f"{name + ':':<{width}} {path}")
 
 
-def _print_text(text: str, style: str | None = None) -> None:
+def print_text(text: str, style: str | None = None) -> None:
     """Print a line as it is: rich would read ``[a]`` as markup, and fold paths."""
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def _print_notes(notes: Sequence[str]) -> None:
+def print_notes(notes: Sequence[str]) -> None:
+    """Print what there is to know of a result, a line each."""
     for note in notes:
-        _print_text(f"note: {note}", style="yellow")
+        print_text(f"note: {note}", style="yellow")
 
 
 def _source(result: RunResult) -> str:

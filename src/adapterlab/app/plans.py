@@ -2,7 +2,7 @@
 
 import warnings
 
-from adapterlab.app.console import print_plan
+from adapterlab.app.plan_table import print_plan
 from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import CheckpointBase, Config
 from adapterlab.runs.check import check
@@ -21,18 +21,20 @@ def show_plan(config: Config) -> None:
         AdapterLabError: an option is wrong, files that alone tell shape or classes are missing, or
             a run would refuse the user's own data or weights.
     """
-    plan, read = check(config), None
+    plan, read, data = check(config), None, []
     if plan is None or is_own(config.dataset.loader):
         from adapterlab.runs.plan_checks import plan_on_data
+        from adapterlab.runs.split_summary import split_summary
 
         plan, read = plan_on_data(config)
+        data = split_summary(config, read)
     elif isinstance(config.base, CheckpointBase):
         from adapterlab.runs.plan_checks import require_weights
 
         require_weights(config, None)  # options say shape and classes
     notes = () if read is None else read.target.notes
     quicker = quicker_precision(config)
-    print_plan(plan, run_name(config), notes if quicker is None else (*notes, quicker))
+    print_plan(plan, run_name(config), data, notes if quicker is None else (*notes, quicker))
     if (rate := high_rate(config, plan)) is not None:
         warnings.warn(rate, stacklevel=1)
     if (reach := small_reach(config, plan)) is not None:

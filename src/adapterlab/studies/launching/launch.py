@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 
 from adapterlab.base.amounts import memory
 from adapterlab.base.errors import TrialPrunedError
-from adapterlab.base.output import OF_ONE_RUN
 from adapterlab.base.planned_place import Place, planned_for
 from adapterlab.base.workers import cores
 from adapterlab.config.hardware import Hardware
@@ -29,7 +28,7 @@ from adapterlab.studies.engines import Work
 from adapterlab.studies.launching.dispatch import carry_out_elsewhere, submit_elsewhere
 from adapterlab.studies.launching.failures import tell_failed, tell_rest
 from adapterlab.studies.launching.options import Launching
-from adapterlab.studies.launching.progress import StudyProgress
+from adapterlab.studies.launching.progress import StudyProgress, quiet
 from adapterlab.studies.launching.submitted import submitted
 from adapterlab.studies.planning.for_place import for_place
 from adapterlab.studies.planning.packing import PlannedPack, plan_packs, unknown_plans
@@ -266,12 +265,13 @@ class _Study:
     @contextmanager
     def _told(self, order: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
         """Yield what is called as tasks go on, each known by its place in `order`, their jobs."""
-        progress = StudyProgress(self._name, len(self.jobs))
-        progress.end(0, runs=len(self.jobs) - sum(map(len, order)))
+        total, here = len(self.jobs), sum(map(len, order))
+        progress = StudyProgress(self._name, total, before=total - here)
 
         def end(number: int, outcomes: Sequence[Any]) -> None:
             jobs = order[number]
-            progress.end(len(jobs), runs=len(jobs))
+            lost = sum(not isinstance(one, RunResult | TrialPrunedError) for one in outcomes)
+            progress.end(len(jobs), failed=lost)
             with progress.writing():
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     self.outcomes[job] = outcome
@@ -283,7 +283,7 @@ class _Study:
                         tell_failed(str(self.jobs[job]), outcome)
 
         try:
-            with _quiet():
+            with quiet():
                 yield {
                     "begin": lambda number: progress.begin(len(order[number])),
                     "move": progress.move,
@@ -334,17 +334,3 @@ class _Study:
         device = "of a GPU" if self.place.gpu else "of memory"
         offered = f"{memory(self.place.memory_gib)} {device}, cores: {self.place.cores}"
         return f"{self.place.words}; a task has {offered}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave the story of single runs out; what goes wrong is still said."""
-    loggers = [logging.getLogger(name) for name in OF_ONE_RUN]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -99,7 +99,9 @@ def write(page: Path, tables: Mapping[str, Sequence[Trial]], command: str) -> No
             for fault, held, tries, what in rows(trials)
         ]
         table = "\n".join([BEGIN.format(name), *lines, END.format(name)])
-        text = _table_of(name).sub(lambda _, table=table: table, text)
+        found = _table_of(name).search(text)
+        assert found is not None  # `without_place` has looked
+        text = text.replace(found[0], table)
     page.write_text(text, encoding="utf-8")
 
 

@@ -45,7 +45,7 @@ results: install  ## Rerun the studies of docs/results.md and write its figures:
 	$(BIN)/python scripts/results.py $(if $(TEXTS),--texts '$(TEXTS)')
 
 notebooks: install  ## Execute the notebooks; with their outputs they lie in mlruns/notebooks
-	mkdir -p $(ROOT)/mlruns/notebooks
+	mkdir -p "$(ROOT)/mlruns/notebooks"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter execute --output="$(ROOT)/mlruns/notebooks/{notebook_name}.ipynb" notebooks/*.ipynb
 
 # Two threads in each of two processes would fight over two cores. Some sixty processes are started:
@@ -76,10 +76,10 @@ format: install  ## Format the code
 
 ui: install  ## Browse the runs in MLflow's UI, on port 5000
 	@echo 'Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning'
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(ROOT)/mlruns/mlflow.db
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "sqlite:///$(ROOT)/mlruns/mlflow.db"
 
 clean:  ## Remove caches and build products; runs in mlruns/ and .venv stay
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 constraints:  ## Pin the versions that are installed now

@@ -3,7 +3,6 @@
 The study is that of ``python src/train.py -m experiment=glue``, or another of the same data sets.
 """
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import adapterlab
+from adapterlab.app.script_options import Parser
 from adapterlab.base.errors import AdapterLabError
 
 
@@ -94,7 +94,7 @@ def _here(runs: Any, dataset: str, metric: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--study", default="glue", help="of which the runs are (glue)")
     study = parser.parse_args(arguments).study
     try:

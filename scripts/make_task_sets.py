@@ -14,7 +14,6 @@ The tweets are real and in their own words; the tasks are ours, so that figures 
 to fine-tune with each other and with nothing that is published.
 """
 
-import argparse
 import json
 import random
 import sys
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets import load_dataset
+
+from adapterlab.app.script_options import Parser
 
 CLASSES = ("sadness", "joy", "love", "anger", "fear", "surprise")
 GLAD = {"joy", "love"}
@@ -37,15 +38,21 @@ Tweets = Sequence[tuple[str, str]]
 
 def main(arguments: Sequence[str]) -> int:
     """Write the sets, and say where they are."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path, help="folder to write them into")
     parser.add_argument("--data", type=Path, help="folder with emotion/*.parquet; else the hub")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     asked = parser.parse_args(arguments)
+    if asked.out.exists() and not asked.out.is_dir():
+        parser.error(f"out: {asked.out} is a file; allowed: a folder, which is made")
+    files = {split: _files(asked.data, split) for split in ROWS}
+    if lacking := [split for split, found in files.items() if found == []]:
+        parser.error(
+            f"--data: {asked.data} holds no emotion/{lacking[0]}*.parquet; "
+            f"allowed: a folder that has {', '.join(f'emotion/{split}.parquet' for split in ROWS)}"
+        )
     for split, rows in ROWS.items():
-        if (tweets := _read(asked.data, split)) is None:
-            print(f"error: {asked.data}/emotion holds no {split}*.parquet", file=sys.stderr)
-            return 1
+        tweets = _read(files[split], split)
         for name, made in MAKERS:
             drawn = random.Random(f"{asked.seed}/{name}/{split}")
             shuffled = drawn.sample(tweets, len(tweets))
@@ -57,13 +64,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read(data: Path | None, split: str) -> Tweets | None:
+def _files(data: Path | None, split: str) -> list[str] | None:
+    """Return the files of a split in a folder; None where it is the hub's to have them."""
     if data is None:
+        return None
+    return sorted(str(path) for path in (data / "emotion").glob(f"**/{split}*.parquet"))
+
+
+def _read(files: list[str] | None, split: str) -> Tweets:
+    if files is None:
         found = load_dataset("dair-ai/emotion", "split", split=split)
     else:
-        files = sorted(str(path) for path in (data / "emotion").glob(f"**/{split}*.parquet"))
-        if not files:
-            return None
         found = load_dataset("parquet", data_files=files, split="train")
     by_text = {row["text"]: CLASSES[row["label"]] for row in found}
     return list(by_text.items())

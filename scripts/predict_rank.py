@@ -4,12 +4,12 @@ It reads the study of `experiment=predict_rank`, or another that varies `adapter
 and `auto`, from MLflow, and writes a table and a picture beside the study's report.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapterlab.app.script_options import Parser
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import save
@@ -20,7 +20,7 @@ from adapterlab.tracking.client import connect
 
 def main(arguments: Sequence[str]) -> int:
     """Compare, print and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--study", default="predict_rank")
     parser.add_argument("--experiment", default="adapterlab", help="of MLflow")
     parser.add_argument("--root", type=Path, default=Path(os.environ.get("ADAPTERLAB_ROOT", ".")))

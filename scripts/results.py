@@ -17,9 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.script_options import Parser
 from adapterlab.base.errors import AdapterLabError, allowed
 from adapterlab.reporting.report import Report, Request, make_report
 from adapterlab.reporting.tables.arms import Table
@@ -250,8 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.error = _refuse  # type: ignore[method-assign]
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     default = Path(os.environ.get("ADAPTERLAB_ROOT", CHECKOUT)) / "mlruns" / "results"
     parser.add_argument("--root", type=_folder, default=default, help="store of the studies")
     parser.add_argument("--texts", type=_folder, help="store that has the studies on texts")
@@ -261,10 +260,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--no-train", dest="train", action="store_false", help="write what the store has"
     )
     return parser.parse_args(arguments)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise AdapterLabError(message)
 
 
 def _folder(text: str) -> Path:

@@ -62,8 +62,9 @@ def main() -> None:
     table = Table("data set", "train / test", *COLUMNS, "CPU seconds")
     console, said = Console(width=160), []
     with mistakes_in_one_line():
-        for name in names:
-            found, data, seconds = looked_at(composed(name, overrides))
+        configs = {name: composed(name, overrides) for name in names}  # before any is read
+        for name, config in configs.items():
+            found, data, seconds = looked_at(config)
             sizes = f"{len(data.train):,} / {len(data.test):,}"
             counts = [f"{int(found.facts.get(column, 0)):,}" for column in COLUMNS]
             table.add_row(name, sizes, *counts, f"{seconds:.2f}")

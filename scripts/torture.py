@@ -9,7 +9,6 @@ Every trial is a command as a user starts it, in a root of its own, and a fault 
 chance comes from `--seed`. The exit code is 1 where anything did not hold.
 """
 
-import argparse
 import importlib
 import pkgutil
 import random
@@ -17,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +25,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 import faults
+from adapterlab.app.script_options import Parser, at_least
+from adapterlab.base.errors import allowed
 from faults.trying import Setting, Trial
 
 BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
@@ -66,15 +67,27 @@ def rows(trials: Sequence[Trial]) -> list[tuple[str, int, int, str]]:
     return found
 
 
-def write(page: Path, tables: Mapping[str, Sequence[Trial]], command: str) -> None:
-    """Put each kind's table between its markers in a Markdown page.
+def without_place(page: Path, names: Iterable[str]) -> str | None:
+    """Say why a page cannot take the tables of some kinds; None where it can."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        return f"{page}: {error.strerror}"
+    for name in names:
+        if not _table_of(name).search(text):
+            return f"{page} has no place for {name}: {BEGIN.format(name)} {END.format(name)}"
+    return None
 
-    Raises:
-        ValueError: the page has no markers of that kind.
-    """
+
+def _table_of(name: str) -> re.Pattern[str]:
+    begin, end = re.escape(BEGIN.format(name)), re.escape(END.format(name))
+    return re.compile(f"{begin}.*?{end}", re.DOTALL)
+
+
+def write(page: Path, tables: Mapping[str, Sequence[Trial]], command: str) -> None:
+    """Put each kind's table between its markers in a Markdown page, which has them."""
     text = page.read_text(encoding="utf-8")
     for name, trials in tables.items():
-        begin, end = BEGIN.format(name), END.format(name)
         lines = [
             f"`{command.format(name)}`",
             "",
@@ -85,17 +98,16 @@ def write(page: Path, tables: Mapping[str, Sequence[Trial]], command: str) -> No
             f"| {fault} | {held} of {tries} | {what.replace('|', '/')} |"
             for fault, held, tries, what in rows(trials)
         ]
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not (found := pattern.search(text)):
-            raise ValueError(f"{page} has no place for {name}: {begin} {end}")
-        table = "\n".join([begin, *lines, end])
+        table = "\n".join([BEGIN.format(name), *lines, END.format(name)])
+        found = _table_of(name).search(text)
+        assert found is not None  # `without_place` has looked
         text = text.replace(found[0], table)
     page.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     known = kinds()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Put AdapterLab to its faults, and count what held.",
         epilog="kinds: "
         + "; ".join(
@@ -104,12 +116,19 @@ def main() -> int:
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="unless given: all of them")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, help="trials of a kind; its own number unless given")
+    parser.add_argument(
+        "--count", type=at_least(1), help="trials of a kind; its own number unless given"
+    )
     parser.add_argument("--to", type=Path, help="a page with a place for each kind's table")
     parser.add_argument("--keep", type=Path, help="a folder for the roots, to look at")
     given = parser.parse_args()
-    if unknown := set(given.kinds) - set(known):
-        parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    for name in given.kinds:
+        if name not in known:
+            parser.error(f"there is no kind {name!r}; {allowed(name, known)}")
+    if given.keep and any((given.keep / name).exists() for name in given.kinds or known):
+        parser.error(f"--keep: {given.keep} has roots of before; allowed: another folder")
+    if given.to and (lacking := without_place(given.to, given.kinds or known)):
+        parser.error(f"--to: {lacking}")
 
     folder = given.keep or Path(tempfile.mkdtemp(prefix="torture-"))
     tables = {}

@@ -28,6 +28,8 @@ from benching.rows import Race, Row, run_race
 from benching.samples import SideError
 from benching.setting import Setting
 
+from adapterlab.app.script_options import Parser, at_least, names_of
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
@@ -42,24 +44,23 @@ def all_of() -> tuple[dict[str, Race], dict[str, Row]]:
 
 def parsed(rows: dict[str, Row]) -> argparse.Namespace:
     layout = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = Parser(description=__doc__, formatter_class=layout)
     parser.add_argument("--list", action="store_true", help="name all rows, and measure none")
-    parser.add_argument("--rows", help="names, with commas between; by default all")
-    parser.add_argument("--turns", type=int, default=3, help="of each side")
+    parser.add_argument(
+        "--rows", type=names_of(rows), help="names, with commas between; by default all"
+    )
+    parser.add_argument("--turns", type=at_least(1), default=3, help="of each side")
     parser.add_argument("--keep", action="store_true", help="write JSON and page")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of JSON")
     parser.add_argument("--to", type=Path, default=PAGE, help="the page; docs/benchmarks.md")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     parser.add_argument("--check", action="store_true", help="compare with what is kept")
     parser.add_argument("--against", type=Path, help="a file of JSON of another machine")
-    parser.add_argument("--limit", type=int, help="examples of each split, to try a row out")
+    parser.add_argument(
+        "--limit", type=at_least(1), help="examples of each split, to try a row out"
+    )
     given = parser.parse_args()
-    given.names = [*rows] if given.rows is None else [n for n in given.rows.split(",") if n]
-    for name in given.names:
-        if name not in rows:
-            parser.error(f"--rows: there is no {name}, but {', '.join(rows)}")
-    if given.turns < 1:
-        parser.error(f"--turns: {given.turns} is too few; allowed: 1 and more")
+    given.names = given.rows or [*rows]
     if given.keep and given.limit is not None:
         parser.error("--keep: what --limit made small is not kept")
     return given

@@ -75,10 +75,11 @@ def command(root: Path, *overrides: str, study: str = "benchmark") -> Study:
             start = time.perf_counter()
             cli.train()
             seconds = time.perf_counter() - start
-    except SystemExit:
+    except SystemExit as ended:
         lines = said.getvalue().splitlines()
         errors = (line for line in lines if line.startswith(("error: ", "failed: ")))
-        sys.exit(next(errors, "error: a study ended early"))
+        print(next(errors, "error: a study ended early"), file=sys.stderr)
+        sys.exit(ended.code)
     finally:
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None

@@ -21,27 +21,25 @@ from benching.setting import Setting
 from growing.axes import AXES, Axis, Point
 from growing.page import Grown, save, table, write
 
+from adapterlab.app.script_options import Parser, at_least, names_of
+
 HERE = Path(__file__).resolve()
 RESULTS, PAGE = HERE.parent / "results" / "growth", HERE.parents[2] / "docs" / "growth.md"
 
 
 def parsed() -> argparse.Namespace:
     layout = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    known = {axis.name: axis for axis in AXES}
+    parser = Parser(description=__doc__, formatter_class=layout)
     parser.add_argument("--list", action="store_true", help="name all axes, and measure none")
-    parser.add_argument("--axes", help="names, with commas between; by default all")
-    parser.add_argument("--up-to", type=int, help="the largest size")
+    parser.add_argument(
+        "--axes", type=names_of(known), help="names, with commas between; by default all"
+    )
+    parser.add_argument("--up-to", type=at_least(1), help="the largest size")
     parser.add_argument("--keep", action="store_true", help="write JSON, page and figure")
     parser.add_argument("--page", action="store_true", help="write page and figure alone")
     given = parser.parse_args()
-    known = {axis.name: axis for axis in AXES}
-    names = [*known] if given.axes is None else [name for name in given.axes.split(",") if name]
-    for name in names:
-        if name not in known:
-            parser.error(f"--axes: there is no {name}, but {', '.join(known)}")
-    if given.up_to is not None and given.up_to < 1:
-        parser.error(f"--up-to: {given.up_to} is too few; allowed: 1 and more")
-    given.chosen = [known[name] for name in names]
+    given.chosen = [known[name] for name in given.axes or known]
     return given
 
 

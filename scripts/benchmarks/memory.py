@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from unittest import mock
 
 import hydra
@@ -29,7 +29,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.script_options import Parser, names_of, several
 from adapterlab.config import conf_folder
+from adapterlab.config.hardware import Precision
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
 from adapterlab.config.schema import Config
@@ -97,24 +100,24 @@ class Unmeasured(AbstractContextManager["Unmeasured"]):
 def main() -> None:
     options = parsed()
     cells = []
-    for model in options.models:
-        of = itertools.product(options.strategies, options.precisions, options.lanes)
-        for cell in measured(model, list(of), options.overrides):
-            cells.append(cell)
-            print(*cell[:4], *(f"{v:.0f}" for v in cell[4:]), f"{cell.ratio:.2f}", file=sys.stderr)
+    with mistakes_in_one_line():
+        for model in options.models:
+            of = itertools.product(options.strategies, options.precisions, options.lanes)
+            for cell in measured(model, list(of), options.overrides):
+                cells.append(cell)
+                mib = (f"{value:.0f}" for value in cell[4:])
+                print(*cell[:4], *mib, f"{cell.ratio:.2f}", file=sys.stderr)
     show(cells)
     sys.exit(any(cell.ratio < 1 for cell in cells))
 
 
 def parsed() -> argparse.Namespace:
-    def split(text: str) -> list[str]:
-        return text.split(",")
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=split, default=list(MODELS))
-    parser.add_argument("--strategies", type=split, default=STRATEGIES)
-    parser.add_argument("--precisions", type=split, default=PRECISIONS)
-    parser.add_argument("--lanes", type=lambda text: [int(n) for n in split(text)], default=LANES)
+    known = sorted(path.stem for path in (conf_folder.CONF / "adapter").glob("*.yaml"))
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=names_of(MODELS), default=list(MODELS))
+    parser.add_argument("--strategies", type=names_of(known), default=STRATEGIES)
+    parser.add_argument("--precisions", type=names_of(get_args(Precision)), default=PRECISIONS)
+    parser.add_argument("--lanes", type=several(1), default=LANES)
     parser.add_argument("overrides", nargs="*", help="of every run")
     return parser.parse_args()
 
@@ -138,6 +141,7 @@ def measured(
         if model == "minilm":
             write_texts(Path(folder) / "texts")
             fixed = (*fixed, f"dataset.loader.path={folder}/texts")
+        configs(1, *fixed, *overrides)  # what is wrong with them is said before anything is trained
         with mock.patch.object(pictures, "paint", lambda make, path: path.touch()):
             carry_out_small(model, fixed)
             # A process for each, since what one has freed another would take again.

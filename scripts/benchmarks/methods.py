@@ -14,7 +14,6 @@ and the ratios of single turns.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +34,9 @@ from torch import nn
 
 from adapterlab import adapters
 from adapterlab.adapters import Strategy
-from adapterlab.base.errors import AdapterLabError
+from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.script_options import Parser, at_least, names_of
+from adapterlab.config.conf_folder import CONF
 from adapterlab.models import MLP
 from adapterlab.models.hub import minilm
 from adapterlab.models.protocol import adaptable
@@ -198,28 +199,36 @@ SECTIONS = {"steps": steps, "packs": packs}
 
 
 def main() -> None:
-    def names(text: str) -> list[str]:
-        return text.split(",")
-
-    layout = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    parser.add_argument("--only", type=names, default=[*SECTIONS])
-    parser.add_argument("--models", type=names, default=[*STEPS])
-    parser.add_argument("--methods", type=names, help="by default all")
-    parser.add_argument("--data-dir", type=Path, help="by default ADAPTERLAB_DATA_DIR")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of packs")
-    parser.add_argument("--limit", type=int, help="images of each split, of packs; by default all")
-    options = parser.parse_args()
-    if unknown := {*options.only} - SECTIONS.keys():
-        parser.error(f"--only: there is no {unknown.pop()}, but {', '.join(SECTIONS)}")
+    options = parsed()
     if options.data_dir is not None:
         os.environ["ADAPTERLAB_DATA_DIR"] = str(options.data_dir.resolve())
-    try:
+    with mistakes_in_one_line():
         for section in options.only:
             SECTIONS[section](options)
-    except AdapterLabError as error:
-        sys.exit(f"error: {error}")
+
+
+def parsed() -> argparse.Namespace:
+    layout = argparse.RawTextHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=layout)
+    parser.add_argument("--only", type=names_of(SECTIONS), default=[*SECTIONS])
+    parser.add_argument("--models", type=names_of(STEPS), default=[*STEPS])
+    parser.add_argument("--methods", help="by default all")
+    parser.add_argument("--data-dir", type=Path, help="by default ADAPTERLAB_DATA_DIR")
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of packs")
+    parser.add_argument(
+        "--limit", type=at_least(1), help="images of each split, of packs; by default all"
+    )
+    options = parser.parse_args()
+    if options.methods is not None:
+        known = {path.stem for path in (CONF / "adapter").glob("*.yaml")}
+        if "steps" in options.only:  # those that PEFT has, of which some are options of others
+            known = known & METHODS.keys() if "packs" in options.only else {*METHODS}
+        try:
+            options.methods = names_of(sorted(known))(options.methods)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"--methods: {error}")
+    return options
 
 
 if __name__ == "__main__":

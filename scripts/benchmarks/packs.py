@@ -30,7 +30,8 @@ from rivals import TRAINING, WHOLE, Row, race, show
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from adapterlab.base.errors import AdapterLabError
+from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.script_options import Parser, at_least, names_of
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
@@ -78,33 +79,35 @@ def main() -> None:
     options = parsed()
     if options.data_dir is not None:
         os.environ["ADAPTERLAB_DATA_DIR"] = str(options.data_dir.resolve())
-    try:
-        with tempfile.TemporaryDirectory(prefix="adapterlab-") as folder:
-            os.environ["MPLCONFIGDIR"] = folder  # for processes too: fonts are found once
-            benchmark = Benchmark(options, Path(folder))
-            for section in options.only:
-                getattr(benchmark, section)()
-    except AdapterLabError as error:
-        sys.exit(f"error: {error}")
+    with mistakes_in_one_line(), tempfile.TemporaryDirectory(prefix="adapterlab-") as folder:
+        os.environ["MPLCONFIGDIR"] = folder  # for processes too: fonts are found once
+        benchmark = Benchmark(options, Path(folder))
+        for section in options.only:
+            getattr(benchmark, section)()
 
 
 def parsed() -> argparse.Namespace:
-    def names(text: str) -> list[str]:
-        return text.split(",")
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", type=names, default=SECTIONS, help=f"of {','.join(SECTIONS)}")
+    presets = conf_folder.CONF / "experiment"
+    known = sorted(str(p.relative_to(presets).with_suffix("")) for p in presets.rglob("*.yaml"))
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", type=names_of(SECTIONS), default=SECTIONS, help=",".join(SECTIONS)
+    )
     parser.add_argument("--data-dir", type=Path, help="by default ADAPTERLAB_DATA_DIR")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=1, help="of the packed launcher")
-    parser.add_argument("--epochs", type=int, default=1, help="on images")
-    parser.add_argument("--limit", type=int, help="images of each split; by default all")
-    parser.add_argument("--texts", type=int, default=480, help="of each split")
-    parser.add_argument("--presets", type=names, default=PRESETS, help="names in conf/experiment")
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--processes", type=at_least(1), default=1, help="of the packed launcher")
+    parser.add_argument("--epochs", type=at_least(1), default=1, help="on images")
+    parser.add_argument("--limit", type=at_least(1), help="images of each split; by default all")
+    parser.add_argument("--texts", type=at_least(1), default=480, help="of each split")
+    parser.add_argument(
+        "--presets", type=names_of(known), default=PRESETS, help="names in conf/experiment"
+    )
     parser.add_argument("overrides", nargs="*", help="of presets, such as limit=2000 epochs=2")
     options = parser.parse_args()
-    if unknown := set(options.only) - set(SECTIONS):
-        parser.error(f"--only: there is no {unknown.pop()}, but {', '.join(SECTIONS)}")
+    if options.overrides and "presets" not in options.only:
+        parser.error(
+            f"{' '.join(options.overrides)}: options are of presets, which --only leaves out"
+        )
     return options
 
 

@@ -10,7 +10,6 @@ comes), with what does not concern the comparison left out: images are normalise
 loaded before the clock starts, there are no checkpoints, and no check of the validation loop.
 """
 
-import argparse
 import gc
 import logging
 import subprocess
@@ -46,6 +45,8 @@ from pytorch_lightning.loggers import MLFlowLogger
 from rich.console import Console
 from rich.table import Table
 from torchmetrics.classification import MulticlassAccuracy
+
+from adapterlab.app.script_options import Parser
 
 RANKS, ALPHA_OVER_RANK = (1, 4, 8, 16), (1, 2)
 CLASSES = 10
@@ -297,7 +298,7 @@ def quieten() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("task", type=Path, help="as Task.save writes it")
     parser.add_argument("--strategy", choices=("lora", "dora"), default="lora")
     parser.add_argument("--one", type=int, nargs=2, metavar=("RANK", "ALPHA"), help="only this")

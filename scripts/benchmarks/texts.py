@@ -23,6 +23,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
+from adapterlab.app.mistakes import mistakes_in_one_line
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.config import conf_folder
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
@@ -61,25 +63,23 @@ class Timing:
 
 def main() -> None:
     arguments = parsed()
-    from adapterlab.base.errors import AdapterLabError
-
-    try:
-        with tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
-            batches(arguments, Path(root))
-            prefixes(arguments, Path(root))
-    except AdapterLabError as error:
-        sys.exit(f"error: {error}")
+    with mistakes_in_one_line(), tempfile.TemporaryDirectory(prefix="adapterlab-") as root:
+        composed(arguments, Path(root))  # what is wrong is said before a bar is drawn
+        batches(arguments, Path(root))
+        prefixes(arguments, Path(root))
 
 
 def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--dataset", default="emotion")
-    parser.add_argument("--texts", type=int, default=640, help="training texts")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=3, help="of the frozen prefix's trainings")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--texts", type=at_least(1), default=640, help="training texts")
+    parser.add_argument("--batch-size", type=at_least(1), default=16)
+    parser.add_argument(
+        "--epochs", type=at_least(1), default=3, help="of the frozen prefix's trainings"
+    )
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--threads", type=at_least(1), default=1)
     return parser.parse_args()
 
 

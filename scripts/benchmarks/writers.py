@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from served import Seen, served
 
+from adapterlab.app.script_options import Parser, at_least, positive, several
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.multirun import begin_multirun
@@ -220,16 +221,18 @@ def wrote(
 
 def main() -> None:
     """Write studies of the sizes that are asked for, and print what they took and what arrived."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--runs", type=several(1), default="20,200,20", help="of the studies, one after another"
     )
-    parser.add_argument("--runs", default="20,200,20", help="of the studies, one after another")
-    parser.add_argument("--writers", type=int, default=10, help="processes")
-    parser.add_argument("--epochs", type=int, default=20, help="of a run")
+    parser.add_argument("--writers", type=at_least(1), default=10, help="processes")
+    parser.add_argument("--epochs", type=at_least(1), default=20, help="of a run")
     parser.add_argument("--uri", help="of a server; without it one is started")
-    parser.add_argument("--workers", type=int, default=4, help="of the server that is started")
+    parser.add_argument(
+        "--workers", type=at_least(1), default=4, help="of the server that is started"
+    )
     parser.add_argument("--direct", action="store_true", help="runs write to the PostgreSQL itself")
-    parser.add_argument("--away", type=float, help="seconds for which something is killed")
+    parser.add_argument("--away", type=positive, help="seconds for which something is killed")
     parser.add_argument("--lost", default="server", choices=["server", "postgresql"])
     asked = parser.parse_args()
     if asked.uri is not None and (asked.away is not None or asked.direct):
@@ -250,7 +253,7 @@ def _studies(
     console = Console(width=160)
     columns = ("runs", "phase", "wall s", "wall s/run", "a run's own s (95%)")
     table = Table(*columns, "writers CPU s/run", "server CPU s/run", "database CPU s/run")
-    sizes, missed = list(map(int, asked.runs.split(","))), False
+    sizes, missed = asked.runs, False
     for number, size in enumerate([asked.writers, *sizes]):
         study, writers = f"writers-{uuid.uuid4().hex[:8]}", min(asked.writers, size)
         configs = copies(config, result, study, uri, size)

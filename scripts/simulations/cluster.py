@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
-from arguments import at_least, several
 from rich.console import Console
 from rich.table import Table
 
+from adapterlab.app.script_options import Parser, at_least, positive, several, share
 from adapterlab.config.conf_folder import CONF
 from adapterlab.config.hydra_versions import composing
 from adapterlab.config.parsing import parse
@@ -106,17 +106,15 @@ def carried_out(
 
 def main() -> None:
     """Plan, carry out in thought, and print both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--arms", type=at_least(1), default=20)
     parser.add_argument("--rates", type=at_least(1), default=10)
     parser.add_argument("--seeds", type=at_least(1), default=50)
     parser.add_argument(
         "--nodes", default=(1, 50, 500), type=several(1), help="several, with commas between them"
     )
-    parser.add_argument("--memory-gib", type=float, default=16.0, help="of a node's task")
-    parser.add_argument("--lost", type=float, default=0.02, help="share of tasks that lose a node")
+    parser.add_argument("--memory-gib", type=positive, default=16.0, help="of a node's task")
+    parser.add_argument("--lost", type=share, default=0.02, help="share of tasks that lose a node")
     asked = parser.parse_args()
     configs = study(asked.arms, asked.rates, asked.seeds)
     before, console = _peak_mib(), Console(width=120)

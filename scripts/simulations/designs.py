@@ -9,13 +9,13 @@ or normal but for a run in ten, which is four deviations below. There is no erro
 examples, which would only make it less. Standard errors are the binomial's.
 """
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 from unequal import told_apart
+
+from adapterlab.app.script_options import Parser, at_least
 
 Draw = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 
@@ -60,7 +60,7 @@ def false(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(1), default=1000, help="of each figure")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()

@@ -11,6 +11,7 @@ equally likely classes throughout, 0.5 where their guesses have nothing in commo
 import numpy as np
 from scipy import stats
 
+from adapterlab.app.script_options import Parser
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import Verdict, compare_all
 
@@ -29,6 +30,7 @@ def said(examples: int, first: int, second: int) -> tuple[bool, bool]:
 
 
 def main() -> None:
+    Parser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     columns = [f"{share:g}: told apart, one left out" for share in SHARES]
     print(f"| test examples | {' | '.join(columns)} |\n|{' --- |' * (1 + len(SHARES))}")
     for examples in EXAMPLES:

@@ -11,13 +11,12 @@ to 3 points below, is among those that may be best, of which there are so many (
 letters do not say the same, or of which the worse arm may be the best.
 """
 
-import argparse
 from itertools import combinations
 
 import numpy as np
-from arguments import at_least
 from verdicts import Cell, answers, worse
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import MIN_SEEDS, Family, Verdict, compare_all
 
@@ -69,7 +68,7 @@ def simulate(cell: Cell, studies: int, seed: int) -> tuple[float, float, float, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(1), default=200, help="of each row")
     parser.add_argument("--arms", type=at_least(2), nargs="+", default=[36, 100])
     parser.add_argument("--runs", type=at_least(2), nargs="+", default=[2, 3, 5])

@@ -11,14 +11,13 @@ differences do, where the first arm is worse. *Interval holds*: that of the firs
 arm by itself. The truth is the score of 150 runs on 8,000 examples of the same shares.
 """
 
-import argparse
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.config.tasks import Task
 from adapterlab.evidence.all_metrics import contributions_of, higher_is_better
 from adapterlab.evidence.replicates import Replicates
@@ -164,15 +163,19 @@ def simulate(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(1), default=500, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--like", default="", help="a part of the name of a test split")
     options = parser.parse_args()
+    worlds = [one for one in WORLDS if options.like in one.name]
+    if not worlds:
+        names = "; ".join(one.name for one in WORLDS)
+        parser.error(f"--like: {options.like} is in the name of no test split; allowed: {names}")
     print(f"{options.studies} studies a row\n")
     print("| test split | runs | metric | false | differences hold | interval holds |")
     print(f"|{' --- |' * 6}", flush=True)
-    for world in (one for one in WORLDS if options.like in one.name):
+    for world in worlds:
         true = truths(world, options.seed)
         for runs in DESIGNS:
             found = simulate(world, runs, true, options.studies, options.seed)

@@ -12,16 +12,15 @@ with another rate than without a pruner; *worse by*: the mean of what is lost at
 against the best, in deviations of a run; *apart*: studies that tell the two equal arms apart.
 """
 
-import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 from unequal import told_apart
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.config.bookkeeping import TrialPruner
 from adapterlab.runs.trial_pruner import Rivals, Standpoint
 
@@ -77,7 +76,7 @@ def chosen(validation: Array, pruner: str, order: list[int], folder: Path) -> in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(1), default=400, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

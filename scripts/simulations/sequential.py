@@ -33,6 +33,7 @@ from rich.table import Table
 from scipy import special
 from tqdm import tqdm
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.sequential import levels, obrien_fleming, pocock, spent_at
 from adapterlab.studies.sequential.stopping import compared, decide
@@ -265,13 +266,13 @@ def swept(
 
 
 def parsed() -> Options:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=at_least(100), default=10_000, help="of each kind")
+    parser.add_argument(
+        "--swept", type=at_least(1), default=200, help="of each, as the sweeper does"
     )
-    parser.add_argument("--studies", type=int, default=10_000, help="of each kind")
-    parser.add_argument("--swept", type=int, default=200, help="of each, as the sweeper does")
-    parser.add_argument("--arms", type=int, nargs="+", default=[2, 6, 10])
-    parser.add_argument("--looks", type=int, nargs="+", default=[3, 5, 8, 10, 15, 20])
+    parser.add_argument("--arms", type=at_least(2), nargs="+", default=[2, 6, 10])
+    parser.add_argument("--looks", type=at_least(2), nargs="+", default=[3, 5, 8, 10, 15, 20])
     parser.add_argument(
         "--differences", type=float, nargs="+", default=[1.0, 2.0],
         help="leads of the first arm, in standard deviations over seeds",
@@ -282,10 +283,8 @@ def parsed() -> Options:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     options = Options(**vars(parser.parse_args()))
-    if min(options.looks) < 2 or sorted(set(options.looks)) != options.looks:
-        parser.error(f"--looks {options.looks}: expected growing numbers, 2 or more")
-    if options.studies < 100 or min(options.arms) < 2:
-        parser.error("expected at least 100 studies and 2 arms")
+    if sorted(set(options.looks)) != options.looks:
+        parser.error(f"--looks: {' '.join(map(str, options.looks))}: expected growing numbers")
     return options
 
 

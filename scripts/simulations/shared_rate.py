@@ -14,17 +14,16 @@ ways have by rate:
 The cost of the shared rate is 0 or less in the first two: more runs have chosen it.
 """
 
-import argparse
 from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least, several
 from rich.console import Console
 from rich.table import Table
 from scipy import special
 from tqdm import tqdm
 
+from adapterlab.app.script_options import Parser, at_least, several
 from adapterlab.evidence.shared_rate import BestRate, best_rates
 
 WAYS, RATES, EXAMPLES = 5, 8, 2000
@@ -60,7 +59,7 @@ def study(scenario: str, seeds: int, rng: np.random.Generator) -> tuple[BestRate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", default=(3, 5, 10), type=several(2))
     parser.add_argument("--repeats", default=1000, type=at_least(1))
     parser.add_argument("--seed", default=0, type=int, help="of the draws")

@@ -12,18 +12,17 @@ above 0, all normal; skill is set by the accuracy. The scenarios differ in how m
 - extreme: 0.6 of it: at an accuracy of 97%, seeds spread by 4 points, and skewed
 """
 
-import argparse
 from itertools import product
 from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least, several, shares
 from rich.console import Console
 from rich.table import Table
 from scipy import special
 from tqdm import tqdm
 
+from adapterlab.app.script_options import Parser, at_least, several, shares
 from adapterlab.evidence.accuracy_intervals import share_interval
 
 SCENARIOS = {
@@ -72,7 +71,7 @@ def coverage(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--accuracies", default=ACCURACIES, type=shares)
     parser.add_argument("--examples", default=EXAMPLES, type=several(1))
     parser.add_argument("--seeds", default=SEEDS, type=several(1))

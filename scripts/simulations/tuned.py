@@ -15,13 +15,11 @@ differences all hold at the stop, of the arms with what was chosen; *headline*, 
 interval of the best arm left, by its scores, holds.
 """
 
-import argparse
-
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 from unequal import spread_of, told_apart
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.evidence.family import all_pairs
 from adapterlab.evidence.intervals import t_interval
 from adapterlab.evidence.sequential import levels
@@ -114,7 +112,7 @@ def looked_at(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(1), default=2000, help="of each figure")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--looks", action="store_true", help="the last table only")

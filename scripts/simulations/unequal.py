@@ -9,13 +9,12 @@ each other, at the level that each is given and at 5%; last the interval of a me
 over test examples, of one model, by how heavy the tails of its errors are.
 """
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.evidence.family import all_pairs
 from adapterlab.evidence.looks import Look, next_look
 from adapterlab.evidence.score_intervals import score_interval
@@ -112,7 +111,7 @@ def held(freedom: float, examples: int, studies: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--studies", type=at_least(2), default=2000)
     studies = parser.parse_args().studies
     print(f"{studies} studies a row\n\n| runs | deviations | false |\n| --- | --- | --- |")

@@ -11,7 +11,6 @@ arm named beforehand (`planned=true`), and of the one before it (a reference tha
 beforehand, paired t-test, z-test over examples and min F', with Holm's correction).
 """
 
-import argparse
 import itertools
 import json
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from arguments import at_least
 from scipy import special, stats
 from tqdm import tqdm
 
+from adapterlab.app.script_options import Parser, at_least
 from adapterlab.evidence.accuracy_intervals import share_interval
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.spread import Spread
@@ -192,7 +191,7 @@ def simulate(cell: Cell, studies: int, draws: int, seed: int) -> dict[str, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", type=at_least(2), nargs="+", default=[2, 6, 20])
     parser.add_argument("--runs", type=at_least(2), nargs="+", default=[3, 5, 10, 20])
     parser.add_argument("--examples", type=at_least(2), nargs="+", default=[100, 1000, 10_000])

@@ -34,7 +34,7 @@ from adapterlab.reporting.tables.arms import Table, short_table
 from adapterlab.reporting.tables.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
 from adapterlab.runs.folders.abandoned import bury_of_study
-from adapterlab.tracking.client import connect
+from adapterlab.tracking.client import connect_to_read
 from adapterlab.tracking.looks import look_at, metrics_at
 from adapterlab.tracking.stores.uris import default_uri
 from adapterlab.tracking.study_run import log_report
@@ -175,7 +175,7 @@ def read_report(request: Request) -> Report:
 def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
-    client = connect(request.tracking_uri, _mlruns(request))
+    client = connect_to_read(request.tracking_uri, _mlruns(request))
     bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment, _mlruns(request))
     replaced = superseded(runs)

@@ -22,7 +22,7 @@ from adapterlab.reporting.reading.reference import find_arm
 from adapterlab.reporting.reading.study import Arm, arms_of, read_runs
 from adapterlab.reporting.reading.task_scores import read_task_scores
 from adapterlab.reporting.sentences.tuning import superseded
-from adapterlab.tracking.client import connect
+from adapterlab.tracking.client import connect_to_read
 
 PROMISED = 0.05
 """Share of studies with a false verdict, at most."""
@@ -153,7 +153,9 @@ def self_check(request: Request) -> SelfCheck:
 
 def _arm(request: Request) -> Arm:
     """Return the arm that is meant, if it has the runs that one study takes."""
-    client = connect(request.tracking_uri, Path(request.root).expanduser().resolve() / "mlruns")
+    client = connect_to_read(
+        request.tracking_uri, Path(request.root).expanduser().resolve() / "mlruns"
+    )
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
     arms = arms_of([run for run in runs if run.run_id not in replaced])

@@ -24,7 +24,7 @@ from adapterlab.runs.folders.homes import home_of, homes
 from adapterlab.runs.folders.integrity import require_adapter
 from adapterlab.runs.identity import config_hash
 from adapterlab.runs.single import run
-from adapterlab.tracking.client import connect
+from adapterlab.tracking.client import connect_to_read
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -147,7 +147,11 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
 
 
 def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
-    download(connect(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns"), run_id, folder)
+    try:
+        client = connect_to_read(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns")
+    except AdapterLabError as error:
+        raise AdapterLabError(f"run={saved.run} is no run folder, and {error}") from None
+    download(client, run_id, folder)
 
 
 @dataclass

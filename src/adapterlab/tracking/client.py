@@ -47,6 +47,21 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     return client if uri is None or not is_served(uri) else _reach(uri)
 
 
+def connect_to_read(uri: str | None, mlruns: Path) -> Any:
+    """Return an MLflow client for runs that are there: `connect`, which makes no new store.
+
+    Raises:
+        AdapterLabError: no store answers, or there is none.
+    """
+    file = sqlite_file(uri or default_uri(mlruns))
+    if file is not None and not file.exists():
+        raise AdapterLabError(
+            f"there is no store of runs at {file}: none was trained there, or another root= "
+            "(ADAPTERLAB_ROOT) or tracking_uri= is meant"
+        )
+    return connect(uri, mlruns)
+
+
 @lru_cache(maxsize=8)
 def _open_store(uri: str) -> Any:
     """Return a client for a store that is ready for MLflow, the same for all runs of a process."""

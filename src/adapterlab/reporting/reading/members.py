@@ -7,7 +7,7 @@ from adapterlab.config.parsing import absolute
 from adapterlab.reporting.reading.reference import find_arm
 from adapterlab.reporting.reading.study import arms_of, read_runs
 from adapterlab.runs.predicting.file import Request
-from adapterlab.tracking.client import connect
+from adapterlab.tracking.client import connect_to_read
 
 
 def runs_of(request: Request) -> list[str]:
@@ -20,7 +20,7 @@ def runs_of(request: Request) -> list[str]:
     if request.study is None or request.arm is None:
         assert request.run is not None
         return [request.run] if isinstance(request.run, str) else list(request.run)
-    client = connect(request.tracking_uri, Path(absolute(request.root)) / "mlruns")
+    client = connect_to_read(request.tracking_uri, Path(absolute(request.root)) / "mlruns")
     arms = arms_of(read_runs(client, request.study, request.experiment))
     arm = find_arm(arms, request.arm, "arm")
     if not arm.runs:

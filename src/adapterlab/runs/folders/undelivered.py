@@ -137,7 +137,8 @@ def run_sync(request: Request) -> Synced:
     """Deliver what a request asks for; see `sync`.
 
     Raises:
-        AdapterLabError: the study has no run here; it names those with names like it.
+        AdapterLabError: the study has no run here; it names those with names like it. Or the root
+            has none.
     """
     mlruns = Path(absolute(request.root)) / "mlruns"
     studies = None if request.study is None else [request.study]
@@ -145,6 +146,8 @@ def run_sync(request: Request) -> Synced:
         known = {path.name for path in (mlruns / "runs").glob("*/")}
         near = near_studies(request.study, known)
         raise AdapterLabError(f"study={request.study}: no run of it is in {mlruns / 'runs'}{near}")
+    if not (mlruns / "runs").is_dir():
+        raise AdapterLabError(f"root={request.root}: there is no run in {mlruns}")
     return sync(mlruns, studies, request.tracking_uri)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from adapterlab.base.errors import DataError
+from adapterlab.config.class_names import complaint
 from adapterlab.data.labels import require_learnable
 from adapterlab.data.origin import Origin
 from adapterlab.data.splits import TextSplit, TextSplits
@@ -79,6 +80,13 @@ def test_labels_that_differ_by_white_space() -> None:
         "mail/train.csv: the labels 'a' (2 rows) and 'a ' (1 row) differ by white space only; "
         "see mail/train.csv line 6; write them alike",
     )
+
+
+def test_a_label_of_two_lines() -> None:
+    """Files of predictions have the name of a class in each line."""
+    data = replace(splits("a|b|a|b", "a|b"), classes=("x", "y\nz"))
+    refused(data, r"mail/train.csv: the label 'y\nz' has a line break; write it in one line")
+    assert complaint(["x", "y\rz"]) == r"'y\rz' has a line break"
 
 
 def test_names_that_are_there_twice() -> None:

@@ -194,6 +194,17 @@ class TestLabelsInAFile:
         train, validation = hold_out(splits, 0.25, 0)
         numbers = [(part.images[:, 0, 0, 0] // 20).tolist() for part in (train, validation)]
         assert not {*numbers[0]} & {*numbers[1]}
+        folds = [load(labels="labels.csv", folds=2, fold=fold) for fold in (0, 1)]
+        seen = torch.cat([fold.test.images[:, 0, 0, 0] for fold in folds])
+        assert sorted(seen.tolist()) == [10 * i for i in range(12)]
+        assert "its column 'split' is passed over, so that" in " ".join(folds[0].notes)
+        self.write(pets, "image,label,split,patient", [*rows[:-1], "p11.png,1,test,g0"])
+        said = "1 group of patient in test is in train too: g0"
+        assert said in load(labels="labels.csv", group_column="patient").notes
+        (pets / "images").rename(pets / "train")
+        save(pets / "test" / "q.png", photo(1))
+        with pytest.raises(ConfigError, match=r"folds=2 is .* there is one: .*test"):
+            load(labels="labels.csv", folds=2)
 
     def test_what_does_not_fit(self, pets: Path, load: Any) -> None:
         self.write(pets, "image,label", [f"p{i}.png,{i % 2}" for i in range(11)])

@@ -124,6 +124,9 @@ class TestClasses:
         assert splits.classes == ("-1", "9", "10")
         assert labels(splits.train) == [2, 1, 0, 2]
         assert labels(splits.test) == [1]
+        # A set has them in another order in each process, and runs of one study are of several.
+        alike = self.load(context, folder, "1 01 001 7 00001 0001 000001", "1").classes
+        assert alike == ("000001", "00001", "0001", "001", "01", "1", "7")
 
     def test_csv_numbers_are_indices_of_names(self, context: LoadContext, folder: Path) -> None:
         splits = self.load(context, folder, "1 0", "1", classes=["neg", "pos"])

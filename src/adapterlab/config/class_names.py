@@ -52,12 +52,19 @@ def complaint(names: Sequence[str]) -> str | None:
     for number, name in enumerate(names, start=1):
         if not seen(name):
             return f"number {number} of them is {quoted(name)}"
+    if (broken := of_two_lines(names)) is not None:
+        return f"{quoted(broken)} has a line break"
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             return f"{quoted(name)} is there {names.count(name)} times"
     if pair := same_to_a_reader(names):
         return f"{quoted(pair[0])} and {quoted(pair[1])} differ by {difference(*pair)} only"
     return None
+
+
+def of_two_lines(names: Iterable[str]) -> str | None:
+    """The first name with a line break, if there is one: files of runs have a name a line."""
+    return next((name for name in names if "\n" in name or "\r" in name), None)
 
 
 def same_to_a_reader(names: Sequence[str]) -> tuple[str, str] | None:

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from adapterlab.base.errors import DataError
-from adapterlab.config.class_names import complaint, difference, quoted, same_to_a_reader
+from adapterlab.config.class_names import (
+    complaint,
+    difference,
+    of_two_lines,
+    quoted,
+    same_to_a_reader,
+)
 from adapterlab.data.grouping import require_groups
 from adapterlab.data.splits import Splits
 
@@ -62,6 +68,10 @@ def _require_varied(splits: Splits[Any]) -> None:
 
 def _require_names(splits: Splits[Any], counts: Tensor) -> None:
     names = splits.classes
+    if (name := of_two_lines(names)) is not None:
+        raise DataError(
+            f"{_home(splits)}: the label {quoted(name)} has a line break; write it in one line"
+        )
     if (pair := same_to_a_reader(names)) and pair[0] != pair[1]:
         numbers = [names.index(name) for name in pair]
         first, second = (

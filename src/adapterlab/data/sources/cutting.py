@@ -1,7 +1,7 @@
 """Cuts the rows of one file into the splits that it does not have itself."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,61 @@ class Cutting:
             most = f"0 to {self.folds - 1}" if self.folds else "0: dataset.loader.folds is null"
             raise ConfigError(f"dataset.loader.fold={self.fold}; allowed: {most}")
 
+    def require_unasked(self, why: str) -> None:
+        """Refuse options of a cut that nothing is cut by: such runs would be the same again.
+
+        Args:
+            why: nothing is cut, in a clause.
+
+        Raises:
+            ConfigError: one is set.
+        """
+        for name, value in (("folds", self.folds), ("test", self.test), ("test_seed", self.seed)):
+            if value != _USUAL[name]:
+                raise ConfigError(
+                    f"dataset.loader.{name}={value:g} is of a test split that is cut here, but "
+                    f"{why}; leave it out"
+                )
+
+
+_USUAL = {"folds": Cutting.folds, "test": Cutting.test, "test_seed": Cutting.seed}
+
+
+def takes_column(split_column: str | None, how: Cutting, what: str) -> bool:
+    """Say whether a column of splits that a file has is to be read: folds pass over one.
+
+    Args:
+        split_column: the one that the user names; None for one that was found.
+        how: a cut is asked for, if it is.
+        what: has the column: the name of the file.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    if split_column is None and how.folds is not None:
+        return False
+    how.require_unasked(f"{what} names the split of each row")
+    return True
+
+
+def groups_in_both(of: Mapping[str, Iterable[str]], column: str) -> tuple[str, ...]:
+    """Say which groups are in two splits, where these were not cut here.
+
+    Args:
+        of: the groups of the rows of each split that has some.
+        column: of the groups.
+    """
+    inside = {split: set(groups) for split, groups in of.items()}
+    said = []
+    for one, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
+        if both := inside.get(one, set()) & inside.get(other, set()):
+            count = f"{len(both):,} {'group' if len(both) == 1 else 'groups'} of {column} in {one}"
+            said.append(
+                f"{count} {'is' if len(both) == 1 else 'are'} in {other} too: "
+                f"{listed(sorted(both), 3)}"
+            )
+    return tuple(said)
+
 
 def cut(
     labels: Tensor,
@@ -52,6 +107,7 @@ def cut(
     groups: Tensor | None,
     what: str,
     places: Sequence[str],
+    passed_over: str | None = None,
 ) -> tuple[dict[str, Tensor], str]:
     """Cut rows into a training and a test split, each class keeping its share.
 
@@ -62,6 +118,7 @@ def cut(
         groups: int64 ``[N]``; rows of one group come into one split. None: each row by itself.
         what: the rows are, for errors: the name of their file.
         places: what to call each row in an error.
+        passed_over: a column of splits that the file has, see `takes_column`.
 
     Returns:
         The rows of each split, ascending, and a sentence about the cut.
@@ -88,6 +145,11 @@ def cut(
         )
     train, test = parts
     note = f"{what} has no test split: it is {len(test):,} of its {rows:,} rows, {said}"
+    if passed_over is not None:
+        note = (
+            f"the test split of {what} is {len(test):,} of its {rows:,} rows, {said}; its column "
+            f"{passed_over!r} is passed over, so that rows which that calls test are trained on"
+        )
     return {"train": train, "test": test}, note
 
 

@@ -12,7 +12,14 @@ from adapterlab.config.class_names import listed
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources import layout
 from adapterlab.data.sources.columns import Columns
-from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.cutting import (
+    Cutting,
+    by_column,
+    cut,
+    groups_in_both,
+    numbered,
+    takes_column,
+)
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelled, Labelling, Reading
 from adapterlab.data.sources.notes import said
 from adapterlab.data.sources.second_file import Labels, keys_of, looked_up, read_labels
@@ -105,6 +112,7 @@ def list_images(root: Path, asked: Asked) -> Listing:
             raise DataError(
                 f"{root / split} is missing; wanted: {root}/{{train,test}}/<class>/<image>"
             )
+    asked.cutting.require_unasked(f"there is one: {splits['test']}")
     splits = {split: splits[split] for split in _OURS if split in splits}
     classes = layout.class_folders(splits, None)
     notes = (
@@ -176,9 +184,12 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
     if not path.is_file():
         raise DataError(f"dataset.loader.labels={asked.labels}: {path} is no file")
     labels = read_labels(path, asked.columns, asked.written, asked.reading)
-    if labels.splits or not {"train", "test"} <= splits.keys():
+    how, column = asked.cutting, asked.columns.split or "split"
+    named = bool(labels.splits) and takes_column(asked.columns.split, how, path.name)
+    if named or not {"train", "test"} <= splits.keys():
         homes = {"all": root}
     else:
+        how.require_unasked(f"there is one: {splits['test']}")
         homes = {split: splits[split] for split in _OURS if split in splits}
     found = {name: _images_in(home) for name, home in homes.items()}
     keys: dict[str, list[str]] = {}
@@ -200,15 +211,19 @@ def _labelled(root: Path, splits: Mapping[str, Path], asked: Asked) -> Listing:
     }
     groups = _groups(keys, labels, asked)
     if "all" not in parts:
+        notes += _parted_groups(keys, labels, asked)
         return Listing(classes, parts, tuple(notes), groups.get("train"))
     whole = parts["all"]
-    if labels.splits:
+    if named:
         values = [labels.splits[key] for key in keys["all"]]
-        rows = by_column(values, _names(whole), str(path), asked.columns.split or "split")
+        rows = by_column(values, _names(whole), str(path), column)
         notes.append(f"{path.name} names the split of each image")
+        own = {name: [keys["all"][row] for row in found.tolist()] for name, found in rows.items()}
+        notes += _parted_groups(own, labels, asked)
     else:
         by = groups.get("all")
-        rows, note = cut(whole.labels, classes, asked.cutting, by, root.name, _names(whole))
+        passed_over = column if labels.splits else None
+        rows, note = cut(whole.labels, classes, how, by, root.name, _names(whole), passed_over)
         notes.append(note)
     of_train = None if "all" not in groups else groups["all"][rows["train"]]
     return Listing(classes, _parts(whole, rows), tuple(notes), of_train)
@@ -239,6 +254,17 @@ def _groups(keys: Mapping[str, Sequence[str]], labels: Labels, asked: Asked) -> 
         name: numbered([labels.groups[key] for key in some], some, str(labels.path), column)
         for name, some in keys.items()
     }
+
+
+def _parted_groups(
+    keys: Mapping[str, Sequence[str]], labels: Labels, asked: Asked
+) -> tuple[str, ...]:
+    """Say which groups are in two splits that were not cut here."""
+    if (column := asked.columns.group) is None:
+        return ()
+    return groups_in_both(
+        {name: [labels.groups[key] for key in some] for name, some in keys.items()}, column
+    )
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -257,13 +257,18 @@ def classes_of(
     if not names:
         distinct = set(labels)
         numeric = all(label.removeprefix("-").isdecimal() for label in distinct)
-        names = tuple(sorted(distinct, key=int) if numeric else sorted(distinct))
+        names = tuple(sorted(distinct, key=_by_number) if numeric else sorted(distinct))
         by_name = True
     elif integers is None:
         by_name = not set(names).isdisjoint(labels)
     else:
         by_name = not integers
     return names, {name if by_name else str(i): i for i, name in enumerate(names)}
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    """Sort numbers, and `1` and `01` too: a set has them in another order in each process."""
+    return int(label), label
 
 
 def _indices(rows: Labelled, index: Mapping[str, int]) -> Tensor:

@@ -51,7 +51,7 @@ def read_labels(
 
     Raises:
         DataError: the file is broken or lacks a column, a label is missing, or an example is there
-            twice with different labels.
+            twice with different labels, splits or groups.
     """
     found = []
     keys = [wanted.id]
@@ -69,17 +69,17 @@ def read_labels(
         raise DataError(f"{path} has no rows")
     names = found[0].names
     labels, integers, note = reading.column(table, found[0].labels)
-    of = dict(zip(_column(table, names["text"]), labels, strict=True))
-    _require_one_label(table, names["text"], labels, of)
+    _require_said(table, names["text"], labels)
+
+    def by_key(what: str, values: Sequence[Any]) -> dict[str, Any]:
+        return _one_each(table, names["text"], what, values)
 
     def other(role: str) -> dict[str, str]:
-        if role not in names:
-            return {}
-        return dict(zip(_column(table, names["text"]), _column(table, names[role]), strict=True))
+        return by_key(names[role], _column(table, names[role])) if role in names else {}
 
     return Labels(
         path,
-        of,
+        by_key("label", labels),
         other("split"),
         other("group"),
         integers,
@@ -93,19 +93,25 @@ def _column(table: Table, name: str) -> list[str]:
     return ["" if value is None else as_written(value) for value in table.values[name]]
 
 
-def _require_one_label(
-    table: Table, key: str, labels: Sequence[Any], of: Mapping[str, Any]
-) -> None:
+def _require_said(table: Table, key: str, labels: Sequence[Any]) -> None:
     for name, label, place in zip(_column(table, key), labels, table.places, strict=True):
         if not name.strip():
             raise DataError(f"{table.path} has an empty {key} in {place}; fill or remove it")
         if isinstance(label, str) and not label.strip():
             raise DataError(f"{table.path} has an empty label in {place}; fill or remove it")
-        if of[name] != label:
+
+
+def _one_each(table: Table, key: str, what: str, values: Sequence[Any]) -> dict[str, Any]:
+    """What a column says of each example; refused where it says two things of one."""
+    keys = _column(table, key)
+    of = dict(zip(keys, values, strict=True))
+    for name, value, place in zip(keys, values, table.places, strict=True):
+        if of[name] != value:
             raise DataError(
-                f"{table.path} has {quoted(name)} with the label {_told(label)} in {place}, and "
+                f"{table.path} has {quoted(name)} with the {what} {_told(value)} in {place}, and "
                 f"elsewhere with {_told(of[name])}; keep one"
             )
+    return of
 
 
 def _told(label: Any) -> str:

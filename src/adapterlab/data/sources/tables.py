@@ -236,15 +236,34 @@ def _read_json(path: Path, choose: Choose, written: Written) -> Table:
     numbers = array("q")
     form = ""
     wanted: tuple[str, ...] = ()
+    known: dict[str, None] = {}
     for place, number, record in records(path, encoding.name):
         if not numbers:
             form = place
             wanted = _chosen(path, list(record), choose)
             values = {name: [] for name in wanted}
+            known = dict.fromkeys(record)
+        if not record.keys() <= known.keys():
+            known |= dict.fromkeys(record)
+            _require_from_the_first(path, list(known), choose, wanted, place.format(number))
         for name in wanted:
             values[name].append(record.get(name))
         numbers.append(number)
     return Table(path, values, Places(form, numbers), "json", notes=noted(path.name, encoding.note))
+
+
+def _require_from_the_first(
+    path: Path, existing: Sequence[str], choose: Choose, wanted: Sequence[str], place: str
+) -> None:
+    """Refuse a column that would be read, had the first row had it: as of splits or ids."""
+    try:
+        later = [name for name in _chosen(path, existing, choose) if name not in wanted]
+    except DataError:  # what is chosen by the first row does
+        return
+    if later:
+        raise DataError(
+            f"{path} has {later[0]} in {place}, but not in its first row; write it in all of them"
+        )
 
 
 def records(path: Path, encoding: str) -> Iterator[tuple[str, int, dict[str, Any]]]:

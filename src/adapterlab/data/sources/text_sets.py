@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from adapterlab.config.class_names import listed
 from adapterlab.data.origin import Origin
 from adapterlab.data.sources.columns import Columns
-from adapterlab.data.sources.cutting import Cutting, by_column, cut, numbered
+from adapterlab.data.sources.cutting import (
+    Cutting,
+    by_column,
+    cut,
+    groups_in_both,
+    numbered,
+    takes_column,
+)
 from adapterlab.data.sources.labelling import ONE_LABEL, Labelling, Reading
 from adapterlab.data.sources.notes import said
 from adapterlab.data.sources.tables import AS_FOUND, Written
@@ -50,8 +56,10 @@ def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
 
     Raises:
         DataError: a label names no class, or a row has no group.
+        ConfigError: options of a cut that is not made.
     """
     train = tables["train"]
+    asked.cutting.require_unasked(f"there is one: {tables['test'].path}")
     labelling = asked.labelling(train)
     splits = {name: table.split(labelling.tensor(table.labelled)) for name, table in tables.items()}
     groups, notes = _groups(tables, asked)
@@ -67,12 +75,11 @@ def joined(tables: Mapping[str, TextTable], asked: Asked) -> TextSplits:
 
 
 def _groups(tables: Mapping[str, TextTable], asked: Asked) -> tuple[Tensor | None, tuple[str, ...]]:
-    train, test, column = tables["train"], tables["test"], asked.columns.group
+    train, column = tables["train"], asked.columns.group
     if train.groups is None or column is None:
         return None, ()
-    both = set(train.groups) & set(test.groups or ())
-    note = f"{len(both):,} groups of {column} in test are in train too: {listed(sorted(both), 3)}"
-    return numbered(train.groups, train.places, train.path.name, column), (note,) if both else ()
+    said = groups_in_both({name: t.groups or () for name, t in tables.items()}, column)
+    return numbered(train.groups, train.places, train.path.name, column), said
 
 
 def parted(table: TextTable, asked: Asked) -> TextSplits:
@@ -80,30 +87,35 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
 
     Raises:
         DataError: a label names no class, a row no split or group, or rows are too few.
+        ConfigError: options of a cut that is not made.
     """
-    groups, column = None, asked.columns.group
+    groups, column, how, name = None, asked.columns.group, asked.cutting, table.path.name
     if table.groups is not None and column is not None:
         groups = numbered(table.groups, table.places, str(table.path), column)
-    wanted = asked.columns.split is not None or asked.cutting.folds is None
-    if table.splits is not None and wanted:
-        rows = by_column(
-            table.splits, table.places, str(table.path), asked.columns.split or "split"
-        )
+    notes: tuple[str, ...] = ()
+    split_column = asked.columns.split or "split"
+    if table.splits is not None and takes_column(asked.columns.split, how, name):
+        rows = by_column(table.splits, table.places, str(table.path), split_column)
         kept = [table.labels[row] for row in rows["train"].tolist()]
         labelling = asked.labelling(table._replace(labels=kept))
         labels = labelling.tensor(table.labelled)
-        note = f"{table.path.name} names the split of each row"
+        note = f"{name} names the split of each row"
+        if table.groups is not None and column is not None:
+            called = table.groups
+            own = {split: [called[n] for n in found.tolist()] for split, found in rows.items()}
+            notes = groups_in_both(own, column)
     else:
         labelling = asked.labelling(table)
         labels, names = labelling.tensor(table.labelled), labelling.classes
-        rows, note = cut(labels, names, asked.cutting, groups, table.path.name, table.places)
+        passed_over = None if table.splits is None else split_column
+        rows, note = cut(labels, names, how, groups, name, table.places, passed_over)
     whole, origin = table.split(labels), _origin(table)
     return TextSplits(
         train=whole.select(rows["train"]),
         test=whole.select(rows["test"]),
         validation=whole.select(rows["validation"]) if "validation" in rows else None,
         classes=labelling.classes,
-        notes=(*said(table.notes), note),
+        notes=(*said(table.notes), note, *notes),
         origins={split: origin.part(found.tolist()) for split, found in rows.items()},
         groups=None if groups is None else groups[rows["train"]],
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from adapterlab.app.console import print_line
+from adapterlab.app.console import print_evaluation, print_line
 from adapterlab.base.amounts import duration
 from adapterlab.config.bookkeeping import Told
+from adapterlab.runs.evaluation import Evaluation
 from adapterlab.runs.folders.folder import RunResult
 from lab import tiny
 
@@ -98,3 +99,12 @@ def test_the_line_of_a_run_of_many_names_what_is_varied(
     one, other = capsys.readouterr().out.splitlines()
     assert one.startswith("lora rank=4 optimizer.lr=1e-3 init 0, order 2: accuracy 50.00%")
     assert other.startswith("lora rank=4 optimizer.lr=3e-3 init 0, order 2: accuracy 50.00%")
+
+
+def test_a_name_with_brackets_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rich would read them as its markup, and leave them out."""
+    name = "lora [query, value]"
+    print_evaluation(
+        Evaluation(name=name, split="test", metrics={"accuracy": 0.5}, logged={}, notes=())
+    )
+    assert f"{name} on test" in capsys.readouterr().out

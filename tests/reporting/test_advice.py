@@ -126,6 +126,12 @@ def test_an_accuracy_over_seeds_ends_at_100_percent_and_equal_seeds_have_no_inte
     thirds = estimate([0.7431] * 3)
     assert thirds is not None
     assert thirds.interval is None
+    for name in ("best/val_macro_f1", "test/f1/cat", "test/mean_average_precision"):
+        assert "100.00)" in with_interval(figure_of(name, [0.97, 0.999, 0.90]))
+    below = figure_of("test/mcc", [-0.99, -0.97, -0.90])
+    assert below is not None
+    assert below.interval is not None
+    assert below.interval.low == -1
     free = figure_of("cost/train_seconds", [1.0, 3.0])
     assert free is not None
     assert free.interval is not None

@@ -20,7 +20,7 @@ def told(options: str | None, strategy: str = "lora", seed: int = 0, **params: s
     return Run(
         run_id=str(next(COUNTER)),
         arm=sha256(repr((options, strategy, sorted(params.items()))).encode()).hexdigest()[:12],
-        tags={"strategy": strategy, "dataset": "digits", **named},
+        tags={"strategy": strategy, "dataset": params.get("dataset.name", "digits"), **named},
         params={"init_seed": str(seed), **params},
         metrics={},
         replicate=Replicate(seed, seed),
@@ -112,6 +112,24 @@ def test_a_method_is_the_same_on_all_data_sets() -> None:
         "lora rank=4 dataset=digits model=mlp",
     ]
     assert {arm.method for arm in arms} == {"lora rank=4"}
+
+
+def test_methods_of_two_models_on_each_data_set_are_two() -> None:
+    """One would have had the ranks of both, with the scores of one."""
+    runs = [
+        told(f"adapter=lora dataset={name} model={model}", dataset__name=name)
+        for name in ("mnist", "digits")
+        for model in ("mlp", "vit")
+    ]
+    methods = [(arm.first.dataset, arm.method) for arm in arms_of(runs)]
+    assert methods == [
+        ("mnist", "lora model=mlp"),
+        ("mnist", "lora model=vit"),
+        ("digits", "lora model=mlp"),
+        ("digits", "lora model=vit"),
+    ]
+    odd = told("adapter=lora dataset=digits", dataset__name="digits")  # has nothing to leave out
+    assert len({arm.method for arm in arms_of([*runs[2:], odd])}) == 3
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,30 @@ def test_a_small_cost(margin: float, verdict: str, said: str) -> None:
     assert said in about_rates(rates)[1]
 
 
+def test_a_grid_on_other_data_is_another() -> None:
+    """Its arms have the same options, and would have taken the places of the others."""
+    findings = made({**ALIKE, "lora rank=2 data=abc": ALIKE["lora rank=2"]})
+    moved = [
+        replace(
+            arm,
+            arm=replace(
+                arm.arm,
+                apart={"data": "abc"},
+                runs=tuple(
+                    replace(run, params={**run.params, "adapter.rank": "lora rank=2"})
+                    for run in arm.arm.runs
+                ),
+            ),
+        )
+        if "data=abc" in arm.name
+        else arm
+        for arm in findings.arms
+    ]
+    rates = rates_of(replace(findings, arms=tuple(moved)))
+    assert rates is not None
+    assert {*rates.ways} == {"lora rank=2", "lora rank=2 data=abc", "lora rank=16"}
+
+
 def test_what_is_no_grid() -> None:
     few = {way: dict(list(row.items())[:2]) for way, row in ALIKE.items()}
     assert rates_of(made(few)) is None, "two rates"

@@ -58,6 +58,12 @@ class TestTable:
         cells = " ".join(cell for row in tasks_table(found(scores)).rows for cell in row)
         assert "to 100.00%)" in cells
 
+    def test_a_score_below_0_lies_within_its_interval(self) -> None:
+        scores = {name: {"a": [-0.5, -0.4], "b": [-0.9, -0.7]} for name in "xy"}
+        found = over_tasks(scores, least=float("-inf"))
+        assert found is not None
+        assert "-45.00% (-" in tasks_table(found).rows[0][-2]
+
 
 class TestSentences:
     def test_two_tasks_are_too_few_whatever_they_show(self) -> None:

@@ -36,7 +36,7 @@ class _Plain(Console):
 
 
 # Where there is no terminal, rich would fold tables to 80 columns.
-console = _Plain(highlight=False, width=None if sys.stdout.isatty() else 160)
+console = _Plain(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from adapterlab.evidence.variance import Luck
 from adapterlab.evidence.verdicts import Verdict
 from adapterlab.reporting.findings import ACCURACY, Findings
-from adapterlab.reporting.formatting import listed
+from adapterlab.reporting.formatting import least_of, listed
 from adapterlab.reporting.sentences.luck import alike, luck_of
 from adapterlab.reporting.tables.tasks import TaskFindings, over_tasks
 from adapterlab.reporting.tuning_study import TuningFindings
@@ -48,7 +48,8 @@ def ranks_of(tasks: Sequence[Findings]) -> TaskFindings | None:
                 if arm.comparison is None or arm.comparison.verdict is not Verdict.NOT_COMPARABLE
             }
             for task in tasks
-        }
+        },
+        least=min(least_of(task.main) for task in tasks),
     )
 
 

@@ -189,7 +189,8 @@ def _comparable(
     """Return the arms that are compared, and say of the others why not."""
     gaps = [f"{r.name} is compared with no arm: {r.why}" for r in read if r.values is None]
     having = _as_far_as_known([r for r in read if r.values is not None])
-    chosen = next((r for r in having if chosen is not None and r.name == chosen.name), chosen)
+    # One that cannot be compared says nothing of what the others were tested on.
+    chosen = next((r for r in having if chosen is not None and r.name == chosen.name), None)
     if chosen is not None:
         examples = chosen.examples
     else:
@@ -232,7 +233,7 @@ def _family(
     group: Sequence[Candidate], leader: Candidate, question: Question, margin: float
 ) -> Family | None:
     arms = [replicates(r.found, r.values) for r in group if r.values is not None]
-    if not arms:
+    if not arms or (question.planned and leader.name not in {arm.name for arm in arms}):
         return None
     known = known_metric(question.compare_on)
     return compare_all(

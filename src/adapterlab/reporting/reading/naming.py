@@ -9,7 +9,7 @@ named by the strategy and by the options in which its arms differ.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterlab.base.dotted_names import within
@@ -54,11 +54,9 @@ class Name:
         """Write it: ``lora rank=4``."""
         return " ".join([self.head, *(text for _, text in self.parts)])
 
-    @property
-    def method(self) -> str:
-        """The name without what tells data sets and models apart."""
-        kept = [text for key, text in self.parts if not within(key, TASK)]
-        return " ".join([self.head, *kept])
+    def without(self, parts: Collection[tuple[str, str]]) -> str:
+        """Write it without some parts."""
+        return " ".join([self.head, *(part[1] for part in self.parts if part not in parts)])
 
     def plus(self, *parts: tuple[str, str]) -> "Name":
         """Return the name with more parts."""
@@ -95,6 +93,29 @@ def names_of(
         taken[str(name)] = run
         names[arm] = name
     return names
+
+
+def methods_of(names: Mapping[str, Name], data_sets: Mapping[str, str]) -> dict[str, str]:
+    """Return names without what tells data sets and models apart, as far as no two become one.
+
+    Where arms of one data set differ in their models, say, only what all of its arms share is left
+    out.
+
+    Args:
+        names: by arm.
+        data_sets: likewise.
+    """
+    of_task = {
+        arm: {part for part in name.parts if within(part[0], TASK)} for arm, name in names.items()
+    }
+    shared: dict[str, set[tuple[str, str]]] = {}
+    for arm, parts in of_task.items():
+        shared[data_sets[arm]] = shared.get(data_sets[arm], parts) & parts
+    for left_out in (of_task, {arm: shared[data_sets[arm]] for arm in names}):
+        methods = {arm: name.without(left_out[arm]) for arm, name in names.items()}
+        if len({(data_sets[arm], method) for arm, method in methods.items()}) == len(methods):
+            return methods
+    return {arm: str(name) for arm, name in names.items()}
 
 
 def tidy(value: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapterlab.base.dotted_names import within
-from adapterlab.reporting.reading.naming import NO_NAMES, names_of
+from adapterlab.reporting.reading.naming import NO_NAMES, methods_of, names_of
 from adapterlab.reporting.reading.runs import Replicate, Run, Status
 from adapterlab.reporting.reading.stored import read_runs
 from adapterlab.reporting.reading.versions import deviations, versions_of
@@ -86,6 +86,9 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
             groups[f"{arm} {number}" if number else arm] = _latest(version)
     apart = dict(zip(groups, deviations([[*g.values()] for g in groups.values()]), strict=True))
     names = names_of({arm: list(group.values()) for arm, group in groups.items()}, apart)
+    # Of an arm some runs of which were killed before they were logged, as of `Arm.first`.
+    data_sets = {arm: _telling([*g.values()])[0].dataset for arm, g in groups.items()}
+    methods = methods_of(names, data_sets)
     tried: dict[str, set[Replicate]] = {}
     for group in groups.values():
         for run in group.values():
@@ -100,7 +103,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
                 runs=tuple(run for run in ordered if run.status is Status.FINISHED),
                 lost=tuple(run for run in ordered if run.status is not Status.FINISHED),
                 missing=tuple(sorted(others)),
-                method=names[arm].method,
+                method=methods[arm],
                 apart=apart[arm],
             )
         )

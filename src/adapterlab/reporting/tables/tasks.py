@@ -17,7 +17,7 @@ from adapterlab.reporting.formatting import between, listed, p_value, percent
 from adapterlab.reporting.tables.arms import Table
 
 TaskScores = Mapping[str, Mapping[str, Sequence[float]]]
-"""Accuracies from 0 to 1: for each task and arm those of its seeds."""
+"""Scores, 1 at most: for each task and arm those of its seeds."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class TaskFindings:
         arms: that have scores on all tasks, the best mean rank first.
         test: of the ranks, whose indices are places in ``arms``.
         left_out: other arms, and the tasks on which they have no score.
+        least: that a score may be.
     """
 
     tasks: tuple[str, ...]
     arms: tuple[ArmOverTasks, ...]
     test: RankTest
     left_out: Mapping[str, tuple[str, ...]]
+    least: float = 0.0
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -64,12 +66,15 @@ class TaskFindings:
         )
 
 
-def over_tasks(scores: TaskScores, *, level: float = 0.05) -> TaskFindings | None:
+def over_tasks(
+    scores: TaskScores, *, level: float = 0.05, least: float = 0.0
+) -> TaskFindings | None:
     """Rank arms over tasks; None with fewer than two tasks, or two arms on all of them.
 
     Args:
         scores: all finite.
         level: of the test; intervals are of 1 - ``level``.
+        least: that a score may be; that of numbers, R², may be below 0.
 
     Raises:
         ValueError: a score that is not finite.
@@ -101,7 +106,7 @@ def over_tasks(scores: TaskScores, *, level: float = 0.05) -> TaskFindings | Non
         for i, name in enumerate(ranked)
     ]
     left_out = {name: gone for name, gone in missing.items() if gone}
-    return TaskFindings(tasks, tuple(arms), test, left_out)
+    return TaskFindings(tasks, tuple(arms), test, left_out, least)
 
 
 def tasks_table(found: TaskFindings) -> Table:
@@ -113,7 +118,7 @@ def tasks_table(found: TaskFindings) -> Table:
             f"{arm.rank:.2f}",
             letters[i],
             *(percent(arm.means[task]) for task in found.tasks),
-            _with_interval(arm.middle),
+            _with_interval(arm.middle, found.least),
             "" if arm.beats_first is None else _with_interval(arm.beats_first),
         )
         for i, arm in enumerate(found.arms)
@@ -185,13 +190,9 @@ def _letters(test: RankTest) -> list[str]:
     return letters
 
 
-def _with_interval(figure: Aggregate) -> str:
-    if figure.interval is None:
+def _with_interval(figure: Aggregate, least: float = 0.0) -> str:
+    """Write a figure with its interval, cut to what it may be."""
+    if (interval := figure.interval) is None:
         return percent(figure.value)
-    return f"{percent(figure.value)} ({between(_within(figure))})"
-
-
-def _within(figure: Aggregate) -> Interval:
-    """Return the interval within 0 to 1, outside of which no share lies."""
-    assert figure.interval is not None
-    return Interval(max(0.0, figure.interval.low), min(1.0, figure.interval.high))
+    within = Interval(max(least, interval.low), min(1.0, interval.high))
+    return f"{percent(figure.value)} ({between(within)})"

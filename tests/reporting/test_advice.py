@@ -238,6 +238,11 @@ def test_a_study_of_luck_compares_nothing() -> None:
     assert "best_accuracy" not in study_metrics([task])
     other = study(*arms, Made("full", 0.9, seeds=1, params={"adapter.name": "full"}))
     assert not only_luck(other)
+    # Runs of two precisions were said to differ in nothing, and were not compared.
+    exact = [Made(f"lora {n}-true", 0.9, params={"hardware.precision": f"{n}-true"}) for n in "36"]
+    assert not only_luck(study(*exact))
+    told = [replace(one, params={}, tags={"precision": one.name}) for one in exact]
+    assert not only_luck(study(*told)), "auto, on two machines"
 
 
 def test_how_many_may_be_best_is_no_figure_where_nothing_was_tested() -> None:

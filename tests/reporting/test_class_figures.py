@@ -1,5 +1,7 @@
 """Classes, confusions and calibration: what the answers of a study look like."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from figure_cases import REFERENCE, drawn, many, marks, texts
@@ -110,3 +112,19 @@ def test_panels_of_calibration_are_alike_and_in_line(arms: int) -> None:
     width, height = panels[0].get_position().size * size
     assert width == pytest.approx(height)
     assert_whole_and_apart(figure)
+
+
+@pytest.mark.parametrize("names", [("dog", "cat", "frog"), ("cat", "dog", "frog", "newt")])
+def test_arms_of_other_classes_are_not_drawn_under_the_names_of_these(
+    names: tuple[str, ...],
+) -> None:
+    found = study(Made("full", 0.9), Made("lora", 0.8))
+    answers = found.arms[1].answers
+    assert answers is not None
+    other = replace(found.arms[1], answers=replace(answers, classes=names))
+    found = replace(found, arms=(found.arms[0], other))
+    said = "Not drawn: 1 arm has other classes, or another order of them."
+    for draw in (classes_figure, confusion_figure):
+        figure = drawn(draw(found))
+        assert said in texts(figure)
+        assert "lora" not in texts(figure)

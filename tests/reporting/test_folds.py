@@ -95,6 +95,17 @@ def test_a_set_that_lacks_a_fold_counts_as_a_run_that_failed(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+def test_runs_of_two_precisions_are_no_set(tmp_path: Path) -> None:
+    """The later ones took the places of the others."""
+    runs = [fold_of(tmp_path, fold) for fold in range(3)]
+    exact = [
+        replace(run, run_id=f"{run.run_id}64", tags={**run.tags, "precision": "64-true"})
+        for run in runs
+    ]
+    together, _ = pooled([*runs, *exact], tmp_path / "cache")
+    assert len({run.arm for run in together}) == len(together) == 2
+
+
 def test_what_is_no_set_of_folds_stays_as_it_is(tmp_path: Path) -> None:
     whole = fold_of(tmp_path, 0, adapter="full")
     whole = replace(whole, params={**whole.params, "dataset.loader.folds": "None"})

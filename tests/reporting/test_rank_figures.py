@@ -79,6 +79,15 @@ def test_the_best_cell_on_validation_is_outlined_and_those_that_differ_are_marke
             ],
             None,
         ),
+        (
+            [
+                ranked("lora", r, a, 0.8, params={"hardware.precision": precision})
+                for r in (1, 4)
+                for a in (8, 16)
+                for precision in ("32-true", "bf16-mixed")
+            ],
+            ["lora 32-true", "lora bf16-mixed"],
+        ),
         # What was tuned for each cell takes it into no map of its own.
         (
             [
@@ -89,7 +98,18 @@ def test_the_best_cell_on_validation_is_outlined_and_those_that_differ_are_marke
             ["lora"],
         ),
     ],
-    ids=["diagonal", "alpha", "two ranks", "two cells", "no rank", "both", "lr", "five", "tuned"],
+    ids=[
+        "diagonal",
+        "alpha",
+        "two ranks",
+        "two cells",
+        "no rank",
+        "both",
+        "lr",
+        "five",
+        "precision",
+        "tuned",
+    ],
 )
 def test_panels_of_rank_and_alpha(arms: list[Made], titles: list[str] | None) -> None:
     figure = rank_alpha_figure(study(*arms))

@@ -253,7 +253,7 @@ def _grids(
             (key, value)
             for key, value in params.items()
             if key != RATE and not within(key, NO_NAMES)
-        ) | frozenset(arm.arm.apart.items())
+        ) | {("precision", arm.arm.first.precision), *arm.arm.apart.items()}
         ways.setdefault(same, {})[float(params[RATE])] = arm
     return {way: grid for way, grid in ways.items() if len(grid) >= LEAST}
 

@@ -43,7 +43,9 @@ _SHADES = "cividis"
 
 def classes_figure(findings: Findings) -> Figure | None:
     """Draw the share of each class that is wrong, by arm; None where no answers were kept."""
-    tested = [(arm, arm.answers) for arm in findings.arms if arm.answers is not None]
+    tested, others = _of_one_list(
+        [(arm, arm.answers) for arm in findings.arms if arm.answers is not None], findings
+    )
     if not tested:
         return None
     names = tested[0][1].classes
@@ -80,7 +82,8 @@ def classes_figure(findings: Findings) -> Figure | None:
         notes.append(f"Not drawn: {len(order) - len(columns)} classes with fewer mistakes.")
     if len(tested) > len(rows):
         notes.append(f"Not drawn: the {len(tested) - len(rows)} least accurate arms.")
-    untested = len(findings.arms) - len(tested)
+    notes += others
+    untested = sum(arm.answers is None for arm in findings.arms)
     if untested:
         notes.append(f"No answers were kept of {untested} of {len(findings.arms)} arms.")
     write_below(figure, [], notes)
@@ -94,7 +97,8 @@ def confusion_figure(findings: Findings) -> Figure | None:
     three arms, for more than 10.
     """
     narrow = is_narrow()
-    tested = _multiples(findings)[: 3 if narrow else None]
+    tested, others = _of_one_list(_answered(findings), findings)
+    tested = tested[: 3 if narrow else _MULTIPLES]
     most = _CLASSES_WITH_NUMBERS if narrow else _CLASSES
     if not tested or len(tested[0][1].classes) > most:
         return None
@@ -145,7 +149,7 @@ def confusion_figure(findings: Findings) -> Figure | None:
         notes.append("Numbers: percent of the true class, where it is not 0.")
     if step > 1:
         notes.append(f"One class in {step} is named.")
-    write_below(figure, [], notes)
+    write_below(figure, [], [*notes, *others])
     return figure
 
 
@@ -237,10 +241,28 @@ def _title(shares: Floats, names: Sequence[str], width: float) -> str:
     return f"{fitted(names[first], width, 10)} is {what} for {count}"
 
 
+def _answered(findings: Findings) -> list[tuple[ArmFindings, Answers]]:
+    """Return the reference and then the other arms, of those whose answers were kept."""
+    arms = (findings.reference, *findings.others)
+    return [(arm, arm.answers) for arm in arms if arm.answers is not None]
+
+
 def _multiples(findings: Findings) -> list[tuple[ArmFindings, Answers]]:
     """Choose the reference and the best other arms, of those whose answers were kept."""
-    arms = (findings.reference, *findings.others)
-    return [(arm, arm.answers) for arm in arms if arm.answers is not None][:_MULTIPLES]
+    return _answered(findings)[:_MULTIPLES]
+
+
+def _of_one_list(
+    tested: list[tuple[ArmFindings, Answers]], findings: Findings
+) -> tuple[list[tuple[ArmFindings, Answers]], list[str]]:
+    """Keep the arms whose classes are the reference's, in its order; say how many others are."""
+    if not tested:
+        return [], []
+    names = (findings.reference.answers or tested[0][1]).classes
+    kept = [(arm, answers) for arm, answers in tested if answers.classes == names]
+    left = len(tested) - len(kept)
+    are = "arm has" if left == 1 else "arms have"
+    return kept, [f"Not drawn: {left} {are} other classes, or another order of them."] * bool(left)
 
 
 def _titles(

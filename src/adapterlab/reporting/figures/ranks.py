@@ -137,9 +137,12 @@ def _split(strategy: str, arms: Sequence[ArmFindings]) -> list[_Grid]:
             len({arm.param(key) for arm in crowded if _cell(arm) == cell}) > 1 for cell in times
         )
     )  # fmt: skip
+    several = len({arm.arm.first.precision for arm in crowded}) > 1
     grids: dict[tuple[str, ...], dict[tuple[float, float], ArmFindings]] = {}
     for arm in arms:
         values = tuple(f"{key.removeprefix('adapter.')}={arm.param(key)}" for key in others)
+        values += tuple(f"{what}={value[:6]}" for what, value in arm.arm.apart.items())
+        values += (arm.arm.first.precision,) if several else ()
         grids.setdefault(values, {})[_cell(arm)] = arm
     if len(grids) > _GRIDS_A_STRATEGY:
         return []

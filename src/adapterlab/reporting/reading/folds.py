@@ -82,6 +82,7 @@ def _sets(runs: Sequence[Run], wanted: Sequence[int], cache: Path) -> list[Run]:
 def _key(run: Run) -> str:
     """Return 12 hex digits for what runs of one arm share, whatever their fold."""
     ours = {k: v for k, v in run.params.items() if not within(k, NO_NAMES) and k != FOLD}
+    ours["hardware.precision"] = run.precision
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -93,6 +93,11 @@ class Run:
         return self.tags.get("strategy", "")
 
     @property
+    def precision(self) -> str:
+        """The precision that it was trained in: of the hardware, what makes it another arm."""
+        return self.tags.get("precision") or self.params.get("hardware.precision", "")
+
+    @property
     def test_hash(self) -> str:
         """A hash of the examples that it was tested on; empty if the run is older than that."""
         return self.tags.get("test_hash", "")

@@ -47,9 +47,10 @@ def alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _computed_on(run: Run) -> dict[str, str]:
-    """Return the tags of what a run was given; a base or a vocabulary made here may be drawn."""
+    """Return what a run was given, and in which precision; a base made here may be drawn."""
     given = tuple(TAGS) if run.params.get("base.kind") == "pretrained" else ("data",)
-    return {TAGS[what]: run.tags.get(TAGS[what], "") for what in given}
+    known = {TAGS[what]: run.tags.get(TAGS[what], "") for what in given}
+    return {**known, "precision": run.precision}
 
 
 def luck_of(runs: Sequence[Run], correct: Booleans | None) -> tuple[Luck | None, str]:

@@ -9,6 +9,7 @@ from tuning_runs import Logged, compared, tuning_run
 from adapterlab.reporting.sentences.tuning import (
     on_failures,
     on_pruned,
+    on_seeds,
     on_superseded,
     on_tuning,
     superseded,
@@ -120,6 +121,18 @@ def test_what_was_chosen_anew_is_left_out_and_said() -> None:
         "place of optimizer.lr=0.1"
     ]
     assert on_superseded(runs[2:]) == []
+
+
+def test_a_seed_of_both_stages_in_two_commands_is_said() -> None:
+    trials = [tuning_run("adapter=lora", 0.1, 0.8, seed=seed) for seed in (0, 1)]
+    runs = [
+        compared("adapter=lora", "lora", {"optimizer.lr": "0.1"}, seed=str(seed))
+        for seed in range(1, 4)
+    ]
+    runs.append(compared("adapter=full", "full", {"optimizer.lr": "0.1"}, seed="0"))
+    (said,) = on_seeds(runs, trials)
+    assert said.startswith("1 run is compared on a seed that values were chosen by (seed 1): such")
+    assert on_seeds(runs[1:], trials) == []
 
 
 @pytest.mark.parametrize(

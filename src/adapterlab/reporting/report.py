@@ -29,7 +29,13 @@ from adapterlab.reporting.page import Page, Picture, as_html, as_markdown, svg_o
 from adapterlab.reporting.reading.folds import PARTS, pooled
 from adapterlab.reporting.reading.study import Arm, arms_of, read_runs
 from adapterlab.reporting.sentences.luck import variance_table
-from adapterlab.reporting.sentences.tuning import on_failures, on_pruned, on_superseded, superseded
+from adapterlab.reporting.sentences.tuning import (
+    on_failures,
+    on_pruned,
+    on_seeds,
+    on_superseded,
+    superseded,
+)
 from adapterlab.reporting.tables.arms import Table, short_table
 from adapterlab.reporting.tables.spreadsheets import arms_csv, runs_csv, write_csv
 from adapterlab.reporting.tuning_study import read_trials, tuning_of
@@ -202,6 +208,7 @@ def _read(request: Request) -> tuple[Report, list[Arm], Any]:
             *on_questions(metrics, len(tested), look.level),
             *on_folds,
             *on_superseded(runs),
+            *on_seeds(counting, trials),
             *on_failures(trials),
             *on_pruned(trials),
             *gaps,

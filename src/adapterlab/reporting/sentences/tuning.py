@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from adapterlab.base.amounts import counted
 from adapterlab.tracking.tuning_tags import (
     ARM,
     AT,
@@ -133,6 +134,33 @@ def on_failures(trials: Sequence[Logged]) -> list[str]:
                 f"{_trial_arm(arm[0])}: {len(failed)} of {len(arm)} tuning runs failed ({reason})"
             )
     return said
+
+
+def on_seeds(runs: Iterable[Logged], trials: Sequence[Logged]) -> list[str]:
+    """Say which runs are compared on a seed that their arm's values were chosen by.
+
+    One command refuses such seeds; of two, the second may choose by what the first has compared.
+
+    Args:
+        runs: that are compared, without superseded ones.
+        trials: the runs of the tuning study, of any status.
+    """
+    by = {key: {run.tags.get("seed") for run in own} for key, own in latest_trials(trials).items()}
+    seeds: dict[str, int] = {}
+    for run in runs:
+        if (seed := run.tags.get("seed")) is not None and seed in by.get(
+            run.tags.get(tuned(KEY), ""), ()
+        ):
+            seeds[seed] = seeds.get(seed, 0) + 1
+    if not seeds:
+        return []
+    one = sum(seeds.values()) == 1
+    return [
+        f"{counted(sum(seeds.values()), 'run')} {'is' if one else 'are'} compared on a seed that "
+        f"values were chosen by (seed {', '.join(sorted(seeds, key=int))}): such a run was picked "
+        "for its luck, so that figures are too good and differences may be false; "
+        "hydra.sweeper.tuning_seeds takes others"
+    ]
 
 
 def on_pruned(trials: Sequence[Trial]) -> list[str]:

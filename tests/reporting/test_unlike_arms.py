@@ -1,5 +1,7 @@
 """What is said of arms whose runs are unlike: in number, in spread, or in the packs they shared."""
 
+from dataclasses import replace
+
 import pytest
 from figure_cases import costs, drawn, texts
 from synthetic import Made, study
@@ -65,3 +67,36 @@ def test_seconds_of_packs_of_unlike_sizes_are_said() -> None:
     )
     assert packs(alike) == []
     assert below not in " ".join(texts(drawn(pareto_figure(alike))))
+
+
+@pytest.mark.parametrize(("first", "said"), [(36.0, True), (0.02, False)])
+def test_who_has_computed_the_prefix_of_all_is_said(first: float, *, said: bool) -> None:
+    """It stood in the seconds of the run that came first, a hundred times what others took."""
+    times = (first, 0.01, 0.01)
+    found = study(
+        *(
+            Made(
+                name,
+                metrics={
+                    "cost/train_seconds": [1 + seconds for seconds in prefix],
+                    "cost/prefix_seconds": list(prefix),
+                },
+                tags={"frozen_prefix": "6 layers of all tokens, 0.20 GiB, found in 10 ms"},
+            )
+            for name, prefix in (("head", times), ("last_layers", (0.01,) * 3))
+        ),
+    )
+    head = next(arm for arm in found.arms if arm.name == "head")
+    one = head.arm.runs[0]
+    computed = replace(one, tags={**one.tags, "frozen_prefix": "6 layers, 1 GiB, computed in 1 s"})
+    mine = replace(head, arm=replace(head.arm, runs=(computed, *head.arm.runs[1:])))
+    arms = tuple(mine if arm is head else arm for arm in found.arms)
+    notes_on = [n for n in notes(replace(found, arms=arms)) if "frozen prefix" in n]
+    if said:
+        assert notes_on == [
+            "seconds hold the frozen prefix, which who comes first computes for all: head in 1 of "
+            "3 runs (36 s on average), others found it (10 ms); arms' seconds differ by that too "
+            "(cost/prefix_seconds in runs.csv)"
+        ]
+    else:
+        assert notes_on == []

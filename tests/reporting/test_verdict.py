@@ -83,6 +83,13 @@ def test_the_best_the_worse_and_the_undecided() -> None:
     )
 
 
+def test_arms_that_tie_on_validation_are_said_to() -> None:
+    made = (arm("lora", 0.9, 8_586, validation=0.9), arm("full", 0.8, 101_770, validation=0.9))
+    leads = verdict(study(*made, arm("head", 0.7, 1_290, validation=0.6)))[1]
+    said = "full, as good as lora on validation (accuracy) and the first of them by name, has a"
+    assert leads.startswith(said)
+
+
 def test_one_arm_is_better_than_all() -> None:
     answer, _, differs = verdict(
         study(arm("lora", 0.9, 8_586), arm("full", 0.6, 101_770), arm("head", 0.5, 1_290))

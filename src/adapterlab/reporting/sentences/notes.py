@@ -13,7 +13,7 @@ from adapterlab.reporting.formatting import gap, listed, percents
 from adapterlab.reporting.margins import on_margin
 from adapterlab.reporting.reading.study import Replicate, Run
 from adapterlab.reporting.sentences.few_answers import on_answers
-from adapterlab.reporting.sentences.pack_sizes import on_pack_sizes
+from adapterlab.reporting.sentences.pack_sizes import on_pack_sizes, on_prefixes
 from adapterlab.reporting.sentences.tuning import on_tuning
 from adapterlab.reporting.sentences.unlike_runs import on_unlike_runs
 from adapterlab.reporting.sentences.versions import on_versions
@@ -87,6 +87,7 @@ def notes(findings: Findings) -> list[str]:
             "by what a step of its method takes; they do not compare with those of runs alone"
         )
     said += on_pack_sizes(findings)
+    said += on_prefixes(findings)
     if lanes := sorted({int(run.tags[SPLIT]) for run in runs if SPLIT in run.tags}):
         split = counted(sum(SPLIT in run.tags for run in runs), "run")
         said.append(

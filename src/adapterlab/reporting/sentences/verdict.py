@@ -5,6 +5,7 @@ take; what did not finish is said.
 """
 
 from collections.abc import Sequence
+from math import isclose
 
 from adapterlab.base.amounts import counted
 from adapterlab.evidence.verdicts import MIN_SEEDS, Comparison, Family, Verdict
@@ -74,6 +75,9 @@ def _leads(findings: Findings) -> str:
         role = "the only arm that finished" if findings.lost else "the only arm"
     elif findings.chosen:
         role = "the reference that was named"
+    elif tied := _as_good_on_validation(findings):
+        more = f"as good as {_short(tied)} on validation ({findings.selected_on})"
+        role = f"{more} and the first of them by name"
     else:
         role = f"the best on validation ({findings.selected_on})"
     seeds = counted(len(reference.score.values), "seed")
@@ -90,6 +94,18 @@ def _leads(findings: Findings) -> str:
         seeds += ", not over test examples"
     value = measured(reference.score.mean, metric)
     return f"{reference.name}, {role}, has {titled(metric)} of {value} ({ends}; {seeds})."
+
+
+def _as_good_on_validation(findings: Findings) -> list[ArmFindings]:
+    """Return the arms that are compared and have the reference's mean on validation."""
+    best = findings.reference.selected
+    return [
+        arm
+        for arm in findings.others
+        if arm.comparison
+        and arm.comparison.verdict is not Verdict.NOT_COMPARABLE
+        and isclose(arm.selected, best, rel_tol=1e-12)
+    ]
 
 
 def _differs(findings: Findings) -> str:

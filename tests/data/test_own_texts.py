@@ -200,12 +200,6 @@ class TestOneFile:
             load(folds=11)
         with pytest.raises(ConfigError, match=r"dataset.loader.fold=5; allowed: 0 to 4"):
             load(folds=5, fold=5)
-        (mail / "all.csv").rename(mail / "train.csv")
-        (mail / "test.csv").write_text(table())
-        for option in ({"folds": 5}, {"test": 0.3}, {"test_seed": 1}):
-            ((name, value),) = option.items()
-            with pytest.raises(ConfigError, match=rf"{name}={value} .* there is one: .*test.csv;"):
-                load(**option)
 
     def test_groups_are_never_parted(self, mail: Path, load: Any) -> None:
         rows = [(text, label, f"p{i // 2}") for i, (text, label) in enumerate(ROWS)]
@@ -231,18 +225,6 @@ class TestOneFile:
         assert splits.validation.texts == ("text 14", "text 15")
         assert splits.test.texts[0] == "text 16"
         assert splits.notes == ("all.csv names the split of each row",)
-        folds = [load(folds=2, fold=fold) for fold in (0, 1)]
-        assert sorted(folds[0].test.texts + folds[1].test.texts) == sorted(text for text, _ in ROWS)
-        assert folds[0].notes[0].startswith("the test split of all.csv is 10 of its 20 rows, part")
-        assert "its column 'split' is passed over, so that rows which" in folds[0].notes[0]
-        with pytest.raises(ConfigError, match=r"folds=2 is .* all.csv names the split of each row"):
-            load(folds=2, split_column="split")
-        rows = [(*row[:2], f"{row[2]},p{i % 18}") for i, row in enumerate(rows)]
-        (mail / "all.csv").write_text(table(header="text,label,split,person", rows=rows))
-        assert (
-            "2 groups of person in test are in train too: p0, p1"
-            in load(group_column="person").notes
-        )
         (mail / "all.csv").write_text(table(header="text,label,split", rows=[("x", 1, "tset")]))
         with pytest.raises(DataError, match=r"has 'tset' as split in line 2; allowed: train, test"):
             load()
@@ -352,11 +334,6 @@ def test_labels_of_tables_are_found_by_their_ids(mail: Path, load: Any) -> None:
     (mail / "test_labels.csv").write_text("id,label\nr0,neg\nr0,pos\n")
     with pytest.raises(DataError, match=r"has 'r0' with the label 'neg' in line 2, and elsewhere"):
         load(labels="*_labels.csv")
-    write(mail, table(header="id,text", rows=rows[:2]))
-    twice = "id,label,part\nr0,neg,p1\nr1,pos,p2\nr0,neg,p3\n"
-    (mail / "train_labels.csv").write_text(twice)
-    with pytest.raises(DataError, match=r"has 'r0' with the part 'p1' in line 2, and elsewhere w"):
-        load(labels="*_labels.csv", group_column="part")
 
 
 def test_json_arrays_and_ids_of_parquet(mail: Path, load: Any) -> None:
@@ -367,13 +344,3 @@ def test_json_arrays_and_ids_of_parquet(mail: Path, load: Any) -> None:
     assert splits.train.texts == ("a", "b")
     assert list(splits.origins["test"].ids) == ["7", "9"]
     assert splits.origins["train"].ids is None
-
-
-def test_a_column_that_the_first_row_lacks(mail: Path, load: Any) -> None:
-    """The rows that it calls test would have been trained on."""
-    lines = ['{"text": "a", "label": "x"}', '{"text": "b", "label": "y", "split": "test", "n": 1}']
-    (mail / "all.jsonl").write_text("\n".join([*lines] * 5))
-    with pytest.raises(DataError, match=r"all.jsonl has split in line 2, but not in its first row"):
-        load()
-    (mail / "all.jsonl").write_text("\n".join([*lines] * 5).replace("split", "more"))
-    assert len(load().test) == 2

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, which imports torchvision
 
@@ -186,6 +188,45 @@ def test_an_exported_model_says_what_the_run_says(
         assert [found["a"], found["e"]] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-4)
     card = (to / "README.md").read_text()
     assert ("answered above these probabilities" in card) == (task == "multi_label")
+
+
+def test_a_head_that_is_kept_says_numbers_in_their_own_unit(
+    options: dict[str, list[str]], texts: Path, tmp_path: Path
+) -> None:
+    told = [*options["regression"], "epochs=1", "hardware.precision=32-true"]
+    before = run(compose(tmp_path, *told, "adapter=lora", "base=pretrained"))
+    request = ExportRequest(
+        run=str(before.folder), to=str(tmp_path / "exported"), overwrite=False, examples=8,
+        tolerance=1e-4, **_where(tmp_path),
+    )  # fmt: skip
+    export_saved(request)
+    # Of these numbers, mean and deviation are others.
+    other = tmp_path / "other"
+    other.mkdir()
+    lines = (texts / "train.jsonl").read_text().splitlines()
+    late = [one for one in lines if json.loads(one)["late"] > 7000]
+    (other / "train.jsonl").write_text("\n".join(late))
+    (other / "test.jsonl").write_text((texts / "test.jsonl").read_text())
+    told += [f"dataset.loader.path={other}", "adapter=head"]
+    exported = ["base=pretrained", "base.head=keep", f"model.name_or_path={tmp_path / 'exported'}"]
+    adapter = ["base=peft", f"base.path={before.folder / 'peft'}"]
+    for base in (exported, adapter):
+        on = run(compose(tmp_path, *told, *base))
+        assert on.tags["base_head"] == "kept"
+        expected = pytest.approx(before.metrics["test/r2"], abs=1e-4)
+        assert on.metrics["target/r2_before"] == expected
+        again = evaluate_saved(Request(run=str(on.folder), split="test", **_where(tmp_path)))
+        assert again.differences() == {}
+    _of_an_older_version(before.folder / "peft" / "adapter_model.safetensors")
+    with pytest.raises(ConfigError, match="does not say in which scale its head learnt numbers"):
+        run(compose(tmp_path, *told, *adapter, "study=older"))
+
+
+def _of_an_older_version(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    del metadata["unit"]
+    save_file(load_file(path), path, metadata)
 
 
 def test_what_is_of_one_label_only_is_refused(

@@ -49,6 +49,19 @@ def test_weights_are_those_of_torch() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("loss", [TrainingLoss(weights=WEIGHTS / 3), TrainingLoss(gamma=2.0)])
+def test_half_precision_rounds_neither_weights_nor_focus(loss: TrainingLoss) -> None:
+    logits, labels = batch()
+    logits = logits.bfloat16()
+    expected = loss.of_lanes(logits.float(), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        together = loss.of_lanes(logits, labels)
+        alone = torch.stack([loss(*lane) for lane in zip(logits, labels, strict=True)])
+    assert together.dtype == alone.dtype == torch.float32
+    torch.testing.assert_close(together, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(alone, expected, rtol=1e-6, atol=0)
+
+
 def test_the_focal_loss_by_hand() -> None:
     """A row that is right at 0.9 counts (1 - 0.9)^2 of its cross-entropy."""
     logits = torch.tensor([[0.9, 0.1]], dtype=torch.float64).log()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,7 @@ from adapterlab.models.hub import bert_tiny
 from adapterlab.models.transformer import TransformerClassifier
 from adapterlab.training.lightning.classifier import Classifier
 from adapterlab.training.lightning.data import LightningData
+from adapterlab.training.predicting import predict
 from small_texts import CLASSES, VOCABULARY, WIDTH, data, encoder, prefix, texts
 
 STRATEGIES: dict[str, Strategy] = {
@@ -180,6 +182,17 @@ class TestTraining:
             for name in ("train/loss", "val/loss"):
                 one, other = (history[epoch][name] for history in histories)
                 assert one == pytest.approx(other, abs=close)
+
+    @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+    def test_what_is_said_after_training_is_in_full_precision(
+        self, precision: Any, tmp_path: Path
+    ) -> None:
+        model = encoder()
+        adapted, module = LastLayers(n=1).apply(model), data(model)
+        plain = predict(adapted, module, "validation", torch.device("cpu"))
+        assert prefix(adapted, module, tmp_path, precision=precision).depth >= 2
+        said = predict(adapted, module, "validation", torch.device("cpu"))
+        np.testing.assert_allclose(said.logits, plain.logits, rtol=0, atol=1e-6)
 
 
 class TestOff:

@@ -62,7 +62,8 @@ def _print(pruning: "Pruning") -> None:
             "chosen" if point == chosen else "",
         )
     console.print(table)
-    before, after = pruning.before.get("test/accuracy"), pruning.result.metrics["test/accuracy"]
+    main = f"test/{pruning.main}"
+    before, after = pruning.before.get(main), pruning.result.metrics[main]
     was = "not measured" if before is None else f"{before:.2%}"
     lines: dict[str, Path | str] = {
         "chosen": curve.why,
@@ -71,7 +72,7 @@ def _print(pruning: "Pruning") -> None:
         f"{number(curve.layers)} layers",
         "ranks": ", ".join(f"{name} {rank}" for name, rank in list(pruning.ranks.items())[:_MANY])
         + (f" and {len(pruning.ranks) - _MANY} more" if len(pruning.ranks) > _MANY else ""),
-        "accuracy on the test split": f"{after:.2%}, of the whole adapter {was}",
+        f"{pruning.main} on the test split": f"{after:.2%}, of the whole adapter {was}",
         "the pruned run": pruning.result.folder,
     }
     if pruning.result.run_id is not None:

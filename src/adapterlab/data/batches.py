@@ -86,6 +86,7 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         self.order_seed = order_seed
         self.workers, self.pin_memory = workers, pin_memory
         self.shares = shares_of_rows(train.labels) if balanced else None
+        self._features: dict[str, Any] = {}
         self.task: Task = task_of(train.labels)
         self.scale = Scale.of(train.labels, standardize=standardize)
 
@@ -93,6 +94,14 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         """The same batches but for the order of the training rows; data and features are shared."""
         other = copy.copy(self)
         other.order_seed = order_seed
+        return other
+
+    def in_full(self) -> Self:
+        """The same batches without features that were computed in half precision."""
+        if not any(features.mixed for features in self._features.values()):
+            return self
+        other = copy.copy(self)
+        other._features = {}
         return other
 
     def loader(self, split: SplitName, epoch: int = 0) -> DataLoader[Any]:

@@ -50,10 +50,14 @@ class RawBatch(NamedTuple):
 
 
 class ImageFeatures(NamedTuple):
-    """What the first ``depth`` blocks of a model make of a split's images: ``values`` [N, ...]."""
+    """What the first ``depth`` blocks of a model make of a split's images: ``values`` [N, ...].
+
+    They are ``mixed`` where they were computed in half precision.
+    """
 
     values: Tensor
     depth: int
+    mixed: bool = False
 
 
 class ShuffledDraws(Sampler[Draw]):

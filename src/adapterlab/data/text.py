@@ -44,11 +44,13 @@ class TokenFeatures:
             text, ``[N, H]``, where a model looks at the first token only.
         depth: how many blocks they come out of.
         first_only: whether they are the first tokens'; batches are one token wide then.
+        mixed: whether they were computed in half precision.
     """
 
     values: Tensor
     depth: int
     first_only: bool
+    mixed: bool = False
 
 
 class ShuffledByLength(Sampler[Tensor]):

@@ -22,6 +22,7 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.base_weights import BaseWeights, Train, load_base, load_into
 from adapterlab.runs.check import check_with
 from adapterlab.runs.data import RunData, load_data
+from adapterlab.runs.own_unit import in_own_unit, standardised
 from adapterlab.runs.plan_warnings import high_rate, small_reach
 from adapterlab.runs.preprocessing import (
     ImageInputs,
@@ -73,6 +74,7 @@ def assemble(
     like: Assembly | None = None,
     *,
     trained: bool = False,
+    scale: Scale | None = None,
 ) -> Assembly:
     """Load the data and the base, and put the strategy on the model.
 
@@ -84,6 +86,7 @@ def assemble(
             base are taken from there.
         trained: what the run has trained is put on the model afterwards: weights that are drawn
             are seen by nobody, and what may go wrong in a training is no longer said.
+        scale: in which the run has learnt numbers; None for that of its training rows.
 
     Raises:
         AdapterLabError: data or weights are missing, damaged or do not fit.
@@ -101,6 +104,7 @@ def assemble(
     if like is None:
         _require_same_vocabulary(config, base, inputs)
         data = inputs.batches(config, config.dataset, read.target)
+        data.scale = scale or data.scale
     else:
         data = like.data.in_order(config.order_seed)
     take_padding(model, inputs)
@@ -108,6 +112,8 @@ def assemble(
         log.info("model=%s: not in its weights, drawn: %s", config.model["name"], ", ".join(drawn))
     model.to(weights_dtype(config.hardware.precision))
     head_kept = load_into(model, base, data.classes, getattr(config.base, "head", "new"))
+    if head_kept:
+        _rescale(model, base, data)
     if base.pretrained and not head_kept and config.adapter.get("head") != "train":
         keep = "base.head=keep keeps the base's" if base.weights else "adapter.head=train trains it"
         warnings.warn(
@@ -213,7 +219,20 @@ def base_model(config: Config, assembly: Assembly, num_classes: int) -> nn.Modul
     base = assembly.base
     weights = base.weights if base.as_it_is is None else base.as_it_is
     model.to(next(assembly.adapted.parameters()).dtype).load_state_dict(weights)
+    if assembly.head_kept:
+        _rescale(model, base, assembly.data)
     return model
+
+
+def _rescale(model: nn.Module, base: BaseWeights, data: AnyBatches) -> None:
+    """Let a head that was kept say numbers in the scale that they are learnt in here.
+
+    Raises:
+        AdapterLabError: its last layer cannot hold the mean.
+    """
+    if base.scale != data.scale:
+        in_own_unit(model, base.scale)
+        standardised(model, data.scale)
 
 
 def source_model(config: Config, assembly: Assembly) -> nn.Module:

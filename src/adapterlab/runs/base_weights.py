@@ -34,12 +34,14 @@ from adapterlab.config.schema import (
     ScratchBase,
     TrainedBase,
 )
+from adapterlab.data.targets import Scale
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.check import keeps_own_head, require_own_head
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.peft_base import require_file, weights_under
+from adapterlab.runs.kept_scale import scale_of
+from adapterlab.runs.peft_base import require_file, says_own_unit, weights_under
 from adapterlab.runs.sketch import comes_with_weights, make_model, make_strategy
 
 Train = Callable[[Config, RunData], RunResult]
@@ -64,6 +66,7 @@ class BaseWeights:
         vocabulary: hash of the tokenizer they were trained with; None if it is not known.
         as_it_is: what is measured before the training, where it is not `weights`: with an adapter
             in them that is trained further.
+        scale: in which the head says numbers; the usual one is their own unit.
     """
 
     origin: str
@@ -77,6 +80,7 @@ class BaseWeights:
     run_id: str | None = None
     vocabulary: str | None = None
     as_it_is: dict[str, Tensor] | None = None
+    scale: Scale = field(default_factory=Scale)
 
 
 def base_run(config: Config) -> Config | None:
@@ -128,7 +132,8 @@ def load_base(config: Config, data: RunData, train: Train) -> BaseWeights:
         CheckpointError: the file of `base=checkpoint` is missing or damaged.
     """
     if isinstance(config.base, CheckpointBase):
-        return from_file(config.base, data.target.classes)
+        found = from_file(config.base, data.target.classes)
+        return replace(found, scale=_scale_of_file(config, config.base))
     if isinstance(config.base, PretrainedBase):
         return _that_comes_with(config, data)
     if isinstance(config.base, PeftBase):
@@ -167,8 +172,30 @@ def _that_comes_with(config: Config, data: RunData) -> BaseWeights:
     return BaseWeights(f"{origin}, with its head", weights=model.state_dict(), classes=classes)
 
 
+def _scale_of_file(config: Config, base: CheckpointBase) -> Scale:
+    """Return the scale in which the head of a file says numbers, where it is kept for some.
+
+    Raises:
+        ConfigError: the file is of a run that has not kept it.
+    """
+    if config.task != "regression" or base.head != "keep":
+        return Scale()
+    path = Path(base.path).expanduser()
+    found = scale_of(path)
+    if found is None and read_extra(path):
+        raise ConfigError(
+            f"base.head=keep: {base.path} does not say in which scale its head learnt numbers, as "
+            "the files of older runs; the model that export writes says them in their own unit"
+        )
+    return found or Scale()
+
+
 def _under_peft(config: Config, base: PeftBase, data: RunData) -> BaseWeights:
-    """Return the weights that a model comes with, with an adapter merged into them."""
+    """Return the weights that a model comes with, with an adapter merged into them.
+
+    Raises:
+        ConfigError: its head is kept, and nothing says in which scale that learnt numbers.
+    """
     own = replace(config, base=PretrainedBase(kind="pretrained"))
     goes_on = isinstance(make_strategy(config), Continued)
     found = weights_under(
@@ -178,6 +205,12 @@ def _under_peft(config: Config, base: PeftBase, data: RunData) -> BaseWeights:
         without=goes_on,
     )
     name = config.model.get("name_or_path", config.model["name"])
+    numbers = config.task == "regression" and base.head != "new" and found.classes is not None
+    if numbers and not says_own_unit(Path(base.path)):
+        raise ConfigError(
+            f"base.head={base.head}: {base.path} does not say in which scale its head learnt "
+            "numbers, as the adapters of older runs; allowed: new"
+        )
     return BaseWeights(
         f"pretrained ({name}) under {Path(base.path).name}",
         weights=found.merged if found.without is None else found.without,

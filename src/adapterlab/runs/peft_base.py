@@ -15,6 +15,9 @@ from adapterlab.config.schema import Config, PeftBase
 if TYPE_CHECKING:
     from torch import Tensor
 
+UNIT, OWN_UNIT = "unit", "own"
+"""What a file of an adapter says of the numbers of its head."""
+
 _FOLDER, _WHOLE = "peft", "model.safetensors"
 """The adapter's folder in that of a run; the file of weights in that of an exported model."""
 
@@ -66,6 +69,17 @@ def require_file(path: str) -> None:
     if (place / _WHOLE).is_file():
         further = f", such as base.path={place / _WHOLE}"
     raise CheckpointError(f"base.path={path} is a folder; allowed: a file of weights{further}")
+
+
+def says_own_unit(folder: Path) -> bool:
+    """Say whether the head in an adapter's file says numbers in their own unit.
+
+    That of another program does; one of here says so, where it is not of an older version.
+    """
+    from adapterlab.adapters.formats.peft_files import read_weights
+
+    _, metadata = read_weights(folder)
+    return "base_sha256" not in metadata or metadata.get(UNIT) == OWN_UNIT
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.adapters import load_adapter, read_extra, read_metadata
 from adapterlab.base.errors import AdapterLabError, CheckpointError
+from adapterlab.config.class_names import listed
 from adapterlab.config.hardware import Hardware
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Config, Namespace
 from adapterlab.config.validation import STRICT
+from adapterlab.data.targets import Scale
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.base_weights import Train, base_run
 from adapterlab.runs.check import check
@@ -23,6 +25,7 @@ from adapterlab.runs.folders.folder import RunFolder, RunResult, read_config
 from adapterlab.runs.folders.homes import home_of, homes
 from adapterlab.runs.folders.integrity import require_adapter
 from adapterlab.runs.identity import config_hash
+from adapterlab.runs.kept_scale import scale_of
 from adapterlab.runs.single import run
 from adapterlab.tracking.client import connect_to_read
 
@@ -83,7 +86,9 @@ def rebuild(saved: SavedRun, require: Callable[[Config], None] = lambda config: 
         require(config)
         with _offered_base(config, result, saved) as offered:
             train = run if offered is None else offered.instead_of(run)
-            assembly = assemble(config, train=train, trained=True)
+            scale = scale_of(folder.adapter)
+            assembly = assemble(config, train=train, trained=True, scale=scale)
+            _require_same_outputs(saved, config, result, assembly, scale)
             if offered is not None and offered.taken:
                 offered.require(read_metadata(folder.adapter)["base_sha256"], assembly)
             load_adapter(assembly.adapted, folder.adapter)
@@ -99,6 +104,29 @@ def rebuild(saved: SavedRun, require: Callable[[Config], None] = lambda config: 
         changed = "the data have changed since this run was trained"
         assembly = replace(assembly, notes=(*assembly.notes, changed))
     return Rebuilt(config, result, assembly)
+
+
+def _require_same_outputs(
+    saved: SavedRun, config: Config, result: RunResult, assembly: Assembly, scale: Scale | None
+) -> None:
+    """Refuse data of which a run's outputs would be taken for something else than it has learnt.
+
+    Raises:
+        CheckpointError: classes are called otherwise now, or nothing says in which scale numbers
+            were learnt.
+    """
+    now = assembly.data.classes
+    if result.classes and result.classes != now:
+        raise CheckpointError(
+            f"run={saved.run} has learnt {listed(result.classes)}, and its data have "
+            f"{listed(now)} now, so that its answers would be called something else"
+        )
+    unknown = config.task == "regression" and config.loss.standardize and scale is None
+    if unknown and result.data_hash != assembly.read.hash:
+        raise CheckpointError(
+            f"run={saved.run} has not kept the scale in which it learnt numbers, which was that of "
+            "its training rows, and the data have changed since"
+        )
 
 
 def _here(config: Config, saved: SavedRun) -> Config:

@@ -23,7 +23,8 @@ from adapterlab.training.driver import require_driver, require_one_device
 PRECISIONS = get_args(Precision)
 ACCELERATORS = get_args(Accelerator)
 
-_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What precisions that mix types multiply in."""
 
 _MOST = {"threads": 256, "workers": 64, "devices": 8}
 """Threads and processes that are let pass on any machine; above, `_A_CORE` of them on each core."""
@@ -44,7 +45,7 @@ def weights_dtype(precision: str) -> torch.dtype:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """Compute as a Trainer of this precision does around a step."""
-    dtype = _MIXED.get(precision)
+    dtype = MIXED.get(precision)
     return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 

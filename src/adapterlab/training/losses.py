@@ -89,6 +89,7 @@ class TrainingLoss:
 
     def _rows(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """Return each row's loss of one label, weighted, ``[K, B]``."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         flat = F.cross_entropy(
             logits.flatten(0, 1),
             labels.flatten(),
@@ -105,7 +106,11 @@ class TrainingLoss:
         return flat
 
     def _weights(self, logits: Tensor) -> Tensor | None:
-        return None if self.weights is None else self.weights.to(logits)
+        if self.weights is None:
+            return None
+        # Half precision would round them, and what their sum is divided by all the more.
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        return self.weights.to(logits.device, dtype)
 
 
 def training_loss(config: Config, labels: Tensor, classes: Sequence[str]) -> TrainingLoss:

@@ -19,8 +19,8 @@ def predict(
 ) -> Predictions:
     """Run a model over a split, in evaluation mode; the result is in the split's order.
 
-    It computes in the precision of the model's weights, without autocast, so that evaluating
-    again gives the same logits whatever the training's precision was.
+    It computes in the precision of the model's weights, without autocast or what frozen layers made
+    under it, so that evaluating again gives the same logits whatever the training's precision was.
     """
     (one,) = _predict(model, lambda batch: model(batch.inputs)[None], data, split, device)
     return one
@@ -49,7 +49,7 @@ def _predict(
     training = model.training
     model.eval().to(device)
     logits, labels = [], []
-    for batch in data.batches(split, device):
+    for batch in data.in_full().batches(split, device):
         logits.append(call(batch).cpu())
         labels.append(batch.labels.cpu())
     model.train(training)

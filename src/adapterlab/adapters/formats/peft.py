@@ -151,6 +151,7 @@ def save_peft(
     base_name: str | None = None,
     base_revision: str | None = None,
     classes: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Write an adapter as `PeftModel.from_pretrained(base, folder)` reads it.
 
@@ -164,6 +165,7 @@ def save_peft(
         base_revision: which version of it, on the hub; None for the newest.
         classes: names in the order of the outputs: they are kept with the weights, and told by a
             README.md where PEFT loads the model by its task.
+        more: to say in the file of the weights, by name.
 
     Raises:
         ConfigError: PEFT cannot express the strategy.
@@ -176,7 +178,7 @@ def save_peft(
     found |= method.beside(method.layers_of(adapted), config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt"} | method.over(adapted)
+    metadata = {"format": "pt"} | method.over(adapted) | dict(more or {})
     if classes:
         metadata["classes"] = json.dumps(list(classes))
     write_tensors(folder / WEIGHTS, tensors, metadata)

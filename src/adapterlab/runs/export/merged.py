@@ -25,8 +25,8 @@ from adapterlab.data.targets import Scale
 from adapterlab.data.text import TextBatches
 from adapterlab.models.by_length import ByLength
 from adapterlab.runs.export.card import model_card
-from adapterlab.runs.export.destandardised import in_own_unit
 from adapterlab.runs.export.folder import CONFIG, WEIGHTS, ExportError, model_folder
+from adapterlab.runs.own_unit import in_own_unit
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.sketch import make_strategy
 from adapterlab.training.few_texts import alone_and_padded

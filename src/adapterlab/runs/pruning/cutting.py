@@ -7,6 +7,7 @@ what was chosen.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter
@@ -21,12 +22,12 @@ from adapterlab.adapters.pruning import (
     take_pruned,
     why_not_prunable,
 )
-from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.config.bookkeeping import FileName, Told
 from adapterlab.config.domains import NotNegative, Part
 from adapterlab.config.ranks import Pruned
 from adapterlab.config.schema import Config
+from adapterlab.config.tasks import LOWER_IS_BETTER, main_metric
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.assembly import Assembly, assemble
 from adapterlab.runs.check import check
@@ -43,6 +44,7 @@ from adapterlab.training.hardware import Device, choose_device
 from adapterlab.training.outcome import Training
 from adapterlab.training.predicting import predict
 from adapterlab.training.prefix.frozen_prefix import Prefix
+from adapterlab.training.task_predictions import settled
 
 _NOT_TRAINED = "ranks were cut out of a trained run, and nothing was trained"
 
@@ -76,6 +78,7 @@ class Pruning:
 
     Attributes:
         name: of the run that was trained.
+        main: the metric of the test split that is shown.
         before: its metrics.
         curve: what the choice saw.
         ranks: by layer, of those that keep any.
@@ -84,6 +87,7 @@ class Pruning:
     """
 
     name: str
+    main: str
     before: Mapping[str, float]
     curve: Curve
     ranks: Mapping[str, int]
@@ -112,7 +116,8 @@ def prune_saved(request: Request) -> Pruning:
     device = choose_device(config.hardware)
     found = spectra(trained.adapted)
     cuts, left_out = _cuts(found, request.keep)
-    metric = "accuracy" if config.select_on == "loss" else config.select_on
+    main = main_metric(config.task)
+    metric = main if config.select_on in LOWER_IS_BETTER else config.select_on
     points = []
     for one in cuts:
         pruned = _assembled(_config(request, rebuilt, one), trained, found, one)
@@ -122,13 +127,13 @@ def prune_saved(request: Request) -> Pruning:
                 ranks=sum(one.ranks.values()),
                 parameters=one.parameters,
                 threshold=one.threshold,
-                score=_validated(pruned.adapted, pruned, device)[metric],
+                score=_validated(pruned, device, metric).get(metric, 0.0),
             )
         )
     curve = Curve(
         metric=metric,
         points=tuple(points),
-        whole=_validated(trained.adapted, trained, device)[metric],
+        whole=_validated(trained, device, metric).get(metric, 0.0),
         trained=cuts[0].trained,
         ranks=sum(cast(Any, trained.adapted.model.get_submodule(n)).rank for n in found),
         layers=len(found),
@@ -138,7 +143,7 @@ def prune_saved(request: Request) -> Pruning:
     chosen = cuts[curve.points.index(curve.chosen)]
     result, there = _as_run(request, rebuilt, found, chosen, curve, device)
     ranks = {name: rank for name, rank in chosen.ranks.items() if rank}
-    return Pruning(run_name(config), rebuilt.result.metrics, curve, ranks, result, there)
+    return Pruning(run_name(config), main, rebuilt.result.metrics, curve, ranks, result, there)
 
 
 def _cuts(
@@ -169,8 +174,10 @@ def _require_prunable(config: Config) -> None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
 
 
-def _validated(adapted: AdaptedModel, assembly: Assembly, device: Device) -> dict[str, float]:
-    return predict(adapted, assembly.data, "validation", device.torch).metrics()
+def _validated(assembly: Assembly, device: Device, metric: str) -> dict[str, float]:
+    """Return metrics on validation: of several labels, at the thresholds that are best there."""
+    said = predict(assembly.adapted, assembly.data, "validation", device.torch)
+    return settled(said, metric, lambda: said).metrics()
 
 
 def _config(request: Request, rebuilt: Rebuilt, one: Cut) -> Config:
@@ -242,11 +249,13 @@ def _as_run(
 def _finish(opened: OpenRun, rebuilt: Rebuilt, device: Device) -> RunResult:
     assembly = opened.assembly
     epoch = int(rebuilt.result.metrics.get("best/epoch", 1))
-    metrics = _validated(assembly.adapted, assembly, device)
+    select_on = opened.config.select_on
+    metrics = _validated(assembly, device, select_on)
     history = {epoch: {f"val/{name}": value for name, value in metrics.items()}}
     opened.report(epoch, history[epoch])
     training = Training(history, epoch, 0.0, None, _NOT_TRAINED)
-    test = predict(assembly.adapted, assembly.data, "test", device.torch)
+    answer = partial(predict, assembly.adapted, assembly.data, device=device.torch)
+    test = settled(answer("test"), select_on, lambda: answer("validation"))
     prefix = Prefix(0, "nothing is trained", seconds=0.0, gib=0.0, first_token_only=False)
     names = ("train_seconds", "wall_seconds", "samples_per_second", "peak_memory_mib")
     costs = dict.fromkeys(names, (None, _NOT_TRAINED))

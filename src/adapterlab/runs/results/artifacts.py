@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from adapterlab.adapters import AdaptedModel, save_adapter
 from adapterlab.adapters.formats.peft import save_peft
@@ -17,6 +18,9 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.folders.folder import LAST_PICTURE, RunFolder
 from adapterlab.runs.identity import run_name
+from adapterlab.runs.kept_scale import SCALE, written
+from adapterlab.runs.own_unit import for_a_while
+from adapterlab.runs.peft_base import OWN_UNIT, UNIT
 from adapterlab.runs.preprocessing import rows_called
 from adapterlab.runs.results.mistakes import write_mistakes
 from adapterlab.runs.results.task_mistakes import write_task_mistakes
@@ -69,17 +73,25 @@ def write_files(
         pictures: draws those of the run.
     """
     adapted = assembly.adapted
-    extra = {"classes": assembly.data.classes, "vocabulary": assembly.inputs.vocabulary}
+    extra: dict[str, Any] = {
+        "classes": assembly.data.classes,
+        "vocabulary": assembly.inputs.vocabulary,
+    }
+    if config.task == "regression":
+        extra[SCALE] = written(assembly.data.scale)
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
         name, revision = _base_elsewhere(config, adapted), config.model.get("revision")
-        save_peft(
-            adapted,
-            folder.peft,
-            base_name=name,
-            base_revision=revision if name else None,
-            classes=assembly.data.classes,
-        )
+        # Whoever loads it elsewhere knows of no scale.
+        with for_a_while(adapted.model, assembly.data.scale):
+            save_peft(
+                adapted,
+                folder.peft,
+                base_name=name,
+                base_revision=revision if name else None,
+                classes=assembly.data.classes,
+                more={UNIT: OWN_UNIT} if config.task == "regression" else {},
+            )
     except ConfigError as error:
         log.debug("not in PEFT's format: %s", error)
     rows = rows_called(config, assembly.read.target, "test")

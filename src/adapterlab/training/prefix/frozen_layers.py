@@ -20,7 +20,7 @@ from adapterlab.data.images import Batch
 from adapterlab.data.text import OrderedByLength, TextBatch, cut
 from adapterlab.data.tokens import TokenizedSplit
 from adapterlab.models.protocol import adaptable
-from adapterlab.training.hardware import autocast
+from adapterlab.training.hardware import MIXED, autocast
 
 T = TypeVar("T")
 
@@ -56,6 +56,11 @@ class FrozenLayers:
         states = adaptable(self.model).hidden_states
         assert states is not None
         return states(on_device(batch.inputs, self.device), self.depth)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether they are computed in half precision, which evaluation is not."""
+        return self.precision in MIXED
 
     @property
     def exact(self) -> bool:

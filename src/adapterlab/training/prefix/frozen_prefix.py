@@ -191,5 +191,5 @@ def _attach(
     }
     kept = keep(cache, keys, shapes, outcome.type, fills, some, max_gib, exact=layers.exact)
     for name, values in kept.values.items():
-        data.attach(name, TokenFeatures(values, layers.depth, first_only))
+        data.attach(name, TokenFeatures(values, layers.depth, first_only, layers.mixed))
     return total, kept.found

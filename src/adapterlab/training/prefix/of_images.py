@@ -139,7 +139,7 @@ def _attach(
     some = {name: partial(_some, split, layers, data) for name, split in splits.items()}
     kept = keep(cache, keys, shapes, outcome.type, fills, some, max_gib, exact=layers.exact)
     for name, values in kept.values.items():
-        data.attach(name, ImageFeatures(values, layers.depth))
+        data.attach(name, ImageFeatures(values, layers.depth, layers.mixed))
     return total, kept.found
 
 

@@ -1,0 +1,42 @@
+"""The scale in which a run has learnt numbers, kept beside its parameters.
+
+It is that of the training rows as they were: rows that were added since do not change what the
+outputs of a finished run mean.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from adapterlab.adapters import read_extra
+from adapterlab.base.errors import CheckpointError
+from adapterlab.data.targets import Scale
+
+SCALE = "scale"
+"""What it is called in the file."""
+
+
+def written(scale: Scale) -> list[float]:
+    """Return a scale as a file keeps it."""
+    return [scale.mean, scale.deviation]
+
+
+def scale_of(adapter: Path) -> Scale | None:
+    """Return the scale in which the parameters of a file say numbers.
+
+    Args:
+        adapter: of a run; None is returned where it is of classes, or of before scales were kept.
+
+    Raises:
+        CheckpointError: it is no scale.
+    """
+    said: Any = read_extra(adapter).get(SCALE)
+    if said is None:
+        return None
+    numbers = isinstance(said, list) and len(said) == 2
+    if not (numbers and all(isinstance(n, int | float) and math.isfinite(n) for n in said)):
+        raise CheckpointError(f"{adapter} says {said!r} as the scale of its numbers")
+    mean, deviation = map(float, said)
+    if deviation <= 0:
+        raise CheckpointError(f"{adapter} says {said!r} as the scale of its numbers")
+    return Scale(mean, deviation)

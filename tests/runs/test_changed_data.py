@@ -1,0 +1,81 @@
+"""A finished run whose data have changed since: it answers as it was trained, or says why not."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adapterlab.adapters import read_extra
+from adapterlab.base.errors import CheckpointError
+from adapterlab.data.sources.decode import Encoded
+from adapterlab.runs.folders.folder import RunResult
+from adapterlab.runs.predicting.members import member
+from adapterlab.runs.saved import SavedRun, rebuild
+from adapterlab.runs.single import run
+from lab import ONE_THREAD, tiny
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+TASKS = {"regression": "bright", "single_label": "kind"}
+
+
+def write(folder: Path, names: tuple[str, str], brighter: float = 0.0) -> Path:
+    """Images, dark and light ones, with what each is called and how bright it is said to be."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    with (folder / "labels.csv").open("w") as opened:
+        table = csv.writer(opened)
+        table.writerow(["file", "kind", "bright", "split"])
+        for i in range(40):
+            light = i % 2
+            pixels = (light * 150 + rng.integers(0, 60, (6, 6))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i:02}.png")
+            split = "train" if i < 30 else "test"
+            told = 5000.0 + 10 * float(pixels.mean()) + brighter
+            table.writerow([f"{i:02}.png", names[light], told, split])
+    return folder
+
+
+def trained(root: Path, task: str) -> RunResult:
+    own = write(root / "own", ("dark", "light"))
+    return run(
+        tiny(
+            root,
+            *("dataset=image_folder", f"dataset.loader.path={own}", "model=mlp"),
+            *("model.widths=[4]", "dataset.loader.labels=labels.csv"),
+            *(f"dataset.loader.label_column={TASKS[task]}", "dataset.loader.split_column=split"),
+            *(f"task={task}", "base=scratch", "adapter=full", "batch_size=8", "epochs=1"),
+        )
+    )
+
+
+def saved(root: Path, result: RunResult) -> SavedRun:
+    return SavedRun(
+        run=str(result.folder), tracking_uri=None, root=str(root), data_dir=None,
+        hardware=ONE_THREAD,
+    )  # fmt: skip
+
+
+def test_numbers_stay_in_the_scale_that_they_were_learnt_in(tmp_path: Path) -> None:
+    result = trained(tmp_path, "regression")
+    contents = [path.read_bytes() for path in sorted((tmp_path / "own").glob("*.png"))]
+    images = Encoded(len(contents), read=contents.__getitem__, name=str)
+    before = member(saved(tmp_path, result)).outputs(images)
+    learnt = next(note for note in result.notes if "standard deviations" in note)
+    write(tmp_path / "own", ("dark", "light"), brighter=1000)
+    after = member(saved(tmp_path, result))
+    np.testing.assert_array_equal(after.outputs(images), before)
+    assert after.notes == ("the data have changed since this run was trained",)
+    assert learnt in rebuild(saved(tmp_path, result)).assembly.notes
+    assert read_extra(result.folder / "adapter.safetensors")["scale"][0] > 5000
+
+
+def test_classes_that_are_called_otherwise_now_are_refused(tmp_path: Path) -> None:
+    result = trained(tmp_path, "single_label")
+    write(tmp_path / "own", ("dark", "bright"))
+    said = "has learnt dark, light, and its data have bright, dark now"
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        rebuild(saved(tmp_path, result))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
 from adapterlab.runs.assembly import assemble, source_model
-from adapterlab.runs.base_weights import base_run
+from adapterlab.runs.base_weights import BaseWeights, base_run, keeps_head
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.single import run
 from lab import tiny
@@ -121,6 +121,18 @@ def test_a_file_without_class_names_gets_a_new_head(base_file: Path, lab_root: P
         tiny(lab_root, "base=checkpoint", f"base.path={base_file}", "base.head=keep"), run
     )
     assert kept.head_kept
+    told = ("base=checkpoint", f"base.path={base_file}", "base.head=keep")
+    others = tiny(lab_root, *told, "dataset.classes=[a,b,c,d,e,f,g,h,i,j]")
+    with pytest.raises(ConfigError, match="they should agree by name and in their order"):
+        assemble(others, run)
+
+
+def test_a_head_is_not_kept_for_its_classes_in_another_order() -> None:
+    base = BaseWeights("some", weights={"head.bias": torch.zeros(2)}, classes=("a", "b"))
+    with pytest.raises(ConfigError, match="tells apart a, b, and the data set the same in another"):
+        keeps_head(base, ("b", "a"), "keep")
+    assert not keeps_head(base, ("b", "a"), "auto")
+    assert keeps_head(base, ("c", "d"), "keep")
 
 
 def _narrow(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -186,6 +186,11 @@ def test_an_exported_model_says_what_the_run_says(
     else:
         logits = np.array(table["logits"][0].as_py())
         assert [found["a"], found["e"]] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-4)
+    if task == "multi_label":  # the base answers above thresholds of validation as well
+        again = [f"model.name_or_path={to}", "base=pretrained", "base.head=keep", "epochs=1"]
+        on = run(compose(tmp_path, *options[task], *again))
+        before = on.metrics["target/micro_f1_before"]
+        assert before == pytest.approx(result.metrics["test/micro_f1"], abs=1e-9)
     card = (to / "README.md").read_text()
     assert ("answered above these probabilities" in card) == (task == "multi_label")
 

@@ -8,18 +8,28 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+
+import adapterlab.base.torchvision_compat  # noqa: F401  # before Lightning, which imports torchvision
+
+# isort: split
+
+import pytorch_lightning as pl
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Full, Head, LoRA
+from adapterlab.adapters import AdaLoRA, AdaptedModel, Full, Head, LoRA
+from adapterlab.adapters.hooks import Moment
 from adapterlab.config.schema import Config
 from adapterlab.data.images import ImageBatches
 from adapterlab.data.splits import ImageSplit
 from adapterlab.models import MLP
 from adapterlab.training.fit import fit
 from adapterlab.training.hardware import Device
+from adapterlab.training.lightning.classifier import Classifier
+from adapterlab.training.lightning.data import LightningData
+from adapterlab.training.lightning.drive import quieten
 from adapterlab.training.outcome import Training, TrainingDivergedError
 from adapterlab.training.tally import Tally
 from lab import tiny
@@ -279,3 +289,38 @@ def test_masks_are_a_function_of_the_seed_alone(train: Fit) -> None:
     torch.manual_seed(99)  # as if something else had drawn random numbers
     assert torch.equal(first, after(1, "second"))
     assert not torch.equal(first, after(2, "third"))
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_gradients_that_no_step_is_taken_by_are_seen_by_no_method(tmp_path: Path) -> None:
+    """Mixed float16 begins with a scale that is too large, and makes it less until it fits."""
+    adapted = model(AdaLoRA(rank=1, init_rank=2, tinit=0.0, tfinal=0.5))
+    config = tiny(tmp_path, "optimizer=adam")
+    module = Classifier(adapted, 3, config.optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)  # type: ignore[attr-defined]
+    quieten()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        plugins=[pl.plugins.MixedPrecision("16-mixed", "cpu", scaler)],
+        max_steps=8,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+    )
+    seen = []
+    strategy = type(adapted.strategy)
+    with pytest.MonkeyPatch.context() as patch:
+        after = strategy.after_step
+
+        def noting(self: Any, moment: Moment) -> None:
+            seen.append((bool(moment.gradients), dict(moment.gradients)))
+            after(self, moment)
+
+        patch.setattr(strategy, "after_step", noting)
+        trainer.fit(module, LightningData(data()))
+    assert [there for there, _ in seen][:1] == [False]
+    assert any(there for there, _ in seen)
+    assert all(bool(t.isfinite().all()) for _, found in seen for t in found.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in adapted.state().values())

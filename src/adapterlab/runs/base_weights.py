@@ -36,7 +36,7 @@ from adapterlab.config.schema import (
 )
 from adapterlab.data.targets import Scale
 from adapterlab.models.protocol import adaptable
-from adapterlab.runs.check import keeps_own_head, require_own_head
+from adapterlab.runs.check import keeps_own_head, require_own_head, require_same_order
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import run_name
@@ -258,7 +258,8 @@ def keeps_head(base: BaseWeights, classes: tuple[str, ...], head: HeadInit) -> b
     """Say whether a model for `classes` keeps the head of its base.
 
     Raises:
-        ConfigError: `head` is ``keep`` and the base's head is for another number of classes.
+        ConfigError: `head` is ``keep`` and the base's head is for another number of classes, or for
+            the same ones in another order.
     """
     if not base.weights or head == "new":
         return False
@@ -269,6 +270,8 @@ def keeps_head(base: BaseWeights, classes: tuple[str, ...], head: HeadInit) -> b
             f"base.head=keep: the base's head has {len(base.classes)} classes, the data set "
             f"{len(classes)}; allowed: new, auto"
         )
+    if base.classes is not None:
+        require_same_order(base.classes, classes)
     return True
 
 
@@ -293,7 +296,8 @@ def from_file(base: CheckpointBase, wanted: tuple[str, ...] | None = None) -> Ba
 
     Raises:
         CheckpointError: it is missing or damaged.
-        ConfigError: it is an exported model whose head, which should be kept, is for others.
+        ConfigError: it is of a run, or its exported model, whose head, which should be kept, is for
+            others.
     """
     path = Path(base.path).expanduser()
     require_file(base.path)
@@ -318,12 +322,14 @@ def from_file(base: CheckpointBase, wanted: tuple[str, ...] | None = None) -> Ba
 
 
 def _require_exported_classes(path: Path, wanted: tuple[str, ...]) -> None:
-    """Refuse the head of an exported model whose classes are others than a data set's, by name."""
+    """Refuse the head of a run, or of its exported model, whose classes are others by name."""
     try:
-        said = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["classes"]
+        said = read_extra(path).get("classes")
+        if said is None:
+            said = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["classes"]
         own = tuple(str(name) for name in said)
     except (OSError, ValueError, LookupError, TypeError):
-        return  # it is no model that was exported
+        return  # it is none
     if own != wanted:
         raise ConfigError(
             f"base.head=keep: the head of {path} tells apart {listed(own)}, and the data set "

@@ -9,6 +9,7 @@ from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, pla
 from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import OF_ANY_MODEL, WIDE
 from adapterlab.base.errors import ConfigError
+from adapterlab.config.class_names import listed
 from adapterlab.config.parsing import optimizers
 from adapterlab.config.schema import (
     CheckpointBase,
@@ -94,6 +95,7 @@ def check(config: Config) -> Plan | None:
         classes = config.dataset.classes
         if config.base.head == "keep" and source.classes and classes:
             _require_same_count(source, config.dataset)
+            require_same_order(source.classes, classes)
     if config.dataset.classes is not None:
         _require_weighed(config, config.dataset.classes)
     require_crop(config.dataset, shape_of(config.dataset), "dataset")
@@ -191,6 +193,22 @@ def require_own_head(config: Config, classes: tuple[str, ...]) -> None:
         from adapterlab.models.own_head import require_own_classes  # loads transformers
 
         require_own_classes(path, classes, config.model.get("revision"))
+
+
+def require_same_order(of_head: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse to keep a head that tells the very same classes apart in another order.
+
+    Of other classes, that may be meant: its outputs are learnt anew from where they are.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if list(of_head) != list(classes) and sorted(of_head) == sorted(classes):
+        raise ConfigError(
+            f"base.head=keep: the base's head tells apart {listed(of_head)}, and the data set the "
+            f"same in another order, {listed(classes)}; dataset.classes puts them into the head's, "
+            "base.head=new draws another"
+        )
 
 
 def _require_same_count(source: Dataset, target: Dataset) -> None:

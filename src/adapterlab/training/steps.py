@@ -77,6 +77,7 @@ class Steps(nn.Module):
     Attributes:
         training_state: how far the training has come; its history is kept in checkpoints.
         is_best: whether the last epoch is the best so far.
+        follows: whether the method looks at what comes of a step.
         driver: who drives it; known before `configure_optimizers`.
         schedule: of the rates, stepped after every step; None where they follow a plateau.
     """
@@ -108,7 +109,7 @@ class Steps(nn.Module):
         self.report, self.after_epoch = report, after_epoch
         self._adds = model.strategy.uses("extra_loss")
         self._looks = model.strategy.uses("after_backward")
-        self._follows = model.strategy.uses("after_step")
+        self.follows = model.strategy.uses("after_step")
         self.allow = allow
         self.select_on = select_on
         self.training_state, self.is_best = TrainingState(), False
@@ -175,10 +176,14 @@ class Steps(nn.Module):
             with torch.no_grad():
                 self.model.strategy.after_backward(self._moment(with_gradients=True))
 
-    def after_optimizer_step(self) -> None:
-        """Let the method look at what came of a step, which is not counted yet."""
-        if self._follows:
-            moment = self._moment(with_gradients=True)
+    def after_optimizer_step(self, *, taken: bool = True) -> None:
+        """Let the method look at what came of a step, which is not counted yet.
+
+        Args:
+            taken: whether there was one; else its gradients are no numbers, and nobody sees them.
+        """
+        if self.follows:
+            moment = self._moment(with_gradients=taken)
             with torch.no_grad():
                 self.model.strategy.after_step(replace(moment, step=moment.step + 1))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -17,6 +18,7 @@ from adapterlab.runs.results.floor import Floor
 from adapterlab.training.outcome import Training
 from adapterlab.training.predicting import predict
 from adapterlab.training.predictions import Predictions
+from adapterlab.training.task_predictions import settled
 
 
 @dataclass
@@ -146,7 +148,10 @@ class OfTheBase:
             base = base_model(config, assembly, len(assembly.data.classes))
             base = ByLength(base) if assembly.adapted.by_length else base
             main = main_metric(assembly.data.task)
-            before = predict(base, assembly.data, "test", device).metrics()[main]
+            answer = partial(predict, base, assembly.data, device=device)
+            # Above thresholds that validation chose, if it takes any, as the trained model answers.
+            test = settled(answer("test"), main, lambda: answer("validation"))
+            before = test.metrics()[main]
         has_source = why_no_source(config, assembly) is None
         return cls(before, source_data(config, assembly) if has_source else None)
 

@@ -18,5 +18,9 @@ class Classifier(Steps, pl.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take a step, and let the method look at what came of it."""
+        scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
+        looks = scaler is not None and self.follows
+        before = scaler.get_scale() if looks else 0.0
         super().optimizer_step(*args, **kwargs)
-        self.after_optimizer_step()
+        # A gradient that half precision did not hold is taken no step by, and makes the scale less.
+        self.after_optimizer_step(taken=not (looks and scaler.get_scale() < before))

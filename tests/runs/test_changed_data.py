@@ -22,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 TASKS = {"regression": "bright", "single_label": "kind"}
 
 
-def write(folder: Path, names: tuple[str, str], brighter: float = 0.0) -> Path:
+def write(
+    folder: Path, names: tuple[str, str], brighter: float = 0.0, *, colours: bool = False
+) -> Path:
     """Images, dark and light ones, with what each is called and how bright it is said to be."""
     rng = np.random.default_rng(0)
     folder.mkdir(exist_ok=True)
@@ -32,7 +34,8 @@ def write(folder: Path, names: tuple[str, str], brighter: float = 0.0) -> Path:
         for i in range(40):
             light = i % 2
             pixels = (light * 150 + rng.integers(0, 60, (6, 6))).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{i:02}.png")
+            image = Image.fromarray(pixels)
+            (image.convert("RGB") if colours else image).save(folder / f"{i:02}.png")
             split = "train" if i < 30 else "test"
             told = 5000.0 + 10 * float(pixels.mean()) + brighter
             table.writerow([f"{i:02}.png", names[light], told, split])
@@ -74,8 +77,12 @@ def test_numbers_stay_in_the_scale_that_they_were_learnt_in(tmp_path: Path) -> N
 
 
 def test_classes_that_are_called_otherwise_now_are_refused(tmp_path: Path) -> None:
+    """So are images in colours, which a grey one would be shown as."""
     result = trained(tmp_path, "single_label")
-    write(tmp_path / "own", ("dark", "bright"))
-    said = "has learnt dark, light, and its data have bright, dark now"
-    with pytest.raises(CheckpointError, match=re.escape(said)):
-        rebuild(saved(tmp_path, result))
+    for names, colours, said in (
+        (("dark", "bright"), False, "has learnt dark, light, and its data have bright, dark now"),
+        (("dark", "light"), True, "images of [1, 6, 6], and its data have images of [3, 6, 6] now"),
+    ):
+        write(tmp_path / "own", names, colours=colours)
+        with pytest.raises(CheckpointError, match=re.escape(said)):
+            rebuild(saved(tmp_path, result))

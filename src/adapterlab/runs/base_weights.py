@@ -40,7 +40,7 @@ from adapterlab.runs.check import keeps_own_head, require_own_head, require_same
 from adapterlab.runs.data import RunData, Shape, as_shape
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.kept_scale import scale_of
+from adapterlab.runs.kept_beside import scale_of
 from adapterlab.runs.peft_base import require_file, says_own_unit, weights_under
 from adapterlab.runs.sketch import comes_with_weights, make_model, make_strategy
 

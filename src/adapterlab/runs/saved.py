@@ -25,7 +25,7 @@ from adapterlab.runs.folders.folder import RunFolder, RunResult, read_config
 from adapterlab.runs.folders.homes import home_of, homes
 from adapterlab.runs.folders.integrity import require_adapter
 from adapterlab.runs.identity import config_hash
-from adapterlab.runs.kept_scale import scale_of
+from adapterlab.runs.kept_beside import IMAGES, scale_of
 from adapterlab.runs.single import run
 from adapterlab.tracking.client import connect_to_read
 
@@ -89,6 +89,7 @@ def rebuild(saved: SavedRun, require: Callable[[Config], None] = lambda config: 
             scale = scale_of(folder.adapter)
             assembly = assemble(config, train=train, trained=True, scale=scale)
             _require_same_outputs(saved, config, result, assembly, scale)
+            _require_same_images(saved, assembly, read_extra(folder.adapter).get(IMAGES))
             if offered is not None and offered.taken:
                 offered.require(read_metadata(folder.adapter)["base_sha256"], assembly)
             load_adapter(assembly.adapted, folder.adapter)
@@ -126,6 +127,20 @@ def _require_same_outputs(
         raise CheckpointError(
             f"run={saved.run} has not kept the scale in which it learnt numbers, which was that of "
             "its training rows, and the data have changed since"
+        )
+
+
+def _require_same_images(saved: SavedRun, assembly: Assembly, then: object) -> None:
+    """Refuse images of another size, or colours, than those that a run has learnt.
+
+    Raises:
+        CheckpointError: what the files have now decides otherwise how images are decoded.
+    """
+    now = None if assembly.read.shape is None else list(assembly.read.shape)
+    if then is not None and then != now:
+        raise CheckpointError(
+            f"run={saved.run} has learnt images of {then}, and its data have images of {now} now "
+            "(channels, height, width), as which others would be shown to it"
         )
 
 

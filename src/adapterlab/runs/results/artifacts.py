@@ -18,7 +18,7 @@ from adapterlab.models.protocol import adaptable
 from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.folders.folder import LAST_PICTURE, RunFolder
 from adapterlab.runs.identity import run_name
-from adapterlab.runs.kept_scale import SCALE, written
+from adapterlab.runs.kept_beside import IMAGES, SCALE, written
 from adapterlab.runs.own_unit import for_a_while
 from adapterlab.runs.peft_base import OWN_UNIT, UNIT
 from adapterlab.runs.preprocessing import rows_called
@@ -79,6 +79,8 @@ def write_files(
     }
     if config.task == "regression":
         extra[SCALE] = written(assembly.data.scale)
+    if assembly.read.shape is not None:
+        extra[IMAGES] = assembly.read.shape
     save_adapter(adapted, folder.adapter, extra=extra)
     try:
         name, revision = _base_elsewhere(config, adapted), config.model.get("revision")

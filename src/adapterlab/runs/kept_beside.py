@@ -1,7 +1,6 @@
-"""The scale in which a run has learnt numbers, kept beside its parameters.
+"""What a run's parameters mean only together with, kept beside them: of numbers, of images.
 
-It is that of the training rows as they were: rows that were added since do not change what the
-outputs of a finished run mean.
+It is of the data as they were: rows that were added since do not change what a finished run says.
 """
 
 import math
@@ -13,7 +12,10 @@ from adapterlab.base.errors import CheckpointError
 from adapterlab.data.targets import Scale
 
 SCALE = "scale"
-"""What it is called in the file."""
+"""What the scale is called in which numbers were learnt."""
+
+IMAGES = "images"
+"""What the shape is called that images were decoded to."""
 
 
 def written(scale: Scale) -> list[float]:

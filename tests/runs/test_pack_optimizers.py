@@ -66,6 +66,12 @@ CROSSING = {
     "adamw": ["optimizer.schedule=cosine optimizer.clip_norm=0.5", "seed=1 adapter.rank=2"],
     "sgd": ["optimizer=sgd optimizer.momentum=0.9", "optimizer=sgd seed=1"],
     "plateau": LANES["plateau"],
+    # Several groups of one rate alone, which are one rate of a lane.
+    "floor": [
+        "optimizer.schedule=plateau optimizer.plateau_patience=0 optimizer.floor=0.3 "
+        f"optimizer.weight_decay=0.1 +optimizer.roles.bias.weight_decay=0 {more}"
+        for more in ("optimizer.lr=0.5", "optimizer.lr=0.3 +optimizer.roles.head.lr=0.9 seed=1")
+    ],
     "roles": LANES["roles"],
     "nadam": LANES["nadam"],
 }

@@ -115,6 +115,16 @@ def test_plateau_divides_by_ten_after_its_patience() -> None:
     assert make_plateau(optimizer, sgd()) is None
 
 
+def test_plateau_divides_a_rate_however_small() -> None:
+    options = sgd(schedule="plateau", plateau_patience=0, lr=1e-9)
+    optimizer = make_optimizer({"w": nn.Parameter(torch.zeros(1))}, options)
+    plateau = make_plateau(optimizer, options)
+    assert plateau is not None
+    for _ in range(2):
+        plateau.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-10)
+
+
 def test_plateau_stops_at_its_floor() -> None:
     options = sgd(schedule="plateau", plateau_patience=0, floor=0.05)
     optimizer = make_optimizer({"w": nn.Parameter(torch.zeros(()))}, options)

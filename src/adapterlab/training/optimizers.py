@@ -238,6 +238,7 @@ def make_plateau(optimizer: torch.optim.Optimizer, options: Optimizer) -> Reduce
         factor=PLATEAU_FACTOR,
         patience=options.plateau_patience,
         min_lr=[options.floor * group["lr"] for group in optimizer.param_groups],
+        eps=0.0,  # torch's own leaves small rates, as of layers far below the head, where they are
     )
 
 

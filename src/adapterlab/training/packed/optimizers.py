@@ -27,6 +27,9 @@ from adapterlab.training.packed.fused_steps import FusedSteps, Rows, can_take
 _Place = tuple[str, LaneModule, str]
 """A stacked parameter: the name of its module, the module, and its own name there."""
 
+_OF_GROUPS = ("min_lrs", "default_min_lr", "_last_lr")
+"""What torch's schedule keeps for each group of an optimizer."""
+
 LaneState = dict[str, dict[str, Tensor]]
 """What an optimizer remembers of a lane: tensors by parameter's name and by torch's key."""
 
@@ -295,7 +298,9 @@ class _Plateau:
             rates = state["rates"] if "rates" in state else [state["rate"]]
             for group, rate in zip(self._rates.param_groups, rates, strict=True):
                 group["lr"] = rate
-            self._schedule.load_state_dict(state["schedule"])
+            # Rates stop where its own do: one that began alone has them by groups, which are others.
+            kept = {key: value for key, value in state["schedule"].items() if key not in _OF_GROUPS}
+            self._schedule.load_state_dict(kept)
 
 
 def _named(pack: PackedModel) -> Iterator[_Place]:

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from adapterlab.adapters import read_extra
 from adapterlab.base.errors import CheckpointError
+from adapterlab.config.schema import Config
 from adapterlab.data.sources.decode import Encoded
+from adapterlab.runs.assembly import assemble
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.predicting.members import member
 from adapterlab.runs.saved import SavedRun, rebuild
 from adapterlab.runs.single import run
+from adapterlab.training.predicting import predict
 from lab import ONE_THREAD, tiny
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -42,17 +46,19 @@ def write(
     return folder
 
 
-def trained(root: Path, task: str) -> RunResult:
-    own = write(root / "own", ("dark", "light"))
-    return run(
-        tiny(
-            root,
-            *("dataset=image_folder", f"dataset.loader.path={own}", "model=mlp"),
-            *("model.widths=[4]", "dataset.loader.labels=labels.csv"),
-            *(f"dataset.loader.label_column={TASKS[task]}", "dataset.loader.split_column=split"),
-            *(f"task={task}", "base=scratch", "adapter=full", "batch_size=8", "epochs=1"),
-        )
+def config(root: Path, task: str, *options: str) -> Config:
+    return tiny(
+        root,
+        *("dataset=image_folder", f"dataset.loader.path={root / 'own'}", "model=mlp"),
+        *("model.widths=[4]", "dataset.loader.labels=labels.csv"),
+        *(f"dataset.loader.label_column={TASKS[task]}", "dataset.loader.split_column=split"),
+        *(f"task={task}", "batch_size=8", "epochs=1", *options),
     )
+
+
+def trained(root: Path, task: str) -> RunResult:
+    write(root / "own", ("dark", "light"))
+    return run(config(root, task, "base=scratch", "adapter=full"))
 
 
 def saved(root: Path, result: RunResult) -> SavedRun:
@@ -73,7 +79,14 @@ def test_numbers_stay_in_the_scale_that_they_were_learnt_in(tmp_path: Path) -> N
     np.testing.assert_array_equal(after.outputs(images), before)
     assert after.notes == ("the data have changed since this run was trained",)
     assert learnt in rebuild(saved(tmp_path, result)).assembly.notes
-    assert read_extra(result.folder / "adapter.safetensors")["scale"][0] > 5000
+    weights = result.folder / "adapter.safetensors"
+    assert read_extra(weights)["scale"][0] > 5000
+    # As a base, its head says the same numbers, in the scale of the run that goes on with it.
+    told = ("base=checkpoint", f"base.path={weights}", "base.head=keep", "adapter=head")
+    on = assemble(config(tmp_path, "regression", *told), run)
+    assert on.data.scale.mean == pytest.approx(read_extra(weights)["scale"][0] + 1000)
+    said = predict(on.adapted, on.data, "test", torch.device("cpu")).logits
+    np.testing.assert_allclose(said, before[30:], rtol=1e-5)
 
 
 def test_classes_that_are_called_otherwise_now_are_refused(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ class _Plateau:
             rates = state["rates"] if "rates" in state else [state["rate"]]
             for group, rate in zip(self._rates.param_groups, rates, strict=True):
                 group["lr"] = rate
-            # Rates stop where its own do: one that began alone has them by groups, which are others.
+            # Rates stop where its own do: one that began alone has other groups.
             kept = {key: value for key, value in state["schedule"].items() if key not in _OF_GROUPS}
             self._schedule.load_state_dict(kept)
 

@@ -296,7 +296,7 @@ def test_a_sweep_stops_at_the_first_run_that_is_wrong(run_cli: RunCli) -> None:
         (cli.evaluate, [], ["run is missing"]),
         (cli.evaluate, ["run=x", "runn=y"], ["runn is not an option", "mean run?"]),
         (cli.report, [], ["study is missing"]),
-        (cli.report, ["study=none"], ["study=none", "no runs"]),
+        (cli.report, ["study=none"], ["study=none", "no store of runs"]),
         (cli.report, ["study=3"], ["study=3", "string"]),
     ],
 )
@@ -309,7 +309,7 @@ def test_the_other_programs_say_it_in_one_line_too(
 
 
 def test_a_run_that_does_not_exist(run_cli: RunCli, tmp_path: Path) -> None:
-    assert "neither a run folder nor" in run_cli("run=0123abcd", program=cli.evaluate).error
+    assert "run=0123abcd: there is no store" in run_cli("run=0123abcd", program=cli.evaluate).error
     (tmp_path / "empty").mkdir()
     outcome = run_cli(f"run={tmp_path / 'empty'}", program=cli.evaluate)
     assert "no finished run in this folder" in outcome.error

@@ -181,7 +181,7 @@ def read_report(request: Request) -> Report:
 def _read(request: Request) -> tuple[Report, list[Arm], Any]:
     if request.planned and request.reference is None:
         raise ConfigError("planned=true needs the reference that was planned: set reference=...")
-    client = connect_to_read(request.tracking_uri, _mlruns(request))
+    client = connect_to_read(request.tracking_uri, _mlruns(request), f"study={request.study}")
     bury_of_study(client, _mlruns(request), request.study, request.experiment)
     runs = read_runs(client, request.study, request.experiment, _mlruns(request))
     replaced = superseded(runs)

@@ -153,9 +153,8 @@ def self_check(request: Request) -> SelfCheck:
 
 def _arm(request: Request) -> Arm:
     """Return the arm that is meant, if it has the runs that one study takes."""
-    client = connect_to_read(
-        request.tracking_uri, Path(request.root).expanduser().resolve() / "mlruns"
-    )
+    mlruns = Path(request.root).expanduser().resolve() / "mlruns"
+    client = connect_to_read(request.tracking_uri, mlruns, f"study={request.study}")
     runs = read_runs(client, request.study, request.experiment)
     replaced = superseded(runs)
     arms = arms_of([run for run in runs if run.run_id not in replaced])

@@ -190,11 +190,8 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
 
 
 def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
-    try:
-        client = connect_to_read(saved.tracking_uri, Path(absolute(saved.root)) / "mlruns")
-    except AdapterLabError as error:
-        raise AdapterLabError(f"run={saved.run} is no run folder, and {error}") from None
-    download(client, run_id, folder)
+    mlruns = Path(absolute(saved.root)) / "mlruns"
+    download(connect_to_read(saved.tracking_uri, mlruns, f"run={run_id}"), run_id, folder)
 
 
 @dataclass

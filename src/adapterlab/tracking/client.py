@@ -47,8 +47,13 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     return client if uri is None or not is_served(uri) else _reach(uri)
 
 
-def connect_to_read(uri: str | None, mlruns: Path) -> Any:
+def connect_to_read(uri: str | None, mlruns: Path, asked: str) -> Any:
     """Return an MLflow client for runs that are there: `connect`, which makes no new store.
+
+    Args:
+        uri: of the store; None for the one in `mlruns`.
+        mlruns: the folder that everything is written under.
+        asked: what is looked for, as it was written: ``study=mine``.
 
     Raises:
         AdapterLabError: no store answers, or there is none.
@@ -56,8 +61,8 @@ def connect_to_read(uri: str | None, mlruns: Path) -> Any:
     file = sqlite_file(uri or default_uri(mlruns))
     if file is not None and not file.exists():
         raise AdapterLabError(
-            f"there is no store of runs at {file}: none was trained there, or another root= "
-            "(ADAPTERLAB_ROOT) or tracking_uri= is meant"
+            f"{asked}: there is no store of runs at {file}; root= (ADAPTERLAB_ROOT) or "
+            "tracking_uri= say where one is"
         )
     return connect(uri, mlruns)
 

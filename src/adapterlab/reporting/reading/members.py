@@ -20,7 +20,9 @@ def runs_of(request: Request) -> list[str]:
     if request.study is None or request.arm is None:
         assert request.run is not None
         return [request.run] if isinstance(request.run, str) else list(request.run)
-    client = connect_to_read(request.tracking_uri, Path(absolute(request.root)) / "mlruns")
+    client = connect_to_read(
+        request.tracking_uri, Path(absolute(request.root)) / "mlruns", f"study={request.study}"
+    )
     arms = arms_of(read_runs(client, request.study, request.experiment))
     arm = find_arm(arms, request.arm, "arm")
     if not arm.runs:

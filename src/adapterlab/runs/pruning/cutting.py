@@ -62,14 +62,14 @@ class Request(SavedRun):
         margin: points on validation that fewer parameters may cost.
         study: of the pruned run.
         resume: return a pruned run that is there already.
-        tracking: log it to MLflow.
+        log_run: to MLflow.
     """
 
     keep: Annotated[list[Part], Field(min_length=1), BeforeValidator(_in_a_list)]
     margin: NotNegative = 0.5
     study: FileName | None = None
     resume: bool = True
-    tracking: bool = True
+    log_run: bool = True
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _config(request: Request, rebuilt: Rebuilt, one: Cut) -> Config:
         ranks=replace(config.ranks, asked=None),
         study=request.study,
         resume=request.resume,
-        tracking=replace(config.tracking, enabled=request.tracking),
+        tracking=replace(config.tracking, enabled=request.log_run),
     )
 
 

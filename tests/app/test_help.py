@@ -80,7 +80,7 @@ def test_output_that_nobody_reads_ends_a_command(flags: list[str], tmp_path: Pat
     assert (ended.returncode, ended.stderr) == (UNREAD, "")
 
 
-@pytest.mark.parametrize("program", CHECKOUT.glob("conf/*.yaml"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("program", [*CHECKOUT.glob("conf/*.yaml")], ids=lambda path: path.stem)
 def test_no_option_is_called_as_a_folder_of_choices(program: Path) -> None:
     """Hydra would look for the value in the folder: `tracking=false` for a file of that name."""
     options = yaml.safe_load(program.read_text())

@@ -145,17 +145,22 @@ def test_a_small_cost(margin: float, verdict: str, said: str) -> None:
     assert said in about_rates(rates)[1]
 
 
-def test_a_grid_on_other_data_is_another() -> None:
-    """Its arms have the same options, and would have taken the places of the others."""
+@pytest.mark.parametrize(
+    ("apart", "options"), [({"data": "abc"}, {}), ({}, {"base.dataset.crop": "2"})]
+)
+def test_a_grid_on_other_data_or_over_another_base_is_another(
+    apart: dict[str, str], options: dict[str, str]
+) -> None:
+    """Its arms have the same options, or nearly, and would have taken the places of the others."""
     findings = made({**ALIKE, "lora rank=2 data=abc": ALIKE["lora rank=2"]})
     moved = [
         replace(
             arm,
             arm=replace(
                 arm.arm,
-                apart={"data": "abc"},
+                apart=apart,
                 runs=tuple(
-                    replace(run, params={**run.params, "adapter.rank": "lora rank=2"})
+                    replace(run, params={**run.params, "adapter.rank": "lora rank=2", **options})
                     for run in arm.arm.runs
                 ),
             ),

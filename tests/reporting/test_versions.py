@@ -178,16 +178,20 @@ def test_the_same_data_at_another_place_are_one_data_set_whose_seeds_are_replica
         read_at(mine, "a2", 2),
         read_at(mine, "a3", 3, name=own_name(theirs)),  # as the report calls it
         read_at(mine, "b2", 0, **{"adapter.rank": "8"}),
+        read_at(mine, "c2", 4, **{"base.dataset.crop": "2"}),  # another base, of the same data
     ]
     together = in_one_place([*first, *more])
     assert {run.dataset for run in together} == {own_name(theirs)}
-    assert [len(arm.runs) for arm in arms_of(together)] == [4, 1]
-    assert len(alike(together)) == 2
+    assert [len(arm.runs) for arm in arms_of(together)] == [4, 1, 1]
+    assert len(alike(together)) == 3
     (note,) = on_versions(arms_of(together))
     assert note.startswith(
         "the data were read at /they/post.csv and /me/mail.csv: they are the same"
     )
     assert in_one_place(first) == first
+    base = "base.dataset.loader.path"
+    both = [read_at(path, path, 0, **{base: f"{path}.base"}) for path in (mine, theirs)]
+    assert len(arms_of(in_one_place(both))) == 1
 
 
 def test_other_data_or_another_name_stay_apart_wherever_they_are() -> None:

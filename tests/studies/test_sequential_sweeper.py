@@ -4,14 +4,19 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.evidence.sequential import levels, obrien_fleming
+from adapterlab.studies.sequential import study as module
 from adapterlab.studies.sequential.study import Design, SequentialStudy
 from adapterlab.tracking.client import connect
 from adapterlab.tracking.looks import LookPlan, keep_plan, look_at, read_looks
@@ -88,6 +93,8 @@ def test_what_is_no_design(changed: dict[str, Any], message: str) -> None:
         ([*sweeper("adapter=head", "adapter=full"), "adapter.rank=2"], "no arm has this option"),
         ([*SEQUENTIAL, "optimizer.lr=interval(1,2)"], "an arm has one value; list the values"),
         ([*SEQUENTIAL, "adapter=head,full", "hydra.sweeper.looks=[2]"], "looks=[2] should be"),
+        ([*SEQUENTIAL, "dataset=digits,digits_rotated"],
+         "dataset=digits is on digits and dataset=digits_rotated on digits_rotated: scores on two"),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_before_anything_is_trained(
@@ -206,6 +213,31 @@ def test_the_report_of_an_interrupted_first_look_knows_the_plan(tmp_path: Path) 
     look, _ = look_at(store, "cut", "interrupted", [3, 3])
     assert look.level == levels([3], 5, spending=obrien_fleming)[0]
     SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]
+
+
+def test_arms_tested_on_other_examples_with_the_same_labels_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two columns of texts have one column of labels: a report does not compare them either."""
+    answers = pa.table({"label": [0, 1, 0], "prediction": [0, 1, 1]})
+    pq.write_table(answers, tmp_path / "answers.parquet")
+
+    def home(config: str, **_: Any) -> Any:
+        tags = {"test_hash": f"of {config}"}
+        return SimpleNamespace(
+            predictions=tmp_path / "answers.parquet", finished=lambda: SimpleNamespace(tags=tags)
+        )
+
+    def launch(jobs: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+        return [JobReturn(cfg=job[0], status=JobStatus.COMPLETED) for job in jobs]
+
+    monkeypatch.setattr(module, "parse_solved", lambda config, **_: config)
+    monkeypatch.setattr(module, "latest_home", home)
+    values = {"study": "s", "plan": False, "tracking": {"enabled": False, "experiment": "e"}}
+    design = Design.of([3, 5], None, 0.05, 0.5, "pocock")
+    study = SequentialStudy(design, _TwoArms(), OmegaConf.create(values), launch)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="b and a were tested on different examples"):
+        study.carry_out()
 
 
 @pytest.mark.parametrize("other", ["a report", "another plan"])

@@ -73,6 +73,6 @@ class SequentialSweeper(LaunchingSweeper):
         loader = self.hydra_context.config_loader
         arms = Arms(self.arms, arguments, self.params, self.config, loader, TAKEN)
         study = SequentialStudy(design, arms, self.config, self.launcher.launch)
-        arms.require_different("seed=0")
+        arms.require_comparable("seed=0")
         self.validate_batch_is_legal([line for _, _, line in study.jobs(0, arms.labels)])
         return study.carry_out()

@@ -29,6 +29,7 @@ from adapterlab.reporting.figures.layout import (
 )
 from adapterlab.reporting.findings import ArmFindings, Findings
 from adapterlab.reporting.formatting import title_of, within
+from adapterlab.reporting.reading.naming import SOURCE, SOURCE_DATA
 from adapterlab.reporting.reading.study import NO_NAMES
 
 _RANK, _ALPHA = "adapter.rank", "adapter.alpha"
@@ -137,6 +138,8 @@ def _split(strategy: str, arms: Sequence[ArmFindings]) -> list[_Grid]:
             len({arm.param(key) for arm in crowded if _cell(arm) == cell}) > 1 for cell in times
         )
     )  # fmt: skip
+    if SOURCE in others:
+        others = [key for key in others if not dotted_names.within(key, (SOURCE_DATA,))]
     several = len({arm.arm.first.precision for arm in crowded}) > 1
     grids: dict[tuple[str, ...], dict[tuple[float, float], ArmFindings]] = {}
     for arm in arms:

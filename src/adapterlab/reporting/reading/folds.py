@@ -28,6 +28,7 @@ from adapterlab.reporting.reading.versions import TAGS
 from adapterlab.tracking.note_tags import NOTES, notes_in, notes_tag
 
 FOLD, FOLDS = "dataset.loader.fold", "dataset.loader.folds"
+_FOLDS = (FOLD, f"base.{FOLD}")
 
 PARTS = "folds"
 """The tag of runs that are made of others: which folds they are over."""
@@ -81,7 +82,7 @@ def _sets(runs: Sequence[Run], wanted: Sequence[int], cache: Path) -> list[Run]:
 
 def _key(run: Run) -> str:
     """Return 12 hex digits for what runs of one arm share, whatever their fold."""
-    ours = {k: v for k, v in run.params.items() if not within(k, NO_NAMES) and k != FOLD}
+    ours = {k: v for k, v in run.params.items() if not within(k, (*NO_NAMES, *_FOLDS))}
     ours["hardware.precision"] = run.precision
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 

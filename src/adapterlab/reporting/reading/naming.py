@@ -18,16 +18,21 @@ from adapterlab.reporting.reading.versions import SHORT
 from adapterlab.runs.identity import BOOKKEEPING, SEEDS
 
 NO_NAMES = (
-    *(*BOOKKEEPING, *SEEDS, "hardware", "adapter.label", "base.dataset"),
+    *(*BOOKKEEPING, *SEEDS, "hardware", "adapter.label"),
     *("dataset.validation_seed", "dataset.source", "dataset.source_epochs"),
+    *("base.dataset.validation_seed", "base.dataset.source", "base.dataset.source_epochs"),
 )
 """Options that tell no arms apart, or follow from one that does."""
+
+SOURCE, SOURCE_DATA = "base.source", "base.dataset"
+"""What a base is trained on: its name, and all of its options, which follow unless they are set."""
 
 CHOICES = {
     "dataset.name": ("dataset", "base"),
     "model.name": ("model",),
     "optimizer.name": ("optimizer",),
     "base.kind": ("base",),
+    SOURCE: (SOURCE, SOURCE_DATA),
 }
 """Options whose value stands for those of whole groups."""
 

@@ -16,6 +16,8 @@ from adapterlab.reporting.reading.versions import TAGS
 
 PATH, NAME = "dataset.loader.path", "dataset.name"
 PRECISION = "hardware.precision"
+_PLACES = (PATH, NAME, "base.dataset.loader", "base.dataset.name")
+"""Options that say where data lie, of which the hash says what they are: the base's too."""
 
 
 def in_one_place(runs: Sequence[Run]) -> list[Run]:
@@ -80,7 +82,7 @@ class _Data:
         options = (
             (key, value)
             for key, value in run.params.items()
-            if key == PRECISION or not within(key, (*NO_NAMES, PATH, NAME))
+            if key == PRECISION or not within(key, (*NO_NAMES, *_PLACES))
         )
         return (self.first(run).run_id, *sorted(options))
 

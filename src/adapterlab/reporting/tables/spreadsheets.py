@@ -7,6 +7,7 @@ from pathlib import Path
 from adapterlab.base.csv_cells import write_rows
 from adapterlab.base.dotted_names import within
 from adapterlab.reporting.findings import ArmFindings, Findings
+from adapterlab.reporting.reading.naming import SOURCE_DATA
 from adapterlab.reporting.reading.study import NO_NAMES, Run
 from adapterlab.reporting.tables.arms import Table, fate, verdict_of
 from adapterlab.runs.identity import BOOKKEEPING, SEEDS
@@ -54,7 +55,9 @@ def write_csv(table: Table, path: Path) -> None:
 
 def runs_table(findings: Findings) -> Table:
     """Return every run: the options in which arms differ, and all its final metrics."""
-    return _runs(findings, _options(findings.runs, NO_NAMES)[0], []).as_table("Runs")
+    return _runs(findings, _options(findings.runs, (*NO_NAMES, SOURCE_DATA))[0], []).as_table(
+        "Runs"
+    )
 
 
 def runs_csv(findings: Findings) -> Table:

@@ -97,7 +97,27 @@ def decide(pairs: Sequence[Pair], arms: Sequence[str], *, level: float, margin: 
     return Decision(out, left, len(rest) - alike)
 
 
-def other_examples(labels: Mapping[str, npt.NDArray[np.int64]]) -> str | None:
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What a run was tested on.
+
+    Attributes:
+        labels: of the test examples.
+        hash: of the test examples, see `runs.data.RunData.test_hash`; empty if it is not known. Two
+            data sets, or two columns of texts, may have the same labels.
+    """
+
+    labels: npt.NDArray[np.int64]
+    hash: str = ""
+
+    def same(self, other: "Examples") -> bool:
+        """Say whether another run was tested on the same examples, as far as both are known."""
+        if self.hash and other.hash and self.hash != other.hash:
+            return False
+        return np.array_equal(self.labels, other.labels)
+
+
+def other_examples(tested: Mapping[str, Examples]) -> str | None:
     """Return an arm that was tested on other examples than the first one; None if there is none."""
-    (_, first), *others = labels.items()
-    return next((name for name, own in others if not np.array_equal(own, first)), None)
+    (_, first), *others = tested.items()
+    return next((name for name, own in others if not own.same(first)), None)

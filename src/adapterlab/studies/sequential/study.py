@@ -26,6 +26,7 @@ from adapterlab.studies.planning.power import announced
 from adapterlab.studies.sequential.stopping import (
     Decision,
     FamilyTest,
+    Examples,
     compared,
     decide,
     other_examples,
@@ -155,7 +156,7 @@ class SequentialStudy:
             self._looked = read(self._client, self.study, self._experiment)
             require_plan(self._looked, self.study, design.plan)
         self._answers: dict[str, dict[int, npt.NDArray[np.bool_]]] = {}
-        self._labels: dict[str, npt.NDArray[np.int64]] = {}
+        self._tested: dict[str, Examples] = {}
         self._said: set[str] = set()
 
     def jobs(self, look: int, left: Sequence[str]) -> list[tuple[str, int, list[str]]]:
@@ -216,8 +217,9 @@ class SequentialStudy:
         table = pq.read_table(folder.predictions, columns=["label", "prediction"])
         label, prediction = (table[name].to_numpy() for name in ("label", "prediction"))
         self._answers.setdefault(arm, {})[seed] = label == prediction
-        before = self._labels.setdefault(arm, label)
-        if other_examples({"before": before, "now": label}) is not None:
+        finished = folder.finished()
+        now = Examples(label, "" if finished is None else finished.tags.get("test_hash", ""))
+        if not now.same(self._tested.setdefault(arm, now)):
             raise ConfigError(f"{arm}: its runs were tested on different examples")
 
     def _look(self, number: int, left: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
@@ -234,7 +236,7 @@ class SequentialStudy:
         left = tuple(arm for arm in left if arm in tested)
         if not left:
             raise NothingFinishedError("no arm has enough finished runs to be compared")
-        other = other_examples({arm: self._labels[arm] for arm in tested})
+        other = other_examples({arm: self._tested[arm] for arm in tested})
         if other is not None:
             raise ConfigError(
                 f"{other} and {tested[0]} were tested on different examples, and cannot be "

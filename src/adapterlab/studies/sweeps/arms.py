@@ -78,8 +78,8 @@ class Arms:
         """Return the overrides of a run of an arm; ``fixed`` ones go before all."""
         return [*self._common[arm], *self.lines[arm], *fixed]
 
-    def require_different(self, *fixed: str) -> None:
-        """Refuse two arms that are the same runs, however they are written.
+    def require_comparable(self, *fixed: str) -> None:
+        """Refuse two arms that are the same runs, however they are written, or of two data sets.
 
         Args:
             fixed: overrides of a run.
@@ -88,6 +88,7 @@ class Arms:
             ConfigError: two are, or an option of an arm is wrong.
         """
         seen: dict[tuple[str, str], str] = {}
+        on: dict[str, str] = {}
         for arm, label in enumerate(self.labels):
             composed = self._loader.load_sweep_config(self._config, self.job(arm, *fixed))
             config = parse(own_part(composed))
@@ -95,6 +96,13 @@ class Arms:
             if same in seen:
                 raise ConfigError(f"{seen[same]} and {label} are the same runs; leave one out")
             seen[same] = label
+            on.setdefault(config.dataset.name, label)
+            if len(on) > 1:
+                (one, first), (other, second) = on.items()
+                raise ConfigError(
+                    f"{first} is on {one} and {second} on {other}: scores on two data sets are not "
+                    "compared; make a study of each"
+                )
 
     @staticmethod
     def _checked(

@@ -62,12 +62,21 @@ def test_numbers_in_a_file(context: LoadContext, tmp_path: Path) -> None:
     assert splits.classes == ("stars",)
     assert splits.train.labels.dtype == torch.float64
     assert splits.train.labels.tolist() == [4.5, -1.0, 300.0]
+    assert not any("decimal points" in note for note in splits.notes)
+    content = "text,price\nx y,1.250\nz w,950\nq,12.000\n"
+    splits = read(context, "regression", written(tmp_path / "dots", "csv", content, content))
+    assert splits.train.labels.tolist() == [1.25, 950.0, 12.0]
+    assert any(
+        "points in 'price' are decimal points: 1.250 is 1.25, not 1250" in note
+        for note in splits.notes
+    )
 
 
 @pytest.mark.parametrize(
     ("task", "label", "said"),
     [
         ("regression", '"4,5"', 'has "4,5" as label in line 2; task=regression learns numbers'),
+        ("regression", '"1_000"', 'has "1_000" as label in line 2'),
         ("regression", "NaN", "has NaN as label in line 2"),
         ("regression", "true", "has true as label in line 2"),
         ("regression", "null", "has no label in line 2"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_files import photo
+from image_files import deep_png, photo
 from PIL import Image
 
 from adapterlab.base.errors import ConfigError, DataError
@@ -97,6 +97,24 @@ class TestKinds:
         assert note == (
             "17 images are of 16 bits, of which the upper 8 are seen (the highest value is 51,200 "
             "of 65,535)"
+        )
+
+    def test_16_bits_of_colours_are_said_too(self, pets: Path, load: Any) -> None:
+        """As of microscopes, whose values may all be the same by their upper 8 bits."""
+        both(pets)
+        deep = np.full((4, 4, 3), [0, 255, 256], dtype=np.uint16)
+        deep[3, 3] = 16 * 257
+        for path in pets.rglob("cat/*.png"):
+            path.write_bytes(deep_png(deep))
+        (pets / "train" / "dog" / "9.ppm").write_bytes(
+            b"P6 4 4 65535\n" + deep.astype(">u2").tobytes()
+        )
+        splits = load()
+        assert splits.train.images[0, :, 0, 0].tolist() == [0, 0, 1]
+        (note,) = splits.notes
+        assert note == (
+            "9 images are of 16 bits a colour, of which the upper 8 are seen (the highest value of "
+            "these is 16 of 255)"
         )
 
 

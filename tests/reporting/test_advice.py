@@ -248,7 +248,13 @@ def test_a_study_of_luck_compares_nothing() -> None:
 def test_how_many_may_be_best_is_no_figure_where_nothing_was_tested() -> None:
     few = study(Made("full", 0.9, seeds=2), Made("head", 0.5, seeds=2))
     assert "may_be_best" not in study_metrics([few])
-    assert study_metrics([study(Made("full", 0.9), Made("head", 0.5))])["may_be_best"] == 1
+    both = study(Made("full", 0.9), Made("head", 0.5))
+    assert study_metrics([both])["may_be_best"] == 1
+    # What is still going has not failed.
+    more = [replace(both.reference.arm.runs[0], status=Status(s)) for s in ("running", "killed")]
+    going = [replace(arm, arm=replace(arm.arm, lost=tuple(more))) for arm in both.arms[1:]]
+    metrics = study_metrics([replace(both, arms=(both.arms[0], *going))])
+    assert (metrics["runs"], metrics["failed"], metrics["running"]) == (8, 1, 1)
 
 
 def test_of_arms_equal_on_validation_map_and_table_pick_the_same() -> None:

@@ -90,6 +90,8 @@ def test_a_repeated_arm_keeps_the_name_of_its_first_run() -> None:
 def test_arms_that_differ_in_nothing_that_is_logged_are_named_by_their_hash() -> None:
     one, other = told("adapter=lora"), told("adapter=lora", hardware__precision="64-true")
     assert names(one, other) == ["lora", f"lora ({other.arm[:6]})"]
+    exact = told("adapter=lora", hardware__precision="32-true")
+    assert names(exact, other) == ["lora precision=32-true", "lora"]
 
 
 def test_a_later_file_of_the_same_name_is_named_with_its_folder() -> None:

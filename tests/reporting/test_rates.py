@@ -14,6 +14,7 @@ from adapterlab.reporting.figures.study import narrow_figure
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.overall import Overall
 from adapterlab.reporting.rates import Rates, about_rates, rates_of, rates_tables
+from adapterlab.reporting.reading.study import Status
 
 Grid = Mapping[str, Mapping[float, tuple[float, Sequence[float]]]]
 """By way and rate: the test accuracy, and the validation of each seed."""
@@ -184,15 +185,19 @@ def test_what_is_no_grid() -> None:
     assert rates_of(made(short, seeds=2)) is None, "two seeds"
 
 
-def test_a_rate_at_which_a_seed_failed_is_not_chosen() -> None:
+@pytest.mark.parametrize("fate", ["failed", "running", "not on these seeds"])
+def test_a_rate_of_which_a_seed_is_missing_is_not_chosen_and_says_why(fate: str) -> None:
     findings = made(APART)
     (best,) = (arm for arm in findings.arms if arm.name == "full optimizer.lr=0.01")
-    lost = replace(best, arm=replace(best.arm, runs=best.arm.runs[:2]))
+    gone = tuple(
+        replace(run, status=Status(fate)) for run in best.arm.runs[2:] if fate in [*Status]
+    )
+    lost = replace(best, arm=replace(best.arm, runs=best.arm.runs[:2], lost=gone))
     arms = tuple(lost if arm is best else arm for arm in findings.arms)
     rates = rates_of(replace(findings, arms=arms))
     assert rates is not None
     assert rates.rates[rates.found.ways[0].place] == 0.1
-    assert rates_tables(rates)[1].rows[0] == ("full", "failed", "60.00%", "30.00%")
+    assert rates_tables(rates)[1].rows[0] == ("full", fate, "60.00%", "30.00%")
 
 
 @pytest.mark.parametrize("narrow", [False, True])

@@ -88,6 +88,11 @@ def test_arms_that_tie_on_validation_are_said_to() -> None:
     leads = verdict(study(*made, arm("head", 0.7, 1_290, validation=0.6)))[1]
     said = "full, as good as lora on validation (accuracy) and the first of them by name, has a"
     assert leads.startswith(said)
+    unknown = study(*made)
+    unknown = replace(unknown, arms=tuple(replace(one, selection=None) for one in unknown.arms))
+    unknown = replace(unknown, reference=unknown.arms[1])
+    said = "full, the first by name, for none is known to be selected by accuracy, has a"
+    assert verdict(unknown)[1].startswith(said)
 
 
 def test_one_arm_is_better_than_all() -> None:
@@ -236,6 +241,10 @@ def test_floors_stand_in_the_table_and_under_arms_that_are_no_better() -> None:
     )
     high = study(arm("full", 0.8, 10, metrics=own), arm("head", 0.6, 10, metrics=own))
     assert not any("linear model" in sentence for sentence in verdict(high))
+    # On test splits, or of limits, of their own: each arm has the floor of its own rows.
+    above, below = own | {BASELINE: 0.5}, own | {BASELINE: 0.9}
+    apart = study(arm("full", 0.8, 10, metrics=below), arm("head", 0.6, 10, metrics=above))
+    assert not any("linear model" in sentence for sentence in verdict(apart))
 
 
 def test_many_names_are_cut() -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,7 +18,9 @@ from safetensors.torch import load_file
 from adapterlab.base.errors import CheckpointError
 from adapterlab.config.schema import Config
 from adapterlab.runs import single
-from adapterlab.runs.folders.folder import RunFolder, RunResult
+from adapterlab.runs.folders.folder import DATA_HASH, RunFolder, RunResult, write_config
+from adapterlab.runs.folders.homes import read_elsewhere
+from adapterlab.runs.state import taken_up
 from adapterlab.training.fit import fit
 from adapterlab.training.outcome import Training
 from adapterlab.training.steps import Steps
@@ -278,3 +281,25 @@ def test_a_killed_process_is_resumed_in_its_own_mlflow_run(lab_root: Path, tmp_p
     assert steps == set(range(1, 41))
     assert_equal(whole, resumed)
     assert_same_files(kept, resumed.folder)
+
+
+def test_data_that_have_moved_are_said_not_to_be_gone_on_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A report joins both, and a resume would train all of it again."""
+    own = ("base=scratch", "resume=true")
+    first, moved, other = (
+        tiny(tmp_path, "dataset=image_folder", f"dataset.loader.path={tmp_path / name}", *more)
+        for name, more in (("a", own), ("b", own), ("b", (*own, "batch_size=7")))
+    )
+    folder = RunFolder.of(first)
+    write_config(folder.config, first)
+    (folder.path / DATA_HASH).write_text("d1")
+    assert read_elsewhere(moved, "d1") == str(tmp_path / "a")
+    assert read_elsewhere(moved, "d2") is read_elsewhere(other, "d1") is None
+    assert read_elsewhere(first, "d1") is None, "here"
+    for _ in range(2):
+        data: Any = SimpleNamespace(hash="d1")
+        assert taken_up(moved, RunFolder.of(moved), data) == (False, None)
+    (said,) = caplog.messages
+    assert f"at {tmp_path / 'a'} are not gone on with from dataset.loader.path=" in said

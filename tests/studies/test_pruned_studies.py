@@ -9,6 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from adapterlab.base.errors import USER_ERROR
+from adapterlab.studies.tuning.design import Pruning
+from adapterlab.studies.tuning.pruned import foreseen
 from adapterlab.tracking.stores.uris import default_uri
 from lab import ONE_PROCESS, TINY, Outcome
 
@@ -65,6 +67,35 @@ def test_what_is_stopped_is_neither_chosen_nor_failed(
     assert again.code == 0, again
     after = {run.info.run_id: run.info.end_time for run in runs(lab_root, f"{study}-tuning")}
     assert after == {run.info.run_id: run.info.end_time for run in tried}
+
+
+@pytest.mark.parametrize(
+    ("rule", "epochs", "first", "said"),
+    [
+        ("median", 4, 1, "of an arm after 5 have ended: at most 38% of the epochs are saved"),
+        ("median", 4, 3, "of an arm, compared from epoch 3 on, after 5 have ended: at most 12%"),
+        ("median", 4, 4, "compared from epoch 4 on, after 5 have ended: at most 0%"),
+        ("successive_halving", 8, 1, "after each of the epochs 1, 4: about 73% of the epochs"),
+        ("successive_halving", 8, 6, "after each of the epochs 6: about 22% of the epochs"),
+        ("successive_halving", 8, 8, "stops no trial of 8 epochs, compared from epoch 8 on"),
+    ],
+)
+def test_what_is_foreseen(rule: str, epochs: int, first: int, said: str) -> None:
+    assert said in foreseen(Pruning(rule, {}, None), 10, epochs, first)
+
+
+def test_epochs_that_are_not_compared_save_nothing(
+    tmp_path: Path, run_cli: Callable[..., Outcome]
+) -> None:
+    """AdaLoRA's ranks are final late; other arms are compared from the first epoch on."""
+    arms = json.dumps(("adapter=head", "adapter=adalora"))
+    options = (f"hydra.sweeper.arms={arms}", "epochs=4", "plan=true")
+    outcome = run_cli(*tuning("packed", "s", *options), root=tmp_path)
+    assert outcome.code == 0, outcome
+    says = [line for line in outcome.err.splitlines() if "successive_halving" in line]
+    assert ["adapter=head: " in says[0], "adapter=adalora: " in says[1]] == [True, True]
+    assert "compared from epoch" not in says[0]
+    assert "compared from epoch 3 on" in says[1]
 
 
 def test_where_nothing_can_be_stopped(tmp_path: Path, run_cli: Callable[..., Outcome]) -> None:

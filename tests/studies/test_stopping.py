@@ -5,7 +5,7 @@ import pytest
 
 from adapterlab.evidence.replicates import Replicates
 from adapterlab.evidence.verdicts import Verdict, compare_all
-from adapterlab.studies.sequential.stopping import Pair, Examples, compared, decide, other_examples
+from adapterlab.studies.sequential.stopping import Examples, Pair, compared, decide, other_examples
 
 
 def pair(a: str, b: str, low: float, high: float, p: float) -> Pair:
@@ -91,7 +91,9 @@ def test_other_examples_are_noticed() -> None:
     labels = np.array([0, 1, 2])
     first = Examples(labels, "e")
     assert other_examples({"a": first, "b": Examples(labels.copy(), "e")}) is None
-    assert other_examples({"a": first, "b": Examples(labels)}) is None  # of before there were hashes
+    assert (
+        other_examples({"a": first, "b": Examples(labels)}) is None
+    )  # of before there were hashes
     assert other_examples({"a": first, "b": Examples(labels[:2])}) == "b"
     assert other_examples({"a": first, "b": first, "c": Examples(labels[::-1])}) == "c"
     assert other_examples({"a": first, "b": Examples(labels, "other")}) == "b"

@@ -79,14 +79,17 @@ def study_metrics(tasks: Sequence[Findings]) -> dict[str, float]:
     """
     arms = [arm for task in tasks for arm in task.all_arms]
     finished, tried = sum(len(arm.runs) for arm in arms), sum(arm.tried for arm in arms)
-    pruned = sum(arm.count(Status.PRUNED) for arm in arms)
+    pruned, going = (
+        sum(arm.count(status) for arm in arms) for status in (Status.PRUNED, Status.RUNNING)
+    )
     metrics = {
         "runs": float(tried),
         "arms": float(len(arms)),
-        "failed": float(tried - finished - pruned),
+        "failed": float(tried - finished - pruned - going),
     }
-    if pruned:
-        metrics["pruned"] = float(pruned)
+    metrics |= {
+        name: float(count) for name, count in (("pruned", pruned), ("running", going)) if count
+    }
     if any(arm.may_be_best is not None for task in tasks for arm in task.arms):
         metrics["may_be_best"] = float(sum(len(task.best) for task in tasks))
     if len(tasks) == 1 and not only_luck(tasks[0]):

@@ -45,7 +45,8 @@ class Rates:
         rates: in ascending order.
         ways: their names.
         found: the best rates, and what the shared one costs.
-        scores: mean test score by way and rate, ``[G, R]``; nan where a run failed.
+        scores: mean test score by way and rate, ``[G, R]``; nan where a seed is missing.
+        gaps: why it is, in a word or two, by way and rate; empty where none is.
         seeds: how many.
         metric: of the scores.
         selected_on: the validation metric that chooses.
@@ -58,6 +59,7 @@ class Rates:
     ways: tuple[str, ...]
     found: BestRates
     scores: Floats
+    gaps: tuple[tuple[str, ...], ...]
     seeds: int
     metric: str
     selected_on: str
@@ -124,6 +126,13 @@ def rates_of(findings: Findings) -> Rates | None:
             higher_is_better=higher_is_better(findings.compared_on),
         ),
         scores=np.where(failed, np.nan, [[arm.score.mean for arm in row] for row in cells]),
+        gaps=tuple(
+            tuple(
+                _gap(arm, seeds, tested=arm.name in values) if none else ""
+                for arm, none in zip(row, nones, strict=True)
+            )
+            for row, nones in zip(cells, failed.tolist(), strict=True)
+        ),
         seeds=len(seeds),
         metric=findings.compared_on,
         selected_on=findings.selected_on,
@@ -150,8 +159,11 @@ def rates_tables(found: Rates) -> list[Table]:
             row += [_cost(one, found.metric), found.verdict(way)]
         rows.append(tuple(row))
     by_rate = tuple(
-        (name, *("failed" if np.isnan(score) else measured(score, found.metric) for score in row))
-        for name, row in zip(found.ways, found.scores.tolist(), strict=True)
+        (
+            name,
+            *(why or measured(score, found.metric) for score, why in zip(row, gaps, strict=True)),
+        )
+        for name, row, gaps in zip(found.ways, found.scores.tolist(), found.gaps, strict=True)
     )
     names = (f"{rate:g}" for rate in found.rates)
     return [
@@ -186,7 +198,7 @@ def _all(found: Rates) -> str:
     """Say what one rate for all costs."""
     shared = found.found.shared
     if shared is None:
-        return "No rate trains every arm without a failure, so that none is shared."
+        return "No rate has all seeds of every arm, so that none is shared."
     rate, margin = f"{found.rates[shared]:g}", gap(found.margin, found.metric)
     groups: dict[str, list[int]] = {}
     for way in range(len(found.ways)):
@@ -282,6 +294,20 @@ def _selected(arm: ArmFindings, seeds: Sequence[Replicate], findings: Findings) 
     sign = -1 if findings.selected_on in LOWER_IS_BETTER else 1
     by_seed = {run.replicate: run.metrics.get(name, np.nan) for run in arm.arm.runs}
     return [sign * by_seed.get(seed, np.nan) for seed in seeds]
+
+
+def _gap(arm: ArmFindings, seeds: Sequence[Replicate], *, tested: bool) -> str:
+    """Say why an arm has no score over the seeds: what came of its runs, or that there are none."""
+    lost = {run.replicate: str(run.status) for run in arm.arm.lost}
+    missing = [seed for seed in seeds if seed not in arm.arm.replicates]
+    fates = {lost[seed] for seed in missing if seed in lost}
+    if len(fates) > 1:
+        return "failed"
+    if fates:
+        return fates.pop()
+    if missing:
+        return "not on these seeds"
+    return "not measured" if tested else "not tested"
 
 
 def _counts(values: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ Only what is of the same computation counts: of these data, base weights and tok
 
 import logging
 from collections.abc import Callable
+from functools import cache
 
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.revision import version_tags
@@ -14,7 +15,7 @@ from adapterlab.runs.assembly import Assembly
 from adapterlab.runs.data import RunData
 from adapterlab.runs.folders.fetched import bring_base
 from adapterlab.runs.folders.folder import RunFolder, RunResult
-from adapterlab.runs.folders.homes import home_of, homes
+from adapterlab.runs.folders.homes import home_of, homes, read_elsewhere
 from adapterlab.runs.folders.integrity import finished_whole, made_whole
 from adapterlab.runs.identity import run_name
 from adapterlab.runs.provenance import Provenance, foreseen, of_assembly, read_provenance
@@ -79,6 +80,8 @@ def taken_up(
         if len(homes(config)) > 1:
             earlier, here = run_name(config), folder.path.name
             log.warning("%s was computed on other data; it starts anew, in %s", earlier, here)
+        elif config.resume and (there := read_elsewhere(config, data.hash)) is not None:
+            _say_where(there, str(config.dataset.loader["path"]))
         return False, None
     if not _same(folder, before, foreseen(config, data)):
         return False, None
@@ -107,6 +110,16 @@ def _is_shared(folder: RunFolder, *, waited: bool) -> bool:
     if folder.result.stat().st_mtime < began:
         return False
     return result.tags.get("code_hash") == version_tags()["code_hash"]
+
+
+@cache
+def _say_where(there: str, here: str) -> None:
+    """Say once that runs of the same data at another path are not gone on with."""
+    log.warning(
+        "runs of the same data at %s are not gone on with from dataset.loader.path=%s: they start "
+        "anew; name the first, where a link to the data will do, to go on with them",
+        there, here,
+    )  # fmt: skip
 
 
 def goes_on(config: Config, folder: RunFolder, assembly: Assembly) -> bool:

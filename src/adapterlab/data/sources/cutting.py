@@ -88,7 +88,7 @@ def groups_in_both(of: Mapping[str, Iterable[str]], column: str) -> tuple[str, .
         of: the groups of the rows of each split that has some.
         column: of the groups.
     """
-    inside = {split: set(groups) for split, groups in of.items()}
+    inside = {split: set(groups) - {""} for split, groups in of.items()}
     said = []
     for one, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
         if both := inside.get(one, set()) & inside.get(other, set()):

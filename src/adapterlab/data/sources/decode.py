@@ -27,13 +27,16 @@ Pixels = npt.NDArray[np.uint8]  # [H, W] grayscale or [H, W, 3] RGB
 Size = tuple[int, int]  # height, width
 
 _CHUNK = 256
-_FRAMES, _BRIGHTEST = "frames", "brightest"
+_FRAMES, _BRIGHTEST, _DEEP_COLOUR = "frames", "brightest", "deep colour"
 _SMALL_BYTES = 4096  # CIFAR-10 has 300 to 3,000 bytes an image
 _DECODED = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that change height and width
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_MOST_OF_16 = 65_535
+_MOST_OF_8, _MOST_OF_16 = 255, 65_535
+
+SAID = 2
+"""A part of a cache's key: raise it whenever more is said of images that were decoded before."""
 
 _GRAY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
@@ -62,8 +65,10 @@ class Lost:
         background: the colour that transparent images are put on; None drops the transparency.
         transparent: how many are transparent in part.
         moving: how many have several frames.
-        deep: how many have 16 bits.
+        deep: how many are gray, of 16 bits.
         brightest: the highest of their values.
+        deep_colour: how many have 16 bits a colour, of which Pillow gives the upper 8 only.
+        brightest_colour: the highest of these.
         brought: what was done to images of several sizes, in words.
     """
 
@@ -72,6 +77,8 @@ class Lost:
     moving: int = 0
     deep: int = 0
     brightest: int = 0
+    deep_colour: int = 0
+    brightest_colour: int = 0
     brought: str = ""
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -84,6 +91,10 @@ class Lost:
             if (brightest := image.info.get(_BRIGHTEST)) is not None:
                 self.deep += 1
                 self.brightest = max(self.brightest, brightest)
+            if image.info.get(_DEEP_COLOUR):
+                self.deep_colour += 1
+                brightest = int(np.asarray(image.convert("RGB")).max())
+                self.brightest_colour = max(self.brightest_colour, brightest)
 
     def notes(self) -> tuple[str, ...]:
         """What is lost, a sentence each."""
@@ -97,6 +108,11 @@ class Lost:
                 self.deep,
                 "of 16 bits, of which the upper 8 are seen (the highest value is "
                 f"{self.brightest:,} of 65,535)",
+            ),
+            (
+                self.deep_colour,
+                "of 16 bits a colour, of which the upper 8 are seen (the highest value of these is "
+                f"{self.brightest_colour} of 255)",
             ),
         )
         said = tuple(
@@ -274,11 +290,28 @@ def _opacity(image: Image.Image) -> int:
 def _load(content: bytes | Path, name: str) -> Image.Image:
     with _opened(content, name) as image:
         frames = getattr(image, "n_frames", 1)  # goes through a GIF, and back: then the pixels
+        image.info[_DEEP_COLOUR] = _has_deep_colours(image)
         image.load()
         image.info[_FRAMES] = frames
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             return ImageOps.exif_transpose(image)
         return image
+
+
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Whether Pillow is about to read the upper 8 of 16 bits of each colour, which it never says.
+
+    It names what the file has for its decoder: ``RGB;16B``, or of PPM the highest value.
+    """
+    if image.mode in _DEEP:
+        return False
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(";16" in str(one) for one in arguments if isinstance(one, str)):
+            return True
+        if tile[0] == "ppm" and isinstance(arguments[-1], int) and arguments[-1] > _MOST_OF_8:
+            return True
+    return False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.columns import Columns
 from adapterlab.data.sources.context import LoadContext
 from adapterlab.data.sources.cutting import Cutting
-from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
+from adapterlab.data.sources.decode import SAID, Encoded, Lost, background_of, decode
 from adapterlab.data.sources.image_listing import Asked, list_images
 from adapterlab.data.sources.labelling import Reading
 from adapterlab.data.sources.layout import passed_over
@@ -102,6 +102,7 @@ def image_folder(
     labelled = {name: part.labels.tolist() for name, part in parts.items()}
     key: list[object] = [
         "image_folder",
+        SAID,
         fingerprint(files),
         labelled,
         listing.classes,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -63,7 +64,7 @@ class Reading:
                 "task=multi_label reads several, others one"
             )
         if self.task == "regression":
-            return _numbers(table, columns[0]), None, None
+            return _numbers(table, columns[0]), None, _on_thousands(table, columns[0])
         if self.task == "multi_label":
             return self._several(table, columns)
         if isinstance(first := table.values[columns[0]][0], list):
@@ -104,6 +105,8 @@ class Reading:
 
 ONE_LABEL = Reading()
 
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+
 _MOST = 20
 """Different numbers, some with a fraction, above which they are taken for no classes."""
 
@@ -114,7 +117,8 @@ def _numbers(table: Table, column: str) -> list[float]:
         if value is None or (isinstance(value, str) and not value.strip()):
             raise DataError(f"{table.path} has no {column} in {place}; fill or remove it")
         try:
-            number = math.nan if isinstance(value, bool | list) else float(value)
+            other = isinstance(value, bool | list) or "_" in str(value)  # Python's 1_000
+            number = math.nan if other else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
@@ -124,6 +128,19 @@ def _numbers(table: Table, column: str) -> list[float]:
             )
         found.append(number)
     return found
+
+
+def _on_thousands(table: Table, column: str) -> str | None:
+    """Say that points are decimal points, where all of them could be between thousands: 1.234."""
+    texts = [value.strip() for value in table.values[column] if isinstance(value, str)]
+    dotted = [text for text in texts if "." in text]
+    if not dotted or not all(map(_THOUSANDS.fullmatch, dotted)):
+        return None
+    number = dotted[0]
+    return (
+        f"points in {column!r} are decimal points: {number} is {float(number):g}, not "
+        f"{number.replace('.', '')}"
+    )
 
 
 def _marked(table: Table, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from adapterlab.data.origin import Origin
 from adapterlab.data.sources.cache import cached, fingerprint
 from adapterlab.data.sources.columns import Columns, Found, find
 from adapterlab.data.sources.context import LoadContext
-from adapterlab.data.sources.decode import Encoded, Lost, background_of, decode
+from adapterlab.data.sources.decode import SAID, Encoded, Lost, background_of, decode
 from adapterlab.data.sources.notes import noted, said
 from adapterlab.data.sources.unread_files import require_kind, unread
 from adapterlab.data.splits import ImageSplit, ImageSplits
@@ -89,6 +89,7 @@ def image_parquet(
 
     key: list[object] = [
         "image_parquet",
+        SAID,
         fingerprint(files.values()),
         columns,
         classes,

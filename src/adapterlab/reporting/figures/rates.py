@@ -58,6 +58,6 @@ def rates_figure(findings: Findings) -> Figure | None:
         axes.yaxis.set_major_formatter(percent)
     notes = [f"Means over {found.seeds} seeds. Filled: the best rate on validation."]
     if bool(np.isnan(found.scores).any()):
-        notes.append("Rates at which a run failed are not drawn.")
+        notes.append("Rates of which a seed failed, or is missing, are not drawn.")
     write_below(figure, keys, notes)
     return figure

@@ -93,7 +93,9 @@ def names_of(
             name = _told_name(run, in_full=True)
         name = name.plus(*on)
         if (other := taken.get(str(name))) is not None:
-            longer = name.plus(*_parts(run, _differences(run, [run, other])))
+            longer = name.plus(
+                *_parts(run, _differences(run, [run, other])), *_precision(run, other)
+            )
             name = longer if str(longer) not in taken else name.plus(("", f"({arm[:6]})"))
         taken[str(name)] = run
         names[arm] = name
@@ -201,6 +203,13 @@ def _differences(run: Run, peers: Sequence[Run]) -> set[str]:
         if len(kinds - {"scratch"}) < 2:
             found.remove("base.kind")
     return found
+
+
+def _precision(run: Run, other: Run) -> list[tuple[str, str]]:
+    """Return what arms may differ in of the hardware, which is otherwise no part of a name."""
+    mine, yours = run.precision, other.precision
+    known = mine and yours and mine != yours
+    return [("hardware.precision", f"precision={mine}")] if known else []
 
 
 def _parts(run: Run, keys: set[str]) -> list[tuple[str, str]]:

@@ -155,9 +155,10 @@ def on_seeds(runs: Iterable[Logged], trials: Sequence[Logged]) -> list[str]:
     if not seeds:
         return []
     one = sum(seeds.values()) == 1
+    by_which = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(sorted(seeds, key=int))}"
     return [
         f"{counted(sum(seeds.values()), 'run')} {'is' if one else 'are'} compared on a seed that "
-        f"values were chosen by (seed {', '.join(sorted(seeds, key=int))}): such a run was picked "
+        f"values were chosen by ({by_which}): such a run was picked "
         "for its luck, so that figures are too good and differences may be false; "
         "hydra.sweeper.tuning_seeds takes others"
     ]

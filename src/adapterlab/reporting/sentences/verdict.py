@@ -75,6 +75,8 @@ def _leads(findings: Findings) -> str:
         role = "the only arm that finished" if findings.lost else "the only arm"
     elif findings.chosen:
         role = "the reference that was named"
+    elif reference.selection is None:  # as no arm that it is compared with
+        role = f"the first by name, for none is known to be selected by {findings.selected_on}"
     elif tied := _as_good_on_validation(findings):
         more = f"as good as {_short(tied)} on validation ({findings.selected_on})"
         role = f"{more} and the first of them by name"
@@ -208,11 +210,15 @@ def _collapsed(findings: Findings) -> str:
 
 
 def _no_better(findings: Findings) -> str:
-    """Say that a linear model does as well, where no arm's mean is above it."""
-    values = {
-        value for arm in findings.arms for value in arm.arm.values(f"data/baseline_{arm.main}")
-    }
-    if not values or max(arm.accuracy.mean for arm in findings.arms) > max(values):
+    """Say that a linear model does as well, where no arm's mean is above that on its own rows.
+
+    Arms may have other test splits, or other limits, and a floor that is another's says nothing.
+    """
+    floors = {arm.name: arm.arm.values(f"data/baseline_{arm.main}") for arm in findings.arms}
+    values = {value for own in floors.values() for value in own}
+    if not values or any(
+        arm.accuracy.mean > max(floors[arm.name] or values) for arm in findings.arms
+    ):
         return ""
     return (
         f"No arm's mean {title_of(findings.main)} is above that of a linear model on the same "

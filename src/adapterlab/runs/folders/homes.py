@@ -7,13 +7,17 @@ beside it, whose name ends with the hash of these data.
 """
 
 import contextlib
+import glob
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from adapterlab.base.errors import ConfigError
 from adapterlab.base.files import write_text
+from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import Config
-from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.runs.folders.folder import RunFolder, read_config
 from adapterlab.runs.identity import config_hash, former_hash, former_name, run_name
 
 
@@ -61,6 +65,33 @@ def homes(config: Config) -> list[RunFolder]:
     plain = RunFolder.of(config)
     others = sorted(plain.path.parent.glob(f"{plain.path.name}-*"))
     return [RunFolder(path) for path in (plain.path, *others) if path.is_dir()]
+
+
+def read_elsewhere(config: Config, data_hash: str) -> str | None:
+    """Return the path at which a run of this study read these data, that is this one but for it.
+
+    A folder is named by what a run is told, of which the path is a part; None if there is none.
+
+    Args:
+        config: of the run.
+        data_hash: of the data that it reads.
+    """
+    dataset = config.dataset
+    if not is_own(dataset.loader):
+        return None
+    plain = RunFolder.of(config)
+    rest = run_name(config).removeprefix(dataset.name)
+    for path in sorted(plain.path.parent.glob(f"*{glob.escape(rest)}-*")):
+        folder = RunFolder(path)
+        if path == plain.path or not folder.same_data(data_hash):
+            continue
+        with contextlib.suppress(ConfigError):
+            theirs = read_config(folder.config).dataset
+            there = {**dataset.loader, "path": theirs.loader.get("path")}
+            moved = replace(config, dataset=replace(dataset, name=theirs.name, loader=there))
+            if path.name.startswith(RunFolder.of(moved).path.name):
+                return str(there["path"])
+    return None
 
 
 def _former(config: Config) -> RunFolder:

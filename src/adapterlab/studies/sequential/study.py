@@ -25,8 +25,8 @@ from adapterlab.runs.folders.homes import latest_home
 from adapterlab.studies.planning.power import announced
 from adapterlab.studies.sequential.stopping import (
     Decision,
-    FamilyTest,
     Examples,
+    FamilyTest,
     compared,
     decide,
     other_examples,

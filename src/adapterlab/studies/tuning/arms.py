@@ -76,7 +76,7 @@ class Arms:
         rest = [o for o in given if o.key_or_group != "study"]
         self.common = given_to_each(design.labels, self.arms, rest, config, loader)
         self.keys = [self._key(arm) for arm in range(len(self.arms))]
-        self._require_different_arms_that_have_what_is_tuned()
+        self.first = self._different_that_have_what_is_tuned()
 
     def job(self, arm: int, setting: Setting, seed: int, study: str) -> list[str]:
         """Return the overrides of a run of an arm."""
@@ -106,8 +106,10 @@ class Arms:
         made = sorted(line for name, line in names if name not in KEPT)
         return digest([made, sorted(self.design.arms[arm])])
 
-    def _require_different_arms_that_have_what_is_tuned(self) -> None:
+    def _different_that_have_what_is_tuned(self) -> list[Config]:
+        """Return a run of each arm, of the first setting."""
         seen: dict[tuple[str, ...], str] = {}
+        found = []
         for arm, label in enumerate(self.design.labels):
             first = self.job(arm, self.design.settings[0], 0, self._study)
             try:
@@ -125,6 +127,8 @@ class Arms:
                     f"hydra.sweeper.arms: {seen[same]} and {label} are the same runs; leave one out"
                 )
             seen[same] = label
+            found.append(config)
+        return found
 
     def _lacking(self, arm: int) -> str | None:
         """Return a tuned option that an arm does not have; None if that is not its mistake."""

@@ -5,6 +5,7 @@ an order that is drawn, so that the first ones are not the smallest values. What
 runs with the other seeds, to the end.
 """
 
+import contextlib
 import itertools
 import logging
 import random
@@ -15,12 +16,17 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from adapterlab.base.errors import TrialPrunedError
+from adapterlab.base.errors import AdapterLabError, TrialPrunedError
+from adapterlab.config.schema import Config
+from adapterlab.runs.sketch import make_strategy
 from adapterlab.runs.trial_pruner import journals
 from adapterlab.studies.tuning.arms import Arms
 from adapterlab.studies.tuning.design import Design, Pruning
 
 log = logging.getLogger(__name__)
+
+_STEPS = 1000
+"""Of an epoch, where it is foreseen which epochs a method lets be compared."""
 
 
 class PrunedStage:
@@ -96,38 +102,56 @@ class PrunedStage:
         log.info("%d of %d runs pruned by %s%s", len(stopped), len(found), self.pruning.rule, share)
 
 
-def foreseen(pruning: Pruning, trials: int, epochs: int) -> str:
+def first_compared(config: Config) -> int:
+    """Return the first epoch by which a trial is compared: that of all others, but see `Hooks`.
+
+    Steps are taken for many an epoch: how many there are, the data say.
+    """
+    with contextlib.suppress(AdapterLabError):  # whoever trains it says what is wrong
+        strategy, total = make_strategy(config), _STEPS * config.epochs
+        if strategy.uses("settled"):
+            epochs = range(1, config.epochs)
+            return next((n for n in epochs if strategy.settled(_STEPS * n, total)), config.epochs)
+    return 1
+
+
+def foreseen(pruning: Pruning, trials: int, epochs: int, first: int = 1) -> str:
     """Say what a pruner may save, before anything is trained.
 
     Args:
         pruning: the pruner.
         trials: of an arm.
         epochs: of a trial.
+        first: of them by which trials are compared.
     """
     options = pruning.options
+    on = f", compared from epoch {first} on," if first > 1 else ""
     if pruning.rule == "median":
-        free, least = options.get("n_startup_trials", 5), max(options.get("n_warmup_steps", 0), 1)
+        free = options.get("n_startup_trials", 5)
+        least = max(options.get("n_warmup_steps", 0), first)
         most = max(trials - free, 0) / trials * max(epochs - least, 0) / epochs
         return (
-            f"pruner=median may stop trials of an arm after {free} have ended: at most {most:.0%} "
-            "of the epochs are saved"
+            f"pruner=median may stop trials of an arm{on} after {free} have ended: at most "
+            f"{most:.0%} of the epochs are saved"
         )
     least, by = options.get("min_resource", 1), options.get("reduction_factor", 4)
     if not isinstance(least, int):
-        return "pruner=successive_halving may stop trials of an arm after one has ended"
+        return f"pruner=successive_halving may stop trials of an arm{on} after one has ended"
     rungs, rung = [], least * by ** options.get("min_early_stopping_rate", 0)
-    while rung < epochs:
-        rungs.append(rung)
+    while max(rung, first) < epochs:  # what comes later is judged by all rungs that it has passed
+        rungs.append(max(rung, first))
         rung *= by
+    if not rungs:
+        return f"pruner=successive_halving stops no trial of {epochs} epochs{on.rstrip(',')}"
     ends = [*rungs, epochs]
     left = ends[0] + sum(
         (end - start) * max(by**-n, 1 / trials)
         for n, (start, end) in enumerate(itertools.pairwise(ends), 1)
     )
-    after = ", ".join(map(str, rungs)) or "none"
+    after = ", ".join(map(str, dict.fromkeys(rungs)))
     return (
-        f"pruner=successive_halving lets about 1 in {by} trials of an arm go on after each of the "
-        f"epochs {after}: about {1 - left / epochs:.0%} of the epochs are saved"
+        f"pruner=successive_halving lets about 1 in {by} trials of an arm{on} go on after each of "
+        f"the epochs {after}: about {1 - left / epochs:.0%} of the epochs are saved"
     )
 
 

@@ -21,8 +21,8 @@ from adapterlab.config.tasks import LOWER_IS_BETTER, selected_on
 from adapterlab.evidence.tuning import Score, best, lead, neighbours
 from adapterlab.studies.planning.power import announced
 from adapterlab.studies.tuning.arms import Arms
-from adapterlab.studies.tuning.design import Design, Setting, written
-from adapterlab.studies.tuning.pruned import PrunedStage, foreseen
+from adapterlab.studies.tuning.design import Design, Pruning, Setting, written
+from adapterlab.studies.tuning.pruned import PrunedStage, first_compared, foreseen
 from adapterlab.studies.tuning.run_tags import RunTags
 from adapterlab.tracking.tuning_tags import (
     ARM,
@@ -166,11 +166,19 @@ class TunedStudy:
         arms, seeds = len(self.design.arms), len(self.design.seeds)
         log.info("tuning: %d runs in study %s", arms * self.design.trials, self.tuning_study)
         if self.design.pruning is not None:
-            settings, epochs = len(self.design.settings), int(self.config.epochs)
-            log.info("%s", foreseen(self.design.pruning, settings, epochs))
+            self._say_what_is_foreseen(self.design.pruning)
         log.info("then: %d arms x %d seeds in study %s", arms, seeds, self.study)
         if self.config.plan:
             announced.append((arms, seeds))
+
+    def _say_what_is_foreseen(self, pruning: Pruning) -> None:
+        """Say what the pruner may save, of which arms where that is not one for all."""
+        arms: dict[str, list[str]] = {}
+        for label, config in zip(self.design.labels, self.arms.first, strict=True):
+            settings, first = len(self.design.settings), first_compared(config)
+            arms.setdefault(foreseen(pruning, settings, config.epochs, first), []).append(label)
+        for said, labels in arms.items():
+            log.info("%s%s", "" if len(arms) == 1 else f"{'; '.join(labels)}: ", said)
 
     def _tried(self, returned: Sequence[JobReturn]) -> list[list[Tried]]:
         """Return what came of every setting, arm by arm."""

@@ -293,6 +293,7 @@ def test_data_that_have_moved_are_said_not_to_be_gone_on_with(
         for name, more in (("a", own), ("b", own), ("b", (*own, "batch_size=7")))
     )
     folder = RunFolder.of(first)
+    folder.path.mkdir(parents=True)
     write_config(folder.config, first)
     (folder.path / DATA_HASH).write_text("d1")
     assert read_elsewhere(moved, "d1") == str(tmp_path / "a")

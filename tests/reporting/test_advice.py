@@ -245,6 +245,15 @@ def test_a_study_of_luck_compares_nothing() -> None:
     assert not only_luck(study(*told)), "auto, on two machines"
 
 
+def test_reasons_beyond_those_that_are_written_are_counted() -> None:
+    made = study(*(Made(f"lora rank={n}") for n in range(9)))
+    failed = replace(made.reference.arm.runs[0], status=Status.FAILED, reason="no memory")
+    arms = [replace(arm, arm=replace(arm.arm, lost=(failed,))) for arm in made.arms]
+    said = notes(replace(made, arms=tuple(arms)))
+    assert said.count("1 further reason is in runs.csv") == 1
+    assert sum("no memory" in note for note in said) == 8
+
+
 def test_how_many_may_be_best_is_no_figure_where_nothing_was_tested() -> None:
     few = study(Made("full", 0.9, seeds=2), Made("head", 0.5, seeds=2))
     assert "may_be_best" not in study_metrics([few])

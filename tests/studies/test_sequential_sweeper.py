@@ -228,7 +228,7 @@ def test_arms_tested_on_other_examples_with_the_same_labels_are_refused(
             predictions=tmp_path / "answers.parquet", finished=lambda: SimpleNamespace(tags=tags)
         )
 
-    def launch(jobs: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+    def launch(jobs: Any, initial_job_idx: int) -> list[JobReturn]:
         return [JobReturn(cfg=job[0], status=JobStatus.COMPLETED) for job in jobs]
 
     monkeypatch.setattr(module, "parse_solved", lambda config, **_: config)

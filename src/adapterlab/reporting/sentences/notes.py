@@ -200,7 +200,11 @@ def _reasons(findings: Findings) -> list[str]:
                 first.setdefault((arm.name, str(run.status)), run.reason)
     told = [f"{name}: {status}: {reason}" for (name, status), reason in sorted(first.items())]
     more = len(told) - _REASONS
-    return [*told[:_REASONS], *([f"{more} more arms have reasons in runs.csv"] if more > 0 else [])]
+    if more > 0:
+        told[_REASONS:] = [
+            f"{counted(more, 'further reason')} {'is' if more == 1 else 'are'} in runs.csv"
+        ]
+    return told
 
 
 def _over_budget(findings: Findings) -> list[str]:

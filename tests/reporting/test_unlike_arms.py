@@ -100,3 +100,13 @@ def test_who_has_computed_the_prefix_of_all_is_said(first: float, *, said: bool)
         ]
     else:
         assert notes_on == []
+
+
+@pytest.mark.parametrize("other", ["32-true", "bf16-mixed"])
+def test_arms_of_unlike_precisions_are_said(other: str) -> None:
+    tags = ({"precision": "32-true"}, {"precision": other}, {})
+    names = ("full", "lora", "head")
+    said = notes(study(*(Made(name, tags=own) for name, own in zip(names, tags, strict=True))))
+    found = [note for note in said if "unlike precisions" in note]
+    assert len(found) == (other != "32-true")
+    assert all(note.endswith(": full in 32-true; lora in bf16-mixed") for note in found)

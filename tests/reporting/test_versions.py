@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def test_the_same_data_at_another_place_are_one_data_set_whose_seeds_are_replica
         "the data were read at /they/post.csv and /me/mail.csv: they are the same"
     )
     assert in_one_place(first) == first
+    # auto, which was bfloat16 there: the options are the same.
+    there, here = first[0], read_at(mine, "a2", 2)
+    tagged = [
+        replace(run, tags={**run.tags, "precision": told})
+        for run, told in ((there, "bf16-mixed"), (here, "32-true"))
+    ]
+    assert len(arms_of(in_one_place(tagged))) == 2
     base = "base.dataset.loader.path"
     both = [read_at(path, path, 0, **{base: f"{path}.base"}) for path in (mine, theirs)]
     assert len(arms_of(in_one_place(both))) == 1

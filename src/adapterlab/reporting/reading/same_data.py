@@ -15,7 +15,6 @@ from adapterlab.reporting.reading.runs import Run
 from adapterlab.reporting.reading.versions import TAGS
 
 PATH, NAME = "dataset.loader.path", "dataset.name"
-PRECISION = "hardware.precision"
 _PLACES = (PATH, NAME, "base.dataset.loader", "base.dataset.name")
 """Options that say where data lie, of which the hash says what they are: the base's too."""
 
@@ -82,9 +81,9 @@ class _Data:
         options = (
             (key, value)
             for key, value in run.params.items()
-            if key == PRECISION or not within(key, (*NO_NAMES, *_PLACES))
+            if not within(key, (*NO_NAMES, *_PLACES))
         )
-        return (self.first(run).run_id, *sorted(options))
+        return (self.first(run).run_id, run.precision, *sorted(options))
 
 
 def _as_at(run: Run, there: Run, arm: str) -> Run:

@@ -70,6 +70,7 @@ def notes(findings: Findings) -> list[str]:
     said += on_versions(findings.all_arms)
     said += _over_budget(findings)
     said += _uneven(findings)
+    said += _precisions(findings)
     said += on_unlike_runs(findings)
     said += _fixed(findings)
     said += _reasons(findings)
@@ -232,6 +233,21 @@ def _uneven(findings: Findings) -> list[str]:
         + "; ".join(
             f"{listed(names)}: {_written(replicates)}" for replicates, names in kinds.items()
         )
+    ]
+
+
+def _precisions(findings: Findings) -> list[str]:
+    """Say where arms differ in their precision too, as of two machines: their names may not."""
+    kinds: dict[str, list[str]] = {}
+    for arm in findings.arms:
+        told = listed(sorted({run.precision for run in arm.arm.runs} - {""}))
+        kinds.setdefault(told, []).append(arm.name)
+    kinds.pop("", None)
+    if len(kinds) < 2:
+        return []
+    return [
+        "arms were trained in unlike precisions, which is in their differences too: "
+        + "; ".join(f"{listed(names)} in {told}" for told, names in kinds.items())
     ]
 
 

@@ -6,7 +6,7 @@ from adapter_cases import build
 from torch import nn
 from transformer_cases import encoder
 
-from adapterlab.adapters import Full, LoRA
+from adapterlab.adapters import Combined, Full, LoRA, Prompt
 from adapterlab.adapters.depths import below_the_head
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
@@ -52,6 +52,14 @@ def test_what_an_adapter_has_in_a_block_is_as_far_as_the_block() -> None:
     assert {below for name, below in found.items() if ".layer.0." in name} == {2}
     assert {below for name, below in found.items() if ".layer.1." in name} == {1}
     assert {below for name, below in found.items() if "classifier" in name} == {0}
+
+
+def test_a_prompt_is_as_far_as_embeddings_and_moves_nothing_else() -> None:
+    parts = {"lora": LoRA(rank=2), "prompt": Prompt(num_virtual_tokens=2)}
+    found = below_the_head(Combined(parts=parts).apply(encoder("bert")))
+    alone = below_the_head(LoRA(rank=2).apply(encoder("bert")))
+    assert found.pop("model.bert.prompt") == 3
+    assert {name.replace("bert.base.", "bert."): below for name, below in found.items()} == alone
 
 
 class Net(nn.Module):

@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from adapterlab.adapters.base_names import base_name, wrapped_modules
 from adapterlab.adapters.frozen import frozen_depth
 from adapterlab.adapters.seeded_dropout import SeededDropout
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer, replace_module
@@ -206,13 +207,13 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
     Raises:
         CannotPackError: other frozen parameters or buffers differ.
     """
-    first = _by_base_name(models[0].model)
+    first = _bybase_name(models[0].model)
     for model in models[1:]:
         may_differ = _of_adapters(model.model)
         own_each = model.frozen_state(saved=True).keys()
-        wrapped = _wrapped(model.model)
+        wrapped = wrapped_modules(model.model)
         for name, own in _frozen(model.model).items():
-            shared = first.get(_base_name(name, wrapped))
+            shared = first.get(base_name(name, wrapped))
             if own is shared or name in own_each:
                 continue
             if shared is None or not same_numbers(own, shared):
@@ -227,32 +228,18 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _by_base_name(model: nn.Module) -> dict[str, Tensor]:
+def _bybase_name(model: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers by name in the model as it was before it was adapted."""
-    wrapped = _wrapped(model)
+    wrapped = wrapped_modules(model)
     tensors = (*model.named_parameters(), *model.named_buffers(remove_duplicate=False))
-    return {_base_name(name, wrapped): tensor for name, tensor in tensors}
-
-
-def _base_name(name: str, wrapped: set[str]) -> str:
-    found: list[str] = []
-    above = ""
-    for part in name.split("."):
-        if not (part == "base" and above in wrapped):
-            found.append(part)
-        above = f"{above}.{part}".lstrip(".")
-    return ".".join(found)
-
-
-def _wrapped(model: nn.Module) -> set[str]:
-    return {name for name, module in model.named_modules() if isinstance(module, AdapterLayer)}
+    return {base_name(name, wrapped): tensor for name, tensor in tensors}
 
 
 def _of_adapters(model: nn.Module) -> set[str]:
     """Return the names of what adapter layers hold themselves."""
     return {
         f"{place}.{name}"
-        for place in _wrapped(model)
+        for place in wrapped_modules(model)
         for name, _ in model.get_submodule(place).named_buffers(recurse=False)
     }
 

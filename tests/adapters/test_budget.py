@@ -1,11 +1,25 @@
 """The rank, or the number of layers, that a budget of parameters asks for."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapterlab.adapters import BitFit, DoRA, Full, Head, LastLayers, LoRA, Strategy
+from adapterlab.adapters import (
+    OFT,
+    SVFT,
+    BitFit,
+    Combined,
+    DoRA,
+    Full,
+    Head,
+    LastLayers,
+    LoKr,
+    LoRA,
+    Strategy,
+)
 from adapterlab.adapters.budget import fit, in_parameters
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import MLP
@@ -55,6 +69,31 @@ def test_what_has_no_dial_stays(strategy: Strategy) -> None:
     assert fitted.strategy == strategy
     assert fitted.trained == strategy.apply(network()).count().trainable
     assert fitted.over == max(fitted.trained - 1_000, 0)
+
+
+def test_a_dial_that_may_train_less_is_tried_out_in_a_combination_as_well() -> None:
+    """From 4 inputs to 31 outputs: 33 a rank, until the second factor is a matrix of 62."""
+    lokr = LoKr(targets=["layers.0"], head="freeze")
+    with torch.device("meta"):
+        model = MLP((4,), 3, widths=(31,))
+    for strategy in (lokr, Combined(parts={"lokr": lokr}, dial_of="lokr", head="freeze")):
+        assert fit(strategy, model, 67).trained == 2 + 62  # rank 2 has 2 + 66
+        assert fit(strategy, model, 63).trained == 2 + 33
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OFT(targets=["layers.1"]), r"layers\.1 has one input, which cannot be rotated"),
+        (lambda: LastLayers(), r"adapter\.n=1 is more than the 0 layers before the head"),
+        (lambda: Combined(parts={"svft": SVFT()}, dial_of="svft"), r"dial_of=svft names no part"),
+    ],
+)
+def test_what_no_budget_can_set_is_one_line(make: Callable[[], Strategy], message: str) -> None:
+    with torch.device("meta"):
+        model = MLP((4,), 3, widths=() if "layers before" in message else (1, 4))
+    with pytest.raises(ConfigError, match=message):
+        fit(make(), model, 50)
 
 
 def test_what_is_said() -> None:

@@ -76,7 +76,8 @@ def fit(strategy: Strategy, model: nn.Module, budget: int | str) -> Fitted:
 
     dial = strategy.budget_dial()
     if dial is not None:
-        settings = range(strategy.least, strategy.most(model) + 1)
+        # Where none fits, the least says why when it is applied.
+        settings = range(strategy.least, max(strategy.least, strategy.most(model)) + 1)
 
         def own(value: int) -> int:
             return trained(strategy.turned(value))

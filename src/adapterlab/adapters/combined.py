@@ -86,8 +86,13 @@ class Combined(Strategy):
         return all(part.mergeable for part in self.parts.values())
 
     @property
+    def steady(self) -> bool:
+        """Whether the chosen part's dial is."""
+        return self.dial_of is None or self.parts[self.dial_of].steady
+
+    @property
     def _dials(self) -> list[str]:
-        return [name for name, part in self.parts.items() if part.dial is not None]
+        return [name for name, part in self.parts.items() if part.budget_dial() is not None]
 
     @property
     def _adapting_head(self) -> list[str]:
@@ -143,7 +148,7 @@ class Combined(Strategy):
                 "adapter.dial_of names no part, and a budget needs to know whose option it sets; "
                 f"{allowed('', self._dials)}"
             )
-        return f"parts.{self.dial_of}.{self.parts[self.dial_of].dial}"
+        return f"parts.{self.dial_of}.{self.parts[self.dial_of].budget_dial()}"
 
     @property
     def least(self) -> int:

@@ -204,14 +204,16 @@ class Strategy(Hooks, ABC):
     dial: ClassVar[str | None] = None
     """The option, a whole number, of which more trains more; None where there is none."""
 
-    steady: ClassVar[bool] = True
-    """Whether more of the dial never trains less; where it may, a budget tries all of it."""
-
     head: HeadMode = "train"
 
     @property
     def mergeable(self) -> bool:
         """Whether the adapted model can become an ordinary one that computes the same."""
+        return True
+
+    @property
+    def steady(self) -> bool:
+        """Whether more of the dial never trains less; where it may, a budget tries all of it."""
         return True
 
     def __post_init__(self) -> None:

@@ -126,7 +126,6 @@ class LoKr(OnLayers):
     """
 
     dial: ClassVar[str | None] = "rank"
-    steady: ClassVar[bool] = False  # a matrix may have fewer numbers than two factors of one
 
     rank: int = 8
     alpha: float = 8.0
@@ -138,6 +137,11 @@ class LoKr(OnLayers):
         check_low_rank(self.rank, self.alpha, 0.0)
         if self.factor < 1 and self.factor != -1:
             raise ConfigError(f"adapter.factor={self.factor} must be 1 or more, or -1")
+
+    @property
+    def steady(self) -> bool:
+        """No: a matrix may have fewer numbers than two factors of one."""
+        return False
 
     def most(self, model: nn.Module) -> int:
         """Return the rank from which on all second factors are matrices."""

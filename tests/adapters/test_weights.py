@@ -15,12 +15,22 @@ import adapterlab.base.torchvision_compat  # noqa: F401  # before transformers, 
 from one_layer import CLOSE, as_peft_has_it, perturb
 from transformers.pytorch_utils import Conv1D
 
-from adapterlab.adapters import DoRA, LoRA, load_adapter, merge, plan, save_adapter
+from adapterlab.adapters import (
+    AdaptedModel,
+    DoRA,
+    Full,
+    LoRA,
+    Strategy,
+    load_adapter,
+    merge,
+    plan,
+    save_adapter,
+)
 from adapterlab.adapters.formats.peft import save_peft
 from adapterlab.adapters.weights import matrix, with_matrix
 from adapterlab.base.errors import ConfigError
 from adapterlab.models import ClassifierModel, wrapped
-from adapterlab.packing import PackedModel
+from adapterlab.packing import PackedModel, share_frozen
 from adapterlab.packing.trial import try_out
 
 CHANNELS, PLACES, CLASSES = 4, 7, 3
@@ -171,3 +181,45 @@ def test_a_new_layer_has_type_and_missing_bias_of_the_old() -> None:
         x = x if isinstance(layer, Conv1D) else x.mT
         assert torch.equal(new(x), layer(x))
         assert not any(p.requires_grad for p in new.parameters())
+
+
+class Twice(nn.Module):
+    """A layer under two names, and another that shares its weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(CHANNELS, CHANNELS)
+        self.again, self.tied = self.one, nn.Linear(CHANNELS, CHANNELS)
+        self.tied.weight = self.one.weight
+        self.head = nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.tied(self.again(torch.tanh(self.one(x)))))
+
+
+@pytest.mark.parametrize("strategy", [LoRA(rank=2), DoRA(rank=2), Full()], ids=type)
+def test_what_has_two_names_is_adapted_under_both_and_saved_once(
+    strategy: Strategy, tmp_path: Path
+) -> None:
+    def make(seed: int = 0) -> AdaptedModel:
+        generator = torch.Generator().manual_seed(0)
+        model = wrapped(Twice, head="head", blocks=["one"], generator=generator)
+        return strategy.apply(model, seed=seed)
+
+    adapted, x = make(), torch.randn(5, CHANNELS)
+    perturb(adapted)
+    inner = adapted.model.get_submodule("model")
+    assert inner.again is inner.one
+    assert adapted.state().keys() == adapted.trainable().keys()
+    torch.testing.assert_close(merge(adapted)(x), adapted(x))
+    save_adapter(adapted, path := tmp_path / "adapter.safetensors")
+    fresh = make()
+    load_adapter(fresh, path)
+    assert torch.equal(fresh(x), adapted(x))
+    if not isinstance(strategy, Full):  # which trains weights that two layers share
+        with pytest.raises(ConfigError, match=r"adapt model\.one and not model\.again, which is"):
+            save_peft(adapted, tmp_path / "peft")
+        models = [make(seed) for seed in range(2)]
+        share_frozen(models)
+        assert try_out(models, x, torch.arange(5) % CLASSES) == [0, 1]
+        assert PackedModel(models, [0, 0]).lane_state(0).keys() == models[0].state().keys()

@@ -146,12 +146,15 @@ class AdaptedModel(nn.Module):
     def state(self) -> dict[str, Tensor]:
         """Return what training can change: trainable parameters, and persistent buffers beside.
 
-        Those of frozen modules, such as the statistics of a frozen batch norm, do not change.
+        Those of frozen modules, such as the statistics of a frozen batch norm, do not change. What
+        has several names, being tied, has its first here.
         """
-        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        left_out = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         for name, module in self.frozen_modules():
-            frozen |= {f"{name}.{own}".lstrip(".") for own, _ in module.named_buffers("", False)}
-        return {name: t for name, t in self.model.state_dict().items() if name not in frozen}
+            left_out |= {f"{name}.{own}".lstrip(".") for own, _ in module.named_buffers("", False)}
+        for tensors_of in (self.model.named_parameters, self.model.named_buffers):
+            left_out |= dict(tensors_of(remove_duplicate=False)).keys() - dict(tensors_of()).keys()
+        return {name: t for name, t in self.model.state_dict().items() if name not in left_out}
 
     def frozen_state(self, *, saved: bool) -> dict[str, Tensor]:
         """Return what adapter layers keep frozen, by name in `model`.
@@ -318,9 +321,16 @@ def body_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` where the submodule `name` is."""
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    """Put `module` where the submodule `name` is, and under its other names where it has some."""
+    before = model.get_submodule(name)
+    places = [
+        (parent, child)
+        for parent in model.modules()
+        for child, one in parent._modules.items()
+        if one is before
+    ]
+    for parent, child in places:
+        setattr(parent, child, module)
 
 
 def hash_weights(model: nn.Module, *, without: tuple[str, ...] = ()) -> str:

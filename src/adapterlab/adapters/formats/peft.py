@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from adapterlab.adapters.formats.peft_card import peft_card
 from adapterlab.adapters.formats.peft_files import CONFIG, WEIGHTS, read_config, read_weights
-from adapterlab.adapters.formats.peft_names import relative, require_unmistakable
+from adapterlab.adapters.formats.peft_names import relative, require_one_name, require_unmistakable
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.base.files import write_json, write_tensors, write_text
@@ -290,6 +290,7 @@ def _names(adapted: AdaptedModel) -> dict[str, str]:
         raise ConfigError("PEFT's format has no place for a head that is not the architecture's")
     method = method_of(adapted.strategy)
     layers = method.layers_of(adapted)
+    require_one_name(adapted, layers)
     head = set[str]()
     if adapted.strategy.head != "adapt":
         head = {name for name in adapted.model.state_dict() if adapted.in_head(name)}

@@ -12,6 +12,21 @@ def relative(adapted: AdaptedModel, name: str) -> str:
     return name.removeprefix(f"{adaptable(adapted.model).peft_root}.")
 
 
+def require_one_name(adapted: AdaptedModel, layers: Mapping[str, object]) -> None:
+    """Refuse layers that a model has under several names: PEFT adapts them under the first alone.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    for name, module in adapted.model.named_modules(remove_duplicate=False):
+        first = next((known for known, layer in layers.items() if layer is module), name)
+        if first != name:
+            raise ConfigError(
+                f"PEFT would adapt {first} and not {name}, which is the same layer; export the "
+                "merged model instead"
+            )
+
+
 def require_unmistakable(
     adapted: AdaptedModel, layers: Mapping[str, object], targets: list[str], heads: list[str]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapterlab.adapters import AdaptedModel, Combined, DoRA, Full, LoRA, Strategy
+from adapterlab.adapters import AdaptedModel, BitFit, Combined, DoRA, Full, LoRA, Strategy
 from adapterlab.adapters.hooks import ByRole
 from adapterlab.adapters.roles import roles_of
 from adapterlab.base.errors import ConfigError
@@ -77,16 +77,35 @@ def test_norms_of_any_class_have_a_role_and_their_biases_no_other() -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(4))
 
+    class RmsNorm2dFp32(ScaledRMSNorm):
+        """A name as timm has them."""
+
+    own = (ScaledRMSNorm(), RmsNorm2dFp32())
+
     class Net(MLP):
         def __init__(self) -> None:
             super().__init__((1, 2, 2), 3, widths=(5,))
             self.norms = nn.ModuleList(
-                [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), ScaledRMSNorm()]
+                [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), *own]
             )
 
     found = roles_of(Full().apply(Net()))
     assert {roles for name, roles in found.items() if "norms" in name} == {("adapter", "norm")}
     assert found["layers.0.bias"] == ("adapter", "bias")
+
+
+def test_biases_beside_layers_are_biases_and_trained_by_bitfit() -> None:
+    class Net(MLP):
+        def __init__(self) -> None:
+            super().__init__((1, 2, 2), 3, widths=(5,))
+            self.attention = nn.MultiheadAttention(4, 2, add_bias_kv=True)
+
+    own = ("in_proj_bias", "out_proj.bias", "bias_k", "bias_v")
+    found, trained = roles_of(Full().apply(Net())), BitFit().apply(Net()).trainable()
+    for name in (n for n in found if n.startswith("attention")):
+        is_bias = name.endswith(own)
+        assert found[name] == (("adapter", "bias") if is_bias else ("adapter",))
+        assert (name in trained) == is_bias
 
 
 def test_a_decay_of_norms_and_biases_may_be_set_where_there_are_none() -> None:

@@ -1,5 +1,7 @@
 """Normalisation layers of a model's body, for methods that train or adapt them."""
 
+import re
+
 from torch import nn
 
 from adapterlab.base.dotted_names import within
@@ -11,7 +13,8 @@ WITH_NORMS = (
 )
 """For errors of methods that a model has no layer for."""
 
-_ENDINGS = ("LayerNorm", "RMSNorm")
+_NAMED = re.compile(r"(LayerNorm|RMSNorm|RmsNorm)(Act)?(2d)?(Fp32)?$")
+"""Ends of names of classes, with what timm puts behind them."""
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -49,7 +52,8 @@ def affine_norms(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _is_layer_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(_ENDINGS)
+    kind = type(module).__name__
+    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or _NAMED.search(kind) is not None
 
 
 def _outside_head(model: nn.Module) -> list[tuple[str, nn.Module]]:

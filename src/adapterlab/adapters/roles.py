@@ -10,6 +10,7 @@ from torch import nn
 
 from adapterlab.adapters.norms import is_norm
 from adapterlab.adapters.strategy import AdaptedModel, AdapterLayer
+from adapterlab.adapters.weights import is_bias
 
 Roles = tuple[str, ...]
 """Of one parameter, from the widest to the narrowest: ``("adapter", "B")``."""
@@ -39,4 +40,4 @@ def _narrow(module: nn.Module, own: str) -> str | None:
         return module.roles.get(own)
     if is_norm(module):
         return "norm"
-    return "bias" if own == "bias" else None
+    return "bias" if is_bias(own) else None

@@ -57,6 +57,15 @@ def is_convolution(module: nn.Module) -> bool:
     return type(module) in CONVOLUTIONS or _is_linear_in_weight(cast(_ConvNd, module))
 
 
+def is_bias(parameter: str) -> bool:
+    """Say whether a parameter is a bias, by its name.
+
+    Attention has some that are no layer's: torch's `in_proj_bias`, DeBERTa's `q_bias`.
+    """
+    own = parameter.rpartition(".")[2]
+    return own == "bias" or own.startswith("bias_") or own.endswith("_bias")
+
+
 def weight_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Module]:
     """Return all layers of the head, or outside it, that take an update, in forward order."""
     heads = adaptable(model).head_modules

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from adapterlab.adapters.strategy import HeadMode, Strategy, body_parameters
+from adapterlab.adapters.weights import is_bias
 from adapterlab.base.errors import ConfigError
 
 
@@ -23,10 +24,9 @@ class BitFit(Strategy):
 
     def adapt(self, model: nn.Module, generator: torch.Generator) -> None:
         """Unfreeze the biases outside the head, and inside it for `head: adapt`."""
-        names = {name for name, _ in body_parameters(model) if name.rpartition(".")[2] == "bias"}
+        names = {name for name, _ in body_parameters(model) if is_bias(name)}
         if not names:
             raise ConfigError("adapter=bitfit: the model has no bias outside its head")
         for name, parameter in model.named_parameters():
-            is_bias = name.rpartition(".")[2] == "bias"
-            if name in names or (is_bias and self.head == "adapt"):
+            if name in names or (is_bias(name) and self.head == "adapt"):
                 parameter.requires_grad_(True)

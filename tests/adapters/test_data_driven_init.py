@@ -15,6 +15,7 @@ from transformer_cases import encoder, tokens
 from adapterlab.adapters import AdaptedModel, DoRA, LoRA
 from adapterlab.adapters.data_driven_init import FROM_DATA
 from adapterlab.adapters.factors import Init
+from adapterlab.adapters.methods.dora import DoRALinear
 from adapterlab.base.errors import ConfigError
 
 TARGETS = [f"layers.{i}" for i in range(3)]
@@ -148,6 +149,10 @@ def test_the_start_is_the_base(init: Init, kind: type[LoRA], model: str) -> None
     assert not any(p.requires_grad for n, p in adapted.model.named_parameters() if ".base." in n)
     x = inputs(dtype=torch.float64)
     if init == "gora":  # which starts with a step down
+        layers = [m for m in adapted.model.modules() if isinstance(m, DoRALinear)]
+        assert bool(layers) == (kind is DoRA)
+        for layer in layers:  # and with magnitudes that rescale nothing
+            assert torch.equal(layer.magnitude.flatten(), layer.weight_norm())
         assert _loss(adapted, [batch(0), batch(1)]) < _loss(base.eval(), [batch(0), batch(1)])
         return
     torch.testing.assert_close(adapted.train()(x), base.eval()(x), rtol=1e-12, atol=1e-12)

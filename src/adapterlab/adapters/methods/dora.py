@@ -1,6 +1,6 @@
 """DoRA: the weight split into magnitude and direction, the direction adapted by LoRA."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.formats.low_rank import LowRank
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.methods.lora import LoRA, LoRAConv, LoRALinear
+from adapterlab.adapters.strategy import AdaptedModel
 from adapterlab.adapters.weights import base_of, matrix, with_matrix
 from adapterlab.base.errors import ConfigError, allowed
 
@@ -63,8 +64,13 @@ class DoRALinear(LoRALinear):
     @torch.no_grad()
     def weight_norm(self) -> Tensor:
         """Return ‖W'‖ of each row (column), without ever forming W'."""
+        return self.norm_with(*self.factors())
+
+    @torch.no_grad()
+    def norm_with(self, A: Tensor, B: Tensor) -> Tensor:
+        """Return ‖W + B A‖ of each row (column), of factors as matrices; B is scaled already."""
         norm_sq = norm_sq_of_rows if self.over_output else norm_sq_of_columns
-        return root(norm_sq(matrix(self.base), *self.factors(), self.base_norm_sq))
+        return root(norm_sq(matrix(self.base), A, B, self.base_norm_sq))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., d_in] to [..., d_out]."""
@@ -140,6 +146,18 @@ class DoRA(LoRA):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_magnitude(self.magnitude)
+
+    def first_values(
+        self, model: AdaptedModel, batches: Sequence[Any], generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Add magnitudes where the weight does not start as the base's: they are its norms."""
+        values = dict(super().first_values(model, batches, generator))
+        for name, layer in model.model.named_modules():
+            if isinstance(layer, DoRALinear) and not layer.less_first:
+                A, B = (values[f"{name}.{own}"].flatten(1) for own in ("lora_A", "lora_B"))
+                norm = layer.norm_with(A, layer.scale * B)
+                values[f"{name}.magnitude"] = norm.view_as(layer.magnitude)
+        return values
 
     def of_each_layer(self) -> dict[str, Any]:
         """Add the axis of the magnitude."""

@@ -99,6 +99,11 @@ class TestSSF:
         for wrapped, rows in ((layer, x[None]), (norm, y[None])):
             assert torch.equal(wrapped.merged()(rows), wrapped(rows))
 
+    def test_a_norm_over_several_dimensions_is_scaled_entry_by_entry(self) -> None:
+        norm, x = SSFLayer(nn.LayerNorm([3, 3]), init="normal"), torch.randn(4, 3, 3)
+        assert norm.scale.shape == norm.weight.shape == (3, 3)
+        torch.testing.assert_close(norm.merged()(x), norm(x))
+
     def test_what_it_is_on(self) -> None:
         found = adapted_layers(SSF(layers=[0]).apply(build(MODELS["encoder"])))
         assert found == {

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from adapterlab.adapters.norms import affine_norms
+from adapterlab.adapters.norms import affine_norms, is_norm
 from adapterlab.adapters.strategy import AdapterLayer
 from adapterlab.adapters.targeted import OnLayers, Wrapping
 from adapterlab.adapters.targets import select_blocks
@@ -28,7 +28,7 @@ class SSFLayer(AdapterLayer):
     A layer without a bias is scaled only: there is no place that a shift could be merged into.
 
     Shapes: f(x) and y [..., d], or [batch, d, places...] of a convolution or a batch norm; γ and
-    β [d].
+    β [d], or those of a norm's weight.
 
     Args:
         base: a linear layer, a convolution or a norm with a weight; frozen here.
@@ -48,13 +48,14 @@ class SSFLayer(AdapterLayer):
         super().__init__()
         self.base = base.requires_grad_(False)
         weight = cast(Tensor, base.weight)
-        self.of_layer = weight.ndim > 1
-        self.channels_first = weight.ndim > 2 or isinstance(base, nn.modules.batchnorm._BatchNorm)
-        width = len(matrix(base) if self.of_layer else weight)
-        scale, shift = torch.ones(width), torch.zeros(width)
+        self.of_layer = not is_norm(base)
+        batch_norm = isinstance(base, nn.modules.batchnorm._BatchNorm)
+        self.channels_first = batch_norm or (self.of_layer and weight.ndim > 2)
+        shape = (len(matrix(base)),) if self.of_layer else weight.shape
+        scale, shift = torch.ones(shape), torch.zeros(shape)
         if init == "normal":
-            scale += _STD * torch.randn(width, generator=generator)
-            shift += _STD * torch.randn(width, generator=generator)
+            scale += _STD * torch.randn(shape, generator=generator)
+            shift += _STD * torch.randn(shape, generator=generator)
         has_bias = getattr(base, "bias", None) is not None
         self.scale = nn.Parameter(scale.to(weight))
         self.register_parameter("shift", nn.Parameter(shift.to(weight)) if has_bias else None)
@@ -72,7 +73,7 @@ class SSFLayer(AdapterLayer):
     def weight(self) -> Tensor:
         """The adapted weight, for models that look at their layer's, at its type say."""
         own = cast(Tensor, self.base.weight)
-        if own.ndim == 1 or is_transposed(self.base):
+        if not self.of_layer or is_transposed(self.base):
             return self.scale * own
         return self.scale.view(-1, *(1,) * (own.ndim - 1)) * own
 

@@ -248,12 +248,25 @@ def end_with_parent(parent: int | None = None) -> None:
 def _end(number: int, _: FrameType | None, *, quiet: bool) -> None:
     if _state["ending"]:  # it is on its way; a second Ctrl-C is the other thread's
         return
-    _state["ending"] = True
+    # Before anything is said: who is told may be gone, and then the end is this one all the same.
+    _state.update(ending=True, code=_CODES[signal.Signals(number)])
     _let_children_die()
     if not quiet:
-        print(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}", file=sys.stderr)
-    _state["code"] = _CODES[signal.Signals(number)]
+        _say(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}")
     sys.exit(_state["code"])
+
+
+def _say(line: str) -> None:
+    """Print a line to stderr, wherever this process is and whether or not somebody reads it.
+
+    A closed terminal takes nothing any more, nor does a pipe that nobody reads; and a signal may
+    have come while Python was writing to stderr, which it does not do twice at once.
+    """
+    try:
+        print(line, file=sys.stderr)
+    except Exception:  # whatever it is, the signal is what ends this process
+        with contextlib.suppress(OSError):
+            os.write(2, f"{line}\n".encode())
 
 
 def _unraisable(dropped: Any) -> None:

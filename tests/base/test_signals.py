@@ -68,7 +68,7 @@ def test_a_signal_ends_a_command_to_which_nobody_listens(
             raise why
 
     monkeypatch.setattr(sys, "stderr", Deaf())
-    with pytest.raises(SystemExit) as stop, listening():
+    with pytest.raises(SystemExit) as stop, listening():  # noqa: PT012  # its end is the point
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
     assert stop.value.code == CODES[signal.SIGTERM]

@@ -1,7 +1,7 @@
-"""stdin, stdout and stderr that are there, whoever started this process and whatever has become of it.
+"""stdin, stdout and stderr that are there, whoever started this process and whoever has left it.
 
-A command may be started without them (``>&-``, some services), and outlive its terminal (``disown``).
-What it has to say is then for nobody, and no reason to fail a run.
+A command may be started without them (``>&-``, some services), and outlive its terminal
+(``disown``). What it has to say is then for nobody, and no reason to fail a run.
 """
 
 import errno
@@ -49,7 +49,7 @@ def outlive_readers() -> None:
 class _Lasting(io.FileIO):
     """A stream whose reader may go."""
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write what there is a reader for.
 
         Raises:

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, SIGNALS, TERMINATED
+from adapterlab.base.streams import tell
 
 GOES_ON = "resume=true goes on from the last epoch"
 
@@ -252,21 +253,8 @@ def _end(number: int, _: FrameType | None, *, quiet: bool) -> None:
     _state.update(ending=True, code=_CODES[signal.Signals(number)])
     _let_children_die()
     if not quiet:
-        _say(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}")
+        tell(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}")
     sys.exit(_state["code"])
-
-
-def _say(line: str) -> None:
-    """Print a line to stderr, wherever this process is and whether or not somebody reads it.
-
-    A closed terminal takes nothing any more, nor does a pipe that nobody reads; and a signal may
-    have come while Python was writing to stderr, which it does not do twice at once.
-    """
-    try:
-        print(line, file=sys.stderr)
-    except Exception:  # whatever it is, the signal is what ends this process
-        with contextlib.suppress(OSError):
-            os.write(2, f"{line}\n".encode())
 
 
 def _unraisable(dropped: Any) -> None:

@@ -4,6 +4,7 @@ A command may be started without them (``>&-``, some services), and outlive its 
 (``disown``). What it has to say is then for nobody, and no reason to fail a run.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -44,6 +45,19 @@ def outlive_readers() -> None:
             line_by_line = stream.line_buffering
             replaced = io.TextIOWrapper(lasting, line_buffering=line_by_line, **options)
             setattr(sys, name, replaced)
+
+
+def tell(line: str) -> None:
+    """Print a line to stderr, wherever this process is and whether or not somebody reads it.
+
+    A closed terminal takes nothing any more, nor does a pipe that nobody reads; and a signal may
+    have come while Python was writing to stderr, which it does not do twice at once.
+    """
+    try:
+        print(line, file=sys.stderr)
+    except Exception:  # whatever it is, something else ends this process
+        with contextlib.suppress(OSError):
+            os.write(2, f"{line}\n".encode())
 
 
 class _Lasting(io.FileIO):

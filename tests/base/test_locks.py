@@ -1,5 +1,6 @@
 """Whoever waits for a lock says for which process, and how to go on where it was stopped."""
 
+import errno
 import logging
 import os
 import signal
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from adapterlab.base import locks
+from adapterlab.base import cache, locks
+from adapterlab.base.errors import AdapterLabError
+from adapterlab.runs.folders.folder import RunFolder
+from adapterlab.studies.tasks.adopted import alone_with_tasks
 
 pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="Linux tells who it is")
 
@@ -87,6 +91,24 @@ def test_what_was_said_is_not_said_again(
     assert locks.acquire(lock, "a run", locks.ANOTHER) == locks.ANOTHER
     assert not answers
     assert not caplog.messages
+
+
+def test_a_file_system_without_locks_is_refused_in_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    why = "cannot be locked \\(No locks available\\), and two commands would write the same files"
+    for take in (
+        lambda: locks.waited_for(path, "the store"),
+        lambda: cache._held(path),
+        lambda: RunFolder(path.parent).lock(wait=False),
+        lambda: alone_with_tasks(path.parent, "s"),
+    ):
+        with pytest.raises(AdapterLabError, match=why), take():
+            raise AssertionError
 
 
 def test_of_a_lock_that_nobody_holds_nothing_is_known(path: Path) -> None:

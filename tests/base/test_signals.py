@@ -1,5 +1,7 @@
 """A second Ctrl-C ends a process at once, a closed terminal as SIGTERM does; children follow."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -53,6 +55,24 @@ def test_the_first_signal_ends_by_an_exception_and_one_line(
     if number != signal.SIGINT:
         assert signal.getsignal(number) is before
     assert not is_ending()
+
+
+@pytest.mark.parametrize("why", [OSError(errno.EIO, "no terminal"), RuntimeError("reentrant call")])
+def test_a_signal_ends_a_command_to_which_nobody_listens(
+    why: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A closed terminal takes no line, nor does Python while it is writing another one."""
+
+    class Deaf(io.StringIO):
+        def write(self, text: str) -> int:
+            raise why
+
+    monkeypatch.setattr(sys, "stderr", Deaf())
+    with pytest.raises(SystemExit) as stop, listening():  # noqa: PT012  # its end is the point
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert stop.value.code == CODES[signal.SIGTERM]
+    assert capfd.readouterr().err.startswith("error: terminated; ")
 
 
 def test_what_was_ignored_stays_ignored() -> None:

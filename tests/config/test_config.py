@@ -186,6 +186,12 @@ MISTAKES = {
         "should be [channels, height",
     ),
     "standard deviation of 0": ("dataset.std=[0]", "dataset.std.0=0", "greater than 0"),
+    "study that no folder can be called": (f"study={'a' * 201}", "study='aaa", "200 characters"),
+    "label that no folder can be called": (
+        f"adapter.label={'a' * 200}",
+        "the run would be called digits_rotated-mlp-aaa",
+        "may have 200: shorten",
+    ),
     "study that is a path": ("study=../mine", "study='../mine'", "letters, digits"),
     "data set named by a path": ("dataset.name=a/b", "dataset.name='a/b'", "letters, digits"),
     # options that do not fit together

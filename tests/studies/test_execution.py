@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from adapterlab.base.errors import ConfigError, RunLostError
+from adapterlab.base.errors import ConfigError, RunLostError, TrialPrunedError
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.studies.tasks import execution
 from adapterlab.studies.tasks.engine import Engine, Task
 from adapterlab.studies.tasks.execution import carry_out, sendable
+from adapterlab.tracking import mlflow_run
 from adapterlab.tracking.mlflow_run import tracked
+from adapterlab.tracking.servers.errors import StoreAwayError
 from adapterlab.tracking.stores.uris import default_uri
 from lab import tiny
 
@@ -135,6 +137,37 @@ def test_runs_of_a_task_that_is_lost_are_marked(
     assert told.ended[1] == [lost]
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].endswith("ended with code -9")
+
+
+@pytest.mark.parametrize("away", ["connect", "info_of"])
+def test_a_store_that_is_away_when_a_task_is_lost_ends_no_study(
+    away: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unanswered(*_: object) -> None:
+        raise StoreAwayError("tracking.uri=http://there has stopped answering")
+
+    config = tiny(tmp_path, "tracking=mlflow", "study=lost-elsewhere", "base=scratch")
+    RunFolder.of(config).path.mkdir(parents=True)
+    RunFolder.of(config).link.remember("an id")
+    monkeypatch.setattr(mlflow_run, "connect", lambda *_: None)
+    monkeypatch.setattr(mlflow_run, away, unanswered)
+    engine, told = ByHand(), Told()
+
+    def here(*_: object) -> list[Any]:
+        engine.begin(1).set_exception(RunLostError("killed"))
+        return ["here"]
+
+    monkeypatch.setattr(execution, "outcomes_of", here)
+    told.carried_out(engine, [Task((), packed=False), Task((config,), packed=False)])
+    assert told.ended[0] == ["here"]
+    assert [str(error) for error in told.ended[1]] == ["killed"]
+    (line,) = caplog.messages
+    assert line.startswith(
+        "MLflow has not got of run an id that its process has died: tracking.uri"
+    )
+    mlflow_run.mark_split(config, "an id", 4)
+    mlflow_run.mark_pruned(config, "an id", TrialPrunedError("median", 1, 2, 0.5))
+    assert len(caplog.messages) == 3
 
 
 def test_an_outcome_that_cannot_be_sent_is_told_in_words() -> None:

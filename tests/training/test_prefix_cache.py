@@ -15,6 +15,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from adapterlab.adapters import Head, LastLayers, LoRA, Strategy
+from adapterlab.base import cache
 from adapterlab.base.cache import _read, filled
 from adapterlab.training.prefix.files import make_room
 from small_texts import WIDTH, data, encoder, prefix, texts
@@ -141,6 +142,33 @@ class TestFiles:
         assert found
         read.zero_()
         assert torch.equal(filled(path, (2, 3), dtype, pytest.fail)[0], expected)
+
+    def test_may_be_deleted_as_soon_as_they_have_their_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By a process that makes room for its own."""
+        path, replace = tmp_path / "prefix-a.safetensors", Path.replace
+
+        def replaced(part: Path, place: Path) -> Path:
+            kept = replace(part, place)
+            make_room(tmp_path, {tmp_path / "prefix-b.safetensors": 1}, 1)
+            return kept
+
+        monkeypatch.setattr(Path, "replace", replaced)
+        values, found = filled(path, (3,), torch.float32, self.ones)
+        assert (values.tolist(), found, path.exists()) == ([1, 1, 1], False, False)
+        monkeypatch.undo()
+        filled(path, (3,), torch.float32, self.ones)
+        seen = cache._found
+
+        def unlinked(place: Path, key: str) -> cache.Entry | None:
+            entry = seen(place, key)
+            place.unlink()
+            return entry
+
+        monkeypatch.setattr(cache, "_found", unlinked)
+        assert filled(path, (3,), torch.float32, pytest.fail)[1]
+        assert not path.exists()  # and no empty file in its place
 
     def test_are_mapped_and_outlive_their_name(self, tmp_path: Path) -> None:
         path = tmp_path / "prefix-a.safetensors"

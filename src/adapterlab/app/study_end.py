@@ -8,7 +8,7 @@ from pathlib import Path
 from adapterlab.app.started_studies import StartedStudy
 from adapterlab.base.errors import USER_ERROR, AdapterLabError, first_line
 from adapterlab.base.full_disk import FullDiskError, last_words, said_where_full
-from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, TERMINATED
+from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, TERMINATED, UNREAD
 from adapterlab.config.schema import BASES
 from adapterlab.tracking.servers.journal import folders, left
 from adapterlab.tracking.stores.uris import default_uri, sqlite_file
@@ -150,5 +150,5 @@ def _status(ended_by: BaseException | None) -> str:
     if isinstance(ended_by, SystemExit):
         if not ended_by.code:
             return "FINISHED"
-        return "KILLED" if ended_by.code in (HUNG_UP, INTERRUPTED, TERMINATED) else "FAILED"
+        return "KILLED" if ended_by.code in (HUNG_UP, INTERRUPTED, TERMINATED, UNREAD) else "FAILED"
     return status_after(ended_by)

@@ -16,7 +16,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,11 +136,12 @@ def filled(
             return values, False
         entry = _found(path, path.stem) or _brought(path, path.stem, require and required)
         if entry is not None:
-            path.touch()  # used last is what gives way last
+            with suppress(FileNotFoundError):  # another process has just made room
+                os.utime(path)  # used last is what gives way last
             return entry.tensors[_VALUES], True
         with replacing(path) as part:
             _fill(part, path.stem, shape, dtype, fill)
-        values = _read(path)[0].tensors[_VALUES]
+            values = _read(part)[0].tensors[_VALUES]  # in its place others may delete it at once
     _give(path, require)
     return values, False
 

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,7 +28,15 @@ PART = ".part"
 _LENGTH, _METADATA = 8, "__metadata__"
 """Of a safetensors file: bytes that say how long its header is, the lowest first; a name in it."""
 
+_OF_PROCESS = f"{secrets.randbelow(10**8):08}"
+"""Drawn by each: containers that share a disk count their processes from 1."""
+
 _PART_NAME = re.compile(rf".+\.\d+{re.escape(PART)}")
+
+
+def own_number() -> str:
+    """Return digits for this process that no other has, of those that write to the same disk."""
+    return f"{os.getpid()}{_OF_PROCESS}"
 
 
 @contextmanager
@@ -39,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         FullDiskError: there is no room.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    part = path.with_name(f"{path.name}.{own_number()}{PART}")
     with said_where_full(path):
         try:
             yield part

@@ -4,6 +4,7 @@ A wait has no limit, for what is waited for may take days. A process that was st
 debugger, Ctrl-Z) holds its locks for ever, and one that waits would be silent for as long.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from adapterlab.base.errors import AdapterLabError
+
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0
@@ -19,6 +22,9 @@ PATIENCE = 10.0
 
 ANOTHER = "another process"
 """Is all that is known of one of another machine or container."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+"""What the system says where a file system keeps no locks; where it has no call, it is made do."""
 
 _LOCKS = Path("/proc/locks")
 
@@ -39,6 +45,17 @@ def waited_for(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def try_lock(lock: FileLock) -> None:
+    """Take a lock that nobody holds.
+
+    Raises:
+        Timeout: somebody does.
+        AdapterLabError: there are no locks on its file system.
+    """
+    with _lockable(lock):
+        lock.acquire(timeout=0)
+
+
 def acquire(lock: FileLock, what: str, said: str | None = None) -> str | None:
     """Wait for a lock; say who holds it, and again when that is another, was stopped or goes on.
 
@@ -49,16 +66,34 @@ def acquire(lock: FileLock, what: str, said: str | None = None) -> str | None:
 
     Returns:
         What has been said of the holder last.
+
+    Raises:
+        AdapterLabError: there are no locks on its file system.
     """
     while True:
         try:
-            lock.acquire(timeout=PATIENCE)
+            with _lockable(lock):
+                lock.acquire(timeout=PATIENCE)
         except Timeout:
             if (now := holder(Path(lock.lock_file))) != said:
                 log.warning("%s: waiting for %s", what, now)
                 said = now
         else:
             return said
+
+
+@contextmanager
+def _lockable(lock: FileLock) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise AdapterLabError(
+            f"{lock.lock_file} cannot be locked ({error.strerror}), and two commands would write "
+            "the same files: its file system must be mounted with locks (for NFS without `nolock`, "
+            "for Lustre with `flock`), or root be on another"
+        ) from None
 
 
 def holder(path: Path) -> str:

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from adapterlab.base.redaction import printable, redacted, shown
+from adapterlab.base.streams import outlive_readers
 
 OF_ONE_RUN = ("adapterlab.runs.single", "adapterlab.training")
 """Loggers that tell how a single run goes, which is too much where there are many."""
@@ -22,6 +23,7 @@ class Lines(logging.Formatter):
 
 def set_up_output() -> None:
     """Send log lines and warnings to stderr, as they are but for secrets."""
+    outlive_readers()
     handler = logging.StreamHandler()
     handler.setFormatter(Lines("%(message)s"))
     logger = logging.getLogger("adapterlab")

@@ -13,12 +13,14 @@ PROCESS_TAG = "process"
 DIED = "its process has died"
 """What is said of a run that nobody carries out any more."""
 
+_MACHINE = Path("/etc/machine-id")
+
 _FORM = re.compile(r"([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-(\d+)")
 
 
 def this_process() -> str:
     """Return what tells this process from all others: host, boot, process id, start."""
-    return f"{_host()}-{_boot()}-{os.getpid()}-{_started(os.getpid())}"
+    return f"{_hosts()[0]}-{_boot()}-{os.getpid()}-{_started(os.getpid())}"
 
 
 def is_gone(process: str | None) -> bool:
@@ -32,13 +34,13 @@ def is_gone(process: str | None) -> bool:
     if process is None or (found := _FORM.fullmatch(process)) is None:
         return False
     host, boot, number, start = found[1], found[2], int(found[3]), int(found[4])
-    return (host, boot) == (_host(), _boot()) and _started(number) != start
+    return host in _hosts() and boot == _boot() and _started(number) != start
 
 
 def is_elsewhere(process: str | None) -> bool:
     """Say whether a process belongs to another host; its files may be here all the same."""
     found = _FORM.fullmatch(process or "")
-    return found is not None and found[1] != _host()
+    return found is not None and found[1] not in _hosts()
 
 
 def may_be_at_work(process: str | None) -> bool:
@@ -60,14 +62,23 @@ def host_of(process: str | None) -> str | None:
 def number_here(process: str | None) -> int | None:
     """Return the id of a process of this host, boot and container that goes on; None of others."""
     found = _FORM.fullmatch(process or "")
-    if found is None or (found[1], found[2]) != (_host(), _boot()) or is_gone(process):
+    if found is None or found[1] not in _hosts() or found[2] != _boot() or is_gone(process):
         return None
     return int(found[3])
 
 
 @cache
-def _host() -> str:
-    return _digits(socket.gethostname())
+def _hosts() -> tuple[str, ...]:
+    """Return 8 hex digits for this host; then those that earlier versions had for it.
+
+    Machines that are called alike, as rented ones are, have numbers of their own.
+    """
+    name = socket.gethostname()
+    try:
+        number = _MACHINE.read_text().strip()
+    except (OSError, ValueError):  # not Linux, or a small container
+        number = ""
+    return _digits(f"{name}\n{number}" if number else name), _digits(name)
 
 
 @cache

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, SIGNALS, TERMINATED
+from adapterlab.base.streams import tell
 
 GOES_ON = "resume=true goes on from the last epoch"
 
@@ -248,11 +249,11 @@ def end_with_parent(parent: int | None = None) -> None:
 def _end(number: int, _: FrameType | None, *, quiet: bool) -> None:
     if _state["ending"]:  # it is on its way; a second Ctrl-C is the other thread's
         return
-    _state["ending"] = True
+    # Before anything is said: who is told may be gone, and then the end is this one all the same.
+    _state.update(ending=True, code=_CODES[signal.Signals(number)])
     _let_children_die()
     if not quiet:
-        print(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}", file=sys.stderr)
-    _state["code"] = _CODES[signal.Signals(number)]
+        tell(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}")
     sys.exit(_state["code"])
 
 

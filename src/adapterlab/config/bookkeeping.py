@@ -8,7 +8,10 @@ from pydantic.dataclasses import dataclass
 from adapterlab.config.domains import Count
 from adapterlab.config.validation import STRICT
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+LONGEST_NAME = 200
+"""Characters: file systems take 255, and hashes and endings follow."""
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 Target = dict[str, Any]
 """A node with `_target_` and its arguments, a `name` for tags and maybe a `label` for names."""
 

@@ -9,6 +9,7 @@ from adapterlab.adapters import AdaptedModel, AdapterLayer, Continued, Plan, pla
 from adapterlab.adapters.plan import never_learning, refuse_idle
 from adapterlab.adapters.roles import OF_ANY_MODEL, WIDE
 from adapterlab.base.errors import ConfigError
+from adapterlab.config.bookkeeping import LONGEST_NAME
 from adapterlab.config.class_names import listed
 from adapterlab.config.parsing import optimizers
 from adapterlab.config.schema import (
@@ -22,6 +23,7 @@ from adapterlab.config.schema import (
 from adapterlab.config.targets import prepared
 from adapterlab.models.protocol import adaptable
 from adapterlab.runs.data import RunData, prepared_loader, shape_of
+from adapterlab.runs.identity import run_name
 from adapterlab.runs.memory import (
     require_crop,
     require_room_for_batch,
@@ -59,6 +61,12 @@ def check(config: Config) -> Plan | None:
     """
     require_sound(config.hardware)
     require_representable(config)
+    if len(name := run_name(config)) > LONGEST_NAME:
+        raise ConfigError(
+            f"the run would be called {name[:60]}..., which is {len(name)} characters, and a "
+            f"folder's name may have {LONGEST_NAME}: shorten dataset.name, model.label or "
+            "adapter.label"
+        )
     strategy = make_strategy(config)
     require_whole_tensors(config.hardware, strategy, config.adapter["name"])
     require_task(config, strategy.of_classes)

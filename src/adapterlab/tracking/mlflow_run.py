@@ -5,12 +5,13 @@ in the run's folder first, and brought to it by a thread: a server that is away 
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from adapterlab.base.errors import TrialPrunedError, with_type
+from adapterlab.base.errors import TrialPrunedError, first_line, with_type
 from adapterlab.base.full_disk import last_words
 from adapterlab.base.process_identity import PROCESS_TAG, may_be_at_work, this_process
 from adapterlab.base.redaction import public, redacted, without_password
@@ -29,6 +30,8 @@ from adapterlab.tracking.stores.uris import artifact_location, default_uri
 from adapterlab.tracking.study_run import PARENT, open_study_run, status_after
 from adapterlab.tracking.trackers import JournalTracker, MLflowTracker, Tracker, flattened
 from adapterlab.tracking.tuning_tags import PRUNED, PRUNED_BEST, PRUNED_EPOCH, trial
+
+log = logging.getLogger(__name__)
 
 IDENTITY = ("config_hash", "data_hash", "kind", "study")
 """Tags by which a run is found again that was killed before its id was written down."""
@@ -129,6 +132,8 @@ def mark_lost(
 ) -> None:
     """Mark a run as FAILED whose process has died without a word; one that had ended stays.
 
+    Where that cannot be written, a line says so: other runs of a study go on.
+
     Args:
         config: of the run.
         run_id: its MLflow run; None if it has none.
@@ -136,31 +141,30 @@ def mark_lost(
         given_up: also one that was interrupted, and that nobody goes on with; not one that a pruner
             has stopped.
     """
-    if run_id is None or not config.tracking.enabled:
-        return
-    client = connect(config.tracking.uri, config.mlruns)
-    if not _is_there(client, run_id):
-        return
-    run = client.get_run(run_id)
-    status, pruned = run.info.status, trial(PRUNED) in run.data.tags
-    if status == "RUNNING" or (given_up and status != "FINISHED" and not pruned):
-        if (said := _told(error)) is not None:
-            client.set_tag(run_id, "error", said)
-        client.set_terminated(run_id, status_after(error))
+
+    def mark(client: Any, run_id: str) -> None:
+        run = client.get_run(run_id)
+        status, pruned = run.info.status, trial(PRUNED) in run.data.tags
+        if status == "RUNNING" or (given_up and status != "FINISHED" and not pruned):
+            if (said := _told(error)) is not None:
+                client.set_tag(run_id, "error", said)
+            client.set_terminated(run_id, status_after(error))
+
+    _mark(config, run_id, "that its process has died", mark)
 
 
 def mark_split(config: Config, run_id: str | None, lanes: int) -> None:
-    """Write down that a run was begun in a pack that ran out of memory, and split in two.
+    """Write down that a run was begun in a pack that ran out of memory; see `mark_lost`.
 
     Args:
         config: of the run.
         run_id: its MLflow run; None if it has none.
         lanes: of that pack.
     """
-    if run_id is not None and config.tracking.enabled:
-        client = connect(config.tracking.uri, config.mlruns)
-        if _is_there(client, run_id):
-            client.set_tag(run_id, SPLIT, str(lanes))
+    _mark(
+        config, run_id, "that its pack was split",
+        lambda client, run_id: client.set_tag(run_id, SPLIT, str(lanes)),
+    )  # fmt: skip
 
 
 def pruned_as(error: TrialPrunedError) -> dict[str, dict[str, Any]]:
@@ -171,22 +175,51 @@ def pruned_as(error: TrialPrunedError) -> dict[str, dict[str, Any]]:
 
 
 def mark_pruned(config: Config, run_id: str | None, error: TrialPrunedError | None) -> None:
-    """Mark a run that was stopped by a process which was killed before it had said so."""
-    if run_id is None or error is None or not config.tracking.enabled:
+    """Mark a run that was stopped by a process which was killed before it had said so.
+
+    See `mark_lost`; whoever meets the run next marks it again.
+    """
+    if error is None:
         return
-    client = connect(config.tracking.uri, config.mlruns)
-    if not _is_there(client, run_id):
+    said = pruned_as(error)
+
+    def mark(client: Any, run_id: str) -> None:
+        run = client.get_run(run_id)
+        if run.info.status == "FINISHED" or (
+            run.info.status == "KILLED" and trial(PRUNED) in run.data.tags
+        ):
+            return
+        for name, value in said["metrics"].items():
+            client.log_metric(run_id, name, value)
+        for name, value in said["tags"].items():
+            client.set_tag(run_id, name, value)
+        client.set_terminated(run_id, status_after(error))
+
+    _mark(config, run_id, "that it was pruned", mark)
+
+
+def _mark(
+    config: Config, run_id: str | None, what: str, mark: Callable[[Any, str], object]
+) -> None:
+    """Mark a run that another process has left; one that the store does not have is none.
+
+    A store that is away, locked or full at this moment is no reason to end a study.
+
+    Args:
+        config: of the run.
+        run_id: its MLflow run; None if it has none.
+        what: is marked, as a clause.
+        mark: takes a client and the run's id.
+    """
+    if run_id is None or not config.tracking.enabled:
         return
-    run, said = client.get_run(run_id), pruned_as(error)
-    if run.info.status == "FINISHED" or (
-        run.info.status == "KILLED" and trial(PRUNED) in run.data.tags
-    ):
-        return
-    for name, value in said["metrics"].items():
-        client.log_metric(run_id, name, value)
-    for name, value in said["tags"].items():
-        client.set_tag(run_id, name, value)
-    client.set_terminated(run_id, status_after(error))
+    try:
+        client = connect(config.tracking.uri, config.mlruns)
+        if _is_there(client, run_id):
+            mark(client, run_id)
+    except Exception as error:
+        line = redacted(first_line(error))
+        log.warning("MLflow has not got of run %s %s: %s", run_id, what, line)
 
 
 def _told(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterlab.base.errors import CheckpointError, ConfigError, RunHeldError
 from adapterlab.base.files import NOT_WRITABLE, write_json, write_text
-from adapterlab.base.locks import ANOTHER, acquire, holder
+from adapterlab.base.locks import ANOTHER, acquire, holder, try_lock
 from adapterlab.base.reading import UnreadableError, parse_mapping, parse_yaml, read_text
 from adapterlab.base.redaction import public
 from adapterlab.config.parsing import from_container, to_container
@@ -171,7 +171,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            try_lock(lock)
         except Timeout:
             by = holder(self.path / ".lock")
             if not wait:
@@ -215,9 +215,10 @@ class RunFolder:
             keep: keep what an earlier run of this configuration left, to go on from it.
         """
         if not keep:
-            for path in sorted(self.path.rglob("*"), reverse=True):
-                if path.is_dir():
-                    path.rmdir()
+            self.result.unlink(missing_ok=True)  # first: what is half removed has not finished
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)  # with what file managers leave in folders
                 elif path.name not in KEPT and path.name[0] != ".":
                     path.unlink()
         write_config(self.config, config)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterlab.base.errors import ConfigError
-from adapterlab.base.files import write_text
+from adapterlab.base.files import own_number, write_text
 from adapterlab.config.own_data import is_own
 from adapterlab.config.schema import Config
 from adapterlab.runs.folders.folder import RunFolder, read_config
@@ -112,7 +112,7 @@ def _taken(folder: RunFolder, data_hash: str) -> bool:
     path = folder.path
     path.mkdir(parents=True, exist_ok=True)
     if not folder.result.is_file():
-        part = path / f".data_hash.{os.getpid()}"
+        part = path / f".data_hash.{own_number()}"
         part.write_text(data_hash)
         try:
             os.link(part, path / "data_hash")  # which fails where another process was faster

@@ -108,8 +108,13 @@ def sync(mlruns: Path, studies: Collection[str] | None = None, uri: str | None =
             except AdapterLabError:
                 found.busy.append(path)
                 continue
+            except OSError as error:  # of another user, say
+                found.kept[path] = briefly(error)
+                continue
             if (waiting := journal.read(path)) is None:
-                continue  # another process was faster
+                if journal.is_there(path):  # else another process was faster
+                    found.kept[path] = "what is left of it cannot be read; resume=true logs it anew"
+                continue
             address = waiting[0]
             where = address.uri if uri is None else uri
             if where in away:

@@ -13,12 +13,19 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
-from adapterlab.base.errors import AdapterLabError, ConfigError, MemoryLackError, RunLostError
+from adapterlab.base.errors import (
+    AdapterLabError,
+    ConfigError,
+    MemoryLackError,
+    RunLostError,
+    with_type,
+)
 from adapterlab.base.planned_place import Place
 from adapterlab.base.signals import hangups_held, interrupts_held
 from adapterlab.base.workers import cores
 from adapterlab.studies.engines import Asked, Work
 from adapterlab.studies.engines.clusters import slurm
+from adapterlab.studies.engines.clusters.looks import Looks, lose
 from adapterlab.studies.engines.clusters.on_node import Errand, inherited
 from adapterlab.studies.engines.clusters.submitit_jobs import Job, log_of, settle
 from adapterlab.studies.engines.clusters.submitit_options import Options as Options
@@ -107,6 +114,7 @@ class SubmititEngine:
         self._asked = time.monotonic()
         self._grace = GRACE_SECONDS if options.cluster == "slurm" else POLL_SECONDS
         self._closed = threading.Event()
+        self._looks = Looks("submitit")
         self._watcher = threading.Thread(target=self._watch, name="submitit", daemon=True)
 
     def submit(self, task: Task) -> "Future[list[Any]]":
@@ -237,11 +245,21 @@ class SubmititEngine:
                 now = [one for one in self._sent.values() if one.job and not one.future.done()]
             states = self._states(now)
             for sent in now:
-                with self._lock:
+                with self._lock, self._looks.at(sent):
                     sent.look(self._folder)
                     self._look(sent, states.get(str(sent.job.job_id)))
             if self._line:
-                self.send()
+                self._send_now()
+
+    def _send_now(self) -> None:
+        """Submit what there is room for; what cannot be is lost, and tried again as that is."""
+        try:
+            self.send()
+        except Exception as error:  # no other thread hears of it
+            with self._lock:
+                for sent in self._sent.values():
+                    if sent.job is None and sent not in self._line:
+                        lose(sent, f"it could not be submitted: {with_type(error)}")
 
     def _states(self, sent: "list[Sent]") -> "dict[str, slurm.State]":
         """Return the states of jobs, where it is time to ask for them."""

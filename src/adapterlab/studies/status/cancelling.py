@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from adapterlab.base.errors import AdapterLabError, first_line
+from adapterlab.base.locks import try_lock
 from adapterlab.base.process_identity import host_of, is_gone, number_here
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.runs.folders.abandoned import bury
@@ -106,7 +107,7 @@ def _alone(folder: Path, study: StudyStatus, done: Cancelled) -> Iterator[None]:
         return
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        try_lock(lock)
     except Timeout:
         tell_to_end(folder)
         try:

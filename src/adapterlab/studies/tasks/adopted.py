@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.locks import try_lock
 from adapterlab.config.schema import Config
 from adapterlab.studies.tasks.engine import Lasting, Task
 from adapterlab.studies.tasks.records import (
@@ -52,7 +53,7 @@ def alone_with_tasks(folder: Path, study: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        try_lock(lock)
     except Timeout:
         raise AdapterLabError(
             f"study={study}: another command waits for its tasks; a study has one at a time"

@@ -6,12 +6,15 @@ reported, and parameters, tags and files are what they were.
 """
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from adapterlab.base.files import write_bytes
 
 NAME = "undelivered.jsonl"
 """The file, in the run's folder; not there when MLflow has all."""
@@ -82,9 +85,10 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         head = (json.dumps(asdict(address)) + "\n").encode()
         self._empty = len(head)
-        self._file = (folder / NAME).open("wb")
-        self._file.write(head + b"".join(map(_line, self._pending)))
-        self._file.flush()
+        # In place of the one that was there at once: a process that is killed here loses no line.
+        write_bytes(folder / NAME, head + b"".join(map(_line, self._pending)))
+        self._file = (folder / NAME).open("r+b")
+        self._file.seek(0, os.SEEK_END)
 
     def write(self, entry: Entry) -> None:
         """Add a line.

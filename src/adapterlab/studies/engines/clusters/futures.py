@@ -14,6 +14,7 @@ from adapterlab.base.planned_place import Place
 from adapterlab.base.process_identity import is_gone
 from adapterlab.base.workers import cores
 from adapterlab.studies.engines import Asked, Work
+from adapterlab.studies.engines.clusters.looks import Looks
 from adapterlab.studies.engines.clusters.on_node import Errand, Stopped, TaskStoppedError, inherited
 from adapterlab.studies.tasks.engine import Task
 from adapterlab.studies.tasks.sent import Sent
@@ -44,6 +45,7 @@ class WatchedEngine(ABC):
         self._sent: dict[Future[list[Any]], Sent] = {}
         self._stopped_at: dict[Future[list[Any]], float] = {}
         self._closed = threading.Event()
+        self._looks = Looks(words)
         self._watcher = threading.Thread(target=self._watch, name=words, daemon=True)
 
     @abstractmethod
@@ -121,7 +123,7 @@ class WatchedEngine(ABC):
         """Look for what has begun and ended, until the engine is closed."""
         while not self._closed.wait(POLL_SECONDS):
             for sent in list(self._sent.values()):
-                with self._lock:
+                with self._lock, self._looks.at(sent):
                     if not sent.future.done():
                         self._look(sent)
 

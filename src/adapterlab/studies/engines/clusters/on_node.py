@@ -4,6 +4,7 @@ What engines send is an `Errand`: it can be pickled, knows nothing of the engine
 but what `execution.outcomes_of` does here as well.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterlab.base.errors import AdapterLabError, RunLostError, first_line, went_wrong, with_type
+from adapterlab.base.full_disk import FullDiskError
 from adapterlab.base.output import set_up_output
 from adapterlab.base.process_identity import this_process
 from adapterlab.base.redaction import redact_files, redacted
@@ -145,7 +147,8 @@ class _Word:
         """Say that so many runs' worth of training has been done since."""
         self._there = replace(self._there, moved=self._there.moved + runs)
         if time.monotonic() - self._written > WRITE_SECONDS:
-            self._write()
+            with contextlib.suppress(OSError, FullDiskError):  # which no run is to fail by
+                self._write()
 
     def last(self, state: Any, error: str | None, *, idle: int = 0) -> None:
         """Say how it has ended."""
@@ -154,8 +157,8 @@ class _Word:
         self._write()
 
     def _write(self) -> None:
-        write_there(self._errand.folder, self._errand.task.id, self._there)
         self._written = time.monotonic()
+        write_there(self._errand.folder, self._errand.task.id, self._there)
 
 
 @cache

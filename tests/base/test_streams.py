@@ -70,3 +70,23 @@ def test_streams_that_were_closed_are_there_and_keep_their_numbers(tmp_path: Pat
     closed = ["sh", "-c", 'exec "$0" -c "$1" "$2" <&- >&- 2>&-', sys.executable, code, told]
     subprocess.run(closed, env=os.environ | {"PYTHONPATH": source}, check=True, timeout=60)
     assert told.read_text() == "[0, 1, 2] [True, True, True]"
+
+
+@pytest.mark.parametrize("at_once", ["", "1"])
+def test_lines_are_written_at_once_where_python_was_told_to(at_once: str) -> None:
+    lines = (
+        "import os",
+        "from adapterlab.base.streams import outlive_readers",
+        "outlive_readers(); print('printed'); os.write(1, b'written\\n')",
+    )
+    source = os.pathsep.join(path for path in sys.path if path)
+    found = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        env=os.environ | {"PYTHONPATH": source, "PYTHONUNBUFFERED": at_once},
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    assert found.stdout.split() == (
+        [b"printed", b"written"] if at_once else [b"written", b"printed"]
+    )

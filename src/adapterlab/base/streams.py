@@ -40,10 +40,16 @@ def outlive_readers() -> None:
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__") and _number(stream) == number:
             stream.flush()
-            lasting = io.BufferedWriter(_Lasting(number, "w", closefd=False))
-            options = {"encoding": stream.encoding, "errors": stream.errors}
-            line_by_line = stream.line_buffering
-            replaced = io.TextIOWrapper(lasting, line_buffering=line_by_line, **options)
+            lasting: Any = _Lasting(number, "w", closefd=False)
+            # By PYTHONUNBUFFERED, as in containers, nothing waits to be written.
+            at_once = isinstance(stream.buffer, io.RawIOBase)
+            replaced = io.TextIOWrapper(
+                lasting if at_once else io.BufferedWriter(lasting),
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
             setattr(sys, name, replaced)
 
 

@@ -26,7 +26,7 @@ def spoken(tmp_path: Path, **streams: int) -> subprocess.Popen[bytes]:
     source = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(
         [sys.executable, "-c", "\n".join(SPEAKS), tmp_path / "gone", tmp_path / "end"],
-        env=os.environ | {"PYTHONPATH": source},
+        env=os.environ | {"PYTHONPATH": source, "PYTHONUNBUFFERED": ""},  # or a line comes in parts
         start_new_session=True,
         **streams,
     )

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from adapterlab.data.sources.streamed import open_table
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.predicting import file
+from adapterlab.runs.predicting.members import Member
+from adapterlab.runs.saved import SavedRun
 from adapterlab.runs.single import run
 from lab import TINY, Outcome, tiny
 
@@ -250,6 +252,9 @@ BROKEN = {
     "text\nsunny\n   \n": "has an empty text in line 3; fill or remove it",
     'text\nsunny\n"grey\n': "is broken in line 3: unexpected end of data",
     "words,n\nsunny,1\n": "has no column text; it has: words, n; set column",
+    # The only column may be one of labels, or a text where there is no header.
+    "id,label\n1,good\n": "was trained on; it has: id, label; set column=... to one of them",
+    "a sunny day\nsome grey rain\n": "was trained on; it has: a sunny day; set column=...",
     "text,text\na,b\n": "has more than one column 'text'",
     "text,prediction\na,b\n": "has a column prediction already; prefix=...",
     "text\n": "has no rows",
@@ -287,6 +292,29 @@ def test_a_file_is_read_as_a_data_set_would_be(
     assert "by the names" not in named.out
 
 
+def test_the_column_of_the_training_comes_before_usual_names(
+    texts: Trained, tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = file.member
+
+    def renamed(saved: SavedRun) -> Member:
+        own = usual(saved)
+        assert own.trained_on == ("text",)
+        return replace(own, trained_on=("review",))
+
+    monkeypatch.setattr(file, "member", renamed)
+    source = tmp_path / "in.csv"
+    said = []
+    for header, option in (("text,Review", "top_k=1"), ("text,review", "column=text"),
+                           ("text,comment", "top_k=1")):  # fmt: skip
+        source.write_text(f"{header}\nsunny day,grey rain\n")
+        out = tmp_path / f"{len(said)}.csv"
+        done = asked(texts, run_cli, f"input={source}", f"output={out}", option)
+        assert done.code == 0, done
+        said.append((read(out)[0]["prediction"], "was trained on 'review'" in done.out))
+    assert said == [("bad", False), ("good, really", False), ("good, really", True)]
+
+
 def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(
     texts: Trained, images: Trained, tmp_path: Path, run_cli: RunCli
 ) -> None:
@@ -307,7 +335,8 @@ def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(
     assert "study=... and arm=... go together" in refused("study=own")
     assert "should say which runs" in refused("run=null")
     assert "takes texts" in refused(f"input={images.test}")
-    assert "sunny is missing" in refused(trained=images)
+    assert "has no column image; it has: text; set column=..." in refused(trained=images)
+    assert "sunny is missing" in refused("column=text", trained=images)
     out.write_text("kept")
     assert "exists; name another file, or overwrite=true" in refused()
     assert out.read_text() == "kept"

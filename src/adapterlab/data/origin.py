@@ -36,12 +36,15 @@ class Origin:
         numbers: each row's number in the file, counted from 0 without its header; None where the
             split is the whole file, in its order.
         ids: what the file itself calls each row; None if it has no column for that.
+        columns: of the texts or images, two of pairs; none where the file has no columns, or that
+            is not known.
     """
 
     home: Path
     rows: Sequence[str] | None = None
     numbers: Sequence[int] | None = None
     ids: Sequence[str] | None = None
+    columns: tuple[str, ...] = ()
 
     def part(self, rows: Sequence[int]) -> "Origin":
         """The origin of some rows, in that order."""
@@ -50,6 +53,7 @@ class Origin:
             None if self.rows is None else [self.rows[row] for row in rows],
             [self.number(row) for row in rows],
             None if self.ids is None else [self.ids[row] for row in rows],
+            self.columns,
         )
 
     def number(self, row: int) -> int:

@@ -98,7 +98,7 @@ def image_parquet(
     if colour or context.of_model:
         key.append(["on", colour, context.of_model])
     splits = cached(context.cache, folder.name, key, build)
-    origins = {name: Origin(file) for name, file in files.items()}
+    origins = {name: Origin(file, columns=columns[:1]) for name, file in files.items()}
     return replace(splits, origins=origins).with_notes(*notes)
 
 

@@ -122,4 +122,4 @@ def parted(table: TextTable, asked: Asked) -> TextSplits:
 
 
 def _origin(table: TextTable) -> Origin:
-    return Origin(table.path, table.places, ids=table.ids)
+    return Origin(table.path, table.places, ids=table.ids, columns=table.content)

@@ -34,6 +34,7 @@ class TextTable(NamedTuple):
         notes: how the file was read.
         seconds: the second texts of pairs; None where there are none.
         column: of the labels.
+        content: the column of the texts, or the two of pairs; none where the file has no columns.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class TextTable(NamedTuple):
     notes: tuple[Note, ...] = ()
     seconds: Sequence[str] | None = None
     column: str = "label"
+    content: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> Labelled:
@@ -133,6 +135,7 @@ def read_text_table(
         notes=(*table.notes, *noted(path.name, columns.note(), own[2])),
         seconds=_texts(table, names[SECOND]) if SECOND in names else None,
         column=names.get("label", "label"),
+        content=tuple(names[role] for role in ("text", SECOND) if role in names),
     )
     _require_whole(made, names, empty_texts)
     return made if not empty_texts else made._replace(notes=(*made.notes, *_halves(made, names)))

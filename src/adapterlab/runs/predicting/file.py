@@ -17,11 +17,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.config.bookkeeping import FileName
+from adapterlab.config.class_names import listed
 from adapterlab.config.domains import Count
 from adapterlab.config.parsing import absolute
 from adapterlab.config.schema import Text
 from adapterlab.config.validation import STRICT, checked
-from adapterlab.data.sources.columns import SECOND, Columns, find, parts_of
+from adapterlab.data.sources.columns import SECOND, USUAL, Columns, find, parts_of
 from adapterlab.data.sources.notes import Note, noted, said
 from adapterlab.data.sources.streamed import FILE, Chunk, Table, open_table
 from adapterlab.data.sources.tables import Written, require_columns
@@ -181,21 +182,56 @@ def _reading(
     if table.of_images:
         return partial(images_in, table, column=FILE)
     content = "text" if one.of_texts else "image"
-    wanted = Columns(text=column or one.column)
+    named = column or one.column
+    wanted = Columns(text=named or _as_in_training(table, one))
     _require_as_many(wanted, one)
     found = find(table.path, table.columns, wanted, content=content, labels=False)
     first, second = found.names[content], found.names.get(SECOND)
+    if content in found.guessed:
+        _require_usual(table, one, content, first)
     needed = [first] if second is None else [first, second]
     option = "column=..." if second is None else "column=[...,...]"
     remedy = (
         "" if column else f"{one.name} was trained on it; set {option} where it is called otherwise"
     )
     require_columns(table.path, table.columns, needed, remedy)
-    notes += noted(table.path.name, found.note())
+    guess = found.note()
+    if not (named or wanted.text) and one.trained_on:
+        guess = guess or f"the {content} is in {first!r} (column names another)"
+        guess += f"; {one.name} was trained on {one.trained_on[0]!r}"
+    notes += noted(table.path.name, guess)
     if second is not None:
         return partial(pairs_in, table, columns=(first, second), halves=one.halves)
     read = texts_in if one.of_texts else images_in
     return partial(read, table, column=first)
+
+
+def _as_in_training(table: Table, one: Member) -> str | None:
+    """Return the column that is called as the one of the training, which none named there.
+
+    It comes before usual names: a file may have a `text` beside the `review` that was learnt from.
+    """
+    for called in one.trained_on:
+        alike = [name for name in table.columns if name.casefold() == called.casefold()]
+        if called in alike or len(alike) == 1:
+            return called if called in alike else alike[0]
+    return None
+
+
+def _require_usual(table: Table, one: Member, content: str, column: str) -> None:
+    """Refuse a column that was taken because there is no other: it may be one of labels.
+
+    Raises:
+        DataError: its name is none that people give to such a column.
+    """
+    if column.strip().casefold() in USUAL[content]:
+        return
+    called = one.trained_on[0] if one.trained_on else content
+    as_there = f", as {one.name} was trained on" if one.trained_on else ""
+    raise DataError(
+        f"{table.path} has no column {called}{as_there}; it has: {listed(table.columns)}; "
+        "set column=... to one of them"
+    )
 
 
 def _require_as_many(wanted: Columns, one: Member) -> None:

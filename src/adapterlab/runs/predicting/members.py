@@ -45,6 +45,8 @@ class Member:
         classes: in label order; of numbers, what they are called.
         limits: probabilities above which labels are answered, of several labels.
         column: of the texts or images, where the run's data set names it; two of pairs.
+        trained_on: the columns that the run's own files have them in, named or found; none where
+            they are in no table.
         truncated: texts so far of which the end was cut off.
         max_length: tokens that a text may have; None for images.
         of_pairs: whether it takes pairs of texts.
@@ -56,6 +58,7 @@ class Member:
     classes: tuple[str, ...]
     limits: tuple[float, ...]
     column: str | Sequence[str] | None
+    trained_on: tuple[str, ...]
     max_length: int | None
     of_pairs: bool
     halves: bool
@@ -133,7 +136,8 @@ def _member(rebuilt: Rebuilt) -> Member:
     device = choose_device(config.hardware).torch
     like = copy.copy(assembly.data)
     taken = None
-    test = assembly.read.target.test
+    target = assembly.read.target
+    test, origin = target.test, target.origins.get("test")
     if not isinstance(assembly.inputs, TextInputs):
         taken = like.splits["test"].shape
     like.splits = {}
@@ -151,6 +155,7 @@ def _member(rebuilt: Rebuilt) -> Member:
         classes=tuple(like.classes),
         limits=limits or (),
         column=loader.get("text_column" if text else "image_column"),
+        trained_on=() if origin is None else origin.columns,
         max_length=None if text is None else text.max_length,
         of_pairs=isinstance(test, TextSplit) and bool(test.pairs),
         halves=bool(loader.get("empty_texts")),

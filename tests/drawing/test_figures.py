@@ -11,11 +11,12 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
 from PIL import Image
 
-from adapterlab.drawing.canvas import Texts, _installed, _letters, save
+from adapterlab.drawing.canvas import Texts, save
 from adapterlab.drawing.figures import (
     confusion_matrix_figure,
     learning_curves_figure,
 )
+from adapterlab.drawing.lettering import _installed, _letters
 
 COUNTS = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
 ANIMALS = ("cat", "dog", "frog")

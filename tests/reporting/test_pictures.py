@@ -12,11 +12,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from adapterlab.drawing.canvas import _Renderer, save
+from adapterlab.drawing.canvas import save
 from adapterlab.drawing.figures import (
     confusion_matrix_figure,
     learning_curves_figure,
 )
+from adapterlab.drawing.lettering import Renderer
 from adapterlab.drawing.mistakes import contact_sheet, per_class_figure
 from adapterlab.evidence.mistakes import WrongAnswer, hardest_first, misclassification_shares
 
@@ -26,7 +27,7 @@ WIDE = tuple(f"{'W' * 50}{i}" for i in range(30))
 TITLE = "a run of many options: " * 5
 
 
-class Recorder(_Renderer):
+class Recorder(Renderer):
     """Measures as `save` does, and keeps each text that is drawn, with the pixels it takes."""
 
     def __init__(self, figure: Figure) -> None:

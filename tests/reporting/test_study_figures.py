@@ -7,15 +7,16 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_cases import REFERENCE, STRATEGIES, drawn, many
+from figure_cases import REFERENCE, STRATEGIES, costs, drawn, many
 from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.figures.arms import accuracy_figure, curves_figure
-from adapterlab.reporting.figures.layout import fitted, short_names
+from adapterlab.reporting.figures.layout import SIZE, fitted, short_names
 from adapterlab.reporting.figures.study import FIGURES, narrow_figure
 from adapterlab.reporting.findings import Findings
+from adapterlab.reporting.page import svg_of
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,21 @@ def test_names_are_texts_of_the_svg() -> None:
     assert "lora $5 &lt;a&gt;" in page.getvalue()
     assert "70.0%</text>" in page.getvalue()
     assert "worse</text>" in page.getvalue()
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_no_font_here_has_have_their_room_in_the_svg() -> None:
+    names = ("积极的评价和推荐", "消极的评价和批评", "中性")
+    findings = study(Made("lora 模型", metrics=costs(1)), Made("head", 0.7), classes=names)
+    for stem in ("pareto", "confusion"):  # whose texts stand beside marks, and whose around panels
+        page = svg_of(drawn(FIGURES[stem][2](findings))).decode()
+    upright = re.findall(r"end; fill[^>]* x=\"([\d.]+)\"[^>]*>([^<]+)<", page)
+    ends = {text: float(x) for x, text in upright if text in names}
+    (title,) = set(re.findall(r"x=\"([\d.]+)\"[^>]*>true class<", page))
+    assert set(ends) == {*names}
+    assert min(x - SIZE * len(text) for text, x in ends.items()) > float(title)
+    # Below, names that are wider than their cells are turned.
+    assert {*re.findall(r'rotate\(-90\)">([^<]+)<', page)} >= {*names}
 
 
 def test_a_study_that_kept_nothing_draws_accuracy_only(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ A run draws four pictures, which must not take longer than the training of a sma
 matplotlib does slowly is done here: text, ticks, images of few pixels, margins.
 """
 
-import logging
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,14 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import ImageChops
 
 from adapterlab.base.files import write_bytes
-
-_LOG = logging.getLogger(__name__)
-_SAID: set[str] = set()
-"""Letters that no font has, of which that was said."""
+from adapterlab.drawing.lettering import Renderer
 
 INK, PAPER = "#222222", "#FFFFFF"
 DPI = 150
@@ -50,14 +44,26 @@ def save(figure: Figure, path: Path) -> None:
 def as_png(figure: Figure) -> bytes:
     """Return a figure as PNG at 150 dpi, its empty margins cut; same figure, same bytes."""
     figure.dpi = DPI
-    renderer = _Renderer(*figure.bbox.size, DPI)
-    # A layout, if the figure has one, asks the canvas for whoever measures its texts.
-    figure.canvas.get_renderer = lambda: renderer  # type: ignore[attr-defined]
+    renderer = Renderer(*figure.bbox.size, DPI)
+    measure_by(figure, renderer)
     figure.draw(renderer)
     picture = renderer.picture()
     # To look for ink is cheaper than to ask every artist for its extent, as "tight" does.
     box = ImageChops.invert(picture).getbbox() or (0, 0, *picture.size)
     return _png(np.asarray(picture), box)
+
+
+def lay_out(figure: Figure) -> None:
+    """Put what is on a figure in the places that it has in `as_png`, without drawing it."""
+    renderer = Renderer(*figure.bbox.size, figure.dpi)
+    measure_by(figure, renderer)
+    with renderer._draw_disabled():
+        figure.draw(renderer)
+
+
+def measure_by(figure: Figure, renderer: Any) -> None:
+    """Let a layout, if the figure has one, measure texts by who is to draw them."""
+    figure.canvas.get_renderer = lambda: renderer  # type: ignore[attr-defined]
 
 
 def framed(
@@ -87,7 +93,7 @@ def panel(figure: Figure, left: float, below: float, width: float, height: float
 
 def inches(texts: Iterable[str], points: float) -> float:
     """Return how wide the widest of the texts is at a size in points."""
-    measure = _Renderer(1, 1, DPI).get_text_width_height_descent
+    measure = Renderer(1, 1, DPI).get_text_width_height_descent
     font = FontProperties(size=points)
     lines = (line for text in texts for line in text.split("\n"))
     return float(max((measure(line, font, False)[0] for line in lines), default=0)) / DPI
@@ -210,99 +216,6 @@ class _Blocks(AxesImage):
         columns = np.arange(right - left) * pixels.shape[1] // (right - left)
         rows = np.arange(top - below)[::-1] * pixels.shape[0] // (top - below)
         return pixels.take(columns, axis=1).take(rows, axis=0), left, below, None
-
-
-class _Renderer(RendererAgg):  # type: ignore[misc]  # matplotlib left it untyped
-    """Agg, but for text: Pillow takes a tenth of the time, and writes over all else at the end.
-
-    Text with letters that its font lacks is written in an installed one that has them all; where
-    there is none, boxes stand for them, and that is said once.
-    """
-
-    def __init__(self, width: float, height: float, dpi: float) -> None:
-        super().__init__(width, height, dpi)
-        self._texts: list[tuple[tuple[int, int], str, ImageFont.FreeTypeFont, Any, float]] = []
-
-    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
-        font = self._font(s, prop, ismath)
-        if font is None:
-            return super().get_text_width_height_descent(s, prop, ismath)
-        _, top, right, bottom = font.getbbox(s, anchor="ls")
-        return right, bottom - top, bottom
-
-    def draw_text(
-        self, gc: Any, x: float, y: float, s: str, prop: Any, angle: float, *args: Any, **how: Any
-    ) -> None:
-        font = self._font(s, prop, how.get("ismath"))
-        if font is None or angle not in (0, 90):
-            super().draw_text(gc, x, y, s, prop, angle, *args, **how)
-            return
-        colour = tuple(round(255 * part) for part in gc.get_rgb()[:3])
-        self._texts.append(((round(x), round(y)), s, font, colour, angle))
-
-    def picture(self) -> Image.Image:
-        """Return what was drawn."""
-        size = int(self.width), int(self.height)
-        picture = Image.frombytes("RGB", size, self.buffer_rgba(), "raw", "RGBX")
-        pen = ImageDraw.Draw(picture)
-        for (x, y), text, font, colour, angle in self._texts:
-            if not angle:
-                pen.text((x, y), text, fill=colour, font=font, anchor="ls")
-                continue
-            left, top, right, bottom = map(int, font.getbbox(text, anchor="ls"))
-            mask = Image.new("L", (right - left, bottom - top))
-            ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=font, anchor="ls")
-            picture.paste(colour, (x + top, y - right), mask.transpose(Image.Transpose.ROTATE_90))
-        return picture
-
-    def _font(self, text: str, prop: Any, ismath: Any) -> ImageFont.FreeTypeFont | None:
-        if ismath or "\n" in text:  # lines are laid out by matplotlib
-            return None
-        file = _font_of(findfont(prop), frozenset(text))
-        return _load_font(file, prop.get_size_in_points() * self.dpi / 72)
-
-
-@lru_cache(maxsize=256)
-def _font_of(usual: str, letters: frozenset[str]) -> str:
-    """Return the file of a font that has all letters: the usual one, else one that is installed.
-
-    The usual one as well where none has them.
-    """
-    if letters <= _letters(usual):
-        return usual
-    for file in _installed():
-        if letters <= _letters(file):
-            return file
-    lacking = letters - _letters(usual) - _SAID
-    if lacking:
-        _SAID.update(lacking)
-        _LOG.warning(
-            "no font here has the letters %s: boxes stand for them in pictures",
-            ", ".join(sorted(lacking)),
-        )
-    return usual
-
-
-@lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
-    """Return the files of upright fonts of usual weight, those without serifs first."""
-    found = {
-        font.fname
-        for font in fontManager.ttflist
-        if font.style == "normal" and font.weight in (400, "normal", "regular")
-    }
-    kept = (file for file in found if "lastresort" not in file.lower())  # which has boxes only
-    return tuple(sorted(kept, key=lambda file: ("sans" not in Path(file).name.lower(), file)))
-
-
-@lru_cache(maxsize=64)
-def _load_font(file: str, pixels: float) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, pixels)
-
-
-@lru_cache(maxsize=256)
-def _letters(file: str) -> frozenset[str]:
-    return frozenset(map(chr, get_font(file).get_charmap()))
 
 
 def _png(page: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> bytes:

@@ -1,7 +1,6 @@
 """A study's report as pages: one file of HTML that opens offline, and Markdown."""
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,12 +129,9 @@ def as_markdown(page: Page) -> str:
 
 def svg_of(figure: "Figure") -> bytes:
     """Return a figure as SVG, texts as text; same figure, same bytes."""
-    import matplotlib as mpl  # which a printed table does without
+    from adapterlab.drawing.svg import as_svg  # loads what a printed table does without
 
-    file = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "adapterlab"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    return as_svg(figure)
 
 
 @lru_cache

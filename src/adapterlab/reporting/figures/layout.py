@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from adapterlab.drawing.canvas import DPI, INK, PAPER, VERBATIM, inches
+from adapterlab.drawing.canvas import DPI, INK, PAPER, VERBATIM, inches, lay_out
 from adapterlab.drawing.figures import BLUE, GREEN, MUTED, VERMILION
 from adapterlab.drawing.wording import one_line
 from adapterlab.reporting.findings import ArmFindings, Findings
@@ -207,7 +207,7 @@ def write_at_points(
         panels: for each, all points: x and y in data coordinates, and what to write there; ""
             only takes its place.
     """
-    figure.draw_without_rendering()
+    lay_out(figure)
     for axes, points in panels.items():
         _write_at_points(axes, points, figure.dpi)
 

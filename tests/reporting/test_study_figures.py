@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_cases import REFERENCE, STRATEGIES, costs, drawn, many
+from figure_cases import REFERENCE, STRATEGIES, costs, drawn, many, texts
 from synthetic import Made, study
 from test_pictures import assert_whole_and_apart
 
@@ -15,8 +15,10 @@ from adapterlab.drawing.canvas import save
 from adapterlab.reporting.figures.arms import accuracy_figure, curves_figure
 from adapterlab.reporting.figures.layout import SIZE, fitted, short_names
 from adapterlab.reporting.figures.study import FIGURES, narrow_figure
+from adapterlab.reporting.figures.tasks import ranks_figure
 from adapterlab.reporting.findings import Findings
 from adapterlab.reporting.page import svg_of
+from adapterlab.reporting.tables.tasks import over_tasks
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,32 @@ def test_names_that_are_cut_alike_are_told_apart() -> None:
     assert len(set(short.values())) == 3
     assert fitted("lora rank=8", 1.5) == "lora rank=8"
     assert re.fullmatch(r"lor.* \.\.\. .*end", fitted("lora " + "a" * 80 + "end", 1.5))
+
+
+def test_no_figure_shows_two_names_alike() -> None:
+    long = [f"{'a' * 60}{i}{'b' * 60}" for i in range(3)]
+    over = over_tasks({task: {name: [0.7, 0.8] for name in long} for task in "xy"})
+    assert over is not None
+    ways = [
+        Made(f"{way} optimizer.lr={rate:g}", rate,
+             params={"optimizer.lr": str(rate), "adapter.rank": way},
+             metrics={"best/val_accuracy": rate})
+        for way in long for rate in (0.4, 0.5, 0.6)
+    ]  # fmt: skip
+    ranks = [
+        Made(f"lora rank={rank} alpha={alpha} {name}",
+             params={"adapter.rank": str(rank), "adapter.alpha": str(alpha), "adapter.init": name})
+        for name in long for rank in (1, 2) for alpha in (1, 2)
+    ]  # fmt: skip
+    tested = study(Made("full"), Made("head"), classes=long)
+    for figure in (
+        ranks_figure(over),
+        *(FIGURES[stem][2](tested) for stem in ("classes", "confusion")),
+        FIGURES["rates"][2](study(*ways)),
+        FIGURES["rank_alpha"][2](study(*ranks)),
+    ):
+        said = [text for text in texts(figure) if " ... " in text]
+        assert len({*said}) >= 3, said
 
 
 def test_names_are_texts_of_the_svg() -> None:

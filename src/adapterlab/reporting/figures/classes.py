@@ -19,6 +19,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     across,
     fitted,
+    fitted_apart,
     is_narrow,
     marked,
     reference_note,
@@ -56,7 +57,7 @@ def classes_figure(findings: Findings) -> Figure | None:
     columns, rows = order[: _NARROW_CLASSES if narrow else _CLASSES], tested[:_ARMS]
     wrong = shares[: len(rows), columns]
 
-    ticks = [fitted(names[i], 1.4) for i in columns]
+    ticks = list(fitted_apart([names[i] for i in columns], 1.4).values())
     labels = short_names([arm for arm, _ in rows], 1.5 if narrow else 2.2)
     left = 0.3 + inches(labels.values(), SIZE)
     cell = (across() - left - (0.1 if narrow else 0.9)) / len(columns)
@@ -106,7 +107,7 @@ def confusion_figure(findings: Findings) -> Figure | None:
     n = len(names)
     columns = 1 if narrow else min(len(tested), 3 if n <= 5 else 2)
     rows = -(-len(tested) // columns)
-    ticks = [fitted(name, 0.8 if narrow else 1.2) for name in names]
+    ticks = list(fitted_apart(names, 0.8 if narrow else 1.2).values())
     room = 0.5 + inches(ticks, SIZE)
     # On a narrow sheet, numbers do without a bar of shades.
     bar = 0.1 if narrow else 1.0

@@ -106,7 +106,12 @@ def fitted(text: str, width: float, size: float = SIZE) -> str:
 
 def short_names(arms: Sequence[ArmFindings], width: float, size: float = SIZE) -> dict[str, str]:
     """Cut the names of arms to a width in inches; those that end up alike are numbered."""
-    short = {arm.name: fitted(arm.name, width, size) for arm in arms}
+    return fitted_apart([arm.name for arm in arms], width, size)
+
+
+def fitted_apart(names: Sequence[str], width: float, size: float = SIZE) -> dict[str, str]:
+    """Cut names to a width in inches; those that end up alike are numbered."""
+    short = {name: fitted(name, width, size) for name in names}
     times = Counter(short.values())
     return {
         name: cut if times[cut] == 1 else f"({n}) {fitted(name, width - 0.3, size)}"

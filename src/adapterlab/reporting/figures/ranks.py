@@ -22,7 +22,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     WIDTH,
     Key,
-    fitted,
+    fitted_apart,
     one_seed_each,
     sheet,
     write_below,
@@ -96,8 +96,9 @@ def rank_alpha_figure(findings: Findings) -> Figure | None:
         norm = Normalize(min(means), max(means))
         drawn = places[: len(maps)]
         verdicts = set[Verdict]()
+        titles = fitted_apart([grid.title for grid in maps], width / columns - 1, 10)
         for axes, grid in zip(drawn, maps, strict=True):
-            verdicts |= _draw_map(axes, grid, norm, width / columns - 1, findings)
+            verdicts |= _draw_map(axes, grid, norm, titles[grid.title], findings)
         outline = Patch(facecolor="none", edgecolor=VERMILION, lw=2.2)
         keys.append(Key(outline, "best on validation"))
         if verdicts & _DIFFERS:
@@ -170,7 +171,7 @@ def _named(key: str) -> bool:
 
 
 def _draw_map(
-    axes: Axes, grid: _Grid, norm: Normalize, width: float, findings: Findings
+    axes: Axes, grid: _Grid, norm: Normalize, title: str, findings: Findings
 ) -> set[Verdict]:
     """Draw a grid as a map, and return the verdicts on its cells against the best."""
     ranks, alphas = grid.ranks, grid.alphas
@@ -206,7 +207,7 @@ def _draw_map(
     axes.spines[:].set_visible(False)
     axes.set_xlabel("rank", color=INK)
     axes.set_ylabel("alpha", color=INK)
-    axes.set_title(fitted(grid.title, width, 10), fontsize=10, color=INK, loc="left", **VERBATIM)
+    axes.set_title(title, fontsize=10, color=INK, loc="left", **VERBATIM)
     return {verdict for verdict in verdicts.values() if verdict}
 
 
@@ -214,7 +215,7 @@ def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:
     """Draw accuracy over one option, on a scale of doublings, and return the key."""
     plain(axes, grid="both")
     axes.set_xscale("log", base=2)
-    keys = []
+    keys, titles = [], fitted_apart([grid.title for grid in grids], 3.2)
     for i, grid in enumerate(grids):
         # Beside each other, so that intervals of equal ranks are seen.
         shift = 1.04 ** (i - (len(grids) - 1) / 2)
@@ -226,7 +227,7 @@ def _draw_lines(axes: Axes, grids: Sequence[_Grid], option: str) -> list[Key]:
         for at, (_, arm) in zip(x, points, strict=True):
             if (spread := arm.accuracy.interval) is not None:
                 axes.plot([at, at], [spread.low, spread.high], lw=1.3, color=style["color"])
-        keys.append(Key(Line2D([], [], **style), fitted(grid.title, 3.2)))
+        keys.append(Key(Line2D([], [], **style), titles[grid.title]))
     values = sorted({cell[option == "alpha"] for grid in grids for cell in grid.cells})
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()

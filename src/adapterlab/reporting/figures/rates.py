@@ -14,7 +14,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     Key,
     across,
-    fitted,
+    fitted_apart,
     sheet,
     write_below,
 )
@@ -34,7 +34,7 @@ def rates_figure(findings: Findings) -> Figure | None:
     axes = figure.subplots()
     plain(axes, grid="both")
     axes.set_xscale("log")
-    keys = []
+    keys, names = [], fitted_apart(found.ways, _KEY_WIDTH)
     for way, (name, scores) in enumerate(zip(found.ways, found.scores, strict=True)):
         colour = COLOURS[way % len(COLOURS)]
         marker = MARKERS[(way + way // len(COLOURS)) % len(MARKERS)]
@@ -44,7 +44,7 @@ def rates_figure(findings: Findings) -> Figure | None:
         place = found.found.ways[way].place
         filled = {**line, "ls": "", "ms": 9, "mec": PAPER, "mew": 0.8}
         axes.plot(found.rates[place], scores[place], zorder=4, **filled)
-        keys.append(Key(Line2D([], [], mfc=colour, **line), fitted(name, _KEY_WIDTH)))
+        keys.append(Key(Line2D([], [], mfc=colour, **line), names[name]))
     axes.set_xticks(found.rates, [f"{rate:g}" for rate in found.rates])
     axes.minorticks_off()
     for label in axes.get_xticklabels():

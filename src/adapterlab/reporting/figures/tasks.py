@@ -8,7 +8,14 @@ from adapterlab.base.amounts import counted
 from adapterlab.drawing.canvas import INK, VERBATIM
 from adapterlab.drawing.figures import BLACK, BLUE, MUTED, plain
 from adapterlab.evidence.tasks import rank_by_task
-from adapterlab.reporting.figures.layout import SIZE, Key, fitted, sheet, write_below, write_right
+from adapterlab.reporting.figures.layout import (
+    SIZE,
+    Key,
+    fitted_apart,
+    sheet,
+    write_below,
+    write_right,
+)
 from adapterlab.reporting.tables.tasks import TaskFindings
 
 _GAP = 0.22
@@ -42,8 +49,8 @@ def ranks_figure(found: TaskFindings) -> Figure:
     axes.set_ylim(len(arms) - 0.4, -1.1 if not test.too_few else -0.6)
     axes.set_xlim(0.8, max(len(arms) + 0.3 + _GAP * bars, 1))
     axes.set_xticks(range(1, len(arms) + 1))
-    names = [fitted(arm.name, 2.6) for arm in arms]
-    axes.set_yticks(range(len(arms)), names, **VERBATIM)
+    names = fitted_apart([arm.name for arm in arms], 2.6)
+    axes.set_yticks(range(len(arms)), [names[arm.name] for arm in arms], **VERBATIM)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("rank, 1 the best", color=INK)
     keys = [

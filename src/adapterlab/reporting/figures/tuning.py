@@ -17,7 +17,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     WIDTH,
     Key,
-    fitted,
+    fitted_apart,
     sheet,
     write_below,
 )
@@ -56,8 +56,9 @@ def tuning_figure(findings: TuningFindings) -> Figure | None:
     if is_share(findings.metric):
         by_value.set_ylim(*within_shares(by_value.get_ylim()))
         by_value.yaxis.set_major_formatter(percent)
+    shown = fitted_apart([arm.name for arm in arms], _KEY_WIDTH)
     keys = [
-        Key(Line2D([], [], **_style(n), mfc=_style(n)["color"]), fitted(arm.name, _KEY_WIDTH))
+        Key(Line2D([], [], **_style(n), mfc=_style(n)["color"]), shown[arm.name])
         for n, arm in enumerate(arms)
     ]
     write_below(figure, keys, _notes(findings, arms))

@@ -104,10 +104,14 @@ def open_table(path: Path, rows: int, written: Written = AS_FOUND) -> Table:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield images in a folder and in what is in it; the folders that it is in come as `above`."""
+    real = folder.resolve()
+    if real in above:
+        raise DataError(f"{folder} is a link to {real}, which it is in; remove it")
     for entry in visible(folder):
         if entry.is_dir():
-            yield from _files_below(entry)
+            yield from _files_below(entry, (*above, real))
         elif entry.suffix.lower() in IMAGES:
             yield entry
 

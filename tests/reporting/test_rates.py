@@ -210,6 +210,11 @@ def test_its_picture(*, narrow: bool) -> None:
     assert len(filled) == 5
     assert_whole_and_apart(figure)
     assert rates_figure(made({"full": APART["full"]})) is None
+    close = {rate: (0.7, [0.7] * 3) for rate in (1e-4, 2e-4, 3e-4, 1e-3, 0.1)}
+    unlike = made({"full": close, "lora": close})
+    assert_whole_and_apart(
+        drawn(narrow_figure("rates", unlike) if narrow else rates_figure(unlike))
+    )
 
 
 def test_it_stands_in_the_report() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_pictures import assert_whole_and_apart
 from tuning_runs import Logged, tuning_run
 
 from adapterlab.drawing.canvas import save
@@ -108,6 +109,7 @@ SIX = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
     [
         (7, SIX, 1, "optimizer.lr"),
         (2, (0.01, 0.02), 3, "optimizer.lr"),
+        (1, (0.0001, 0.0002, 0.0003, 0.1), 1, "optimizer.lr"),
         (1, ("cosine", "linear"), 1, "optimizer.schedule"),
         (9, tuple(range(1, 17)), 2, "adapter.rank"),
     ],
@@ -140,6 +142,7 @@ def test_the_figure_shows_every_trial(
     assert [tick.get_text() for tick in scores.get_xticklabels()] == [
         f"{v:g}" if isinstance(v, float | int) else v for v in tried
     ]
+    assert_whole_and_apart(figure)
     save(figure, tmp_path / "tuning.png")
     assert (tmp_path / "tuning.png").stat().st_size > 10_000
 

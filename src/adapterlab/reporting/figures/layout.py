@@ -34,6 +34,9 @@ _GAPS = {"w_pad": 0.08, "h_pad": 0.06}
 _RADIUS = 5
 """Of a dot that something is written beside, in points."""
 
+_BETWEEN = 0.08
+"""Inches between names of an axis."""
+
 MARKERS = "osD^vPX"
 
 _across: ContextVar[float] = ContextVar("across", default=WIDTH)
@@ -190,6 +193,21 @@ def write_below(figure: Figure, keys: Sequence[Key], notes: Sequence[str]) -> No
         legend.set_in_layout(False)
         for text in legend.get_texts():
             text.set(**VERBATIM)
+
+
+def crowded(places: Sequence[float], names: Sequence[str], width: float, *, log: bool) -> bool:
+    """Say whether names side by side on an axis would touch.
+
+    Args:
+        places: of the names, in order.
+        names: at these places.
+        width: of the panel, in inches.
+        log: whether the axis is logarithmic.
+    """
+    at = np.log(places) if log else np.asarray(places, dtype=float)
+    each = np.array([inches([name], SIZE) for name in names])
+    inch = width / (1.1 * max(float(at[-1] - at[0]), 1e-300))  # a tenth are margins
+    return bool((np.diff(at) * inch < (each[1:] + each[:-1]) / 2 + _BETWEEN).any())
 
 
 def write_right(axes: Axes, y: float, text: str) -> None:

@@ -14,6 +14,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     Key,
     across,
+    crowded,
     fitted_apart,
     sheet,
     write_below,
@@ -45,11 +46,12 @@ def rates_figure(findings: Findings) -> Figure | None:
         filled = {**line, "ls": "", "ms": 9, "mec": PAPER, "mew": 0.8}
         axes.plot(found.rates[place], scores[place], zorder=4, **filled)
         keys.append(Key(Line2D([], [], mfc=colour, **line), names[name]))
-    axes.set_xticks(found.rates, [f"{rate:g}" for rate in found.rates])
+    rates = [f"{rate:g}" for rate in found.rates]
+    axes.set_xticks(found.rates, rates)
     axes.minorticks_off()
     for label in axes.get_xticklabels():
         label.set(fontsize=SIZE, **VERBATIM)
-    if max(map(len, map("{:g}".format, found.rates))) * len(found.rates) * 0.085 > across() - 1:
+    if crowded(found.rates, rates, across() - 1, log=True):
         axes.tick_params(axis="x", labelrotation=90)
     axes.set_xlabel("optimizer.lr (logarithmic scale)", color=INK, **VERBATIM)
     axes.set_ylabel(f"test {title_of(found.metric)}", color=INK)

@@ -17,6 +17,7 @@ from adapterlab.reporting.figures.layout import (
     SIZE,
     WIDTH,
     Key,
+    crowded,
     fitted_apart,
     sheet,
     write_below,
@@ -42,12 +43,12 @@ def tuning_figure(findings: TuningFindings) -> Figure | None:
     settings = sorted({one for arm in arms for one in arm.settings}, key=str)
     places = _places(settings)
     names = [", ".join(_written(value) for value in setting) for setting in places]
-    crowded = len(places) > 12
-    figure = sheet(3.4 if not crowded else 4.2, width=WIDTH)
+    many = len(places) > 12
+    figure = sheet(3.4 if not many else 4.2, width=WIDTH)
     by_value, by_number = figure.subplots(1, 2, width_ratios=(3, 2), sharey=True)
     _draw_scores(by_value, arms, places)
     _draw_curves(by_number, arms)
-    _label(by_value, findings, places, names, crowded=crowded)
+    _label(by_value, findings, places, names, many=many)
     by_number.set_xlabel("settings tried, in random order", color=INK)
     by_number.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     by_number.set_title("expected best", fontsize=10, color=INK, loc="left")
@@ -171,7 +172,7 @@ def _label(
     places: dict[Setting, float],
     names: Sequence[str],
     *,
-    crowded: bool,
+    many: bool,
 ) -> None:
     at = list(places.values())
     scale = ""
@@ -180,12 +181,10 @@ def _label(
         scale = " (logarithmic scale)"
     axes.set_xticks(at, names)
     axes.minorticks_off()
-    room = WIDTH * 0.5 / len(names)
-    sideways = crowded or max(len(name) for name in names) * 0.075 > room
-    if sideways:
+    if many or crowded(at, names, WIDTH * 0.48, log=bool(scale)):
         axes.tick_params(axis="x", labelrotation=90)
     for label in axes.get_xticklabels():
-        label.set(fontsize=SIZE if not crowded else 7, **VERBATIM)
+        label.set(fontsize=SIZE if not many else 7, **VERBATIM)
     axes.set_xlabel(", ".join(findings.options) + scale, color=INK, **VERBATIM)
 
 

@@ -57,6 +57,10 @@ def test_one_seed_has_a_bar_over_examples_and_a_note() -> None:
     assert any("the spread between seeds is not known" in text for text in texts(figure))
     assert len([line for line in figure.axes[0].lines if line.get_linewidth() == 2.2]) == 2
     assert "too few seeds" in texts(figure)
+    bars = "the one seed, 95% interval by its test examples"
+    assert bars in texts(figure)
+    bare = [Made(name, seeds=1, tested=False) for name in ("full", "head")]
+    assert bars not in texts(accuracy_figure(study(*bare)))
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 20])

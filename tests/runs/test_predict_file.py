@@ -15,8 +15,6 @@ from PIL import Image
 from scipy.special import softmax
 
 from adapterlab.app.predict_command import predict
-from adapterlab.base.errors import DataError
-from adapterlab.data.sources.streamed import open_table
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.packs.pack import run_pack
 from adapterlab.runs.predicting import file
@@ -342,26 +340,3 @@ def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(
     assert out.read_text() == "kept"
     other = f"run=[{texts.runs[0].folder},{images.runs[0].folder}]"
     assert "have different classes" in refused(other, "overwrite=true")
-
-
-def test_a_folder_in_itself_is_refused_and_two_links_to_one_are_read(tmp_path: Path) -> None:
-    inside = tmp_path / "photos" / "a"
-    inside.mkdir(parents=True)
-    (inside / "x.png").touch()
-    (tmp_path / "photos" / "b").symlink_to(inside)
-    (chunk,) = open_table(tmp_path / "photos", 9).chunks
-    assert [record["file"] for record in chunk.records] == ["a/x.png", "b/x.png"]
-    (inside / "back").symlink_to(tmp_path / "photos")
-    with pytest.raises(DataError, match=r"a/back is a link to .*photos, which it is in"):
-        open_table(tmp_path / "photos", 9)
-
-
-def test_a_file_is_read_as_far_as_it_is_asked_for(tmp_path: Path) -> None:
-    source = tmp_path / "in.jsonl"
-    source.write_text('{"text": "a"}\n' * 100_000 + "broken")
-    table = open_table(source, 10)
-    first = next(table.chunks)
-    assert [len(first.records), first.places[-1]] == [10, "line 10"]
-    assert first.done < table.total / 10
-    with pytest.raises(DataError, match="is broken in line 100001"):
-        list(table.chunks)

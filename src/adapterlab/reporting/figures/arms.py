@@ -128,7 +128,9 @@ def _write_accuracy_key(figure: Figure, findings: Findings) -> None:
     if any(len(arm.accuracy.values) > 1 for arm in arms):
         keys.append(Key(Line2D([], [], **{**_SEED, "color": BLUE}), "one seed"))
     if one_seed_each(findings):
-        keys = [Key(Line2D([], [], color=BLUE, marker="o", ms=8, ls=""), "the one seed")]
+        keys = [Key(bar, "the one seed, 95% interval by its test examples")]
+        if all(arm.accuracy.interval is None for arm in arms):
+            keys = [Key(Line2D([], [], color=BLUE, marker="o", ms=8, ls=""), "the one seed")]
         notes = ["One seed for each arm: the spread between seeds is not known."]
     if len(arms) > 1:
         keys.append(Key(Line2D([], [], lw=2.2, **_look(reference, reference)), "the reference"))

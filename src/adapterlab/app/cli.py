@@ -27,6 +27,7 @@ from adapterlab.app.mistakes import fail, mistakes_in_one_line
 from adapterlab.base.errors import USER_ERROR, AdapterLabError, ConfigError
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import UNREAD
+from adapterlab.base.last_words import GOES_ON
 from adapterlab.base.output import OF_ONE_RUN, set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted
 from adapterlab.base.signals import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from adapterlab.runs.folders.folder import RunResult
 
 
-@listening()
+@listening(GOES_ON)
 @seldom_collected()
 def train() -> None:
     """Train one run, or several with `-m`: the console script `adapterlab-train`."""

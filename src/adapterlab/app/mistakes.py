@@ -17,15 +17,16 @@ from adapterlab.app.started_studies import started
 from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.interrupts import INTERRUPTED
+from adapterlab.base.last_words import ended_by
 from adapterlab.base.redaction import shown
-from adapterlab.base.signals import GOES_ON, as_signalled
+from adapterlab.base.signals import as_signalled
 from adapterlab.config.conf_folder import CONF
 from adapterlab.studies.launching.failures import tell_failed
 
 
 @contextmanager
 def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
-    """Turn a user's mistake into one line and exit code 2; Ctrl-C into a hint and 130.
+    """Turn a user's mistake into one line and exit code 2; Ctrl-C into one, and 130.
 
     It is used around a job, too, because Hydra announces every exception that leaves one. In a
     sweep, a run that fails for another reason than a mistake, a diverged training say, is noted
@@ -49,7 +50,7 @@ def mistakes_in_one_line(*, sweep: bool = False) -> Iterator[None]:
             raise
         fail(str(mistake), mistake.exit_code)
     except KeyboardInterrupt:
-        fail("interrupted; " + GOES_ON, INTERRUPTED)
+        fail(ended_by("interrupted"), INTERRUPTED)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -18,9 +18,8 @@ from types import FrameType
 from typing import Any
 
 from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, SIGNALS, TERMINATED
+from adapterlab.base.last_words import ended_by, say_after_end
 from adapterlab.base.streams import tell
-
-GOES_ON = "resume=true goes on from the last epoch"
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
@@ -64,10 +63,11 @@ def at_sudden_end(call: Callable[[], object], *, last: bool = False) -> Iterator
 
 
 @contextmanager
-def listening() -> Iterator[None]:
+def listening(then: str = "") -> Iterator[None]:
     """End a command by signals as they say, with one line, from the main thread of its process.
 
     SIGINT and SIGHUP stay ignored where they were: by ``nohup``, or in the background of a script.
+    The line says what there is to do `then`.
     """
     if threading.current_thread() is not threading.main_thread() or _state["listening"]:
         yield
@@ -79,6 +79,7 @@ def listening() -> Iterator[None]:
     watcher = threading.Thread(target=_watch, args=(heard,), name="signals", daemon=True)
     watcher.start()
     _state.update(listening=True, ending=False)
+    say_after_end(then)
     unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         for number, handler in before.items():
@@ -253,7 +254,7 @@ def _end(number: int, _: FrameType | None, *, quiet: bool) -> None:
     _state.update(ending=True, code=_CODES[signal.Signals(number)])
     _let_children_die()
     if not quiet:
-        tell(f"error: {_WORDS[signal.Signals(number)]}; {GOES_ON}")
+        tell(f"error: {ended_by(_WORDS[signal.Signals(number)])}")
     sys.exit(_state["code"])
 
 
@@ -290,7 +291,7 @@ def _end_at_once() -> None:
     _say_all(last=False)
     _end_by_force(children)
     _say_all(last=True)
-    line = f"error: interrupted twice; {GOES_ON}\n"
+    line = f"error: {ended_by('interrupted twice')}\n"
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
     os._exit(INTERRUPTED)

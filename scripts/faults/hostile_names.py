@@ -106,12 +106,12 @@ def _require_dead(markdown: str, allowed_pictures: int = 0) -> None:
 
 def model_cards(lab: Lab, folder: Path) -> str:
     """Export a run whose name, classes and notes are markup."""
-    run = lab.copied(folder)
-    path = run / "result.json"
-    values = json.loads(path.read_text())
-    values |= {"name": lab.rng.choice(MARKUP), "notes": list(MARKUP)}
-    values["classes"] = [lab.rng.choice(MARKUP) for _ in values["classes"]]
-    path.write_text(json.dumps(values))
+    values = json.loads((lab.run / "result.json").read_text())
+    in_a_line = [text for text in MARKUP if "\n" not in text]
+    classes = lab.rng.sample(in_a_line, len(values["classes"]))
+    run = lab.changed(folder, lambda config: config["dataset"].update(classes=classes))
+    values |= {"name": lab.rng.choice(MARKUP), "notes": list(MARKUP), "classes": classes}
+    (run / "result.json").write_text(json.dumps(values))
     line = exported(lab, run, folder / "model")
     assert line.startswith("done"), line
     _require_dead((folder / "model" / "README.md").read_text())

@@ -315,7 +315,7 @@ def test_the_other_programs_say_it_in_one_line_too(
 
 
 def test_a_run_that_does_not_exist(run_cli: RunCli, tmp_path: Path) -> None:
-    assert "run=0123abcd: there is no store" in run_cli("run=0123abcd", program=cli.evaluate).error
+    assert "neither a run folder nor" in run_cli("run=0123abcd", program=cli.evaluate).error
     (tmp_path / "empty").mkdir()
     outcome = run_cli(f"run={tmp_path / 'empty'}", program=cli.evaluate)
     assert "no finished run in this folder" in outcome.error

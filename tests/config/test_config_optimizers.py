@@ -42,7 +42,7 @@ MISTAKES = {
     "unknown role": (
         "+optimizer.roles.heads.lr=0.1",
         "optimizer.roles.heads: no parameter that is trained has this role",
-        "adapter, A, B, head (did you mean head?)",
+        "adapter, A, B, head, bias (did you mean head?)",
     ),
     "role of the base's training": ("+base.optimizer.roles.B.lr=0.1", "allowed: head, adapter"),
     "option of a role": (

@@ -36,7 +36,7 @@ def asked(result: RunResult, root: Path, **changes: Any) -> Request:
     values = {
         "run": str(result.folder),
         "keep": [0.3, 0.6, 1.0],
-        "tracking": False,
+        "log_run": False,
         "tracking_uri": None,
         "root": str(root),
         "data_dir": None,

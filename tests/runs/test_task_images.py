@@ -88,7 +88,7 @@ def test_a_run_is_pruned_by_what_its_task_is_scored_by(
     whole = run(compose(tmp_path, *options))
     found = prune_saved(
         Request(
-            run=str(whole.folder), keep=[0.3, 1.0], tracking=False, tracking_uri=None,
+            run=str(whole.folder), keep=[0.3, 1.0], log_run=False, tracking_uri=None,
             root=str(tmp_path), data_dir=None, hardware=ONE_THREAD,
         )
     )  # fmt: skip

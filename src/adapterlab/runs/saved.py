@@ -191,7 +191,8 @@ def _found(saved: SavedRun) -> Iterator[tuple[RunFolder, RunResult]]:
 
 def _download(saved: SavedRun, run_id: str, folder: RunFolder) -> None:
     mlruns = Path(absolute(saved.root)) / "mlruns"
-    download(connect_to_read(saved.tracking_uri, mlruns, f"run={run_id}"), run_id, folder)
+    asked = f"run={run_id} is neither a run folder nor a finished MLflow run"
+    download(connect_to_read(saved.tracking_uri, mlruns, asked), run_id, folder)
 
 
 @dataclass

@@ -193,6 +193,8 @@ def test_an_exported_model_says_what_the_run_says(
         assert before == pytest.approx(result.metrics["test/micro_f1"], abs=1e-9)
     card = (to / "README.md").read_text()
     assert ("answered above these probabilities" in card) == (task == "multi_label")
+    assert ("- labels: " in card) == (task == "multi_label")
+    assert ("A fine-tuned regression model, " in card) == (task == "regression")
 
 
 def test_a_head_that_is_kept_says_numbers_in_their_own_unit(

@@ -58,7 +58,7 @@ def study(
             composed = hydra.compose("report")
         values = values_of(composed, whole=False)
         given = {
-            "study": name,
+            "study": "" if name is None else name,  # of which the report says what is allowed
             "reference": reference,
             "planned": planned,
             "compare_on": compare_on,

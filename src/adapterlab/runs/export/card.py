@@ -27,6 +27,7 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         agreement: how closely the written model agrees with the adapted one, in a sentence.
     """
     config, result = rebuilt.config, rebuilt.result
+    kind, outputs = _KINDS[config.task]
     text, main = isinstance(config.dataset, TextDataset), main_metric(config.task)
     of_transformers = text or is_of_transformers(rebuilt.assembly.adapted.model)
     packages = (
@@ -39,7 +40,7 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
         "base model": f"{config.model['name']}, {_origin(rebuilt)}",
         "strategy": f"{config.adapter['name']} ({_options(config.adapter)})",
         "data set": config.dataset.name,
-        "classes": _classes(result.classes),
+        outputs: _classes(result.classes),
         f"{main} on the test split": f"{result.metrics[f'test/{main}']:.4f}, as the run logged",
         **_thresholds(rebuilt),
         "run": result.name + (f", MLflow run {result.run_id}" if result.run_id else ""),
@@ -57,9 +58,9 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
     )
     paragraphs = [
         f"# {_line(result.name)}",
-        "A fine-tuned classifier, merged: an ordinary model without adapter layers.",
+        f"A fine-tuned {kind}, merged: an ordinary model without adapter layers.",
         _bullets(
-            f"{name}: {fact if name == 'classes' else _line(fact)}" for name, fact in facts.items()
+            f"{name}: {fact if name == outputs else _line(fact)}" for name, fact in facts.items()
         ),
         agreement,
         f"```python\n{usage}\n```",
@@ -68,6 +69,14 @@ def model_card(rebuilt: Rebuilt, *, usage: str, agreement: str) -> str:
     if result.notes:
         paragraphs += ["What to know about the data:", _bullets(map(_line, result.notes))]
     return (head if of_transformers else "") + "\n\n".join(paragraphs) + "\n"
+
+
+_KINDS = {
+    "single_label": ("classifier", "classes"),
+    "multi_label": ("classifier of several labels", "labels"),
+    "regression": ("regression model", "answers with"),
+}
+"""By task: what a model is, and what its outputs are."""
 
 
 def _thresholds(rebuilt: Rebuilt) -> dict[str, str]:

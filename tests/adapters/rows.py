@@ -174,5 +174,5 @@ def combined(parts: Mapping[str, Row], *, head: HeadMode = "train") -> Row:
 
 
 EVERYTHING = of_names(lambda name: True)
-BIASES = of_names(lambda name: name.rpartition(".")[2] == "bias")
+BIASES = of_names(lambda name: name.endswith((".bias", "_bias")))
 NOTHING = of_names(lambda name: False)

@@ -15,7 +15,7 @@ from adapterlab.base.errors import AdapterLabError
 from adapterlab.drawing.canvas import save
 from adapterlab.reporting.predicted_ranks import Predicted, predicted_figure, predicted_ranks
 from adapterlab.reporting.reading.study import arms_of, read_runs
-from adapterlab.tracking.client import connect
+from adapterlab.tracking.client import connect_to_read
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     mlruns = asked.root.expanduser().resolve() / "mlruns"
     try:
-        client = connect(asked.tracking_uri, mlruns)
+        client = connect_to_read(asked.tracking_uri, mlruns, f"--study {asked.study}")
         found = predicted_ranks(arms_of(read_runs(client, asked.study, asked.experiment)))
     except AdapterLabError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Programs that read runs, at a root where nobody has trained: they say so, and make no store."""
+"""Where there is no store, or none can be: programs that read runs make none, and say so."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ from adapterlab.app import cli
 from adapterlab.app.predict_command import predict
 from adapterlab.app.prune_command import prune
 from adapterlab.app.sync_command import sync
-from lab import Outcome
+from adapterlab.base.errors import ConfigError
+from adapterlab.tracking.client import connect, require_store
+from lab import TINY, Outcome, tiny
 
 READING: dict[str, tuple[Callable[[], None], list[str]]] = {
     "report": (cli.report, ["study=mine"]),
@@ -39,3 +41,21 @@ def test_a_root_without_runs_gets_no_store(
     )
     assert not options or outcome.error.startswith(options[0])
     assert not list(tmp_path.rglob("*.db"))
+
+
+def test_a_user_without_a_home_logs_nothing_to_mlflow(
+    tmp_path: Path, run_cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that is started as another user: MLflow cannot be imported there."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    config = tiny(tmp_path, "tracking=mlflow")
+    for ask in (lambda: require_store(config), lambda: connect(None, tmp_path)):
+        with pytest.raises(ConfigError, match=r"HOME is not set, .* tracking=none"):
+            ask()
+    for told in (["--help"], [*TINY, "plan=true"], [*TINY, "tracking=none"]):
+        outcome = run_cli(*told, root=tmp_path)
+        assert outcome.code == 0, outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterlab.base.last_words import GOES_ON
+from adapterlab.base.end_line import GOES_ON
 from adapterlab.base.signals import at_sudden_end, hangups_held, is_ending, listening
 from adapterlab.tracking.study_run import status_after
 

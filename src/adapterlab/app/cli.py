@@ -11,7 +11,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -24,10 +23,10 @@ from adapterlab.app.command_line import in_order
 from adapterlab.app.explaining import PARSERS, as_mistake, raised_by
 from adapterlab.app.help import help_asked, help_text
 from adapterlab.app.mistakes import fail, mistakes_in_one_line
-from adapterlab.base.errors import USER_ERROR, AdapterLabError, ConfigError
+from adapterlab.base.end_line import GOES_ON
+from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.garbage_collection import seldom_collected
 from adapterlab.base.interrupts import UNREAD
-from adapterlab.base.last_words import GOES_ON
 from adapterlab.base.output import OF_ONE_RUN, set_up_output
 from adapterlab.base.redaction import printable, redact_files, redacted
 from adapterlab.base.signals import (
@@ -225,7 +224,6 @@ def run_command(command: Any, *, names_arms: bool = False) -> None:
     set_up_output()
     of = {"of_report": command is _report, "of_selfcheck": names_arms or command is _selfcheck}
     with mistakes_in_one_line():
-        _require_home()
         given = [for_hydra(argument, **of) for argument in sys.argv[1:]]
         sys.argv[1:] = in_order(given, CONF)
         try:
@@ -240,21 +238,6 @@ def run_command(command: Any, *, names_arms: bool = False) -> None:
             if isinstance(error, AdapterLabError) or mistake is None:
                 raise
             fail(str(mistake), mistake.exit_code)
-
-
-def _require_home() -> None:
-    """Refuse a user without a home folder, which MLflow cannot be imported without.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        Path.home()
-    except RuntimeError:
-        raise ConfigError(
-            "HOME is not set, and the system knows no home folder of this user: libraries look "
-            "there for their settings; HOME=/tmp is enough"
-        ) from None
 
 
 @contextmanager

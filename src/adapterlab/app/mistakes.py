@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adapterlab.app.explaining import as_mistake, one_line
 from adapterlab.app.started_studies import started
+from adapterlab.base.end_line import ended_by
 from adapterlab.base.errors import USER_ERROR, AdapterLabError
 from adapterlab.base.full_disk import said_where_full
 from adapterlab.base.interrupts import INTERRUPTED
-from adapterlab.base.last_words import ended_by
 from adapterlab.base.redaction import shown
 from adapterlab.base.signals import as_signalled
 from adapterlab.config.conf_folder import CONF

@@ -17,8 +17,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from adapterlab.base.end_line import ended_by, say_after_end
 from adapterlab.base.interrupts import HUNG_UP, INTERRUPTED, SIGNALS, TERMINATED
-from adapterlab.base.last_words import ended_by, say_after_end
 from adapterlab.base.streams import tell
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

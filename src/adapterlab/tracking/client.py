@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from adapterlab.base.errors import AdapterLabError
+from adapterlab.base.errors import AdapterLabError, ConfigError
 from adapterlab.base.redaction import remember, without_password
 from adapterlab.base.workers import cores, submit
 from adapterlab.config.schema import Config
@@ -26,6 +26,7 @@ from adapterlab.tracking.stores.uris import (
     default_uri,
     is_local,
     named_file,
+    not_made,
     require_within_reach,
     sqlite_file,
 )
@@ -37,8 +38,9 @@ def connect(uri: str | None, mlruns: Path) -> Any:
     A new store is set up by one process at a time, whole or not at all.
 
     Raises:
-        AdapterLabError: no store answers at `uri`.
+        AdapterLabError: no store answers at `uri`, or this user has no home folder.
     """
+    require_home()
     quieten()
     remember(uri)
     if uri is not None and not is_local(uri):
@@ -58,13 +60,27 @@ def connect_to_read(uri: str | None, mlruns: Path, asked: str) -> Any:
     Raises:
         AdapterLabError: no store answers, or there is none.
     """
-    file = sqlite_file(uri or default_uri(mlruns))
-    if file is not None and not file.exists():
+    if (file := not_made(uri, mlruns)) is not None:
         raise AdapterLabError(
             f"{asked}: there is no store of runs at {file}; root= (ADAPTERLAB_ROOT) or "
             "tracking_uri= say where one is"
         )
     return connect(uri, mlruns)
+
+
+def require_home() -> None:
+    """Refuse a user without a home folder, which MLflow cannot be imported without.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        raise ConfigError(
+            "HOME is not set, and the system knows no home folder of this user: MLflow looks there "
+            "for its settings; set HOME=/tmp, or log nothing by tracking=none"
+        ) from None
 
 
 @lru_cache(maxsize=8)
@@ -140,12 +156,13 @@ def require_store(config: Config) -> None:
     """Ask a server or a database, if runs are logged to one, before anything is trained.
 
     Raises:
-        AdapterLabError: it does not answer, others would not reach the files of runs, or it is a
-            file on a network file system.
+        AdapterLabError: it does not answer, others would not reach the files of runs, it is a file
+            on a network file system, or MLflow cannot be imported.
     """
     tracking, mlruns = config.tracking, config.mlruns
     if not tracking.enabled:
         return
+    require_home()
     if (file := sqlite_file(tracking.uri or default_uri(mlruns))) is not None:
         require_own_disk(file)
         return

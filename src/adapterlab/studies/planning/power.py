@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adapterlab.base.errors import AdapterLabError
-from adapterlab.tracking.stores.uris import default_uri, sqlite_file
+from adapterlab.tracking.stores.uris import not_made
 
 if TYPE_CHECKING:
     from adapterlab.config.schema import Config
@@ -134,7 +134,8 @@ def stored(config: "Config") -> Seen | None:
     Raises:
         AdapterLabError: the store does not answer.
     """
-    if not config.tracking.enabled or not _is_there(config):
+    tracking = config.tracking
+    if not tracking.enabled or not_made(tracking.uri, config.mlruns) is not None:
         return None
     from adapterlab.tracking.client import connect
 
@@ -205,12 +206,6 @@ def _examples(run: Any, store: str) -> int | None:
         )
     except (MlflowException, OSError):
         return None
-
-
-def _is_there(config: "Config") -> bool:
-    """Say whether there is a store to read: connecting to a local one would make it."""
-    file = sqlite_file(config.tracking.uri or default_uri(config.mlruns))
-    return file is None or file.is_file()
 
 
 def _size(configs: "Sequence[Config]") -> tuple[int, int]:

@@ -12,7 +12,7 @@ from adapterlab.config.parsing import absolute
 from adapterlab.config.validation import STRICT, checked
 from adapterlab.studies.status.study_status import StudyStatus, study_status
 from adapterlab.tracking.client import connect
-from adapterlab.tracking.stores.uris import default_uri, sqlite_file
+from adapterlab.tracking.stores.uris import not_made
 from adapterlab.tracking.study_runs import near_studies, study_names
 from adapterlab.tracking.tuning_tags import study_of_trials
 
@@ -47,8 +47,7 @@ def client_of(request: Request) -> Any | None:
     Raises:
         AdapterLabError: no store answers.
     """
-    file = sqlite_file(request.tracking_uri or default_uri(request.mlruns))
-    if file is not None and not file.exists():
+    if not_made(request.tracking_uri, request.mlruns) is not None:
         return None
     return connect(request.tracking_uri, request.mlruns)
 

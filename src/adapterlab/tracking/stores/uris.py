@@ -32,6 +32,20 @@ def sqlite_uri(file: Path) -> str:
     return f"sqlite:///{escaped}"
 
 
+def not_made(uri: str | None, mlruns: Path) -> Path | None:
+    """Return the file of a store that nobody has made yet: connecting to it would make it.
+
+    Args:
+        uri: of the store; None for the one in `mlruns`.
+        mlruns: the folder that everything is written under.
+
+    Returns:
+        None where there is a store, or it is no sqlite file.
+    """
+    file = sqlite_file(uri or default_uri(mlruns))
+    return None if file is None or file.is_file() else file
+
+
 def sqlite_file(uri: str) -> Path | None:
     """Return the file behind a URI, links followed; None if that is no sqlite file."""
     named = named_file(uri)

@@ -35,7 +35,7 @@ class _Plain(Console):
         return super().render_str(printable(text), **options)
 
 
-# Where there is no terminal, rich would fold tables to 80 columns.
+# Rich would read ``[a]`` in a name as markup, and without a terminal fold tables to 80 columns.
 console = _Plain(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
 
 
@@ -159,7 +159,7 @@ def print_tuning(
     ):
         cells = [cell(*each) for each in zip(row, deviations, stopped, strict=True)]
         table.add_row(arm, *cells, "none" if place is None else names[place])
-    console.print(table, markup=False)
+    console.print(table)
     if any(early is not None for row in pruned for early in row):
         print("at: pruned after so many epochs, with the best until then; never chosen")
     if spread:
@@ -234,7 +234,7 @@ def print_report(report: "Report", paths_after: Mapping[str, str] | None = None)
             )
         for row in short.rows:
             table.add_row(*row)
-        console.print(table, markup=False)
+        console.print(table)
     for sentence in report.page.verdict:
         print_text(sentence)
     print_notes(report.page.notes)
@@ -253,8 +253,8 @@ def print_paths(paths: Mapping[str, Path | str]) -> None:
 
 
 def print_text(text: str, style: str | None = None) -> None:
-    """Print a line as it is: rich would read ``[a]`` as markup, and fold paths."""
-    console.print(text, style=style, markup=False, soft_wrap=True)
+    """Print a line as it is: rich would fold paths."""
+    console.print(text, style=style, soft_wrap=True)
 
 
 def print_notes(notes: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ def print_packs(packs: Sequence[PlannedPack], jobs: Sequence[str], where: str) -
         )
     if where:
         table.caption = f"on {where}"
-    console.print(table, markup=False)
+    console.print(table)
 
 
 def print_tasks(tasks: Sequence[tuple[Record, State]], where: str) -> None:
@@ -42,5 +42,5 @@ def print_tasks(tasks: Sequence[tuple[Record, State]], where: str) -> None:
     for task, state in tasks:
         runs = "\n".join(task.runs) or "none: what several of the others need"
         table.add_row(str(task.job or "-"), state, runs)
-    console.print(table, markup=False)
+    console.print(table)
     print("the same command with resume=true collects what they have done")

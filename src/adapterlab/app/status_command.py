@@ -72,7 +72,7 @@ def print_study(study: "StudyStatus") -> None:
         table.add_section()
         counts = [number(study.count(name)) for name in shown]  # type: ignore[arg-type]
         table.add_row("all", *counts, _left(study.left))
-    console.print(table, markup=False)
+    console.print(table)
     if study.why_untold:
         print(printable(f"time left is not known of all: {study.why_untold}"))
     why = reasons(study.runs)

@@ -207,7 +207,7 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
     Raises:
         CannotPackError: other frozen parameters or buffers differ.
     """
-    first = _bybase_name(models[0].model)
+    first = _by_base_name(models[0].model)
     for model in models[1:]:
         may_differ = _of_adapters(model.model)
         own_each = model.frozen_state(saved=True).keys()
@@ -228,7 +228,7 @@ def share_frozen(models: Sequence[AdaptedModel]) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _bybase_name(model: nn.Module) -> dict[str, Tensor]:
+def _by_base_name(model: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers by name in the model as it was before it was adapted."""
     wrapped = wrapped_modules(model)
     tensors = (*model.named_parameters(), *model.named_buffers(remove_duplicate=False))

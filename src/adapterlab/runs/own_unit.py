@@ -85,6 +85,6 @@ def _last_layer(model: nn.Module) -> nn.Linear:
     if last is None or last.bias is None:
         raise ConfigError(
             "the head of this model has no linear layer with a bias, which the mean of the numbers "
-            "would go into; a run with loss.standardize=false can be exported"
+            "would go into; loss.standardize=false learns them in their own unit"
         )
     return last

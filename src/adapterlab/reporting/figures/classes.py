@@ -155,11 +155,11 @@ def confusion_figure(findings: Findings) -> Figure | None:
 
 
 def calibration_figure(findings: Findings) -> Figure | None:
-    """Draw accuracy by confidence, of the arms that `confusion_figure` draws.
+    """Draw accuracy by confidence, of the reference and the five best other arms.
 
     None where no answers were kept.
     """
-    tested = _multiples(findings)
+    tested = _answered(findings)[:_MULTIPLES]
     if not tested:
         return None
     columns = min(len(tested), 2 if is_narrow() else 3)
@@ -246,11 +246,6 @@ def _answered(findings: Findings) -> list[tuple[ArmFindings, Answers]]:
     """Return the reference and then the other arms, of those whose answers were kept."""
     arms = (findings.reference, *findings.others)
     return [(arm, arm.answers) for arm in arms if arm.answers is not None]
-
-
-def _multiples(findings: Findings) -> list[tuple[ArmFindings, Answers]]:
-    """Choose the reference and the best other arms, of those whose answers were kept."""
-    return _answered(findings)[:_MULTIPLES]
 
 
 def _of_one_list(

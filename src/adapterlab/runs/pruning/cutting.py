@@ -127,13 +127,13 @@ def prune_saved(request: Request) -> Pruning:
                 ranks=sum(one.ranks.values()),
                 parameters=one.parameters,
                 threshold=one.threshold,
-                score=_validated(pruned, device, metric).get(metric, 0.0),
+                score=_score(pruned, device, metric),
             )
         )
     curve = Curve(
         metric=metric,
         points=tuple(points),
-        whole=_validated(trained, device, metric).get(metric, 0.0),
+        whole=_score(trained, device, metric),
         trained=cuts[0].trained,
         ranks=sum(cast(Any, trained.adapted.model.get_submodule(n)).rank for n in found),
         layers=len(found),
@@ -172,6 +172,11 @@ def _require_prunable(config: Config) -> None:
         raise AdapterLabError(f"{name} is pruned already; prune {config.pruned.run} instead")
     if (why := why_not_prunable(make_strategy(config))) is not None:
         raise AdapterLabError(f"{name} cannot be pruned: {why}")
+
+
+def _score(assembly: Assembly, device: Device, metric: str) -> float:
+    """Return a metric on validation; what no label there defines is 0, as while training."""
+    return _validated(assembly, device, metric).get(metric, 0.0)
 
 
 def _validated(assembly: Assembly, device: Device, metric: str) -> dict[str, float]:

@@ -163,7 +163,7 @@ def test_a_store_that_is_away_when_a_task_is_lost_ends_no_study(
     assert [str(error) for error in told.ended[1]] == ["killed"]
     (line,) = caplog.messages
     assert line.startswith(
-        "MLflow has not got of run an id that its process has died: tracking.uri"
+        "MLflow could not be told of run an id that its process has died: tracking.uri"
     )
     mlflow_run.mark_split(config, "an id", 4)
     mlflow_run.mark_pruned(config, "an id", TrialPrunedError("median", 1, 2, 0.5))

@@ -219,7 +219,7 @@ def _mark(
             mark(client, run_id)
     except Exception as error:
         line = redacted(first_line(error))
-        log.warning("MLflow has not got of run %s %s: %s", run_id, what, line)
+        log.warning("MLflow could not be told of run %s %s: %s", run_id, what, line)
 
 
 def _told(error: BaseException) -> str | None:

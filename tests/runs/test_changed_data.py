@@ -1,6 +1,7 @@
 """A finished run whose data have changed since: it answers as it was trained, or says why not."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from adapterlab.adapters import read_extra
-from adapterlab.base.errors import CheckpointError
+from adapterlab.base.errors import CheckpointError, ConfigError
 from adapterlab.config.schema import Config
 from adapterlab.data.sources.decode import Encoded
+from adapterlab.runs import saved as runs_saved
 from adapterlab.runs.assembly import assemble
 from adapterlab.runs.folders.folder import RunResult
 from adapterlab.runs.predicting.members import member
@@ -68,7 +72,9 @@ def saved(root: Path, result: RunResult) -> SavedRun:
     )  # fmt: skip
 
 
-def test_numbers_stay_in_the_scale_that_they_were_learnt_in(tmp_path: Path) -> None:
+def test_numbers_stay_in_the_scale_that_they_were_learnt_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = trained(tmp_path, "regression")
     contents = [path.read_bytes() for path in sorted((tmp_path / "own").glob("*.png"))]
     images = Encoded(len(contents), read=contents.__getitem__, name=str)
@@ -87,6 +93,31 @@ def test_numbers_stay_in_the_scale_that_they_were_learnt_in(tmp_path: Path) -> N
     assert on.data.scale.mean == pytest.approx(read_extra(weights)["scale"][0] + 1000)
     said = predict(on.adapted, on.data, "test", torch.device("cpu")).logits
     np.testing.assert_allclose(said, before[30:], rtol=1e-5)
+    for kept, error, why in (
+        (None, ConfigError, "does not say in which scale its head learnt numbers"),
+        ("[1.0,-2.0]", CheckpointError, r"says \[1.0, -2.0\] as the scale of its numbers"),
+        ("3", CheckpointError, "says 3 as the scale of its numbers"),
+    ):
+        other = _with_scale(weights, kept, tmp_path / "other.safetensors")
+        told = ("base=checkpoint", f"base.path={other}", "base.head=keep", "adapter=head")
+        with pytest.raises(error, match=why):
+            assemble(config(tmp_path, "regression", *told), run)
+    monkeypatch.setattr(runs_saved, "scale_of", lambda _: None)  # as of an earlier version
+    with pytest.raises(CheckpointError, match="has not kept the scale in which it learnt numbers"):
+        rebuild(saved(tmp_path, result))
+    write(tmp_path / "own", ("dark", "light"))
+    assert rebuild(saved(tmp_path, result)).assembly.data.scale.mean > 5000
+
+
+def _with_scale(weights: Path, kept: str | None, to: Path) -> Path:
+    """Copy a run's file with another scale, as JSON, or none."""
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata()
+    extra = json.loads(metadata["extra"])
+    del extra["scale"]
+    metadata["extra"] = json.dumps(extra if kept is None else {**extra, "scale": json.loads(kept)})
+    save_file(load_file(weights), to, metadata)
+    return to
 
 
 def test_classes_that_are_called_otherwise_now_are_refused(tmp_path: Path) -> None:

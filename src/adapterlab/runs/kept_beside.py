@@ -35,10 +35,8 @@ def scale_of(adapter: Path) -> Scale | None:
     said: Any = read_extra(adapter).get(SCALE)
     if said is None:
         return None
-    numbers = isinstance(said, list) and len(said) == 2
-    if not (numbers and all(isinstance(n, int | float) and math.isfinite(n) for n in said)):
+    numbers = isinstance(said, list) and all(isinstance(n, int | float) for n in said)
+    if not (numbers and len(said) == 2 and all(map(math.isfinite, said)) and said[1] > 0):
         raise CheckpointError(f"{adapter} says {said!r} as the scale of its numbers")
     mean, deviation = map(float, said)
-    if deviation <= 0:
-        raise CheckpointError(f"{adapter} says {said!r} as the scale of its numbers")
     return Scale(mean, deviation)

@@ -96,6 +96,10 @@ class SplitBatches(ABC, Generic[Split, Batch]):
         other.order_seed = order_seed
         return other
 
+    def detach(self) -> None:
+        """Take the features of all splits away."""
+        self._features.clear()
+
     def in_full(self) -> Self:
         """The same batches without features that were computed in half precision."""
         if not any(features.mixed for features in self._features.values()):

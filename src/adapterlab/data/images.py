@@ -176,7 +176,6 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         self.normalize = Normalize(mean, std, channels=self.shape[0])
         self.augment = Augment(crop=crop, flip=0.5 if flip else 0.0)
         self.recipes = Recipes(recipes, self.shape[1:])
-        self._features: dict[str, ImageFeatures] = {}
 
     @property
     def augments(self) -> bool:
@@ -198,10 +197,6 @@ class ImageBatches(SplitBatches[ImageSplit, Batch]):
         if len(features.values) != (rows := len(self.splits[split])):
             raise ConfigError(f"{split} has {rows} images, and {len(features.values)} features")
         self._features[split] = features
-
-    def detach(self) -> None:
-        """Take the features of all splits away."""
-        self._features.clear()
 
     def prepared(self, cut: RawBatch) -> Batch:
         """Augment (training batches only), resize and normalise a batch where it now lies."""

@@ -206,7 +206,6 @@ class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
         super().__init__(eval_batch_size=eval_batch_size, **arguments)
         self.pad_token_id = pad_token_id
         self.length_bucketing, self.pad_to_max = length_bucketing, pad_to_max
-        self._features: dict[str, TokenFeatures] = {}
 
     def attach(self, split: SplitName, features: TokenFeatures) -> None:
         """Let the batches of a split carry features from now on.
@@ -220,10 +219,6 @@ class TextBatches(SplitBatches[TokenizedSplit, TextBatch]):
         if len(features.values) != rows:
             raise ConfigError(f"{split} has {rows} rows of features, not {len(features.values)}")
         self._features[split] = features
-
-    def detach(self) -> None:
-        """Take the features of all splits away."""
-        self._features.clear()
 
     def order(self, split: SplitName) -> Tensor:
         """The rows of a split as :meth:`batches` yields them, int64 ``[N]``."""

@@ -103,9 +103,9 @@ class PrunedStage:
 
 
 def first_compared(config: Config) -> int:
-    """Return the first epoch by which a trial is compared: that of all others, but see `Hooks`.
+    """Return the first epoch by which a trial is compared: 1, or later of what has to settle.
 
-    Steps are taken for many an epoch: how many there are, the data say.
+    An epoch is taken to have many steps: only the data say how many it has.
     """
     with contextlib.suppress(AdapterLabError):  # whoever trains it says what is wrong
         strategy, total = make_strategy(config), _STEPS * config.epochs

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.adapters.weights import further_names
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.files import write_tensors
 
@@ -157,7 +157,7 @@ def _require_fit(shapes: dict[str, list[int]], adapted: AdaptedModel, path: Path
     and norms as they were that are trained now: neither changes what was trained.
     """
     expected = adapted.state()
-    known = _other_names(adapted.model) | adapted.strategy.came_later(adapted)
+    known = further_names(adapted.model) | adapted.strategy.came_later(adapted)
     odd = sorted((shapes.keys() ^ expected.keys()) - known)
     if odd:
         raise CheckpointError(
@@ -170,13 +170,6 @@ def _require_fit(shapes: dict[str, list[int]], adapted: AdaptedModel, path: Path
             raise CheckpointError(
                 f"{path}: {name} is {shapes[name]} in the file and {list(own.shape)} in the model"
             )
-
-
-def _other_names(model: nn.Module) -> set[str]:
-    """Return further names of frozen parameters that have several."""
-    named = dict(model.named_parameters(remove_duplicate=False))
-    first = dict(model.named_parameters())
-    return {name for name in named.keys() - first.keys() if not named[name].requires_grad}
 
 
 def _mapping(text: str, path: Path) -> dict[str, Any]:

@@ -10,10 +10,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from adapterlab.adapters import Full
 from adapterlab.base.errors import AdapterLabError, CheckpointError, ConfigError
+from adapterlab.models import MLP
 from adapterlab.runs.assembly import assemble, source_model
-from adapterlab.runs.base_weights import BaseWeights, base_run, keeps_head
+from adapterlab.runs.base_weights import BaseWeights, base_run, keeps_head, load_into
 from adapterlab.runs.folders.folder import RunFolder
 from adapterlab.runs.single import run
 from lab import tiny
@@ -133,6 +136,22 @@ def test_a_head_is_not_kept_for_its_classes_in_another_order() -> None:
         keeps_head(base, ("b", "a"), "keep")
     assert not keeps_head(base, ("b", "a"), "auto")
     assert keeps_head(base, ("c", "d"), "keep")
+
+
+def test_a_base_has_what_is_tied_once() -> None:
+    class Tied(MLP):
+        def __init__(self) -> None:
+            super().__init__((1, 2, 2), 3, widths=(4, 4))
+            self.twin = nn.Linear(4, 4, bias=False)
+            self.twin.weight = self.get_submodule("layers.1").weight  # type: ignore[assignment]
+
+    trained = Full().apply(Tied()).state()
+    assert "twin.weight" not in trained
+    assert load_into(model := Tied(), BaseWeights("x", weights=trained), (), "keep")
+    assert torch.equal(model.twin.weight, trained["layers.1.weight"])
+    lacking = {name: tensor for name, tensor in trained.items() if name != "layers.1.weight"}
+    with pytest.raises(CheckpointError, match=r"layers\.1\.weight is not in them"):
+        load_into(Tied(), BaseWeights("x", weights=lacking), (), "keep")
 
 
 def _narrow(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from adapterlab.adapters.strategy import AdaptedModel
+from adapterlab.adapters.weights import further_names
 from adapterlab.base.errors import CheckpointError
 from adapterlab.base.files import write_tensors
 
@@ -105,12 +106,12 @@ def load_adapter(adapted: AdaptedModel, path: Path) -> None:
             # Before any is read: a file of another model may have tensors of any size.
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             _require_fit(shapes, adapted, path)
-            tensors = {name: file.get_tensor(name) for name in expected}
+            tensors = {name: file.get_tensor(name) for name in expected if name in shapes}
     except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
     with torch.no_grad():
-        for name, own in expected.items():
-            own.copy_(tensors[name])
+        for name, tensor in tensors.items():
+            expected[name].copy_(tensor)
 
 
 def fingerprints(adapted: AdaptedModel) -> dict[str, list[float]]:
@@ -150,14 +151,21 @@ def _close(there: Any, here: list[float]) -> bool:
 
 
 def _require_fit(shapes: dict[str, list[int]], adapted: AdaptedModel, path: Path) -> None:
+    """Refuse other parameters than a model has.
+
+    Earlier versions wrote frozen tensors that are tied under their other names, and left biases
+    and norms as they were that are trained now: neither changes what was trained.
+    """
     expected = adapted.state()
-    odd = sorted(shapes.keys() ^ expected.keys())
+    known = further_names(adapted.model) | adapted.strategy.came_later(adapted)
+    odd = sorted((shapes.keys() ^ expected.keys()) - known)
     if odd:
         raise CheckpointError(
             f"{path} does not fit {type(adapted.model).__name__}: {odd[0]} is only "
             f"{'in the file' if odd[0] in shapes else 'in the model'}"
         )
-    for name, own in expected.items():
+    for name in sorted(shapes.keys() & expected.keys()):
+        own = expected[name]
         if list(own.shape) != shapes[name]:
             raise CheckpointError(
                 f"{path}: {name} is {shapes[name]} in the file and {list(own.shape)} in the model"

@@ -12,7 +12,13 @@ from torch import nn
 
 from adapterlab.adapters.data_driven_init import FROM_DATA, FromData
 from adapterlab.adapters.hooks import ByRole
-from adapterlab.adapters.strategy import AdapterLayer, HeadMode, Strategy, replace_module
+from adapterlab.adapters.strategy import (
+    AdaptedModel,
+    AdapterLayer,
+    HeadMode,
+    Strategy,
+    replace_module,
+)
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.config.targets import options_at
 
@@ -119,6 +125,10 @@ class Combined(Strategy):
                         "of them"
                     )
         _put_into(model, list(taken.values()))
+
+    def came_later(self, adapted: AdaptedModel) -> set[str]:
+        """Return what that is of any part."""
+        return set[str]().union(*(part.came_later(adapted) for part in self.parts.values()))
 
     def by_role(self) -> Mapping[str, ByRole]:
         """Return what the parts say of their roles.

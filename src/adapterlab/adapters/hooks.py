@@ -117,6 +117,13 @@ class Hooks:
         """
         return True
 
+    def came_later(self, adapted: "AdaptedModel") -> set[str]:
+        """Return parameters that this version trains and one before left as the base has them.
+
+        Files of that version lack them.
+        """
+        return set()
+
     def outcome(self, adapted: "AdaptedModel") -> str | None:
         """Say in a few words what a training chose, for the run's summary; None if nothing."""
         return None

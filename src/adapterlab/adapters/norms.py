@@ -39,6 +39,13 @@ def is_norm(module: nn.Module) -> bool:
     return _is_layer_norm(module) or isinstance(module, (*_AFFINE, *_OTHER_NORMS))
 
 
+def was_known_from_the_start(norm: nn.Module) -> bool:
+    """Say whether the first versions knew a layer norm or RMS norm as one."""
+    return isinstance(norm, nn.LayerNorm | nn.RMSNorm) or type(norm).__name__.endswith(
+        ("LayerNorm", "RMSNorm")
+    )
+
+
 def affine_norms(model: nn.Module) -> dict[str, nn.Module]:
     """Return norms outside the head that end by scaling, of torch's own classes, by name.
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adapterlab.adapters.hashes import hash_tensors
 from adapterlab.adapters.hooks import Hooks
 from adapterlab.adapters.seeded_dropout import SeededDropout
+from adapterlab.adapters.weights import further_names
 from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import ConfigError, allowed
 from adapterlab.models.by_length import by_length
@@ -150,10 +151,9 @@ class AdaptedModel(nn.Module):
         has several names, being tied, has its first here.
         """
         left_out = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        left_out |= further_names(self.model)
         for name, module in self.frozen_modules():
             left_out |= {f"{name}.{own}".lstrip(".") for own, _ in module.named_buffers("", False)}
-        for tensors_of in (self.model.named_parameters, self.model.named_buffers):
-            left_out |= dict(tensors_of(remove_duplicate=False)).keys() - dict(tensors_of()).keys()
         return {name: t for name, t in self.model.state_dict().items() if name not in left_out}
 
     def frozen_state(self, *, saved: bool) -> dict[str, Tensor]:

@@ -66,6 +66,14 @@ def is_bias(parameter: str) -> bool:
     return own == "bias" or own.startswith("bias_") or own.endswith("_bias")
 
 
+def further_names(model: nn.Module) -> set[str]:
+    """Return names of parameters and buffers but for the first of each, where they are tied."""
+    found = set[str]()
+    for tensors_of in (model.named_parameters, model.named_buffers):
+        found |= dict(tensors_of(remove_duplicate=False)).keys() - dict(tensors_of()).keys()
+    return found
+
+
 def weight_layers(model: nn.Module, *, head: bool) -> dict[str, nn.Module]:
     """Return all layers of the head, or outside it, that take an update, in forward order."""
     heads = adaptable(model).head_modules

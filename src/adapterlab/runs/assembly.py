@@ -94,7 +94,7 @@ def assemble(
     if like is not None:
         read, base = like.read, like.base
     else:
-        read = read or load_data(config)
+        read = read or load_data(config, trained=trained)
         check_with(config, read)
         require_different(read.target, read.alike(config.mlruns / "cache"))
         base = load_base(config, read, train)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapterlab.adapters import Continued, read_extra
+from adapterlab.adapters.weights import further_names
 from adapterlab.base.dotted_names import within
 from adapterlab.base.errors import CheckpointError, ConfigError, first_line
 from adapterlab.base.reading import read_checkpoint
@@ -234,6 +235,7 @@ def load_into(
     kept = keeps_head(base, classes, head)
     own = model.state_dict()
     wanted = {name for name in own if kept or not within(name, heads)}
+    wanted -= further_names(model) - base.weights.keys()  # a run's file has what is tied once
     if kept and base.classes is None:
         _require_same_outputs(own, base, heads)
     lacking = sorted(wanted - base.weights.keys())

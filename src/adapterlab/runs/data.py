@@ -104,16 +104,22 @@ class RunData:
         return self._test_hashes[count]
 
 
-def load_data(config: Config) -> RunData:
+def load_data(config: Config, *, trained: bool = False) -> RunData:
     """Read what a run needs: the target first, so that what is missing is found at once.
+
+    Args:
+        config: of the run.
+        trained: the run has been trained already, see `LoadContext`.
 
     Raises:
         DataError: files are missing or damaged.
         ConfigError: the data set's `classes` are not as many as the files have.
     """
     source = config.source
-    target = load_splits(config, config.dataset, shape_taken(config))
-    return RunData(target, None if source is None else load_splits(config, source))
+    target = load_splits(config, config.dataset, shape_taken(config), trained=trained)
+    if source is None:
+        return RunData(target)
+    return RunData(target, load_splits(config, source, trained=trained))
 
 
 def shape_taken(config: Config) -> Shape | None:
@@ -131,13 +137,16 @@ def shape_taken(config: Config) -> Shape | None:
     return None if pixels is None or pixels.size is None else pixels.shape(())
 
 
-def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None) -> AnySplits:
+def load_splits(
+    config: Config, dataset: Dataset, of_model: Shape | None = None, *, trained: bool = False
+) -> AnySplits:
     """Read a data set; images come in the shape that its options name.
 
     Args:
         config: says where files are and may be written.
         dataset: what to read.
         of_model: the shape for images of several sizes where no option names one.
+        trained: the run has been trained already, see `LoadContext`.
 
     Raises:
         DataError: files are missing or damaged.
@@ -147,7 +156,7 @@ def load_splits(config: Config, dataset: Dataset, of_model: Shape | None = None)
     search = [config.data_path, downloads] if config.data_path else [downloads]
     shape = shape_of(dataset)
     task, cache = task_read(config, dataset), config.mlruns / "cache"
-    context = LoadContext(tuple(search), downloads, cache, shape, of_model, task)
+    context = LoadContext(tuple(search), downloads, cache, shape, of_model, task, trained)
     load = prepared_loader(dataset, "dataset", config.allow_targets)
     splits = load(context)
     if dataset.classes is not None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from adapterlab.adapters.strategy import HeadMode, Strategy, body_parameters
+from adapterlab.adapters.strategy import AdaptedModel, HeadMode, Strategy, body_parameters
 from adapterlab.adapters.weights import is_bias
 from adapterlab.base.errors import ConfigError
 
@@ -30,3 +30,8 @@ class BitFit(Strategy):
         for name, parameter in model.named_parameters():
             if name in names or (is_bias(name) and self.head == "adapt"):
                 parameter.requires_grad_(True)
+
+    def came_later(self, adapted: AdaptedModel) -> set[str]:
+        """Return biases that are no layer's, `in_proj_bias` say."""
+        beside = (n for n in adapted.trainable() if is_bias(n) and n.rpartition(".")[2] != "bias")
+        return {name for name in beside if self.head == "adapt" or not adapted.in_head(name)}

@@ -9,7 +9,7 @@ from torch import nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.norms import WITH_NORMS, layer_norms
+from adapterlab.adapters.norms import WITH_NORMS, was_known_from_the_start, layer_norms
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.adapters.targets import aliases_of, names_matching
 from adapterlab.base.errors import ConfigError
@@ -39,6 +39,15 @@ class LNTuning(Strategy):
         chosen = self._chosen(model)
         every = len(chosen) == len(layer_norms(model))
         return {"targets": EVERY if every else sorted(chosen)}
+
+    def came_later(self, adapted: AdaptedModel) -> set[str]:
+        """Return what is in norms that were not known by their names, timm's `RmsNorm` say."""
+        return {
+            f"{name}.{own}"
+            for name, norm in layer_norms(adapted.model).items()
+            if not was_known_from_the_start(norm)
+            for own, _ in norm.named_parameters(recurse=False)
+        }
 
     def _chosen(self, model: nn.Module) -> dict[str, nn.Module]:
         norms, aliases = layer_norms(model), aliases_of(model)

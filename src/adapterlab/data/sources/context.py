@@ -20,6 +20,7 @@ class LoadContext:
         of_model: the shape that images of several sizes are brought to where none is wanted:
             that of the model; None if it is not known.
         task: what labels are for.
+        trained: by whose options data are read has been trained already.
     """
 
     search: tuple[Path, ...]
@@ -28,6 +29,7 @@ class LoadContext:
     shape: tuple[int, int, int] | None = None
     of_model: tuple[int, int, int] | None = None
     task: Task = "single_label"
+    trained: bool = False
 
     def folder(self, path: str | Path) -> Path:
         """The user's folder ``path``: absolute, or in a search folder, or in the working one.

@@ -26,12 +26,14 @@ class Cutting:
         seed: of the cut; part of what the data set is.
         folds: cut the rows into so many parts instead, of which one is the test split.
         fold: which of them, from 0.
+        trained: a run with these options has been trained: one without effect is past refusing.
     """
 
     test: float = 0.2
     seed: int = 0
     folds: int | None = None
     fold: int = 0
+    trained: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.test < 1:
@@ -51,8 +53,10 @@ class Cutting:
             why: nothing is cut, in a clause.
 
         Raises:
-            ConfigError: one is set.
+            ConfigError: one is set, and the run is still to be trained.
         """
+        if self.trained:
+            return
         for name, value in (("folds", self.folds), ("test", self.test), ("test_seed", self.seed)):
             if value != _USUAL[name]:
                 raise ConfigError(

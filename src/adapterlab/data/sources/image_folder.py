@@ -71,7 +71,7 @@ def image_folder(
         labels,
         Columns(None, label_column, image_column, split_column, group_column),
         Written(),
-        Cutting(test, test_seed, folds, fold),
+        Cutting(test, test_seed, folds, fold, context.trained),
         Reading(context.task, label_separator),
     )
     listing = list_images(root, asked)

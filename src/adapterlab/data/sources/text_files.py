@@ -88,7 +88,7 @@ def text_files(
         classes,
         labels,
         Written(encoding, delimiter, columns),
-        Cutting(test, test_seed, folds, fold),
+        Cutting(test, test_seed, folds, fold, context.trained),
         Reading(context.task, label_separator),
         empty_texts,
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from adapterlab.adapters.formats.peft import METHODS
 from adapterlab.adapters.formats.plain import PlainMethod
-from adapterlab.adapters.norms import WITH_NORMS, was_known_from_the_start, layer_norms
+from adapterlab.adapters.norms import WITH_NORMS, layer_norms, was_known_from_the_start
 from adapterlab.adapters.strategy import AdaptedModel, Strategy
 from adapterlab.adapters.targets import aliases_of, names_matching
 from adapterlab.base.errors import ConfigError

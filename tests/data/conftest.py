@@ -2,17 +2,38 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from image_files import idx_bytes
 
 from adapterlab.data.sources import LoadContext, download
+from adapterlab.data.sources.text_files import text_files
+from adapterlab.data.splits import TextSplits
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> LoadContext:
     return LoadContext((tmp_path / "here",), tmp_path / "download", tmp_path / "cache")
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Path:
+    """A folder for texts of a user's own."""
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def load(context: LoadContext, mail: Path) -> Callable[..., TextSplits]:
+    """Reads texts of a user's own, by default those in `mail`."""
+
+    def load(path: Path = mail, **options: Any) -> TextSplits:
+        return text_files(context, path, **options)
+
+    return load
 
 
 @pytest.fixture

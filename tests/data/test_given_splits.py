@@ -1,33 +1,14 @@
 """Texts whose splits the files themselves say, and what then nothing is cut by."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapterlab.base.errors import ConfigError, DataError
-from adapterlab.data.sources import LoadContext
-from adapterlab.data.sources.text_files import text_files
-from adapterlab.data.splits import TextSplits
 
 TEXTS = [f"text {i}" for i in range(20)]
 ROWS = [f"{text},{'ab'[i % 2]},{'train' if i < 16 else 'test'}" for i, text in enumerate(TEXTS)]
-
-
-@pytest.fixture
-def mail(tmp_path: Path) -> Path:
-    folder = tmp_path / "mail"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def load(context: LoadContext, mail: Path) -> Callable[..., TextSplits]:
-    def load(**options: Any) -> TextSplits:
-        return text_files(context, mail, **options)
-
-    return load
 
 
 def write(file: Path, header: str, rows: list[str]) -> None:

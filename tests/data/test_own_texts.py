@@ -1,6 +1,5 @@
 """Texts as people have them: marks, encodings, columns, one file, folders, labels elsewhere."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,10 @@ import pytest
 
 from adapterlab.base.errors import ConfigError, DataError
 from adapterlab.data.labels import require_learnable
-from adapterlab.data.sources import LoadContext
-from adapterlab.data.sources.text_files import text_files
 from adapterlab.data.sources.text_tables import read_text_table
-from adapterlab.data.splits import TextSplits, hold_out
+from adapterlab.data.splits import hold_out
 
 ROWS = [(f"text {i}", ("neg", "pos")[i % 2]) for i in range(20)]
-
-
-@pytest.fixture
-def mail(tmp_path: Path) -> Path:
-    folder = tmp_path / "mail"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def load(context: LoadContext, mail: Path) -> Callable[..., TextSplits]:
-    def load(path: Path = mail, **options: Any) -> TextSplits:
-        return text_files(context, path, **options)
-
-    return load
 
 
 def table(mark: str = ",", header: str = "text,label", rows: Any = ROWS) -> str:

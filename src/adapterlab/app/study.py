@@ -58,7 +58,6 @@ def study(
             composed = hydra.compose("report")
         values = values_of(composed, whole=False)
         given = {
-            "study": "" if name is None else name,  # of which the report says what is allowed
             "reference": reference,
             "planned": planned,
             "compare_on": compare_on,
@@ -68,6 +67,7 @@ def study(
             "root": None if root is None else str(root),
         }
         values |= {option: value for option, value in given.items() if value is not None}
+        values["study"] = name  # which has no default: None is as wrong as a number
         request = parse_request(values)
         return Study(request, read_report(request))
 

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,7 +27,7 @@ PART = ".part"
 _LENGTH, _METADATA = 8, "__metadata__"
 """Of a safetensors file: bytes that say how long its header is, the lowest first; a name in it."""
 
-_OF_PROCESS = f"{secrets.randbelow(10**8):08}"
+_OF_PROCESS = f"{int.from_bytes(os.urandom(4)):010}"
 """Drawn by each: containers that share a disk count their processes from 1."""
 
 _PART_NAME = re.compile(rf".+\.\d+{re.escape(PART)}")
